@@ -1,0 +1,76 @@
+// SPDX-License-Identifier: Apache-2.0
+// JSON files of the user: parse errors with their place, unknown keys with the list of known ones, atomic writes.
+#include "engine/core/json.h"
+
+#include <fmt/format.h>
+#include <fmt/ranges.h>
+
+#include <fstream>
+#include <sstream>
+
+#include "engine/core/error.h"
+
+namespace kernelites {
+
+Json parse_json(std::string_view text, std::string_view where) {
+  try {
+    return Json::parse(text, nullptr, /*allow_exceptions=*/true, /*ignore_comments=*/true);
+  } catch (const nlohmann::json::parse_error& error) {
+    const std::string_view before = text.substr(0, std::min(error.byte, text.size()));
+    const auto line = 1 + std::count(before.begin(), before.end(), '\n');
+    std::string detail = error.what();
+    if (const auto colon = detail.rfind(": "); colon != std::string::npos) detail = detail.substr(colon + 2);
+    throw ConfigError(where, fmt::format("line {}", line), fmt::format("not valid JSON ({})", detail));
+  }
+}
+
+Json read_json(const std::filesystem::path& file) { return parse_json(read_text(file), file.string()); }
+
+std::string read_text(const std::filesystem::path& file) {
+  std::ifstream stream(file, std::ios::binary);
+  std::ostringstream text;
+  if (std::filesystem::is_directory(file)) throw ConfigError(file.string(), "", "expected a file, found a folder");
+  if (!stream || !(text << stream.rdbuf()).good()) {
+    if (stream && std::filesystem::exists(file) && std::filesystem::file_size(file) == 0) return "";
+    throw ConfigError(file.string(), "", "cannot be read");
+  }
+  return std::move(text).str();
+}
+
+void write_text_atomically(const std::filesystem::path& file, std::string_view text) {
+  const std::filesystem::path temporary = file.string() + ".tmp";
+  std::ofstream stream(temporary, std::ios::binary | std::ios::trunc);
+  stream.write(text.data(), static_cast<std::streamsize>(text.size()));
+  stream.close();
+  if (!stream) throw Error(fmt::format("{}: cannot be written", temporary.string()));
+  std::error_code problem;
+  std::filesystem::rename(temporary, file, problem);
+  if (problem) throw Error(fmt::format("{}: cannot be written: {}", file.string(), problem.message()));
+}
+
+ObjectReader::ObjectReader(const Json& object, std::string where, std::string path)
+    : object_(object), where_(std::move(where)), path_(std::move(path)) {
+  if (!object_.is_object()) throw ConfigError(where_, path_, "expected an object");
+}
+
+const Json& ObjectReader::member(const char* key) {
+  known_.insert(key);
+  if (!object_.contains(key)) fail(key, "is missing");
+  return object_.at(key);
+}
+
+void ObjectReader::finish() const {
+  for (const auto& [key, value] : object_.items()) {
+    if (!known_.contains(key)) fail(key, fmt::format("is not a known key; known here: {}", fmt::join(known_, ", ")));
+  }
+}
+
+std::string ObjectReader::field(std::string_view key) const {
+  return path_.empty() ? std::string(key) : fmt::format("{}.{}", path_, key);
+}
+
+void ObjectReader::fail(std::string_view key, std::string_view problem) const {
+  throw ConfigError(where_, field(key), problem);
+}
+
+}  // namespace kernelites

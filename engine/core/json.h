@@ -1,0 +1,82 @@
+// SPDX-License-Identifier: Apache-2.0
+// Reading JSON that a person wrote: comments allowed, unknown keys refused, every error names file, field, expectation.
+#pragma once
+
+#include <filesystem>
+#include <initializer_list>
+#include <nlohmann/json.hpp>
+#include <set>
+#include <string>
+#include <string_view>
+
+namespace kernelites {
+
+/// Keys keep the order in which they were written, so that what we write reads like what we document.
+using Json = nlohmann::ordered_json;
+
+/// Parses JSON with `//` and `/* */` comments. Throws ConfigError naming `where`, line and column.
+Json parse_json(std::string_view text, std::string_view where);
+/// Reads and parses a file. Throws ConfigError if it cannot be read or parsed.
+Json read_json(const std::filesystem::path& file);
+/// Whole file as text. Throws ConfigError naming the file if it cannot be read.
+std::string read_text(const std::filesystem::path& file);
+/// Writes through a temporary file and a rename: a reader sees the old text or the new, never a half. Throws Error.
+void write_text_atomically(const std::filesystem::path& file, std::string_view text);
+
+/// Reads the members of one JSON object and, at `finish`, refuses what nobody asked for.
+class ObjectReader {
+ public:
+  /// `where` is the file; `path` the place of `object` in it ("" for the root).
+  /// Borrows `object`. Throws ConfigError if it is not an object.
+  ObjectReader(const Json& object, std::string where, std::string path = "");
+
+  bool has(const char* key) const { return object_.contains(key); }
+  /// The member, which must exist.
+  const Json& member(const char* key);
+  /// The member converted to T; throws ConfigError if missing or of another type.
+  template <typename T>
+  T required(const char* key) {
+    return convert<T>(key, member(key));
+  }
+  /// The member converted to T, or `fallback` if it is absent.
+  template <typename T>
+  T optional(const char* key, T fallback) {
+    known_.insert(key);
+    return has(key) ? convert<T>(key, member(key)) : fallback;
+  }
+  /// Refuses unknown members, listing the known ones.
+  void finish() const;
+
+  std::string field(std::string_view key) const;
+  const std::string& where() const { return where_; }
+  [[noreturn]] void fail(std::string_view key, std::string_view problem) const;
+
+ private:
+  template <typename T>
+  T convert(const char* key, const Json& value) const {
+    try {
+      if constexpr (std::is_same_v<T, bool>) {
+        if (!value.is_boolean()) fail(key, "expected true or false");
+      } else if constexpr (std::is_integral_v<T>) {
+        if (!value.is_number_integer()) fail(key, "expected a whole number");
+      }
+      return value.get<T>();
+    } catch (const nlohmann::json::exception&) {
+      fail(key, expectation<T>());
+    }
+  }
+  template <typename T>
+  static const char* expectation() {
+    if constexpr (std::is_same_v<T, std::string>) return "expected a string";
+    else if constexpr (std::is_integral_v<T>) return "expected a whole number";
+    else if constexpr (std::is_floating_point_v<T>) return "expected a number";
+    else return "has the wrong type";
+  }
+
+  const Json& object_;
+  std::string where_;
+  std::string path_;
+  std::set<std::string> known_;
+};
+
+}  // namespace kernelites

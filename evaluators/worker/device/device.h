@@ -1,0 +1,101 @@
+// SPDX-License-Identifier: Apache-2.0
+// The seam of devices: allocate, load, launch, synchronise; implemented by `gpu` (CUDA driver) and `vgpu`.
+//
+// A device lives in one child process (referee or executor). Memory travels between children by file descriptor:
+// the referee allocates and shares, the executor maps what it was sent, inputs read-only.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "engine/core/device_facts.h"
+#include "engine/core/launch_plan.h"
+
+namespace kernelites::worker {
+
+enum class Access { read_only, read_write };
+
+/// A mapping of device memory. Plain handle: valid until `release` or the device's end.
+struct Buffer {
+  std::uint64_t address = 0;      ///< as kernels see it
+  std::int64_t bytes = 0;         ///< as asked for; the mapping may be longer
+  std::string name;               ///< "tensor k", "workspace 0": named in faults
+};
+
+/// Compiled code: the vgpu runs the PTX, the gpu loads the cubin; both come from one compile.
+struct ModuleImage {
+  std::string ptx;
+  std::vector<std::byte> cubin;
+};
+using ModuleId = int;
+
+/// One argument with everything resolved.
+struct BoundArgument {
+  std::vector<std::byte> bytes;               ///< scalar or pointer value, in the kernel's layout
+  std::optional<TensorMap> tensor_map;        ///< instead: encoded by the device over `map_address`
+  std::uint64_t map_address = 0;
+};
+
+/// One launch with everything resolved.
+struct BoundLaunch {
+  ModuleId module = 0;
+  std::string kernel;                         ///< lowered name in the module
+  PlannedLaunch plan;                         ///< grid, block, cluster, flags; its arguments are ignored
+  std::vector<BoundArgument> arguments;
+};
+
+/// A fault: what happened, in words; the device may be unusable afterwards (gpu: the process must end).
+struct DeviceFault {
+  std::string reason;                         ///< code: "out_of_bounds", "launch_failed", "unsupported_instruction", ...
+  std::string message;
+  int line = 0;                               ///< of the candidate's file; 0: unknown
+};
+
+/// The end of a sequence of launches.
+struct SequenceOutcome {
+  std::optional<DeviceFault> fault;
+  double elapsed_us = 0;                      ///< of the timed part: events (gpu) or the model (vgpu)
+};
+
+/// Whether results are needed or only the time: the vgpu then runs a sample of the blocks and models the rest.
+enum class RunMode { full, timing };
+
+class Device {
+ public:
+  virtual ~Device() = default;
+  virtual const DeviceFacts& facts() const = 0;
+
+  /// Fresh shareable memory, contents undefined. Throws Error if there is not enough.
+  virtual Buffer allocate(std::int64_t bytes, const std::string& name) = 0;
+  /// A descriptor of `buffer`'s memory to send to another child; the caller closes it.
+  virtual int share(const Buffer& buffer) = 0;
+  /// Maps memory that another child shared. Takes over `descriptor`.
+  virtual Buffer map(int descriptor, std::int64_t bytes, Access access, const std::string& name) = 0;
+  virtual void release(const Buffer& buffer) = 0;
+
+  virtual void write(const Buffer& buffer, std::int64_t offset, std::span<const std::byte> data) = 0;
+  virtual void read(const Buffer& buffer, std::int64_t offset, std::span<std::byte> data) = 0;
+  /// Every byte of `buffer` becomes `value`.
+  virtual void fill(const Buffer& buffer, std::uint8_t value) = 0;
+
+  /// Throws Error with the driver's words if the image cannot be loaded.
+  virtual ModuleId load(const ModuleImage& image) = 0;
+  virtual void unload(ModuleId module) = 0;
+
+  /// Runs `before` and then `timed`, in order, and waits at most `deadline_s`. Verified and timed launches go through
+  /// this one function (invariant 3).
+  virtual SequenceOutcome run(std::span<const BoundLaunch> before, std::span<const BoundLaunch> timed, RunMode mode,
+                              double deadline_s) = 0;
+};
+
+/// The CUDA driver on device 0. Throws Error naming what is missing (library, driver, device).
+std::unique_ptr<Device> make_gpu_device();
+/// The virtual GPU, modelling an H100. `threads`: OS threads for blocks.
+std::unique_ptr<Device> make_vgpu_device(unsigned threads);
+
+}  // namespace kernelites::worker
