@@ -39,6 +39,7 @@ const char* role_name(Role role);
 struct Fill {
   std::string kind;                      ///< "normal", "uniform", "constant", "lengths", ...
   std::map<std::string, double> number;  ///< parameters by name, e.g. {"std", 4.0}
+  std::string of;                        ///< metadata: the dim that bounds the values, e.g. "S" for lengths
   bool operator==(const Fill&) const = default;
 };
 
@@ -93,6 +94,7 @@ struct Precision {
   double row = 0;           ///< R: rms(e)/rms(g) <= R
   double element_ulp = 0;   ///< u: |e_c| <= u|g_c| + E rms(g)
   double element_rms = 0;   ///< E
+  double absolute = 0;      ///< log-sum-exp outputs only: |e| <= absolute, and no row gate
 };
 
 /// Formulas over the dims (and, for metadata, `sum_<tensor>`): counts of one call.
