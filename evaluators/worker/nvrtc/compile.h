@@ -1,0 +1,52 @@
+// SPDX-License-Identifier: Apache-2.0
+// One NVRTC compile as values: input, output, their encoding for the jailed child, and the compile itself.
+#pragma once
+
+#include <cstddef>
+#include <map>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "engine/core/json.h"
+#include "evaluators/worker/contract/problem_source.h"
+#include "evaluators/worker/nvrtc/nvrtc_library.h"
+
+namespace kernelites::worker {
+
+struct CompileInput {
+  std::string source;
+  std::string file_name = std::string(k_candidate_file);
+  std::vector<HeaderText> headers;
+  std::vector<std::string> options;
+  std::vector<std::string> name_expressions;
+  bool ptx_only = false;
+  bool operator==(const CompileInput&) const = default;
+};
+
+struct CompileOutput {
+  bool ok = false;
+  std::string failure;               ///< "" when ok, else compile_error, compiler_crash, compile_deadline, ...
+  std::string log;                   ///< as NVRTC wrote it: not yet fit for a prompt
+  std::string ptx;
+  std::vector<std::byte> cubin;      ///< empty when ptx_only
+  std::map<std::string, std::string> lowered_names;
+  double ms = 0;
+  bool operator==(const CompileOutput&) const = default;
+};
+
+/// Outputs above this are refused (`output_too_large`): a bomb, not a kernel.
+inline constexpr std::size_t k_ptx_bytes_max = std::size_t{16} << 20;
+inline constexpr std::size_t k_log_bytes_max = std::size_t{256} << 10;
+
+/// Compiles in this process. Never throws for what the source does.
+CompileOutput compile_in_process(const NvrtcLibrary& nvrtc, const CompileInput& input);
+
+/// A message between supervisor and compile child: JSON and raw bytes.
+Json encode(const CompileInput& input);
+CompileInput decode_compile_input(const Json& json);
+/// The cubin travels as the message's binary part.
+Json encode(const CompileOutput& output);
+CompileOutput decode_compile_output(const Json& json, std::span<const std::byte> cubin);
+
+}  // namespace kernelites::worker
