@@ -16,37 +16,38 @@ namespace kernelites::worker {
 /// One kernel parameter as the compiled code wants it.
 struct KernelParameter {
   std::int64_t bytes = 0;
-  bool is_pointer = false;     ///< unknown (false) where the PTX does not say
+  bool is_pointer = false;  ///< unknown (false) where the PTX does not say
   bool operator==(const KernelParameter&) const = default;
 };
 
 /// What the compiled code says of one of its kernels, beyond `KernelResources`.
 struct KernelSignature {
-  std::string lowered;                       ///< name in the module
+  std::string lowered;  ///< name in the module
   std::vector<KernelParameter> parameters;
-  int threads_max = 0;                       ///< .maxntid product; 0: none
-  int threads_required = 0;                  ///< .reqntid product; 0: none
-  int cluster_required[3] = {0, 0, 0};       ///< .reqnctapercluster; 0: none
+  int threads_max = 0;                  ///< .maxntid product; 0: none
+  int threads_required = 0;             ///< .reqntid product; 0: none
+  int cluster_required[3] = {0, 0, 0};  ///< .reqnctapercluster; 0: none
 };
 
-/// Initialised module data (`.global` with an initialiser): allowed, and to be hashed before and after launches.
+/// Initialised module data (`.global` with an initialiser): allowed, and to be hashed before and after
+/// launches.
 struct ModuleData {
   std::string name;
   std::int64_t bytes = 0;
 };
 
 struct CompiledCandidate {
-  std::vector<LaunchPlan> plans;               ///< one per plan point, in their order
+  std::vector<LaunchPlan> plans;  ///< one per plan point, in their order
   std::string ptx;
   std::vector<std::byte> cubin;
-  std::map<std::string, std::string> lowered;  ///< kernel as the plans write it -> name in the module
-  std::vector<KernelResources> kernels;        ///< of the kernels that the plans launch
+  std::map<std::string, std::string> lowered;         ///< kernel as the plans write it -> name in the module
+  std::vector<KernelResources> kernels;               ///< of the kernels that the plans launch
   std::map<std::string, KernelSignature> signatures;  ///< by kernel as the plans write it
   std::vector<ModuleData> module_data;
-  std::string log;                             ///< cleaned, at most 4 KB
-  std::vector<std::string> advisories;         ///< ptxas performance warnings and cache-policy remarks
-  std::string code_digest;                     ///< over the text sections of the cubin
-  std::string source;                          ///< the candidate's text, for the screen
+  std::string log;                      ///< cleaned, at most 4 KB
+  std::vector<std::string> advisories;  ///< ptxas performance warnings and cache-policy remarks
+  std::string code_digest;              ///< over the text sections of the cubin
+  std::string source;                   ///< the candidate's text, for the screen
   StageTimes stage_ms;
 };
 

@@ -20,11 +20,11 @@ namespace kernelites::worker {
 std::optional<Verdict> check_plan(const LaunchPlan& plan, const Task& task, Form form, const PlanPoint& point,
                                   const DeviceFacts& device, bool is_shape_hidden = false);
 
-/// Judges `plan` against the compiled kernels: known names, argument counts and sizes, launch bounds, required
-/// cluster, static plus dynamic shared memory.
-std::optional<Verdict> check_plan_against_code(
-    const LaunchPlan& plan, const Task& task, Form form,
-    const std::map<std::string, KernelSignature>& signatures,
-    const std::map<std::string, KernelResources>& resources, const DeviceFacts& device);
+/// Judges `plan` against the compiled kernels: known names, argument counts and sizes, launch bounds,
+/// required cluster, static plus dynamic shared memory.
+std::optional<Verdict> check_plan_against_code(const LaunchPlan& plan, const Task& task, Form form,
+                                               const std::map<std::string, KernelSignature>& signatures,
+                                               const std::map<std::string, KernelResources>& resources,
+                                               const DeviceFacts& device);
 
 }  // namespace kernelites::worker

@@ -1,10 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
-// The device source that the harness wraps around a candidate: `struct Problem`, and the plan-only translation unit.
+// The device source that the harness wraps around a candidate: `struct Problem`, and the plan-only
+// translation unit.
 //
-// A candidate is compiled twice. The *plan unit* (PTX only) is prefix + candidate + a table of plans, one per shape,
-// which NVRTC's constant evaluator fills in; `read_plans` (plan_reader.h) takes them out of the PTX. The *code unit*
-// is prefix + candidate and nothing else, so that the module holds no symbol of the harness. Both declare the same
-// `Problem`, and `#line` lets errors carry the candidate's own line numbers under the name "candidate.cu".
+// A candidate is compiled twice. The *plan unit* (PTX only) is prefix + candidate + a table of plans, one per
+// shape, which NVRTC's constant evaluator fills in; `read_plans` (plan_reader.h) takes them out of the PTX.
+// The *code unit* is prefix + candidate and nothing else, so that the module holds no symbol of the harness.
+// Both declare the same `Problem`, and `#line` lets errors carry the candidate's own line numbers under the
+// name "candidate.cu".
 #pragma once
 
 #include <cstdint>
@@ -46,8 +48,8 @@ inline constexpr std::string_view k_plans_symbol = "kernelites_plans";
 /// `kernelites/ptx.cuh`, `cstdint`, `math.h`, ...
 std::vector<HeaderText> contract_headers();
 
-/// The dtype and shape under which `task.tensors[tensor]` appears in `form`; `tensor == task.tensors.size()` is
-/// `rows`.
+/// The dtype and shape under which `task.tensors[tensor]` appears in `form`; `tensor == task.tensors.size()`
+/// is `rows`.
 TensorSpec tensor_in_form(const Task& task, std::size_t tensor, Form form);
 /// Its extents at `point`.
 std::vector<std::int64_t> tensor_shape_in_form(const Task& task, std::size_t tensor, Form form,
@@ -55,10 +57,12 @@ std::vector<std::int64_t> tensor_shape_in_form(const Task& task, std::size_t ten
 /// Number of tensors in `form`: one more (`rows`) in the reference form.
 std::size_t tensor_count_in_form(const Task& task, Form form);
 
-/// Prefix + candidate. REQUIRES: the same points as for `plan_unit` (a dim is `long long` if any of them needs it).
-std::string code_unit(const Task& task, Form form, std::span<const PlanPoint> points, std::string_view source);
-/// Prefix + candidate + the table of plans for `points`.
-std::string plan_unit(const Task& task, Form form, std::span<const PlanPoint> points, const DeviceFacts& device,
+/// Prefix + candidate. REQUIRES: the same points as for `plan_unit` (a dim is `long long` if any of them
+/// needs it).
+std::string code_unit(const Task& task, Form form, std::span<const PlanPoint> points,
                       std::string_view source);
+/// Prefix + candidate + the table of plans for `points`.
+std::string plan_unit(const Task& task, Form form, std::span<const PlanPoint> points,
+                      const DeviceFacts& device, std::string_view source);
 
 }  // namespace kernelites::worker

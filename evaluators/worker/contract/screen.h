@@ -1,8 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
-// The screen: what compiled code may not contain, judged on the PTX tokens and ELF sections of the one compile.
+// The screen: what compiled code may not contain, judged on the PTX tokens and ELF sections of the one
+// compile.
 //
-// Source greps are tripwires; inline assembly can add entries and globals that no C++ parser sees. The PTX of the
-// same compile is a clean token stream, and the ELF sections decide structurally whether state can persist.
+// Source greps are tripwires; inline assembly can add entries and globals that no C++ parser sees. The PTX of
+// the same compile is a clean token stream, and the ELF sections decide structurally whether state can
+// persist.
 #pragma once
 
 #include <optional>
@@ -19,8 +21,8 @@ inline constexpr std::int64_t k_local_bytes_max = 16 * 1024;
 /// Machine code per module.
 inline constexpr std::int64_t k_code_bytes_max = 4 << 20;
 
-/// A verdict of stage "screen" if the module holds something forbidden (clock and launch-counter reads, writable
-/// module state, hidden entries, external symbols, edited tensor maps), else nothing.
+/// A verdict of stage "screen" if the module holds something forbidden (clock and launch-counter reads,
+/// writable module state, hidden entries, external symbols, edited tensor maps), else nothing.
 std::optional<Verdict> screen(const CompiledCandidate& candidate);
 /// Remarks that do not fail: cache policies, discards, griddepcontrol without a programmatic launch.
 std::vector<std::string> screen_remarks(const CompiledCandidate& candidate);

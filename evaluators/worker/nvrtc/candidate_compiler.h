@@ -19,9 +19,9 @@ namespace kernelites::worker {
 inline constexpr double k_plan_deadline_s = 10;
 inline constexpr double k_code_deadline_s = 60;
 
-/// Compiles `candidate` for `points` and checks every plan against the task, the device and the code. A failure is a
-/// verdict of stage "plan" or "compile" with diagnostics in the candidate's own line numbers; the log in it quotes no
-/// file. The first point whose plan is wrong decides. Thread-safe as `compiler` is.
+/// Compiles `candidate` for `points` and checks every plan against the task, the device and the code. A
+/// failure is a verdict of stage "plan" or "compile" with diagnostics in the candidate's own line numbers;
+/// the log in it quotes no file. The first point whose plan is wrong decides. Thread-safe as `compiler` is.
 std::variant<CompiledCandidate, Verdict> compile_candidate(Compiler& compiler, const Candidate& candidate,
                                                            const Task& task, Form form,
                                                            std::span<const PlanPoint> points,

@@ -26,10 +26,10 @@ struct CompileInput {
 
 struct CompileOutput {
   bool ok = false;
-  std::string failure;               ///< "" when ok, else compile_error, compiler_crash, compile_deadline, ...
-  std::string log;                   ///< as NVRTC wrote it: not yet fit for a prompt
+  std::string failure;  ///< "" when ok, else compile_error, compiler_crash, compile_deadline, ...
+  std::string log;      ///< as NVRTC wrote it: not yet fit for a prompt
   std::string ptx;
-  std::vector<std::byte> cubin;      ///< empty when ptx_only
+  std::vector<std::byte> cubin;  ///< empty when ptx_only
   std::map<std::string, std::string> lowered_names;
   double ms = 0;
   bool operator==(const CompileOutput&) const = default;

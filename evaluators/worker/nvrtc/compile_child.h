@@ -9,9 +9,9 @@
 
 namespace kernelites::worker {
 
-/// Compiles, each time in a fresh jailed child that is killed at its deadline; one child is kept warm (library loaded,
-/// jailed, waiting). What crashes or hangs is the child, and it has a name in `CompileOutput::failure`.
-/// Thread-safe: several compiles may be under way.
+/// Compiles, each time in a fresh jailed child that is killed at its deadline; one child is kept warm
+/// (library loaded, jailed, waiting). What crashes or hangs is the child, and it has a name in
+/// `CompileOutput::failure`. Thread-safe: several compiles may be under way.
 class Compiler {
  public:
   explicit Compiler(Toolkit toolkit);

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// NVRTC as a library opened at run time: found on a search list, pinned by absolute path so that it works in a jail.
+// NVRTC as a library opened at run time: found on a search list, pinned by absolute path so that it works in
+// a jail.
 #pragma once
 
 #include <filesystem>
@@ -18,10 +19,10 @@ struct Toolkit {
   std::string version;                                 ///< "NVRTC 13.0"
 };
 
-/// Where to look for a toolkit, first match wins: `explicit_folder` (the --toolkit option; nothing else is tried if it
-/// is set), /usr/local/cuda, each of `further_folders` (what the set-up filled from wheels), then the dynamic
-/// linker's own list. A folder may be laid out as a toolkit (lib64, include) or as wheels are (lib, include, or
-/// cu13/lib, cu13/include, or one folder per component).
+/// Where to look for a toolkit, first match wins: `explicit_folder` (the --toolkit option; nothing else is
+/// tried if it is set), /usr/local/cuda, each of `further_folders` (what the set-up filled from wheels), then
+/// the dynamic linker's own list. A folder may be laid out as a toolkit (lib64, include) or as wheels are
+/// (lib, include, or cu13/lib, cu13/include, or one folder per component).
 struct ToolkitSearch {
   std::filesystem::path explicit_folder;
   std::vector<std::filesystem::path> further_folders;
