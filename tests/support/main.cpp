@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// Entry point of a test program with Catch2 version 2; version 3 brings its own.
+// Entry point of every test program, for Catch2 version 2 and 3 alike.
 #define CATCH_CONFIG_RUNNER
 #include "tests/support/catch.h"
 
