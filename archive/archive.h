@@ -1,0 +1,167 @@
+// SPDX-License-Identifier: Apache-2.0
+// The archive of a run: the only writer of `run.db`, one transaction per operation, no state outside the
+// file.
+//
+// Reopening is resuming. What was asked, submitted, sent, answered and told is in the database before
+// anything depends on it (invariant 6), so a process killed at any instant leaves a file that says exactly
+// what is still to be done: `open_variations`, `open_model_calls`, `unfinished_candidates` and
+// `outstanding_requests`. A reply is matched by its request id and counts once, however often it arrives. The
+// format is archive/schema.sql.
+//
+// One process writes: it holds a lock on `run.lock` beside the database, which the system drops when the
+// process ends. Any number may read at the same time. All operations throw Error when the disk or the
+// database fails.
+#pragma once
+
+#include <filesystem>
+#include <memory>
+
+#include "archive/database.h"
+#include "archive/elite_rule.h"
+#include "archive/grid.h"
+#include "archive/records.h"
+
+namespace kernelites {
+
+/// The end of a candidate's way: what became of it, told once.
+struct Outcome {
+  std::uint64_t ordinal = 0;
+  std::string status;               ///< insert_status_name(...), or another code ("duplicate_code", ...)
+  std::optional<Elite> elite;       ///< the candidate as its cell's new elite
+  std::vector<Champion> champions;  ///< the workloads it is now champion of
+};
+
+/// A candidate with its newest answered evaluations.
+struct EvaluatedCandidate {
+  CandidateRecord record;
+  std::optional<EvaluationRecord> examination;
+  std::optional<EvaluationRecord> duel;
+};
+
+/// One step of a cell's history.
+struct EliteStep {
+  std::int64_t sequence = 0;
+  std::string status;  ///< added, improved, renewed, withdrawn
+  Elite elite;         ///< who entered or (withdrawn) left
+  std::string reason;  ///< why it was withdrawn
+};
+
+class RunLock;
+
+class Archive {
+ public:
+  /// Makes `<folder>/run.db` and records the run. Throws ConfigError if there is one already or it is in use.
+  static Archive create(const std::filesystem::path& folder, const RunRecord& run);
+  /// Opens for writing: resumes. Throws ConfigError, and changes nothing, if there is no run, another process
+  /// writes it, the file is no database, belongs to another program or was written by a newer version.
+  static Archive open(const std::filesystem::path& folder);
+  /// Opens for reading, also while another process writes. Throws ConfigError as `open` does, save for the
+  /// lock.
+  static Archive open_read_only(const std::filesystem::path& folder);
+  /// True if `folder` holds a recorded run.
+  static bool exists(const std::filesystem::path& folder);
+
+  Archive(Archive&&) noexcept;
+  ~Archive();
+
+  // --- ask: recorded before anything is spent ---
+
+  /// One more than the highest ordinal of any variation or candidate; the first is 1.
+  std::uint64_t next_ordinal() const;
+  /// ENSURES: state open. Parents and inspirations must be recorded candidates.
+  void record_variation(const VariationRecord& variation);
+  /// Before it is sent. A second record of one request id is an Error.
+  void record_model_call(const ModelCallRecord& call);
+  /// The end of a call, by `call.request_id`; reads the members below "filled in by the answer" except state.
+  /// False, and nothing changes, if it has ended before.
+  bool record_model_reply(const ModelCallRecord& call);
+  /// Closes the variation without a candidate.
+  void record_rejection(const RejectionRecord& rejection);
+  /// Records what the variation submitted and closes it if the ordinals agree. False, and nothing changes, if
+  /// a candidate of this content is known already: the caller rejects it as duplicate.
+  bool record_candidate(const CandidateRecord& candidate);
+
+  // --- evaluate ---
+
+  /// Before it is sent. A second record of one request id is an Error; a resumed run sends outstanding ones
+  /// again under their old id without recording them.
+  void record_request_sent(const EvaluationRecord& evaluation);
+  /// The reply to an `examine`. False, and nothing changes, if the request has been answered before.
+  bool record_examination(const std::string& request_id, const Examination& examination,
+                          const Provenance& provenance, double worker_s, double device_s);
+  /// The reply to a `duel`, in the same way.
+  bool record_duel(const std::string& request_id, const Duel& duel, const Provenance& provenance,
+                   double worker_s, double device_s);
+  /// No result came and none will under this id; what it cost still counts.
+  bool record_request_failed(const std::string& request_id, const std::string& error, double worker_s,
+                             double device_s);
+
+  // --- tell ---
+
+  /// History, elite, champions and the candidate's end in one transaction. False, and nothing changes, if the
+  /// candidate was told before.
+  bool tell(const Outcome& outcome);
+  /// A stale elite proven and timed again: same candidate, new provenance, speed-up and duel; fitness may
+  /// change.
+  void renew_elite(const Elite& elite);
+  /// Empties a cell whose elite was disproved, and takes the candidate's championships away.
+  void withdraw_elite(const std::string& cell, const std::string& reason);
+
+  /// `event` is an object with a member "event" and, where it concerns a candidate, "ordinal". Returns its
+  /// sequence.
+  std::int64_t append_event(const Json& event);
+  void set_state(const std::string& state);
+  void set_wall_s(double wall_s);
+
+  // --- read ---
+
+  RunRecord run() const;
+  Spent spent() const;
+  Counters counters() const;
+
+  std::vector<VariationRecord> open_variations() const;
+  std::vector<ModelCallRecord> open_model_calls() const;
+  /// Not told, by ordinal.
+  std::vector<CandidateRecord> unfinished_candidates() const;
+  /// Sent and neither answered nor failed, in the order sent.
+  std::vector<EvaluationRecord> outstanding_requests() const;
+
+  std::optional<VariationRecord> variation(std::uint64_t ordinal) const;
+  std::optional<CandidateRecord> candidate(std::uint64_t ordinal) const;
+  /// By id or by an unambiguous prefix of at least 4 characters.
+  std::optional<CandidateRecord> find_candidate(const std::string& id) const;
+  /// All, by ordinal.
+  std::vector<CandidateRecord> candidates() const;
+  /// In the order told, after `after`: a bandit replays its rewards from these.
+  std::vector<CandidateRecord> told_candidates(std::int64_t after = 0) const;
+  std::optional<EvaluatedCandidate> evaluated(std::uint64_t ordinal) const;
+  /// All requests of a candidate, in the order sent.
+  std::vector<EvaluationRecord> evaluations(std::uint64_t ordinal) const;
+  /// The first other candidate that passed and compiled to the same code: equal code is never timed twice.
+  std::optional<std::uint64_t> first_with_code(const std::string& code_digest,
+                                               std::uint64_t other_than) const;
+  /// Told children of `parent_id` (as first parent) that failed, newest first.
+  std::vector<EvaluatedCandidate> recent_failures(const std::string& parent_id, int limit) const;
+  /// Rejections of variations whose first parent is `parent_id`, newest first.
+  std::vector<RejectionRecord> recent_rejections(const std::string& parent_id, int limit) const;
+  std::vector<RejectionRecord> rejections() const;
+  /// From the candidate back along first parents to a seed, the candidate first.
+  std::vector<CandidateRecord> lineage(std::uint64_t ordinal) const;
+  std::vector<ModelCallRecord> model_calls(std::uint64_t ordinal) const;
+
+  Grid grid() const;
+  std::vector<EliteStep> elite_history() const;
+  /// By workload name.
+  std::vector<Champion> champions() const;
+  /// Events after `after`, at most `limit`.
+  std::vector<Json> events(std::int64_t after, int limit) const;
+
+ private:
+  Archive(std::unique_ptr<RunLock> lock, Database database);
+  bool record_result(const EvaluationRecord& result);
+
+  std::unique_ptr<RunLock> lock_;  // released after the database is closed
+  mutable Database database_;
+};
+
+}  // namespace kernelites
