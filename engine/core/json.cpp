@@ -1,11 +1,15 @@
 // SPDX-License-Identifier: Apache-2.0
-// JSON files of the user: parse errors with their place, unknown keys with the list of known ones, atomic writes.
+// JSON files of the user: parse errors with their place, unknown keys with the list of known ones, atomic
+// writes.
 #include "engine/core/json.h"
 
 #include <fmt/format.h>
 #include <fmt/ranges.h>
 
+#include <algorithm>
+#include <cmath>
 #include <fstream>
+#include <limits>
 #include <sstream>
 
 #include "engine/core/error.h"
@@ -29,7 +33,8 @@ Json read_json(const std::filesystem::path& file) { return parse_json(read_text(
 std::string read_text(const std::filesystem::path& file) {
   std::ifstream stream(file, std::ios::binary);
   std::ostringstream text;
-  if (std::filesystem::is_directory(file)) throw ConfigError(file.string(), "", "expected a file, found a folder");
+  if (std::filesystem::is_directory(file))
+    throw ConfigError(file.string(), "", "expected a file, found a folder");
   if (!stream || !(text << stream.rdbuf()).good()) {
     if (stream && std::filesystem::exists(file) && std::filesystem::file_size(file) == 0) return "";
     throw ConfigError(file.string(), "", "cannot be read");
@@ -48,6 +53,20 @@ void write_text_atomically(const std::filesystem::path& file, std::string_view t
   if (problem) throw Error(fmt::format("{}: cannot be written: {}", file.string(), problem.message()));
 }
 
+Json real_to_json(double value) {
+  if (std::isfinite(value)) return value;
+  if (std::isnan(value)) return "nan";
+  return value > 0 ? "inf" : "-inf";
+}
+
+double real_from_json(const Json& json) {
+  if (json.is_number()) return json.get<double>();
+  if (json == "nan") return std::numeric_limits<double>::quiet_NaN();
+  if (json == "inf") return std::numeric_limits<double>::infinity();
+  if (json == "-inf") return -std::numeric_limits<double>::infinity();
+  throw Error("expected a number, \"inf\", \"-inf\" or \"nan\", found " + json.dump().substr(0, 80));
+}
+
 ObjectReader::ObjectReader(const Json& object, std::string where, std::string path)
     : object_(object), where_(std::move(where)), path_(std::move(path)) {
   if (!object_.is_object()) throw ConfigError(where_, path_, "expected an object");
@@ -61,7 +80,8 @@ const Json& ObjectReader::member(const char* key) {
 
 void ObjectReader::finish() const {
   for (const auto& [key, value] : object_.items()) {
-    if (!known_.contains(key)) fail(key, fmt::format("is not a known key; known here: {}", fmt::join(known_, ", ")));
+    if (!known_.contains(key))
+      fail(key, fmt::format("is not a known key; known here: {}", fmt::join(known_, ", ")));
   }
 }
 

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Reading JSON that a person wrote: comments allowed, unknown keys refused, every error names file, field, expectation.
+// Reading JSON that a person wrote: comments allowed, unknown keys refused, every error names file, field,
+// expectation.
 #pragma once
 
 #include <filesystem>
@@ -20,8 +21,14 @@ Json parse_json(std::string_view text, std::string_view where);
 Json read_json(const std::filesystem::path& file);
 /// Whole file as text. Throws ConfigError naming the file if it cannot be read.
 std::string read_text(const std::filesystem::path& file);
-/// Writes through a temporary file and a rename: a reader sees the old text or the new, never a half. Throws Error.
+/// Writes through a temporary file and a rename: a reader sees the old text or the new, never a half. Throws
+/// Error.
 void write_text_atomically(const std::filesystem::path& file, std::string_view text);
+
+/// A number that may be infinite or NaN, which JSON cannot say: those travel as "inf", "-inf" and "nan".
+Json real_to_json(double value);
+/// Inverse of `real_to_json`. Throws Error if `json` is neither a number nor one of the three words.
+double real_from_json(const Json& json);
 
 /// Reads the members of one JSON object and, at `finish`, refuses what nobody asked for.
 class ObjectReader {
@@ -67,10 +74,14 @@ class ObjectReader {
   }
   template <typename T>
   static const char* expectation() {
-    if constexpr (std::is_same_v<T, std::string>) return "expected a string";
-    else if constexpr (std::is_integral_v<T>) return "expected a whole number";
-    else if constexpr (std::is_floating_point_v<T>) return "expected a number";
-    else return "has the wrong type";
+    if constexpr (std::is_same_v<T, std::string>)
+      return "expected a string";
+    else if constexpr (std::is_integral_v<T>)
+      return "expected a whole number";
+    else if constexpr (std::is_floating_point_v<T>)
+      return "expected a number";
+    else
+      return "has the wrong type";
   }
 
   const Json& object_;

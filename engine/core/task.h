@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 // A task: the operator to speed up, as data (tasks/<task>/task.json and reference.cu).
 //
-// A task names dims, tensors over them, scalars, input families, and three sorts of workloads: `check` (small and
-// awkward), `bench` (real serving shapes) and `hold_out` ranges (shapes drawn per run that no model ever sees).
-// The file format is documented in docs/tasks.md; `load_task` is its only reader.
+// A task names dims, tensors over them, scalars, input families, and three sorts of workloads: `check` (small
+// and awkward), `bench` (real serving shapes) and `hold_out` ranges (shapes drawn per run that no model ever
+// sees). The file format is documented in docs/tasks.md; `load_task` is its only reader.
 #pragma once
 
 #include <cstdint>
@@ -35,22 +35,31 @@ std::optional<Dtype> dtype_from_name(std::string_view name);
 enum class Role { input, metadata, output, inout };
 const char* role_name(Role role);
 
-/// How values are drawn: a kind of evaluators/worker/pipeline's fill table and its numeric parameters.
+/// How values are drawn: a row of the table in fill_kind.h and its parameters.
 struct Fill {
-  std::string kind;                      ///< "normal", "uniform", "constant", "lengths", ...
-  std::map<std::string, double> number;  ///< parameters by name, e.g. {"std", 4.0}
-  std::string of;                        ///< metadata: the dim that bounds the values, e.g. "S" for lengths
+  std::string kind;                      ///< "normal", "rising", "lengths_ragged", ...
+  std::map<std::string, double> number;  ///< parameters by name; defaults included after loading
+  std::string of;  ///< metadata only: the dim that bounds the values, e.g. "S" for lengths
   bool operator==(const Fill&) const = default;
+};
+
+/// Of an input: entries along `axis` from `lengths[i]` on belong to nobody, where i is the index in the
+/// leading axis. The harness poisons them (NaN included); an operator that reads them is wrong.
+struct ValidPrefix {
+  std::string axis;     ///< a dim name in the tensor's shape
+  std::string lengths;  ///< a metadata tensor of rank 1 over the tensor's leading axis
+  bool operator==(const ValidPrefix&) const = default;
 };
 
 /// One tensor argument. Dense and row-major over `shape`.
 struct TensorSpec {
   std::string name;
   Dtype dtype = Dtype::f32;
-  std::vector<std::string> shape;  ///< one dim name or whole number per axis
+  std::vector<std::string> shape;  ///< per axis a dim name, a whole number, or a product: "Hq*D"
   Role role = Role::input;
-  std::vector<Fill> fill;          ///< default fill for inputs; for metadata: the contents that are rotated
-  std::string meaning;             ///< one line for people and prompts
+  std::vector<Fill> fill;  ///< default fill for inputs; for metadata: the contents that are rotated
+  std::optional<ValidPrefix> valid;
+  std::string meaning;  ///< one line for people and prompts
 };
 
 /// One scalar argument, with an odd non-default value so that a forgotten scale shows.
@@ -88,13 +97,16 @@ struct InputFamily {
   std::string catches;               ///< which error it makes visible
 };
 
-/// Limits on an output row's error (reference/verification 2.4 in docs/verification.md): conjunctive, no additive term.
+/// Limits on an output row's error (docs/tasks.md): conjunctive, finite results first, NaN fails.
+/// Rows of values (`absolute` == 0): row and element gate, no additive term. Log-sum-exp outputs (`absolute`
+/// > 0, `row` and `element_rms` 0): |e_c| <= absolute + u|g_c|. Where the reference is infinite, the result
+/// must be the same.
 struct Precision {
-  std::string name;         ///< "bf16", "fp32", ...
-  double row = 0;           ///< R: rms(e)/rms(g) <= R
-  double element_ulp = 0;   ///< u: |e_c| <= u|g_c| + E rms(g)
-  double element_rms = 0;   ///< E
-  double absolute = 0;      ///< log-sum-exp outputs only: |e| <= absolute, and no row gate
+  std::string name;        ///< "bf16", "fp32", ...
+  double row = 0;          ///< R: rms(e)/rms(g) <= R
+  double element_ulp = 0;  ///< u: |e_c| <= u|g_c| + E rms(g)
+  double element_rms = 0;  ///< E
+  double absolute = 0;     ///< A, natural-log units; log-sum-exp outputs only
 };
 
 /// Formulas over the dims (and, for metadata, `sum_<tensor>`): counts of one call.
@@ -114,14 +126,14 @@ struct Task {
   std::vector<DimSpec> dims;
   std::vector<ScalarSpec> scalars;
   std::vector<TensorSpec> tensors;
-  std::vector<std::string> rows;             ///< leading dims that every output shares: one row of the reference
+  std::vector<std::string> rows;  ///< leading dims that every output shares: one row of the reference
   std::map<std::string, Precision> precision;  ///< by output tensor
   std::vector<InputFamily> families;
   std::vector<Workload> check;
   std::vector<Workload> bench;
   std::vector<HoldOutRange> hold_out;
   Roofline roofline;
-  Json baselines;                            ///< as written: which external kernels compare (docs/tasks.md)
+  Json baselines;  ///< as written: which external kernels compare (docs/tasks.md)
 
   std::string reference_source;  ///< text of reference.cu
   Json document;                 ///< task.json as read, for a self-contained request
@@ -145,5 +157,17 @@ std::vector<std::int64_t> tensor_shape(const TensorSpec& tensor, const Workload&
 std::int64_t element_count(const TensorSpec& tensor, const Workload& workload);
 /// Number of output rows: the product of `task.rows`.
 std::int64_t row_count(const Task& task, const Workload& workload);
+
+/// What one call must do at least.
+struct RooflineCounts {
+  double flops = 0;
+  double bytes = 0;
+  double exponentials = 0;
+};
+
+/// The task's roofline formulas at `workload`. `sums` are the sums of metadata tensors by name; a tensor that
+/// is not in it counts as full: every entry at its bound.
+RooflineCounts roofline_counts(const Task& task, const Workload& workload,
+                               const std::map<std::string, double>& sums = {});
 
 }  // namespace kernelites

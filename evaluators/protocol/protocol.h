@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 // The one boundary between controller and worker: JSON lines, one request, one reply, matched by id.
 //
-// The worker greets first: {"kernelites_worker": 1, "provenance": {...}}. Then each line on its stdin is a request and
-// each line on its stdout a reply; replies may come in another order than requests. A batch file (`--batch IN OUT`)
-// holds the same lines; a torn last line is ignored on both sides.
+// The worker greets first: {"kernelites_worker": 1, "provenance": {...}}. Then each line on its stdin is a
+// request and each line on its stdout a reply; replies may come in another order than requests. A batch file
+// (`--batch IN OUT`) holds the same lines; a torn last line is ignored on both sides.
 #pragma once
 
 #include <optional>
@@ -25,42 +25,43 @@ inline constexpr std::size_t k_line_bytes_max = std::size_t{32} << 20;
 /// Proves a candidate. Self-contained: task and reference travel with it.
 struct ExamineRequest {
   Candidate candidate;
-  Key key;                              ///< secrets of this evaluation derive from it
-  bool is_reexamination = false;        ///< an elite proven by an older harness
+  Key key;                        ///< secrets of this evaluation derive from it
+  bool is_reexamination = false;  ///< an elite proven by an older harness
 };
 
 /// One contestant of a duel. Every arm has been proven by an earlier `examine`.
 struct DuelArm {
-  std::string label;                    ///< "candidate", "incumbent", "baseline", ...
+  std::string label;  ///< "candidate", "incumbent", "baseline", ...
   Candidate candidate;
 };
 
 /// Times arms against each other, interleaved, arm 0 being the candidate.
 struct DuelRequest {
   std::vector<DuelArm> arms;
-  std::vector<std::string> workloads;   ///< names of bench workloads
+  std::vector<std::string> workloads;  ///< names of bench workloads
   int rounds = 30;
   Key key;
 };
 
 /// A request line. Exactly one of `examine` and `duel` is set.
 struct Request {
-  std::string id;                       ///< unique within a run; echoed by the reply
-  std::string device;                   ///< "gpu" or "vgpu"
-  Json task_document;                   ///< task.json
-  std::string reference_source;         ///< reference.cu
-  double deadline_s = 120;              ///< the whole evaluation; then the verdict is "deadline"
+  std::string id;                ///< unique within a run; echoed by the reply
+  std::string device;            ///< "gpu" or "vgpu"
+  Json task_document;            ///< task.json
+  std::string reference_source;  ///< reference.cu
+  double deadline_s = 120;       ///< the whole evaluation; then the verdict is "deadline"
   std::optional<ExamineRequest> examine;
   std::optional<DuelRequest> duel;
 };
 
-/// A reply line. `error` is set instead of a result when the request itself could not be used (bad task, no device).
+/// A reply line. `error` is set instead of a result when the request itself could not be used (bad task, no
+/// device).
 struct Reply {
   std::string id;
   std::string error;
   Provenance provenance;
-  double worker_s = 0;                  ///< wall seconds the worker spent
-  double device_s = 0;                  ///< seconds the device was held: what a GPU budget counts
+  double worker_s = 0;  ///< wall seconds the worker spent
+  double device_s = 0;  ///< seconds the device was held: what a GPU budget counts
   std::optional<Examination> examination;
   std::optional<Duel> duel;
 };
@@ -69,13 +70,16 @@ struct Reply {
 struct Greeting {
   int version = k_protocol_version;
   Provenance provenance;
-  std::string problem;                  ///< why it cannot work ("no CUDA driver"); empty: ready
+  std::string problem;  ///< why it cannot work ("no CUDA driver"); empty: ready
 };
 
+/// One line without its newline. Text that is not UTF-8 is repaired with U+FFFD. Throw Error beyond
+/// k_line_bytes_max.
 std::string encode(const Request& request);
 std::string encode(const Reply& reply);
 std::string encode(const Greeting& greeting);
-/// Throw Error with what is wrong and the first bytes of the line.
+/// Throw Error with what is wrong and the first bytes of the line. A greeting of another version has only its
+/// version.
 Request decode_request(std::string_view line);
 Reply decode_reply(std::string_view line);
 Greeting decode_greeting(std::string_view line);

@@ -1,0 +1,146 @@
+// SPDX-License-Identifier: Apache-2.0
+// Lines of the protocol: JSON, one line each, without its newline.
+#include "evaluators/protocol/protocol.h"
+
+#include <fmt/format.h>
+
+#include "engine/core/error.h"
+
+namespace kernelites {
+namespace {
+
+constexpr std::size_t k_quoted_bytes_max = 120;
+
+// Bytes that are no UTF-8 (a compiler's log, a candidate's comment) become U+FFFD instead of ending the run.
+std::string line_of(const Json& json) {
+  std::string line = json.dump(-1, ' ', false, Json::error_handler_t::replace);
+  if (line.size() > k_line_bytes_max) {
+    throw Error(
+        fmt::format("protocol: a line of {} bytes exceeds the limit of {}", line.size(), k_line_bytes_max));
+  }
+  return line;
+}
+
+template <typename Read>
+auto decode(const char* what, std::string_view line, Read read) {
+  try {
+    if (line.size() > k_line_bytes_max) throw Error(fmt::format("{} bytes exceed the limit", line.size()));
+    return read(Json::parse(line));
+  } catch (const std::exception& error) {
+    throw Error(fmt::format("protocol: not a {}: {}; it begins: {}", what, error.what(),
+                            line.substr(0, k_quoted_bytes_max)));
+  }
+}
+
+Json examine_json(const ExamineRequest& request) {
+  return Json{{"candidate", request.candidate},
+              {"key", request.key.hex()},
+              {"is_reexamination", request.is_reexamination}};
+}
+
+ExamineRequest examine_from_json(const Json& json) {
+  return {.candidate = json.at("candidate").get<Candidate>(),
+          .key = Key::from_hex(json.at("key").get<std::string>(), "request"),
+          .is_reexamination = json.at("is_reexamination").get<bool>()};
+}
+
+Json duel_json(const DuelRequest& request) {
+  Json arms = Json::array();
+  for (const DuelArm& arm : request.arms) {
+    arms.push_back(Json{{"label", arm.label}, {"candidate", arm.candidate}});
+  }
+  return Json{{"arms", std::move(arms)},
+              {"workloads", request.workloads},
+              {"rounds", request.rounds},
+              {"key", request.key.hex()}};
+}
+
+DuelRequest duel_from_json(const Json& json) {
+  DuelRequest request;
+  for (const Json& arm : json.at("arms")) {
+    request.arms.push_back({arm.at("label").get<std::string>(), arm.at("candidate").get<Candidate>()});
+  }
+  json.at("workloads").get_to(request.workloads);
+  json.at("rounds").get_to(request.rounds);
+  request.key = Key::from_hex(json.at("key").get<std::string>(), "request");
+  return request;
+}
+
+}  // namespace
+
+std::string encode(const Request& request) {
+  KERNELITES_ASSERT(request.examine.has_value() != request.duel.has_value());
+  Json json{{"kernelites_request", k_protocol_version},
+            {"id", request.id},
+            {"device", request.device},
+            {"deadline_s", request.deadline_s},
+            {"task_document", request.task_document},
+            {"reference_source", request.reference_source}};
+  if (request.examine) json["examine"] = examine_json(*request.examine);
+  if (request.duel) json["duel"] = duel_json(*request.duel);
+  return line_of(json);
+}
+
+Request decode_request(std::string_view line) {
+  return decode("request", line, [](const Json& json) {
+    if (json.at("kernelites_request") != k_protocol_version) throw Error("another protocol version");
+    Request request{.id = json.at("id").get<std::string>(),
+                    .device = json.at("device").get<std::string>(),
+                    .task_document = json.at("task_document"),
+                    .reference_source = json.at("reference_source").get<std::string>(),
+                    .deadline_s = json.at("deadline_s").get<double>(),
+                    .examine = {},
+                    .duel = {}};
+    if (json.contains("examine") == json.contains("duel")) throw Error("expected one of examine and duel");
+    if (json.contains("examine")) request.examine = examine_from_json(json.at("examine"));
+    if (json.contains("duel")) request.duel = duel_from_json(json.at("duel"));
+    return request;
+  });
+}
+
+std::string encode(const Reply& reply) {
+  Json json{{"kernelites_reply", k_protocol_version},
+            {"id", reply.id},
+            {"error", reply.error},
+            {"provenance", reply.provenance},
+            {"worker_s", reply.worker_s},
+            {"device_s", reply.device_s}};
+  if (reply.examination) json["examination"] = *reply.examination;
+  if (reply.duel) json["duel"] = *reply.duel;
+  return line_of(json);
+}
+
+Reply decode_reply(std::string_view line) {
+  return decode("reply", line, [](const Json& json) {
+    if (json.at("kernelites_reply") != k_protocol_version) throw Error("another protocol version");
+    Reply reply{.id = json.at("id").get<std::string>(),
+                .error = json.at("error").get<std::string>(),
+                .provenance = json.at("provenance").get<Provenance>(),
+                .worker_s = json.at("worker_s").get<double>(),
+                .device_s = json.at("device_s").get<double>(),
+                .examination = {},
+                .duel = {}};
+    if (json.contains("examination")) reply.examination = json.at("examination").get<Examination>();
+    if (json.contains("duel")) reply.duel = json.at("duel").get<Duel>();
+    return reply;
+  });
+}
+
+std::string encode(const Greeting& greeting) {
+  return line_of(Json{{"kernelites_worker", greeting.version},
+                      {"provenance", greeting.provenance},
+                      {"problem", greeting.problem}});
+}
+
+// A greeting of another version is still a greeting: the pool names both versions when it refuses the worker.
+Greeting decode_greeting(std::string_view line) {
+  return decode("greeting", line, [](const Json& json) {
+    Greeting greeting{.version = json.at("kernelites_worker").get<int>(), .provenance = {}, .problem = {}};
+    if (greeting.version != k_protocol_version) return greeting;
+    json.at("provenance").get_to(greeting.provenance);
+    json.at("problem").get_to(greeting.problem);
+    return greeting;
+  });
+}
+
+}  // namespace kernelites

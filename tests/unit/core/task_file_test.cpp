@@ -1,0 +1,165 @@
+// SPDX-License-Identifier: Apache-2.0
+// Every mistake in a task file is an error that names the file, the field and what was expected.
+#include <filesystem>
+#include <functional>
+
+#include "engine/core/error.h"
+#include "engine/core/task.h"
+#include "tests/support/catch.h"
+#include "tests/support/small_task.h"
+
+using namespace kernelites;
+
+namespace {
+
+/// Spoils a valid document and checks that the error names the file, `field` and `expectation`.
+void check_refused(const std::function<void(Json&)>& spoil, const std::string& field,
+                   const std::string& expectation) {
+  Json document = small_task_document();
+  spoil(document);
+  INFO("field " << field);
+  try {
+    parse_task(document, "// reference", "my_task/task.json");
+    FAIL("the document was accepted");
+  } catch (const ConfigError& error) {
+    const std::string text = error.what();
+    INFO(text);
+    CHECK(text.find("my_task/task.json") != std::string::npos);
+    CHECK(text.find(field) != std::string::npos);
+    CHECK(text.find(expectation) != std::string::npos);
+  }
+}
+
+}  // namespace
+
+TEST_CASE("the small task itself is accepted") {
+  CHECK_NOTHROW(parse_task(small_task_document(), "// reference", "small_task.json"));
+}
+
+TEST_CASE("an unknown key is refused with the list of known keys") {
+  check_refused([](Json& t) { t["benchmarks"] = 1; }, "benchmarks", "known here: ");
+  check_refused([](Json& t) { t["tensors"]["x"]["stride"] = 1; }, "tensors.x.stride", "known here: ");
+  check_refused([](Json& t) { t["bench"][0]["wieght"] = 1; }, "bench[0].wieght", "weight");
+  check_refused([](Json& t) { t["tensors"]["x"]["fill"]["sdt"] = 1; }, "tensors.x.fill.sdt", "std");
+}
+
+TEST_CASE("a missing section is named") {
+  for (const char* key :
+       {"name", "title", "dims", "tensors", "rows", "precision", "check", "bench", "roofline"}) {
+    check_refused([&](Json& t) { t.erase(key); }, key, "missing");
+  }
+}
+
+TEST_CASE("a value of the wrong type is named with its place") {
+  check_refused([](Json& t) { t["title"] = 3; }, "title", "string");
+  check_refused([](Json& t) { t["check"][0]["dims"]["M"] = 2.5; }, "check[0].dims.M", "whole number");
+  check_refused([](Json& t) { t["check"] = 3; }, "check", "array");
+  check_refused([](Json& t) { t["dims"] = 3; }, "dims", "object");
+  check_refused([](Json& t) { t["hold_out"][0]["dims"]["M"] = 3; }, "hold_out[0].dims.M", "wrong type");
+}
+
+TEST_CASE("words outside the vocabulary are refused with the known words") {
+  check_refused([](Json& t) { t["tensors"]["x"]["dtype"] = "float"; }, "tensors.x.dtype", "bf16");
+  check_refused([](Json& t) { t["tensors"]["x"]["role"] = "in"; }, "tensors.x.role", "metadata");
+  check_refused([](Json& t) { t["tensors"]["x"]["fill"]["kind"] = "gauss"; }, "tensors.x.fill.kind",
+                "normal");
+  check_refused([](Json& t) { t["tensors"]["len"]["fill"][0]["kind"] = "normal"; },
+                "tensors.len.fill[0].kind", "lengths_full");
+}
+
+TEST_CASE("an inout tensor is refused because the format cannot state a write set") {
+  check_refused([](Json& t) { t["tensors"]["x"]["role"] = "inout"; }, "tensors.x.role", "write set");
+}
+
+TEST_CASE("a shape that names no dim is refused") {
+  check_refused([](Json& t) { t["tensors"]["x"]["shape"][1] = "K"; }, "tensors.x.shape", "\"K\"");
+  check_refused([](Json& t) { t["tensors"]["x"]["shape"][1] = "N*"; }, "tensors.x.shape", "neither a dim");
+  check_refused([](Json& t) { t["tensors"]["x"]["shape"][1] = "0"; }, "tensors.x.shape", "neither a dim");
+  check_refused([](Json& t) { t["tensors"]["x"]["shape"][1] = "N+1"; }, "tensors.x.shape", "neither a dim");
+}
+
+TEST_CASE("two things of one name are refused, because Problem has one member for each") {
+  check_refused([](Json& t) { t["scalars"]["N"] = t["scalars"]["factor"]; }, "scalars.N", "taken");
+  check_refused([](Json& t) { t["dims"]["device"] = Json::object(); }, "dims.device", "taken");
+}
+
+TEST_CASE("a name that is no identifier is refused") {
+  check_refused([](Json& t) { t["dims"]["B x"] = Json::object(); }, "dims", "identifier");
+  check_refused([](Json& t) { t["name"] = "../x"; }, "name", "identifier");
+}
+
+TEST_CASE("workloads bind exactly the variable dims") {
+  check_refused([](Json& t) { t["check"][0]["dims"].erase("N"); }, "check[0].dims.N", "missing");
+  check_refused([](Json& t) { t["check"][0]["dims"]["D"] = 8; }, "check[0].dims.D", "not a variable dim");
+  check_refused([](Json& t) { t["bench"][0]["dims"]["K"] = 8; }, "bench[0].dims.K", "M, N");
+  check_refused([](Json& t) { t["bench"][0]["dims"]["M"] = 0; }, "bench[0].dims.M", "from 1");
+}
+
+TEST_CASE("a workload whose tensors fit no device is refused") {
+  check_refused(
+      [](Json& t) {
+        t["bench"][0]["dims"] = Json{{"M", 2000000000}, {"N", 2000000000}};
+      },
+      "bench[0]", "elements");
+}
+
+TEST_CASE("two workloads of one name are refused, check and bench together") {
+  check_refused([](Json& t) { t["bench"][0]["name"] = "tiny"; }, "bench[0].name", "another workload");
+}
+
+TEST_CASE("an empty list of workloads is refused") {
+  check_refused([](Json& t) { t["check"] = Json::array(); }, "check", "expected 1 to");
+}
+
+TEST_CASE("a hold-out range runs from low to high over variable dims") {
+  check_refused([](Json& t) { t["hold_out"][0]["dims"]["M"] = {5, 2}; }, "hold_out[0].dims.M", "[low, high]");
+  check_refused([](Json& t) { t["hold_out"][0]["dims"].erase("M"); }, "hold_out[0].dims.M", "missing");
+}
+
+TEST_CASE("every output has a precision and starts with the rows") {
+  check_refused([](Json& t) { t["precision"] = Json::object(); }, "precision.y", "missing");
+  check_refused([](Json& t) { t["precision"]["x"] = t["precision"]["y"]; }, "precision", "not an output");
+  check_refused(
+      [](Json& t) {
+        t["tensors"]["y"]["shape"] = {"N", "M*D"};
+      },
+      "tensors.y.shape", "starts with the rows");
+}
+
+TEST_CASE("limits without a positive gate are refused") {
+  check_refused([](Json& t) { t["precision"]["y"]["row"] = 0; }, "precision.y.row", "positive");
+  check_refused([](Json& t) { t["precision"]["y"]["element_rms"] = 0; }, "precision.y.element_rms",
+                "positive");
+  check_refused([](Json& t) { t["precision"]["y"]["absolute"] = 1e-4; }, "precision.y.row", "absolute");
+}
+
+TEST_CASE("a log-sum-exp output has an absolute limit instead of a row gate") {
+  Json document = small_task_document();
+  document["precision"]["y"] = Json{{"name", "lse"}, {"absolute", 1e-4}, {"element_ulp", 1e-6}};
+  const Task task = parse_task(document, "// reference", "t");
+  CHECK(task.precision.at("y").absolute == 1e-4);
+}
+
+TEST_CASE("a family may only fill inputs") {
+  check_refused([](Json& t) { t["families"]["large"]["fill"]["y"] = t["tensors"]["x"]["fill"]; },
+                "families.large.fill.y", "not an input");
+}
+
+TEST_CASE("a valid prefix names a later axis and a length per leading index") {
+  check_refused([](Json& t) { t["tensors"]["x"]["valid"]["axis"] = "M"; }, "tensors.x.valid.axis", "leading");
+  check_refused([](Json& t) { t["tensors"]["x"]["valid"]["lengths"] = "y"; }, "tensors.x.valid.lengths",
+                "[\"M\"]");
+}
+
+TEST_CASE("a roofline formula that cannot be evaluated is refused with the reason") {
+  check_refused([](Json& t) { t["roofline"]["flops"] = "4*Q"; }, "roofline", "\"Q\" is not a known name");
+  check_refused([](Json& t) { t["roofline"]["bytes"] = "0"; }, "roofline", "bytes > 0");
+}
+
+TEST_CASE("an empty reference is refused") {
+  CHECK_THROWS_AS(parse_task(small_task_document(), "", "t"), ConfigError);
+}
+
+TEST_CASE("a folder without a task is an error that names the file") {
+  CHECK_THROWS_AS(load_task(std::filesystem::path(KERNELITES_SOURCE_DIR) / "no_such_task"), ConfigError);
+}
