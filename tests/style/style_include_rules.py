@@ -122,7 +122,7 @@ def include_root(tree):
         for number, mark, name in included(file):
             if mark == '"' and not tree.has(name):
                 yield Finding(file.name, number, "include_root",
-                              f'"{name}" is no file from the repository root; write the whole path, or <> for a library')
+                              f'"{name}" is not a path from the repository root; write that, or <> for a library')
 
 
 def own_header_first(tree):

@@ -16,7 +16,8 @@ MAY_PRINT = {"engine/core/error.cpp"}  # a failed assertion, on its way to abort
 
 NOT_A_FUNCTION = re.compile(r"\s*(namespace|class|struct|enum|union|extern|if|for|while|switch|else|do|try|catch)\b")
 TYPE_OPENS = re.compile(r"^\s*(?:template\s*<.*>\s*)?(?:class|struct)\s+(\w+)")
-PRINTS = re.compile(r"\b(?:std::c(?:out|err|log)\b|(?:v?f?printf|puts|fputs|putchar|perror)\s*\(|fmt::(?:print|println)\s*\()")
+PRINTS = re.compile(r"\b(?:std::c(?:out|err|log)\b|(?:v?f?printf|puts|fputs|putchar|perror)\s*\("
+                    r"|fmt::(?:print|println)\s*\()")
 ENVIRONMENT = re.compile(r"\b(?:secure_getenv|getenv|setenv|putenv|unsetenv)\s*\(|\benviron\b(?!\w)")
 STD_EXCEPTION = re.compile(r"\bthrow\s+std::\w+")
 VAGUE_NOUN = re.compile(r"\b(?:class|struct|enum class)\s+(\w*(?:Manager|Helper|Utils?))\b")
@@ -150,7 +151,7 @@ def machine_paths(tree):
         for number, line in enumerate(file.lines, 1):
             match = MACHINE_PATH.search(line)
             if match:
-                yield Finding(file.name, number, "machine_paths", f"{match[0]}...: pass a folder in, or make it relative")
+                yield Finding(file.name, number, "machine_paths", f"{match[0]}...: pass it in, or make it relative")
 
 
 def todo_has_issue(tree):

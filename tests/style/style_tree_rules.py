@@ -12,7 +12,8 @@ CLANG_FORMAT_VERSION = "14"  # layouts differ between versions; Debian 12's deci
 REPEATED_NAMES = {"main.cpp", "reference.cu", "CMakeLists.txt", "__init__.py"}
 PER_TASK_FOLDERS = ("kernels_seed/", "tasks/")
 LINK = re.compile(r"\[[^\]]*\]\(([^)\s]+)\)")
-DOCUMENT = re.compile(r"(?<![\w/.-])((?:docs|tests|tools|engine|evaluators|archive|prompts|cmake)/[\w/.-]+\.(?:md|h|cpp|py|sql))")
+DOCUMENT = re.compile(r"(?<![\w/.-])((?:docs|tests|tools|engine|evaluators|archive|prompts|cmake)/[\w/.-]+"
+                      r"\.(?:md|h|cpp|py|sql))")
 
 
 class Skipped(Exception):
@@ -63,7 +64,7 @@ def dead_links(tree):
                     continue
                 for target in DOCUMENT.findall(LINK.sub("", line) if file.suffix == ".md" else line):
                     if not tree.has(target) and not (file.root / file.folder / target).exists():
-                        yield Finding(file.name, number, "dead_links", f"{target} does not exist; write it or name another")
+                        yield Finding(file.name, number, "dead_links", f"{target} does not exist; write or rename it")
 
 
 def layout(tree):
