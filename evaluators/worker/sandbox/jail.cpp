@@ -1,0 +1,102 @@
+// SPDX-License-Identifier: Apache-2.0
+// Entering a jail: the layers in order, each reported; and the policies of the three sorts of children.
+#include "evaluators/worker/sandbox/jail.h"
+
+#include <sys/prctl.h>
+#include <sys/resource.h>
+
+#include <cerrno>
+#include <cstring>
+#include <utility>
+
+#include "evaluators/worker/sandbox/landlock.h"
+#include "evaluators/worker/sandbox/system_call_filter.h"
+
+namespace kernelites::worker {
+namespace {
+
+bool is_limited(__rlimit_resource resource) {
+  rlimit limit{};
+  return ::getrlimit(resource, &limit) == 0 && limit.rlim_max != RLIM_INFINITY;
+}
+
+bool verify_limits(std::vector<std::string>& missing) {
+  const rlimit none{0, 0};
+  if (::setrlimit(RLIMIT_CORE, &none) != 0) missing.emplace_back("rlimits: core dumps cannot be turned off");
+  if (!is_limited(RLIMIT_FSIZE)) missing.emplace_back("rlimits: the size of files is not limited");
+  if (!is_limited(RLIMIT_NOFILE)) missing.emplace_back("rlimits: the number of open files is not limited");
+  return missing.empty();
+}
+
+std::size_t thread_count() {
+  std::error_code error;
+  std::size_t count = 0;
+  for (auto entry = std::filesystem::directory_iterator("/proc/self/task", error);
+       !error && entry != std::filesystem::directory_iterator(); entry.increment(error))
+    ++count;
+  return count;
+}
+
+/// Where a dynamic program finds its libraries.
+std::vector<std::filesystem::path> library_paths() {
+  return {"/usr/lib", "/usr/lib64", "/lib", "/lib64", "/etc/ld.so.cache"};
+}
+
+}  // namespace
+
+std::string JailReport::describe() const {
+  std::string text;
+  const auto add = [&text](const std::string& part, const char* separator) {
+    text += (text.empty() ? "" : separator) + part;
+  };
+  if (has_no_new_privs) add("no_new_privs", ", ");
+  if (has_rlimits) add("rlimits", ", ");
+  if (has_seccomp) add("seccomp", ", ");
+  if (landlock_abi > 0) add("landlock " + std::to_string(landlock_abi), ", ");
+  for (const std::string& layer : missing) add("missing: " + layer, "; ");
+  return text;
+}
+
+JailReport enter_jail(const JailPolicy& policy) {
+  JailReport report;
+  report.has_rlimits = verify_limits(report.missing);
+  report.has_no_new_privs = ::prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) == 0;
+  if (!report.has_no_new_privs)
+    report.missing.push_back(std::string("no_new_privs: ") + std::strerror(errno));
+
+  // Landlock before the filter, which does not let its system calls through.
+  const std::size_t threads = thread_count();
+  const LandlockOutcome landlock = restrict_by_landlock({policy.readable, policy.devices});
+  report.landlock_abi = landlock.abi;
+  report.landlock_covers_process = landlock.abi > 0 && threads == 1;
+  if (landlock.abi == 0)
+    report.missing.push_back("landlock: " + landlock.problem);
+  else if (threads != 1)
+    report.missing.emplace_back("landlock: older threads are not covered");
+
+  const std::string problem = load_system_call_filter(policy);
+  report.has_seccomp = problem.empty();
+  if (!problem.empty()) report.missing.push_back(problem);
+  return report;
+}
+
+JailPolicy compile_jail(std::vector<std::filesystem::path> readable) {
+  for (const auto& path : library_paths()) readable.push_back(path);
+  return {.readable = std::move(readable)};
+}
+
+JailPolicy vgpu_jail() { return {.allow_memory_files = true}; }
+
+JailPolicy gpu_jail() {
+  JailPolicy policy{.readable = library_paths(), .allow_gpu_ioctl = true, .allow_memory_files = true};
+  for (const char* path : {"/proc", "/sys", "/etc/nvidia", "/usr/share/nvidia", "/dev/zero", "/dev/urandom"})
+    policy.readable.emplace_back(path);
+  policy.devices = {"/dev/nvidia-caps", "/dev/dri"};
+  std::error_code error;
+  for (auto entry = std::filesystem::directory_iterator("/dev", error);
+       !error && entry != std::filesystem::directory_iterator(); entry.increment(error))
+    if (entry->path().filename().string().starts_with("nvidia")) policy.devices.push_back(entry->path());
+  return policy;
+}
+
+}  // namespace kernelites::worker

@@ -1,0 +1,170 @@
+// SPDX-License-Identifier: Apache-2.0
+// Entry point of the sandbox tests, which start this program again in the roles below.
+#define CATCH_CONFIG_RUNNER
+#include <dirent.h>
+#include <fcntl.h>
+#include <sys/mman.h>
+#include <sys/ptrace.h>
+#include <sys/socket.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <csignal>
+#include <cstdio>
+#include <cstdlib>
+#include <map>
+#include <stdexcept>
+#include <string>
+#include <thread>
+
+#include "evaluators/worker/sandbox/child.h"
+#include "evaluators/worker/sandbox/jail.h"
+#include "tests/support/catch.h"
+
+using namespace kernelites;
+using namespace kernelites::worker;
+
+namespace {
+
+int reply(Channel& channel, Json body) {
+  Message message;
+  message.body = std::move(body);
+  return channel.send(message, 10) ? 0 : 1;
+}
+
+int echo(Channel& channel) {
+  while (auto message = channel.receive(30))
+    if (!channel.send(*message, 30)) return 1;
+  return channel.status() == ChannelStatus::closed ? 0 : 1;
+}
+
+int spin(Channel& channel) {
+  if (reply(channel, "spinning") != 0) return 1;
+  for (volatile bool is_running = true; is_running;) {
+  }
+  return 0;
+}
+
+int crash(Channel&) {
+  *reinterpret_cast<volatile int*>(std::uintptr_t{8}) = 1;
+  return 0;
+}
+
+int code_3(Channel&) { return 3; }
+
+int failing(Channel&) { throw std::runtime_error("this role fails"); }
+
+int print(Channel&) {
+  std::printf("printed by a child\n");
+  return 0;
+}
+
+/// What a child finds when it starts.
+int surroundings(Channel& channel) {
+  Json found{{"environment", 0}, {"descriptors", Json::array()}};
+  int variables = 0;
+  for (char** variable = environ; *variable; ++variable) ++variables;
+  found["environment"] = variables;
+  DIR* folder = ::opendir("/proc/self/fd");
+  while (const dirent* entry = ::readdir(folder))
+    if (entry->d_name[0] != '.' && std::atoi(entry->d_name) != ::dirfd(folder))
+      found["descriptors"].push_back(std::atoi(entry->d_name));
+  ::closedir(folder);
+  found["session"] = ::getsid(0) == ::getpid();
+  return reply(channel, found);
+}
+
+/// Leaves a process of its own behind and says which.
+int abandon(Channel& channel) {
+  const pid_t left = ::fork();
+  if (left == 0) {
+    ::pause();
+    std::_Exit(0);
+  }
+  return reply(channel, left);
+}
+
+/// Starts a child of its own, says which, and waits to be killed.
+int parent(Channel& channel) {
+  Child child = Child::start("spin", {.open_files = 64});
+  if (reply(channel, child.pid()) != 0) return 1;
+  ::pause();
+  return 0;
+}
+
+int allocate(Channel& channel) {
+  const bool is_given = ::mmap(nullptr, std::size_t{4} << 30, PROT_READ | PROT_WRITE,
+                               MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0) != MAP_FAILED;
+  return reply(channel, is_given);
+}
+
+int attempt(const std::string& what) {
+  errno = 0;
+  if (what == "open_passwd") return ::open("/etc/passwd", O_RDONLY) < 0 ? errno : 0;
+  if (what == "open_allowed") return ::open("/usr/lib/os-release", O_RDONLY) < 0 ? errno : 0;
+  if (what == "write_file")
+    return ::open("/tmp/kernelites_jail_test", O_WRONLY | O_CREAT, 0600) < 0 ? errno : 0;
+  if (what == "write_allowed") return ::open("/usr/lib/os-release", O_WRONLY) < 0 ? errno : 0;
+  if (what == "unlink") return ::unlink("/tmp/kernelites_jail_test") < 0 ? errno : 0;
+  if (what == "socket") return ::socket(AF_INET, SOCK_STREAM, 0) < 0 ? errno : 0;
+  if (what == "local_socket") return ::socket(AF_UNIX, SOCK_STREAM, 0) < 0 ? errno : 0;
+  if (what == "kill_parent") return ::kill(::getppid(), 0) < 0 ? errno : 0;
+  if (what == "memory_file") return ::memfd_create("test", MFD_CLOEXEC) < 0 ? errno : 0;
+  if (what == "fork") {
+    const pid_t made = ::fork();
+    if (made == 0) std::_Exit(0);
+    return made < 0 ? errno : 0;
+  }
+  if (what == "thread") {
+    int done = 0;
+    std::thread([&] { done = 1; }).join();
+    return done ? 0 : 1;
+  }
+  if (what == "ptrace") return ::ptrace(PTRACE_ATTACH, ::getppid(), nullptr, nullptr) < 0 ? errno : 0;
+  if (what == "exec") {
+    char* const arguments[] = {nullptr};
+    return ::execve("/bin/true", arguments, arguments) < 0 ? errno : 0;
+  }
+  return -1;
+}
+
+/// Enters a jail, reports, then attempts what it is told to.
+int jailed(Channel& channel, const JailPolicy& policy) {
+  const JailReport report = enter_jail(policy);
+  if (reply(channel, {{"is_sufficient", report.is_sufficient()},
+                      {"landlock_abi", report.landlock_abi},
+                      {"covers", report.landlock_covers_process},
+                      {"describe", report.describe()}}) != 0)
+    return 1;
+  while (const auto message = channel.receive(30))
+    if (reply(channel, attempt(message->body.get<std::string>())) != 0) return 1;
+  return 0;
+}
+
+int jailed_compile(Channel& channel) { return jailed(channel, compile_jail({})); }
+int jailed_vgpu(Channel& channel) { return jailed(channel, vgpu_jail()); }
+int jailed_gpu(Channel& channel) { return jailed(channel, gpu_jail()); }
+
+constexpr ChildRole k_roles[] = {
+    {"echo", echo},
+    {"spin", spin},
+    {"crash", crash},
+    {"code_3", code_3},
+    {"failing", failing},
+    {"print", print},
+    {"abandon", abandon},
+    {"parent", parent},
+    {"surroundings", surroundings},
+    {"allocate", allocate},
+    {"jailed_vgpu", jailed_vgpu},
+    {"jailed_compile", jailed_compile},
+    {"jailed_gpu", jailed_gpu},
+};
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  run_child_role(argc, argv, k_roles);
+  return Catch::Session().run(argc, argv);
+}
