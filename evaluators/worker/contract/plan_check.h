@@ -16,9 +16,9 @@
 namespace kernelites::worker {
 
 /// Judges `plan` by itself: shape supported, limits, workspaces, tensor maps, prepare rules, outputs reached.
-/// The message names the workload, except when `is_shape_hidden`.
+/// The message names the workload unless the point is hidden.
 std::optional<Verdict> check_plan(const LaunchPlan& plan, const Task& task, Form form, const PlanPoint& point,
-                                  const DeviceFacts& device, bool is_shape_hidden = false);
+                                  const DeviceFacts& device);
 
 /// Judges `plan` against the compiled kernels: known names, argument counts and sizes, launch bounds,
 /// required cluster, static plus dynamic shared memory.

@@ -30,12 +30,14 @@ enum class Form { candidate, reference };
 struct PlanPoint {
   const Workload* workload = nullptr;  ///< borrowed
   std::int64_t reference_rows = 0;     ///< R; used by Form::reference only
+  bool is_hidden = false;              ///< a hold-out shape: a verdict may name neither it nor its extents
 };
 
 /// A text that NVRTC finds under `name` when a source includes it.
 struct HeaderText {
   std::string name;
   std::string text;
+  bool operator==(const HeaderText&) const = default;
 };
 
 /// File names in compile errors: the candidate's own text, and what the harness adds behind it.

@@ -42,11 +42,13 @@ inline constexpr std::size_t k_log_bytes_max = std::size_t{256} << 10;
 /// Compiles in this process. Never throws for what the source does.
 CompileOutput compile_in_process(const NvrtcLibrary& nvrtc, const CompileInput& input);
 
-/// A message between supervisor and compile child: JSON and raw bytes.
+/// Input as a message body. REQUIRES: texts are UTF-8.
 Json encode(const CompileInput& input);
 CompileInput decode_compile_input(const Json& json);
-/// The cubin travels as the message's binary part.
-Json encode(const CompileOutput& output);
-CompileOutput decode_compile_output(const Json& json, std::span<const std::byte> cubin);
+/// Output as a message: the body names sizes, `payload` carries log, PTX and cubin, whose bytes may be
+/// anything.
+Json encode(const CompileOutput& output, std::vector<std::byte>& payload);
+/// Throws Error if sizes and payload do not fit together.
+CompileOutput decode_compile_output(const Json& json, std::span<const std::byte> payload);
 
 }  // namespace kernelites::worker

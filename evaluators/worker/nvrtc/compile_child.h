@@ -2,30 +2,44 @@
 // The compile child (one jailed process per compile) and the supervisor's handle on it.
 #pragma once
 
-#include <memory>
+#include <deque>
+#include <filesystem>
+#include <mutex>
+#include <string>
 
 #include "evaluators/worker/nvrtc/compile.h"
 #include "evaluators/worker/nvrtc/nvrtc_library.h"
+#include "evaluators/worker/sandbox/child.h"
 
 namespace kernelites::worker {
 
+/// The role under which a program that owns a `Compiler` answers (`run_child_role`).
+inline constexpr std::string_view k_compile_role = "compile";
+
+/// The compile child: enters the jail, loads NVRTC, waits for one input, answers, ends.
+int compile_child_main(Channel& channel);
+
 /// Compiles, each time in a fresh jailed child that is killed at its deadline; one child is kept warm
-/// (library loaded, jailed, waiting). What crashes or hangs is the child, and it has a name in
-/// `CompileOutput::failure`. Thread-safe: several compiles may be under way.
+/// (jailed, library loaded, waiting). What crashes or hangs is the child, and it has a name in
+/// `CompileOutput::failure`: `compiler_crash`, `compile_deadline`. Thread-safe: several compiles may be under
+/// way.
 class Compiler {
  public:
-  explicit Compiler(Toolkit toolkit);
-  ~Compiler();
-  Compiler(const Compiler&) = delete;
-  Compiler& operator=(const Compiler&) = delete;
+  /// `program` answers to `k_compile_role`; by default this very program.
+  explicit Compiler(Toolkit toolkit, std::filesystem::path program = "/proc/self/exe");
 
+  /// Throws Error if the system gives no child; what the source does is in the output.
   CompileOutput compile(const CompileInput& input, double deadline_s);
   const Toolkit& toolkit() const { return toolkit_; }
 
  private:
-  struct Impl;
+  Child start();
+  Child take();
+
   Toolkit toolkit_;
-  std::unique_ptr<Impl> impl_;
+  std::filesystem::path program_;
+  std::mutex mutex_;
+  std::deque<Child> warm_;
 };
 
 }  // namespace kernelites::worker

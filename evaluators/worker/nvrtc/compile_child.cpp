@@ -1,0 +1,146 @@
+// SPDX-License-Identifier: Apache-2.0
+// Both ends of the compile child's channel: toolkit, ready, input, output.
+#include "evaluators/worker/nvrtc/compile_child.h"
+
+#include <fmt/format.h>
+
+#include <chrono>
+
+#include "engine/core/error.h"
+#include "evaluators/worker/sandbox/jail.h"
+
+namespace kernelites::worker {
+namespace {
+
+/// Warm children wait this long for work, then end: their supervisor is gone or busy with something else.
+constexpr double k_idle_s = 24 * 3600;
+constexpr double k_handshake_s = 30;
+/// What a compile may use: memory for the largest honest kernels, processor time beyond any deadline, no
+/// files.
+constexpr ChildLimits k_limits{
+    .address_space_bytes = std::uint64_t{6} << 30, .cpu_s = 300, .file_bytes = 0, .open_files = 64};
+
+Json encode(const Toolkit& toolkit) {
+  Json folders = Json::array();
+  for (const auto& folder : toolkit.include_folders) folders.push_back(folder.string());
+  return {
+      {"library", toolkit.library.string()}, {"builtins", toolkit.builtins.string()}, {"include", folders}};
+}
+
+Toolkit decode_toolkit(const Json& json) {
+  Toolkit toolkit{.library = json.at("library").get<std::string>(),
+                  .builtins = json.at("builtins").get<std::string>(),
+                  .include_folders = {},
+                  .version = ""};
+  for (const Json& folder : json.at("include"))
+    toolkit.include_folders.emplace_back(folder.get<std::string>());
+  return toolkit;
+}
+
+/// Folders by their real paths too: a toolkit is a tree of links, and the jail judges where a path ends.
+std::vector<std::filesystem::path> readable_paths(const Toolkit& toolkit) {
+  std::vector<std::filesystem::path> paths = toolkit.include_folders;
+  paths.push_back(toolkit.library.parent_path());
+  for (const std::filesystem::path& file : {toolkit.library, toolkit.builtins}) {
+    std::error_code problem;
+    const auto real = std::filesystem::canonical(file, problem);
+    if (!problem) paths.push_back(real.parent_path());
+  }
+  return paths;
+}
+
+/// Loads what a first compile would load, so that the wait is over before there is work.
+void warm_up(const NvrtcLibrary& nvrtc, const std::string& architecture_option) {
+  const CompileInput trivial{.source = "__global__ void warm_up(float* x) { *x = 1; }\n",
+                             .file_name = "warm_up.cu",
+                             .headers = {},
+                             .options = {architecture_option},
+                             .name_expressions = {},
+                             .ptx_only = false};
+  compile_in_process(nvrtc, trivial);
+}
+
+CompileOutput failed(const char* failure, std::string log, double ms) {
+  CompileOutput output;
+  output.failure = failure;
+  output.log = std::move(log);
+  output.ms = ms;
+  return output;
+}
+
+}  // namespace
+
+int compile_child_main(Channel& channel) {
+  const std::optional<Message> setup = channel.receive(k_handshake_s);
+  if (!setup) return 1;
+  const Toolkit toolkit = decode_toolkit(setup->body);
+  const JailReport jail = enter_jail(compile_jail(readable_paths(toolkit)));
+  if (!jail.is_sufficient()) throw Error("the compile child has no jail: " + jail.describe());
+  const NvrtcLibrary nvrtc = open_nvrtc(toolkit);
+  warm_up(nvrtc, "-arch=sm_90a");
+  if (!channel.send({.body = {{"ready", true}}, .payload = {}, .descriptors = {}}, k_handshake_s)) return 1;
+
+  const std::optional<Message> work = channel.receive(k_idle_s);
+  if (!work) return channel.status() == ChannelStatus::closed ? 0 : 1;
+  const CompileOutput output = compile_in_process(nvrtc, decode_compile_input(work->body));
+  Message answer;
+  answer.body = encode(output, answer.payload);
+  return channel.send(answer, k_handshake_s) ? 0 : 1;
+}
+
+Compiler::Compiler(Toolkit toolkit, std::filesystem::path program)
+    : toolkit_(std::move(toolkit)), program_(std::move(program)) {
+  warm_.push_back(start());
+}
+
+Child Compiler::start() {
+  Child child = Child::start(std::string(k_compile_role), k_limits, program_);
+  if (!child.channel().send({.body = encode(toolkit_), .payload = {}, .descriptors = {}}, k_handshake_s)) {
+    throw Error(
+        fmt::format("the compile child does not take its toolkit ({})", to_string(child.channel().status())));
+  }
+  return child;
+}
+
+Child Compiler::take() {
+  const std::lock_guard lock(mutex_);
+  warm_.push_back(start());  // the spare for the next compile gets ready while this one runs
+  Child child = std::move(warm_.front());
+  warm_.pop_front();
+  return child;
+}
+
+CompileOutput Compiler::compile(const CompileInput& input, double deadline_s) {
+  const auto begin = std::chrono::steady_clock::now();
+  const auto elapsed_s = [&] {
+    return std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count();
+  };
+  Child child = take();
+  const auto ended = [&](const char* when) {
+    const std::optional<ChildEnd> end = child.wait(1);
+    return failed("compiler_crash",
+                  fmt::format("the compiler ended {}: {}", when, end ? end->words : "no word of it"),
+                  elapsed_s() * 1e3);
+  };
+  // The child's own start is not the candidate's time, but it has a limit too.
+  const std::optional<Message> ready = child.channel().receive(k_handshake_s);
+  if (!ready) throw Error(fmt::format("the compile child did not start: {}", ended("at its start").log));
+  const double start_s = elapsed_s();
+  if (!child.channel().send({.body = encode(input), .payload = {}, .descriptors = {}}, k_handshake_s)) {
+    return ended("before it had its input");
+  }
+  const std::optional<Message> answer = child.channel().receive(deadline_s);
+  if (answer) {
+    CompileOutput output = decode_compile_output(answer->body, answer->payload);
+    return output;
+  }
+  if (child.channel().status() == ChannelStatus::deadline) {
+    child.kill();
+    return failed("compile_deadline",
+                  fmt::format("the compiler was still running after {:.0f} s and was stopped", deadline_s),
+                  (elapsed_s() - start_s) * 1e3);
+  }
+  return ended("without an answer");
+}
+
+}  // namespace kernelites::worker
