@@ -2,6 +2,7 @@
 // The seam of variation: an operator is a small state machine that asks for things; only the loop acts.
 #pragma once
 
+#include <functional>
 #include <memory>
 #include <optional>
 #include <string>
@@ -25,28 +26,30 @@ struct Specimen {
   Verdict verdict;
   Examination examination;
   std::optional<Duel> duel;
-  double speedup = 0;                  ///< geometric mean against the baseline over bench workloads; 0: not timed
+  double speedup = 0;  ///< geometric mean against the baseline over bench workloads; 0: not timed
 };
 
 /// What an operator starts from.
 struct VariationInput {
-  const Task& task;                    ///< outlives the operator
+  const Task& task;  ///< outlives the operator
   DeviceFacts device;
   Specimen parent;
-  std::vector<Specimen> inspirations;  ///< elites of other cells, best first
-  std::vector<Specimen> failures;      ///< recent failed children of this parent, newest first
-  std::vector<std::string> rejections; ///< reasons of recent unusable replies, newest first
+  std::vector<Specimen> inspirations;   ///< elites of other cells, best first
+  std::vector<Specimen> failures;       ///< recent failed children of this parent, newest first
+  std::vector<std::string> rejections;  ///< reasons of recent unusable replies, newest first
+  std::function<bool(const Candidate&)>
+      is_known;  ///< has been evaluated or is about to be; empty: nothing is known
 };
 
 /// A candidate that wants to be evaluated.
 struct Proposal {
   Candidate candidate;
-  std::string summary;                 ///< one line: what was changed and why, in the model's words, never executed
+  std::string summary;  ///< one line: what was changed and why, in the model's words, never executed
 };
 
 /// Why no candidate came out of a reply. Counted and fed back.
 struct Rejection {
-  std::string reason;                  ///< code: "no_code_block", "edit_does_not_apply", "too_long", "duplicate", ...
+  std::string reason;  ///< code: "no_code_block", "edit_does_not_apply", "too_long", "duplicate", ...
   std::string message;
 };
 
@@ -62,9 +65,9 @@ struct Evaluated {
 using Observation = std::variant<Started, ModelAnswered, Evaluated>;
 
 struct CallModel {
-  ModelRequest request;                ///< id and ordinal are filled in by the loop
+  ModelRequest request;  ///< id and ordinal are filled in by the loop
 };
-struct EvaluateInside {                ///< an inner evaluation (agents); the result comes back as Evaluated
+struct EvaluateInside {  ///< an inner evaluation (agents); the result comes back as Evaluated
   Candidate candidate;
 };
 struct Submit {
@@ -75,8 +78,8 @@ struct GiveUp {
 };
 using Action = std::variant<CallModel, EvaluateInside, Submit, GiveUp>;
 
-/// One variation in progress. `next` is called once with Started, then with the answer to each action until it
-/// returns Submit or GiveUp.
+/// One variation in progress. `next` is called once with Started, then with the answer to each action until
+/// it returns Submit or GiveUp.
 class Operator {
  public:
   virtual ~Operator() = default;

@@ -1,0 +1,26 @@
+// SPDX-License-Identifier: Apache-2.0
+// The operators by name: adding one is a file and a row.
+#pragma once
+
+#include <memory>
+#include <span>
+#include <string_view>
+
+#include "engine/variation/operator.h"
+#include "engine/variation/prompt_library.h"
+
+namespace kernelites {
+
+/// One row of the table.
+struct OperatorRow {
+  std::string_view name;
+  bool needs_model = false;
+  int inspirations = 0;  ///< elites of other cells that it looks at
+  std::unique_ptr<Operator> (*make)(VariationInput input, const PromptLibrary& library, Rng rng) = nullptr;
+};
+
+std::span<const OperatorRow> operator_table();
+/// The row of that name; nullptr if there is none.
+const OperatorRow* find_operator(std::string_view name);
+
+}  // namespace kernelites

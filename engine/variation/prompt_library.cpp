@@ -1,0 +1,126 @@
+// SPDX-License-Identifier: Apache-2.0
+// All text a model sees: the files under prompts/, read and checked at start-up.
+#include "engine/variation/prompt_library.h"
+
+#include <fmt/format.h>
+#include <fmt/ranges.h>
+
+#include <algorithm>
+#include <charconv>
+#include <sstream>
+
+#include "engine/core/digest.h"
+#include "engine/core/error.h"
+#include "engine/core/json.h"
+#include "engine/variation/prompt_values.h"
+#include "engine/variation/text_rules.h"
+
+namespace kernelites {
+namespace {
+
+namespace fs = std::filesystem;
+
+void read_header_line(std::string_view line, const std::string& where, PromptFile& prompt) {
+  const std::size_t colon = line.find(':');
+  if (colon == std::string_view::npos) throw ConfigError(where, "header", "expected lines \"key: value\"");
+  const std::string key(line.substr(0, colon));
+  const std::string value = single_line(line.substr(colon + 1), 4096);
+  if (key == "name") {
+    prompt.name = value;
+  } else if (key == "parents") {
+    const auto end = std::from_chars(value.data(), value.data() + value.size(), prompt.parents);
+    if (end.ec != std::errc{} || end.ptr != value.data() + value.size() || prompt.parents < 0 ||
+        prompt.parents > 8)
+      throw ConfigError(where, key, "expected a number from 0 to 8");
+  } else if (key == "reply") {
+    if (value != "file_or_edits") throw ConfigError(where, key, "expected file_or_edits");
+    prompt.reply = ReplyFormat::file_or_edits;
+  } else if (key == "placeholders") {
+    std::istringstream words(value);
+    for (std::string word; words >> word;) prompt.placeholders.insert(word);
+  } else {
+    throw ConfigError(where, key, "unknown key; known are name, parents, reply, placeholders");
+  }
+}
+
+void check_placeholders(const PromptFile& prompt, const std::string& where) {
+  const std::set<std::string> used = placeholders_in(prompt.text);
+  for (const std::string& name : used)
+    if (prompt.placeholders.count(name) == 0)
+      throw ConfigError(where, "placeholders",
+                        fmt::format("the text uses {{{{{}}}}}, which is not listed", name));
+  for (const std::string& name : prompt.placeholders)
+    if (used.count(name) == 0)
+      throw ConfigError(where, "placeholders",
+                        fmt::format("{} is listed but the text does not use it", name));
+}
+
+void check_filled(const PromptFile& prompt, const std::set<std::string>& filled, const std::string& where) {
+  for (const std::string& name : prompt.placeholders)
+    if (filled.count(name) == 0)
+      throw ConfigError(
+          where, "placeholders",
+          fmt::format("nothing fills {{{{{}}}}} here; filled are {}", name, fmt::join(filled, ", ")));
+}
+
+}  // namespace
+
+PromptFile parse_prompt(std::string_view text, const std::string& where) {
+  const std::string clean = with_unix_newlines(text);
+  const std::vector<std::string_view> lines = split_lines(clean);
+  if (lines.empty() || lines[0] != "---") throw ConfigError(where, "header", "expected a first line ---");
+  PromptFile prompt;
+  std::size_t at = 1;
+  for (; at < lines.size() && lines[at] != "---"; ++at) read_header_line(lines[at], where, prompt);
+  if (at == lines.size()) throw ConfigError(where, "header", "expected a second line ---");
+  for (++at; at < lines.size(); ++at) prompt.text.append(lines[at]).append("\n");
+  if (prompt.name.empty()) throw ConfigError(where, "name", "is missing");
+  if (prompt.text.find_first_not_of(" \n\t") == std::string::npos)
+    throw ConfigError(where, "", "has no text");
+  check_placeholders(prompt, where);
+  return prompt;
+}
+
+PromptLibrary PromptLibrary::load(const fs::path& folder) {
+  if (!fs::is_directory(folder)) throw ConfigError(folder.string(), "", "the prompt folder does not exist");
+  PromptLibrary library;
+  for (const char* prefix : {"", "parts/", "operators/"}) {
+    if (!fs::is_directory(folder / prefix)) continue;
+    for (const fs::directory_entry& entry : fs::directory_iterator(folder / prefix)) {
+      if (!entry.is_regular_file() || entry.path().extension() != ".md") continue;
+      PromptFile prompt = parse_prompt(read_text(entry.path()), entry.path().string());
+      if (prompt.name != entry.path().stem().string())
+        throw ConfigError(entry.path().string(), "name", "must be the file's name without .md");
+      library.files_.emplace(prefix + prompt.name, std::move(prompt));
+    }
+  }
+  std::string all;
+  for (const auto& [name, prompt] : library.files_) all += digest_parts({name, prompt.text});
+  library.digest_ = kernelites::digest(all);
+
+  for (const PromptUse& use : prompt_uses()) {
+    const auto file = library.files_.find(use.name);
+    if (file == library.files_.end())
+      throw ConfigError((folder / (use.name + ".md")).string(), "", "the prompt file is missing");
+    check_filled(file->second, use.filled, (folder / (use.name + ".md")).string());
+  }
+  return library;
+}
+
+const PromptFile& PromptLibrary::file(const std::string& name) const {
+  const auto found = files_.find(name);
+  KERNELITES_ASSERT(found != files_.end());
+  return found->second;
+}
+
+std::string PromptLibrary::render(const std::string& name, const PromptValues& values) const {
+  return fill_placeholders(file(name).text, values);
+}
+
+std::vector<std::string> PromptLibrary::names() const {
+  std::vector<std::string> names;
+  for (const auto& [name, prompt] : files_) names.push_back(name);
+  return names;
+}
+
+}  // namespace kernelites

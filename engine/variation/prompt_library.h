@@ -1,0 +1,58 @@
+// SPDX-License-Identifier: Apache-2.0
+// All text a model sees: the files under prompts/, read and checked at start-up.
+//
+// A prompt file is Markdown below a small header between two lines "---":
+//   name: refine                        the file's own name, without .md
+//   parents: 1                          parents the operator needs (operators only)
+//   reply: file_or_edits                how the reply is read (operators only)
+//   placeholders: task parent ...       every {{placeholder}} of the text, no more and no fewer
+// An unknown header key, a placeholder that is not listed, and one that the program does not fill are errors.
+#pragma once
+
+#include <filesystem>
+#include <map>
+#include <set>
+#include <string>
+#include <vector>
+
+#include "engine/variation/prompt_template.h"
+
+namespace kernelites {
+
+/// How the reply to an operator's prompt is read.
+enum class ReplyFormat { none, file_or_edits };
+
+/// One prompt file.
+struct PromptFile {
+  std::string name;
+  int parents = 0;
+  ReplyFormat reply = ReplyFormat::none;
+  std::set<std::string> placeholders;
+  std::string text;
+};
+
+/// Parses one file's text. Throws ConfigError naming `where`.
+PromptFile parse_prompt(std::string_view text, const std::string& where);
+
+/// The prompt files of one folder. Immutable after loading.
+class PromptLibrary {
+ public:
+  /// Reads `<folder>/*.md`, `<folder>/parts/*.md` and `<folder>/operators/*.md` and checks that each file
+  /// that the program renders (prompt_values.h) exists and has only placeholders that the program fills.
+  /// Throws ConfigError.
+  static PromptLibrary load(const std::filesystem::path& folder);
+
+  /// By name: "system", "parts/task", "operators/refine". REQUIRES: the file exists.
+  const PromptFile& file(const std::string& name) const;
+  /// The file's text, filled. REQUIRES: `values` fills all its placeholders.
+  std::string render(const std::string& name, const PromptValues& values) const;
+  std::vector<std::string> names() const;
+  /// Digest over all files: recorded with the run.
+  const std::string& digest() const { return digest_; }
+
+ private:
+  std::map<std::string, PromptFile> files_;
+  std::string digest_;
+};
+
+}  // namespace kernelites
