@@ -1,6 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// The multi loop: queue, transfers, deadlines; libcurl moves the bytes and this file decides when it has had
-// enough.
+// Queue, transfers, deadlines: libcurl moves the bytes, this file decides when it has had enough.
 #include "engine/llm/http_loop.h"
 
 #include <curl/curl.h>
@@ -190,7 +189,7 @@ constexpr CodeRow k_code_table[] = {
 
 HttpFailure failure_of(CURLcode code, bool is_sent) {
   for (const CodeRow& row : k_code_table)
-    if (row.code == code) return row.failure;
+    if (row.code == code && !(is_sent && row.failure == HttpFailure::not_sendable)) return row.failure;
   if (code == CURLE_OPERATION_TIMEDOUT && !is_sent) return HttpFailure::connect_timeout;
   return is_sent ? HttpFailure::connection_lost : HttpFailure::unreachable;
 }

@@ -1,6 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// All HTTP of a run: one libcurl multi handle on the loop's one thread, with deadlines that really end
-// transfers.
+// All HTTP of a run: one libcurl multi handle on one thread, with deadlines that really end transfers.
 //
 // A transfer waits in a queue until fewer than `transfers_max` are running, then has four deadlines:
 // `connect` from its start to the sent request, `first_byte` from there, `idle` between any two bytes of the

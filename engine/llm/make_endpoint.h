@@ -1,0 +1,41 @@
+// SPDX-License-Identifier: Apache-2.0
+// From a checked configuration to a working endpoint, and the question at start whether anyone answers.
+#pragma once
+
+#include <chrono>
+#include <filesystem>
+#include <functional>
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "engine/core/embedded_file.h"
+#include "engine/llm/endpoint_config.h"
+
+namespace kernelites {
+
+/// What endpoints are made of besides their configuration.
+struct EndpointContext {
+  HttpLoop& http;  ///< outlives the endpoint
+  Clock clock;
+  std::uint64_t seed = 0;                ///< of the run: jitter
+  std::filesystem::path run_folder;      ///< home of the default spool
+  std::vector<EmbeddedFile> recordings;  ///< the program's own
+  /// Reads a secret from the environment by name.
+  std::function<std::optional<std::string>(const std::string& name)> secret = environment_secret;
+
+  static std::optional<std::string> environment_secret(const std::string& name);
+};
+
+/// Makes the endpoint. Throws ConfigError for a missing key or recording, Error for a folder that cannot be
+/// made.
+std::unique_ptr<Endpoint> make_endpoint(const EndpointConfig& config, EndpointContext context);
+
+/// Asks an HTTP endpoint for its list of models, once, within `timeout`, blocking: for the start of a run.
+/// Throws ConfigError saying in one sentence what is wrong. A server without such a list, and any other kind
+/// of endpoint, passes.
+void probe_endpoint(const EndpointConfig& config, EndpointContext context,
+                    std::chrono::milliseconds timeout = std::chrono::seconds(15));
+
+}  // namespace kernelites

@@ -1,0 +1,129 @@
+// SPDX-License-Identifier: Apache-2.0
+// Recordings in and out of JSON.
+#include "engine/llm/record.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <tuple>
+
+#include "engine/core/error.h"
+
+namespace kernelites {
+namespace {
+
+constexpr int k_recording_version = 1;
+
+Json call_to_json(const RecordedCall& call) {
+  const ModelReply& reply = call.reply;
+  Json json = {{"id", reply.id},           {"ordinal", call.ordinal},   {"digest", call.digest},
+               {"model", reply.model},     {"text", reply.text},        {"failure", reply.failure},
+               {"message", reply.message}, {"usage", Json(reply.usage)}};
+  if (call.messages.empty()) return json;
+  json["messages"] = Json::array();
+  for (const ChatMessage& message : call.messages) {
+    json["messages"].push_back({{"role", message.role}, {"text", message.text}});
+  }
+  return json;
+}
+
+RecordedCall parse_call(const Json& json, const std::string& where, const std::string& path) {
+  ObjectReader reader(json, where, path);
+  RecordedCall call;
+  call.reply.id = reader.required<std::string>("id");
+  call.ordinal = reader.required<std::uint64_t>("ordinal");
+  call.digest = reader.required<std::string>("digest");
+  call.reply.text = reader.required<std::string>("text");
+  call.reply.model = reader.optional<std::string>("model", "recorded");
+  call.reply.failure = reader.optional<std::string>("failure", "");
+  call.reply.message = reader.optional<std::string>("message", "");
+  if (reader.has("usage"))
+    call.reply.usage = parse_usage(reader.member("usage"), where, reader.field("usage"));
+  if (reader.has("messages")) {
+    const Json& messages = reader.member("messages");
+    for (std::size_t i = 0; i < messages.size(); ++i) {
+      ObjectReader message(messages[i], where, fmt::format("{}[{}]", reader.field("messages"), i));
+      call.messages.push_back(
+          {.role = message.required<std::string>("role"), .text = message.required<std::string>("text")});
+      message.finish();
+    }
+  }
+  reader.finish();
+  return call;
+}
+
+}  // namespace
+
+RecordedCall recorded_call(const ModelRequest& request, const ModelReply& reply) {
+  RecordedCall call{.ordinal = request.ordinal,
+                    .digest = prompt_digest(request),
+                    .reply = reply,
+                    .messages = request.messages};
+  call.reply.id = request.id;
+  return call;
+}
+
+std::string recording_text(std::vector<RecordedCall> calls) {
+  std::stable_sort(calls.begin(), calls.end(), [](const RecordedCall& a, const RecordedCall& b) {
+    return std::tie(a.ordinal, a.reply.id) < std::tie(b.ordinal, b.reply.id);
+  });
+  Json document = {{"version", k_recording_version}, {"calls", Json::array()}};
+  for (const RecordedCall& call : calls) document["calls"].push_back(call_to_json(call));
+  return document.dump(1, ' ', false, Json::error_handler_t::replace) + "\n";
+}
+
+void write_recording(const std::filesystem::path& file, std::vector<RecordedCall> calls) {
+  write_text_atomically(file, recording_text(std::move(calls)));
+}
+
+std::vector<RecordedCall> parse_recording(std::string_view text, const std::string& where) {
+  const Json document = parse_json(text, where);
+  ObjectReader reader(document, where);
+  if (reader.required<int>("version") != k_recording_version) {
+    reader.fail("version", fmt::format("expected {}", k_recording_version));
+  }
+  const Json& list = reader.member("calls");
+  reader.finish();
+  if (!list.is_array()) reader.fail("calls", "expected a list of calls");
+  std::vector<RecordedCall> calls;
+  for (std::size_t i = 0; i < list.size(); ++i)
+    calls.push_back(parse_call(list[i], where, fmt::format("calls[{}]", i)));
+  return calls;
+}
+
+std::vector<RecordedCall> read_recording(const std::filesystem::path& path) {
+  if (!std::filesystem::is_directory(path)) return parse_recording(read_text(path), path.string());
+  std::vector<std::filesystem::path> files;
+  for (const auto& entry : std::filesystem::directory_iterator(path)) {
+    if (entry.path().extension() == ".json") files.push_back(entry.path());
+  }
+  if (files.empty()) throw ConfigError(path.string(), "", "expected a folder with recordings (*.json)");
+  std::sort(files.begin(), files.end());
+  std::vector<RecordedCall> calls;
+  for (const auto& file : files) {
+    for (RecordedCall& call : parse_recording(read_text(file), file.string()))
+      calls.push_back(std::move(call));
+  }
+  return calls;
+}
+
+void to_json(Json& json, const ModelUsage& usage) {
+  json = {{"input_tokens", usage.input_tokens},
+          {"cached_input_tokens", usage.cached_input_tokens},
+          {"output_tokens", usage.output_tokens},
+          {"usd", usage.usd},
+          {"is_estimated", usage.is_estimated}};
+}
+
+ModelUsage parse_usage(const Json& json, const std::string& where, const std::string& path) {
+  ObjectReader reader(json, where, path);
+  ModelUsage usage{.input_tokens = reader.optional<std::int64_t>("input_tokens", 0),
+                   .cached_input_tokens = reader.optional<std::int64_t>("cached_input_tokens", 0),
+                   .output_tokens = reader.optional<std::int64_t>("output_tokens", 0),
+                   .usd = reader.optional<double>("usd", 0),
+                   .is_estimated = reader.optional<bool>("is_estimated", false)};
+  reader.finish();
+  return usage;
+}
+
+}  // namespace kernelites
