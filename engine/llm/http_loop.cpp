@@ -103,7 +103,10 @@ void HttpLoop::Transfer::prepare() {
     KERNELITES_CURL_EASY(curl_easy_setopt(easy, CURLOPT_CAINFO, request.route.ca_file.c_str()));
   }
   KERNELITES_CURL_EASY(curl_easy_setopt(easy, CURLOPT_HTTP_VERSION, CURL_HTTP_VERSION_2TLS));
-  KERNELITES_CURL_EASY(curl_easy_setopt(easy, CURLOPT_PIPEWAIT, 1L));  // share one HTTP/2 connection
+  // Waiting to share the first HTTP/2 connection is short with TLS, whose handshake names the protocol;
+  // without it every other call would wait for the first answer.
+  const bool is_tls = request.url.rfind("https:", 0) == 0;
+  KERNELITES_CURL_EASY(curl_easy_setopt(easy, CURLOPT_PIPEWAIT, is_tls ? 1L : 0L));
   KERNELITES_CURL_EASY(curl_easy_setopt(easy, CURLOPT_TCP_KEEPALIVE, 1L));
   KERNELITES_CURL_EASY(curl_easy_setopt(easy, CURLOPT_NOSIGNAL, 1L));
   KERNELITES_CURL_EASY(

@@ -1,0 +1,139 @@
+// SPDX-License-Identifier: Apache-2.0
+// The tables of outcomes: what each kind of response is called and whether it is tried again.
+#include "engine/llm/chat_completion.h"
+
+#include "tests/support/catch.h"
+
+using namespace kernelites;
+
+namespace {
+
+struct Case {
+  int status;
+  const char* body;
+  const char* failure;
+  bool is_retryable;
+};
+
+const Case k_cases[] = {
+    {301, "", "redirected", false},
+    {400, R"({"error": {"message": "no"}})", "bad_request", false},
+    {400, R"({"error": {"code": "context_length_exceeded"}})", "prompt_too_long", false},
+    {400, R"({"error": {"code": "content_filter"}})", "content_filter", false},
+    {401, "", "unauthorised", false},
+    {402, "", "quota_exhausted", false},
+    {403, "", "forbidden", false},
+    {404, R"({"error": "model not found"})", "not_found", false},
+    {408, "", "timeout", true},
+    {413, "", "prompt_too_long", false},
+    {422, R"({"detail": []})", "bad_request", false},
+    {429, "", "rate_limited", true},
+    {429, R"({"error": {"type": "insufficient_quota"}})", "quota_exhausted", false},
+    {500, "<html>oops</html>", "server_error", true},
+    {502, "", "server_error", true},
+    {503, "", "overloaded", true},
+    {529, "", "overloaded", true},
+    {200, R"({"error": {"code": 429, "message": "upstream"}})", "rate_limited", true},
+    {200, R"({"error": {"code": 502, "message": "upstream"}})", "server_error", true},
+    {200, "<html>welcome</html>", "malformed_reply", false},
+    {200, "", "malformed_reply", false},
+    {200, "[1, 2", "malformed_reply", false},
+    {200, "7", "malformed_reply", false},
+    {200, R"({"choices": []})", "malformed_reply", false},
+    {200, R"({"choices": {"a": 1}})", "malformed_reply", false},
+    {200, R"({"choices": [7]})", "empty_reply", false},
+    {200, R"({"choices": [{"message": {"content": null}}]})", "empty_reply", false},
+    {200, R"({"choices": [{"message": {"content": "part"}, "finish_reason": "length"}]})", "length", false},
+    {200, R"({"choices": [{"message": {"content": ""}, "finish_reason": "content_filter"}]})",
+     "content_filter", false},
+    {200, R"({"choices": [{"message": {"refusal": "I will not"}, "finish_reason": "stop"}]})", "refused",
+     false},
+    {200, R"({"choices": [{"message": {"content": "yes"}, "finish_reason": "stop"}]})", "", false},
+    {200, R"({"choices": [{"message": {"content": [{"type": "text", "text": "yes"}]}}]})", "", false},
+};
+
+ChatOutcome read(int status, std::string body) {
+  return read_chat_response({.status = status, .body = std::move(body)});
+}
+
+}  // namespace
+
+TEST_CASE("every response has a named outcome with its own retry policy") {
+  for (const Case& c : k_cases) {
+    CAPTURE(c.status, c.body);
+    const ChatOutcome outcome = read(c.status, c.body);
+    CHECK(outcome.failure == c.failure);
+    CHECK(outcome.is_retryable == c.is_retryable);
+    CHECK(outcome.message.empty() == outcome.failure.empty());
+  }
+}
+
+TEST_CASE("every failure of the transport has a named outcome") {
+  for (int i = 1; i <= static_cast<int>(HttpFailure::not_sendable); ++i) {
+    const ChatOutcome outcome =
+        read_chat_response({.failure = static_cast<HttpFailure>(i), .message = "words"});
+    CAPTURE(i);
+    CHECK_FALSE(outcome.failure.empty());
+    CHECK(outcome.message == "words");
+  }
+}
+
+TEST_CASE("a cut-off answer keeps its text") {
+  CHECK(read(200, R"({"choices": [{"message": {"content": "part"}, "finish_reason": "length"}]})").text ==
+        "part");
+}
+
+TEST_CASE("a server's own words are shown on one line, shortened and as valid UTF-8") {
+  const ChatOutcome outcome = read(500, "a\nb\xff" + std::string(1000, 'x'));
+  CHECK(outcome.message.find("a b\xEF\xBF\xBDx") != std::string::npos);
+  CHECK(outcome.message.size() < 450);
+  CHECK_NOTHROW(Json(outcome.message).dump());
+}
+
+TEST_CASE("usage is read with cached tokens, and is absent where the server reports none") {
+  const char* body = R"({"choices": [{"message": {"content": "x"}}],
+                         "usage": {"prompt_tokens": 10, "completion_tokens": 5,
+                                   "prompt_tokens_details": {"cached_tokens": 4}}})";
+  const auto usage = read(200, body).usage;
+  REQUIRE(usage);
+  CHECK(usage->input_tokens == 10);
+  CHECK(usage->cached_input_tokens == 4);
+  CHECK(usage->output_tokens == 5);
+  CHECK_FALSE(read(200, R"({"choices": [{"message": {"content": "x"}}], "usage": null})").usage);
+}
+
+TEST_CASE("usage that makes no sense cannot make a call cheaper than free") {
+  const auto usage = read(200, R"({"usage": {"prompt_tokens": 10, "completion_tokens": -5,
+                                  "prompt_tokens_details": {"cached_tokens": 99}}})")
+                         .usage;
+  REQUIRE(usage);
+  CHECK(usage->cached_input_tokens == 10);
+  CHECK(usage->output_tokens == 0);
+}
+
+TEST_CASE("cached input is charged at its own price and not twice") {
+  const PriceList prices{
+      .input_usd_per_million = 10, .cached_input_usd_per_million = 1, .output_usd_per_million = 100};
+  const ModelUsage usage{.input_tokens = 1000, .cached_input_tokens = 400, .output_tokens = 200};
+  CHECK(price_usd(usage, prices) == Approx((600 * 10 + 400 * 1 + 200 * 100) / 1e6));
+}
+
+TEST_CASE(
+    "a body holds the model, the conversation, the limit under its configured name and further parameters") {
+  const ModelRequest request{.messages = {{"system", "be brief"}, {"user", "hi"}}, .output_tokens_max = 7};
+  const ChatShape shape{
+      .model = "m", .output_limit_key = "max_completion_tokens", .parameters = {{"seed", 3}}};
+  CHECK(Json::parse(chat_body(request, shape)) ==
+        Json::parse(R"({"model": "m", "messages": [{"role": "system", "content": "be brief"},
+                        {"role": "user", "content": "hi"}], "max_completion_tokens": 7, "seed": 3})"));
+}
+
+TEST_CASE("a temperature is sent only where one was asked for") {
+  CHECK_FALSE(Json::parse(chat_body({.temperature = -1}, {})).contains("temperature"));
+  CHECK(Json::parse(chat_body({.temperature = 0}, {})).at("temperature") == 0);
+}
+
+TEST_CASE("a prompt with broken UTF-8 still makes a JSON body") {
+  const std::string body = chat_body({.messages = {{"user", "a\xff"}}}, {});
+  CHECK(Json::parse(body).at("messages")[0].at("content") == "a\xEF\xBF\xBD");
+}
