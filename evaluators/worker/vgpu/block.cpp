@@ -1,0 +1,221 @@
+// SPDX-License-Identifier: Apache-2.0
+// A block: its memory, its barriers, and turns for its warps.
+#include <algorithm>
+#include <numeric>
+
+#include <fmt/core.h>
+
+#include "evaluators/worker/vgpu/special.h"
+#include "evaluators/worker/vgpu/warp.h"
+
+namespace kernelites::worker::vgpu {
+namespace {
+
+constexpr u64 k_quantum = 1u << 14;      ///< instructions of a warp's turn, in order
+constexpr u8 k_poison = 0xff;            ///< unwritten shared memory: NaN in every float format
+
+u32 word_of(const Warp& warp, u32 offset, u32 lane) {
+  u32 value;
+  std::memcpy(&value, warp.registers + offset + 4 * lane, sizeof value);
+  return value;
+}
+
+u64 next_random(u64& state) {  // splitmix64
+  state += 0x9e3779b97f4a7c15ull;
+  u64 z = state;
+  z = (z ^ (z >> 30)) * 0xbf58476d1ce4e5b9ull;
+  z = (z ^ (z >> 27)) * 0x94d049bb133111ebull;
+  return z ^ (z >> 31);
+}
+
+u32 alive_lanes(const Block& block) {
+  return std::accumulate(block.warps.begin(), block.warps.end(), 0u,
+                         [](u32 sum, const Warp& warp) { return sum + lane_count(warp.alive); });
+}
+
+/// Writes the result of a bar.red to the lanes that waited for it.
+void write_reduction(Warp& warp, const Group& group, const Barrier& barrier) {
+  const Instruction& i = warp.context->image->code[group.pc - 1];
+  const BarrierMode mode = static_cast<BarrierMode>(i.mode);
+  if (mode == BarrierMode::count) {
+    for (Mask rest = group.mask; rest != 0; rest &= rest - 1) {
+      std::memcpy(warp.registers + i.d + 4 * lowest_lane(rest), &barrier.votes, 4);
+    }
+  } else if (mode == BarrierMode::all || mode == BarrierMode::any) {
+    const bool holds = mode == BarrierMode::all ? barrier.votes == barrier.voters : barrier.votes != 0;
+    Mask predicate;
+    std::memcpy(&predicate, warp.registers + i.d, sizeof predicate);
+    predicate = holds ? predicate | group.mask : predicate & ~group.mask;
+    std::memcpy(warp.registers + i.d, &predicate, sizeof predicate);
+  }
+}
+
+void open(Block& block, u32 id) {
+  const Barrier barrier = block.barriers[id];
+  for (Warp& warp : block.warps) {
+    for (Group& group : warp.groups) {
+      if (group.wait != Wait::barrier || group.barrier != id) continue;
+      write_reduction(warp, group, barrier);
+      group.wait = Wait::none;
+    }
+  }
+  const bool is_whole_block = barrier.expected == 0 || barrier.expected >= block.context->threads_per_block;
+  if (is_whole_block) block.races.next_interval();
+  block.barriers[id] = {};
+}
+
+}  // namespace
+
+void arrive_at_barrier(Warp& warp, const Instruction& i, Mask mask) {
+  const u32 lane = lowest_lane(mask);
+  const u32 id = word_of(warp, i.a, lane), expected = word_of(warp, i.b, lane);
+  if (id >= k_barriers) raise(FaultKind::divergent_barrier, lane, fmt::format("barrier {} does not exist: there are 16", id));
+  if (expected % k_lanes != 0) {
+    raise(FaultKind::divergent_barrier, lane, fmt::format("barrier {} expects {} threads, which is no multiple of 32", id, expected));
+  }
+  Barrier& barrier = warp.block->barriers[id];
+  if (barrier.arrived != 0 && barrier.expected != expected) {
+    raise(FaultKind::divergent_barrier, lane, fmt::format("barrier {} is used for {} and for {} threads at once", id, barrier.expected, expected));
+  }
+  barrier.expected = expected;
+  // A barrier with a thread count counts whole warps, also the one that the block's size leaves incomplete.
+  const bool counts_warps = expected != 0 && (mask & warp.alive) == warp.alive;
+  barrier.arrived += counts_warps ? k_lanes : lane_count(mask);
+  const BarrierMode mode = static_cast<BarrierMode>(i.mode);
+  if (mode >= BarrierMode::count) {
+    Mask votes;
+    std::memcpy(&votes, warp.registers + i.c, sizeof votes);
+    votes = (i.extra != 0 ? ~votes : votes) & mask;
+    barrier.votes += lane_count(votes);
+    barrier.voters += lane_count(mask);
+  }
+  if (mode == BarrierMode::arrive) {
+    ++warp.pc;
+    return;
+  }
+  warp.groups.push_back({warp.pc + 1, mask, Wait::barrier, static_cast<u8>(id)});
+  warp.active &= ~mask;
+  if (warp.active != 0) ++warp.pc;
+  else pick_group(warp);
+}
+
+bool open_barriers(Block& block) {
+  bool any = false;
+  u32 alive = 0;
+  for (u32 id = 0; id < k_barriers; ++id) {
+    const Barrier& barrier = block.barriers[id];
+    if (barrier.arrived == 0) continue;
+    if (alive == 0) alive = alive_lanes(block);
+    if (barrier.arrived < (barrier.expected != 0 ? barrier.expected : alive)) continue;
+    open(block, id);
+    any = true;
+  }
+  return any;
+}
+
+void report_deadlock(const Block& block, const Warp*& culprit) {
+  std::string text = "deadlock: no thread of the block can go on";
+  u32 named = 0, lane = 0;
+  for (const Warp& warp : block.warps) {
+    for (const Group& group : warp.groups) {
+      if (group.wait != Wait::barrier) continue;
+      if (culprit == nullptr) culprit = &warp, lane = lowest_lane(group.mask);
+      if (++named > 6) continue;
+      const Barrier& barrier = block.barriers[group.barrier];
+      text += fmt::format("; warp {} waits at barrier {} (line {}), where {} of {} threads have arrived", warp.index, group.barrier,
+                          block.context->image->code[group.pc - 1].line, barrier.arrived,
+                          barrier.expected != 0 ? barrier.expected : alive_lanes(block));
+    }
+  }
+  raise(FaultKind::deadlock, lane, text);
+}
+
+void allocate_block(Block& block, const LaunchContext& context, Tally& tally) {
+  const KernelImage& image = *context.image;
+  block.context = &context;
+  block.warps.resize(context.warps_per_block);
+  block.shared.resize(context.shared_bytes + 64);
+  block.shared_state.resize(context.shared_bytes + 64);
+  const std::size_t arena = (image.arena_bytes + 63u) / 64 * 64;
+  block.arena = std::make_unique<u8[]>(arena * context.warps_per_block + 64);
+  u8* base = block.arena.get();
+  base += (64 - reinterpret_cast<std::uintptr_t>(base) % 64) % 64;
+  const std::size_t local = std::size_t{image.local_bytes} * k_lanes;
+  block.local.resize(local * context.warps_per_block + 256);
+  block.local_state.resize(block.local.size());
+  for (u32 k = 0; k < context.warps_per_block; ++k) {
+    Warp& warp = block.warps[k];
+    warp.registers = base + arena * k;
+    warp.local = block.local.data() + local * k;
+    warp.local_state = block.local_state.data() + local * k;
+    warp.block = &block;
+    warp.context = &context;
+    warp.steps = &tally;
+    warp.tally = context.options.collect_counts ? &tally : nullptr;
+    warp.index = k;
+    if (!image.constants.empty()) {
+      std::memcpy(warp.registers + image.constant_offset, image.constants.data(), image.constants.size());
+    }
+  }
+}
+
+void start_block(Block& block, u64 index) {
+  const LaunchContext& context = *block.context;
+  const KernelImage& image = *context.image;
+  const Dim3 grid = context.launch->grid;
+  block.index = index;
+  block.id = {static_cast<u32>(index % grid.x), static_cast<u32>(index / grid.x % grid.y),
+              static_cast<u32>(index / (u64{grid.x} * grid.y))};
+  block.is_done = false;
+  block.barriers = {};
+  const u64 seed = context.options.schedule_seed;
+  block.random = seed == 0 ? 0 : (seed ^ (index * 0x9e3779b97f4a7c15ull)) | 1;
+  std::memset(block.shared.data(), k_poison, block.shared.size());
+  std::memset(block.shared_state.data(), k_unwritten, block.shared_state.size());
+  std::memset(block.local_state.data(), k_unwritten, block.local_state.size());
+  std::memset(block.local.data(), k_poison, block.local.size());
+  block.races.start(context.shared_bytes, image.shared_granule,
+                    context.options.checks.races && context.warps_per_block > 1 && !image.has_partial_barriers);
+  for (Warp& warp : block.warps) {
+    const u32 threads = std::min(k_lanes, context.threads_per_block - warp.index * k_lanes);
+    std::memset(warp.registers + image.predicate_offset, 0, image.constant_offset - image.predicate_offset);
+    std::memset(warp.registers + image.predicate_offset, 0xff, 4);  // the always-true predicate
+    warp.pc = image.entry;
+    warp.alive = warp.existing = warp.active = threads == k_lanes ? k_all_lanes : (Mask{1} << threads) - 1;
+    warp.merge_pc = ~0u;
+    warp.groups.clear();
+    warp.copies.clear();
+    warp.copy_group = {};
+    warp.depth = {};
+    warp.executed = 0;
+    warp.favours_running = warp.is_done = false;
+    fill_specials(warp, block);
+  }
+}
+
+u64 run_block(Block& block, u64 limit, const Warp*& culprit) {
+  u64 total = 0;
+  const std::size_t count = block.warps.size();
+  while (total < limit) {
+    bool is_progress = false;
+    const std::size_t first = block.random != 0 ? next_random(block.random) % count : 0;
+    const bool is_backward = block.random != 0 && (next_random(block.random) & 1) != 0;
+    for (std::size_t k = 0; k < count; ++k) {
+      Warp& warp = block.warps[(first + (is_backward ? count - k : k)) % count];
+      if (!can_run(warp)) continue;
+      culprit = &warp;
+      const u64 quantum = block.random != 0 ? 1 + next_random(block.random) % 256 : k_quantum;
+      total += run_warp(warp, quantum);
+      is_progress = true;
+    }
+    culprit = nullptr;
+    if (std::all_of(block.warps.begin(), block.warps.end(), [](const Warp& warp) { return warp.is_done; })) {
+      block.is_done = true;
+      return total;
+    }
+    if (!open_barriers(block) && !is_progress) report_deadlock(block, culprit);
+  }
+  return total;
+}
+
+}  // namespace kernelites::worker::vgpu

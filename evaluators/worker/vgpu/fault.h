@@ -1,0 +1,53 @@
+// SPDX-License-Identifier: Apache-2.0
+// What execution can find wrong with a kernel, in words that a person or a model can act on.
+#pragma once
+
+#include <string>
+#include <string_view>
+
+#include "evaluators/worker/vgpu/types.h"
+
+namespace kernelites::worker::vgpu {
+
+struct Dim3 {
+  std::uint32_t x = 1, y = 1, z = 1;
+
+  u64 count() const { return u64{x} * y * z; }
+  bool operator==(const Dim3&) const = default;
+};
+
+/// Stored; append only.
+enum class FaultKind {
+  out_of_bounds,
+  misaligned,
+  uninitialised,            ///< a read of memory that nothing wrote
+  race,                     ///< two accesses, one a write, with no synchronisation between them
+  divergent_barrier,        ///< an aligned barrier that only a part of a warp reaches
+  deadlock,
+  invalid_shuffle,          ///< a warp-wide operation whose mask names lanes that do not take part
+  read_only_write,
+  budget_exceeded,
+  unsupported_instruction,  ///< no fault of the kernel: the virtual GPU cannot execute it
+  trap,                     ///< trap, a failed assert
+  copy_not_waited,          ///< a read of shared memory that a cp.async may still be writing
+  invalid_launch,           ///< the launch itself cannot work: no such kernel, too many threads, ...
+};
+
+/// The stored name of a kind, for example "out_of_bounds".
+std::string_view to_string(FaultKind kind);
+
+/// One finding. `line` is a line of the .cu (0 where the PTX has no .loc); `instruction` is the PTX text.
+struct Fault {
+  FaultKind kind = FaultKind::trap;
+  std::string message;
+  std::string kernel;
+  int line = 0;
+  Dim3 block = {0, 0, 0};
+  Dim3 thread = {0, 0, 0};
+  std::string instruction;
+};
+
+/// One sentence with everything: message, kernel, line, block, thread, instruction.
+std::string describe(const Fault& fault);
+
+}  // namespace kernelites::worker::vgpu

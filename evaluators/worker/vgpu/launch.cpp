@@ -1,0 +1,225 @@
+// SPDX-License-Identifier: Apache-2.0
+// A launch: validation, the address space, blocks over OS threads and time slices, counts and the first fault.
+#include <algorithm>
+#include <atomic>
+#include <mutex>
+#include <thread>
+
+#include <fmt/core.h>
+
+#include "engine/core/error.h"
+#include "evaluators/worker/vgpu/program.h"
+#include "evaluators/worker/vgpu/tally.h"
+#include "evaluators/worker/vgpu/warp.h"
+
+namespace kernelites::worker::vgpu {
+namespace {
+
+constexpr u64 k_slice = 1u << 22;              ///< instructions before another block gets a turn
+constexpr u64 k_cooperative_slice = 1u << 15;
+constexpr u64 k_seeded_slice = 1u << 10;
+constexpr u64 k_max_resident_blocks = 4096;
+constexpr u64 k_max_grid_blocks = u64{1} << 31;
+constexpr u32 k_max_shared_bytes = 227 * 1024;
+
+Fault launch_fault(const Launch& launch, std::string message) {
+  return {.kind = FaultKind::invalid_launch, .message = std::move(message), .kernel = launch.kernel, .line = 0, .block = {0, 0, 0}, .thread = {0, 0, 0}, .instruction = {}};
+}
+
+std::optional<Fault> validate(const KernelImage* image, const Launch& launch) {
+  if (image == nullptr) return launch_fault(launch, fmt::format("the module has no kernel '{}'", launch.kernel));
+  const u64 threads = launch.block.count();
+  const Dim3 g = launch.grid, c = launch.cluster;
+  if (threads == 0 || threads > 1024) return launch_fault(launch, fmt::format("{} threads per block; 1 to 1024 are possible", threads));
+  if (image->max_threads != 0 && threads > image->max_threads) {
+    return launch_fault(launch, fmt::format("{} threads per block, but __launch_bounds__ says at most {}", threads, image->max_threads));
+  }
+  if (g.count() == 0 || g.count() > k_max_grid_blocks || g.y > 65535 || g.z > 65535) {
+    return launch_fault(launch, fmt::format("a grid of {} x {} x {} blocks", g.x, g.y, g.z));
+  }
+  if (c.count() == 0 || c.count() > 16 || g.x % c.x != 0 || g.y % c.y != 0 || g.z % c.z != 0) {
+    return launch_fault(launch, fmt::format("clusters of {} x {} x {} blocks in a grid of {} x {} x {}", c.x, c.y, c.z, g.x, g.y, g.z));
+  }
+  if (image->static_shared_bytes + u64{launch.dynamic_shared_bytes} > k_max_shared_bytes) {
+    return launch_fault(launch, fmt::format("{} bytes of static and {} of dynamic shared memory; a block has {}", image->static_shared_bytes,
+                                            launch.dynamic_shared_bytes, k_max_shared_bytes));
+  }
+  if (launch.parameters.size() != image->parameter_bytes) {
+    return launch_fault(launch, fmt::format("{} bytes of parameters, the kernel takes {}", launch.parameters.size(), image->parameter_bytes));
+  }
+  if (launch.cooperative && g.count() > k_max_resident_blocks) {
+    return launch_fault(launch, fmt::format("a cooperative grid of {} blocks cannot be resident together", g.count()));
+  }
+  return std::nullopt;
+}
+
+void map_regions(LaunchContext& context, const Program& program, Memory& memory) {
+  const auto& module = memory.module_of(program);
+  const auto& allocations = memory.allocations();
+  context.slots.assign(k_first_slot + allocations.size(), nullptr);
+  auto map = [&](Region& region) { context.slots[region.base >> 32] = &region; };
+  for (const auto& variable : module) map(variable->region);
+  for (const auto& allocation : allocations) map(allocation->region);
+}
+
+/// The block indices to run, in the order in which they start.
+std::vector<u64> block_order(const Launch& launch, const LaunchOptions& options) {
+  const u64 total = launch.grid.count();
+  const u64 count = options.sample ? std::clamp<u64>(options.sample->blocks, 1, total) : total;
+  std::vector<u64> order(count);
+  for (u64 k = 0; k < count; ++k) order[k] = static_cast<u64>(u128{k} * total / count);
+  u64 state = options.schedule_seed;
+  for (u64 k = count; options.schedule_seed != 0 && k > 1; --k) {
+    state = state * 6364136223846793005ull + 1442695040888963407ull;
+    std::swap(order[k - 1], order[(state >> 33) % k]);
+  }
+  return order;
+}
+
+/// Shared by the OS threads of a launch.
+struct Progress {
+  std::atomic<u64> next{0};
+  std::atomic<u64> fault_position{~u64{0}};
+  std::atomic<u64> executed{0};
+  std::mutex mutex;
+  std::optional<Fault> fault;
+};
+
+struct OpenBlock {
+  std::unique_ptr<Block> block;
+  u64 position = 0;
+};
+
+Fault located(const Raised& raised, const LaunchContext& context, const Block& block, const Warp* warp) {
+  Fault fault{.kind = raised.kind, .message = raised.message, .kernel = context.image->name, .line = 0, .block = block.id, .thread = {0, 0, 0}, .instruction = {}};
+  if (warp == nullptr) return fault;
+  const Dim3 size = context.launch->block;
+  const u32 thread = warp->index * k_lanes + raised.lane;
+  fault.thread = {thread % size.x, thread / size.x % size.y, thread / (size.x * size.y)};
+  u32 pc = warp->pc;
+  for (const Group& group : warp->groups) {
+    if (raised.kind == FaultKind::deadlock && group.wait == Wait::barrier) pc = group.pc - 1;
+  }
+  if (pc >= context.image->code.size()) return fault;
+  fault.line = static_cast<int>(context.image->code[pc].line);
+  for (char c : context.image->texts[pc]) {
+    const bool is_blank = c == '\n' || c == '\t' || c == ' ';
+    if (is_blank && (fault.instruction.empty() || fault.instruction.back() == ' ')) continue;
+    fault.instruction += is_blank ? ' ' : c;
+  }
+  return fault;
+}
+
+/// One OS thread's share: takes blocks in order, runs them in slices, keeps those that are not done open.
+class Worker {
+ public:
+  Worker(const LaunchContext& context, const std::vector<u64>& order, Progress& progress, Tally& tally, u64 residents)
+      : context_(context), order_(order), progress_(progress), tally_(tally), residents_(residents) {}
+
+  void run() {
+    const bool is_cooperative = context_.launch->cooperative;
+    const u64 slice = is_cooperative ? (context_.options.schedule_seed != 0 ? k_seeded_slice : k_cooperative_slice) : k_slice;
+    while (open_next(is_cooperative) || !open_.empty()) {
+      const std::size_t turn = turn_++ % open_.size();
+      if (!advance(open_[turn], slice)) return;
+      if (open_[turn].block->is_done) {
+        spare_.push_back(std::move(open_[turn].block));
+        open_.erase(open_.begin() + static_cast<std::ptrdiff_t>(turn));
+      }
+    }
+  }
+
+ private:
+  /// Starts another block: all of a cooperative grid at once, else one when the open ones had their slice.
+  bool open_next(bool is_cooperative) {
+    bool any = false;
+    while (open_.size() < residents_ && (is_cooperative || open_.empty() || turn_ % open_.size() == 0)) {
+      const u64 position = progress_.next.fetch_add(1);
+      if (position >= order_.size() || position > progress_.fault_position.load()) break;
+      std::unique_ptr<Block> block;
+      if (!spare_.empty()) {
+        block = std::move(spare_.back());
+        spare_.pop_back();
+      } else {
+        block = std::make_unique<Block>();
+        allocate_block(*block, context_, tally_);
+      }
+      start_block(*block, order_[position]);
+      open_.push_back({std::move(block), position});
+      any = true;
+      if (!is_cooperative) break;
+    }
+    return any;
+  }
+
+  bool advance(OpenBlock& open, u64 slice) {
+    const Warp* culprit = nullptr;
+    try {
+      const u64 executed = run_block(*open.block, slice, culprit);
+      const u64 total = progress_.executed.fetch_add(executed) + executed;
+      if (total > context_.options.instruction_budget) {
+        culprit = nullptr;
+        for (const Warp& warp : open.block->warps) {
+          if (culprit == nullptr && !warp.is_done) culprit = &warp;
+        }
+        raise(FaultKind::budget_exceeded, 0, fmt::format("more than {} warp instructions: an endless loop, or far too much work", context_.options.instruction_budget));
+      }
+      return open.position < progress_.fault_position.load();
+    } catch (const Raised& raised) {
+      const std::lock_guard lock(progress_.mutex);
+      if (open.position < progress_.fault_position.load()) {
+        progress_.fault_position = open.position;
+        progress_.fault = located(raised, context_, *open.block, culprit);
+      }
+      return false;
+    }
+  }
+
+  const LaunchContext& context_;
+  const std::vector<u64>& order_;
+  Progress& progress_;
+  Tally& tally_;
+  u64 residents_;
+  std::vector<OpenBlock> open_;
+  std::vector<std::unique_ptr<Block>> spare_;
+  u64 turn_ = 0;
+};
+
+}  // namespace
+
+LaunchResult run(const Program& program, Memory& memory, const Launch& launch, const LaunchOptions& options) {
+  const KernelImage* image = program.find(launch.kernel);
+  if (auto fault = validate(image, launch)) return {std::move(fault), {}};
+  LaunchContext context;
+  context.image = image;
+  context.launch = &launch;
+  context.options = options;
+  context.threads_per_block = static_cast<u32>(launch.block.count());
+  context.warps_per_block = (context.threads_per_block + k_lanes - 1) / k_lanes;
+  context.dynamic_shared_offset = (image->static_shared_bytes + 15) / 16 * 16;
+  context.shared_bytes = launch.dynamic_shared_bytes > 0 ? context.dynamic_shared_offset + launch.dynamic_shared_bytes : image->static_shared_bytes;
+  map_regions(context, program, memory);
+
+  const std::vector<u64> order = block_order(launch, options);
+  const bool is_ordered = image->needs_order || launch.cooperative;
+  const u64 threads = is_ordered ? 1 : std::clamp<u64>(options.threads, 1, std::min<u64>(order.size(), 256));
+  const u64 residents = launch.cooperative ? order.size() : image->needs_order ? 1024 : 1;
+  Progress progress;
+  std::vector<Tally> tallies(threads);
+  std::vector<std::thread> pool;
+  for (Tally& tally : tallies) start_tally(tally, *image);
+  auto work = [&](Tally& tally) { Worker(context, order, progress, tally, residents).run(); };
+  for (u64 k = 1; k < threads; ++k) pool.emplace_back(work, std::ref(tallies[k]));
+  work(tallies[0]);
+  for (std::thread& thread : pool) thread.join();
+
+  LaunchResult result;
+  result.fault = std::move(progress.fault);
+  if (!result.fault && options.collect_counts) result.counts = sum_tallies(tallies, *image);
+  result.counts.blocks_total = launch.grid.count();
+  result.counts.blocks_run = order.size();
+  result.counts.warps_per_block = context.warps_per_block;
+  return result;
+}
+
+}  // namespace kernelites::worker::vgpu

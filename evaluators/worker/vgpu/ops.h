@@ -1,0 +1,18 @@
+// SPDX-License-Identifier: Apache-2.0
+// What ops files share: operand placement for the common shapes, and element-wise functors.
+#pragma once
+
+#include "evaluators/worker/vgpu/decoder.h"
+
+namespace kernelites::worker::vgpu {
+
+/// Places d and the sources a, b, c, e, each `bytes` wide, from the statement's operands; sets handler and class.
+/// False if the handler is null or operands are missing.
+bool place(Decoder& decoder, const Statement& statement, Instruction& i, Handler handler, OpClass op_class,
+           u32 sources, u32 bytes);
+
+/// Decodes add, sub, mul, fma, min, ... of a floating-point type (ops_float.cpp, ops_half.cpp).
+bool decode_float(Decoder& decoder, const Statement& statement, Instruction& i);
+bool decode_half(Decoder& decoder, const Statement& statement, Instruction& i);
+
+}  // namespace kernelites::worker::vgpu

@@ -1,0 +1,138 @@
+// SPDX-License-Identifier: Apache-2.0
+// cp.async (sm_80): copies from global to shared memory that become visible at their wait.
+//
+// The destination bytes are "pending" from the issue on: reading them before the wait is a fault, in any warp.
+#include <algorithm>
+
+#include "evaluators/worker/vgpu/instruction_table.h"
+#include "evaluators/worker/vgpu/ops.h"
+#include "evaluators/worker/vgpu/access.h"
+
+namespace kernelites::worker::vgpu {
+namespace {
+
+/// a, offset, flags: source; d, b: destination register and offset; c: bytes to copy (0: all); size: bytes.
+void copy_async(Warp& warp, const Instruction& i, Mask mask) {
+  u64 addresses[k_lanes];
+  read_addresses(warp, i, addresses);
+  const u32* destination = lanes_of<u32>(warp, i.d);
+  const u32* limit = i.c != 0 ? lanes_of<u32>(warp, i.c) : nullptr;
+  u32 copied[k_lanes] = {};
+  Mask reading = 0;
+  for (Mask rest = mask; rest != 0; rest &= rest - 1) {
+    const u32 l = lowest_lane(rest);
+    copied[l] = limit != nullptr ? std::min<u32>(limit[l], i.size) : i.size;
+    if (copied[l] != 0) reading |= Mask{1} << l;
+  }
+  Access source;
+  const u8* from[k_lanes] = {};
+  for (Mask rest = reading; rest != 0;) {
+    // Checked at full width: a shorter source size is for tails, which the harness pads to the vector width.
+    Mask part = 0;
+    if (limit == nullptr) {
+      part = resolve_part(warp, i, Space::global, addresses, rest, i.size, Use::load, source);
+    } else {
+      part = Mask{1} << lowest_lane(rest);
+      const u32 bytes = u32{1} << (31 - __builtin_clz(copied[lowest_lane(rest)]));
+      part = resolve_part(warp, i, Space::global, addresses, part, bytes, Use::load, source);
+    }
+    for (Mask lanes = part; lanes != 0; lanes &= lanes - 1) {
+      from[lowest_lane(lanes)] = source.base + source.offsets[lowest_lane(lanes)];
+    }
+    rest &= ~part;
+  }
+  u32 targets[k_lanes];
+  KERNELITES_LANES(l) targets[l] = destination[l] + i.b;
+  Access target;
+  Tally* const tally = warp.tally;  // the copy is one request, counted at its source
+  warp.tally = nullptr;
+  resolve_shared(warp, i, targets, mask, i.size, Use::store, target);
+  warp.tally = tally;
+  for (Mask rest = mask; rest != 0; rest &= rest - 1) {
+    const u32 l = lowest_lane(rest);
+    std::memset(warp.block->shared_state.data() + target.offsets[l], k_copy_pending, i.size);
+    warp.copies.push_back({.destination = target.offsets[l], .source = from[l], .lane = static_cast<u8>(l),
+                           .bytes = i.size, .copied = static_cast<u8>(copied[l]), .group = warp.copy_group[l]});
+  }
+}
+
+void finish_copy(Warp& warp, const PendingCopy& copy) {
+  Block& block = *warp.block;
+  u8* target = block.shared.data() + copy.destination;
+  if (copy.copied != 0) std::memcpy(target, copy.source, copy.copied);
+  std::memset(target + copy.copied, 0, static_cast<std::size_t>(copy.bytes - copy.copied));
+  std::memset(block.shared_state.data() + copy.destination, k_written, copy.bytes);
+  if (!block.races.is_on()) return;
+  if (block.races.write(warp.index, copy.destination, copy.bytes) >= 0) {
+    raise(FaultKind::race, copy.lane,
+          "a cp.async fills shared memory that another warp uses since the last barrier: a __syncthreads() is missing "
+          "between them");
+  }
+}
+
+/// Completes all groups of the active lanes but the `keep` most recent committed ones; ~0u: everything.
+void wait_for_copies(Warp& warp, Mask mask, u32 keep, bool is_everything) {
+  std::size_t left = 0;
+  for (std::size_t k = 0; k < warp.copies.size(); ++k) {
+    const PendingCopy copy = warp.copies[k];
+    const bool is_mine = is_active(mask, copy.lane);
+    const bool is_due = is_everything || u64{copy.group} + keep < warp.copy_group[copy.lane];
+    if (is_mine && is_due) finish_copy(warp, copy);
+    else warp.copies[left++] = copy;
+  }
+  warp.copies.resize(left);
+}
+
+void commit_group(Warp& warp, const Instruction&, Mask mask) {
+  KERNELITES_LANES(l) warp.copy_group[l] += is_active(mask, l) ? 1 : 0;
+}
+void wait_group(Warp& warp, const Instruction& i, Mask mask) {
+  wait_for_copies(warp, mask, static_cast<u32>(i.offset), false);
+}
+void wait_all(Warp& warp, const Instruction&, Mask mask) { wait_for_copies(warp, mask, 0, true); }
+
+bool decode_copy(Decoder& d, const Statement& s, Instruction& i) {
+  if (s.operands.size() < 3 || s.operands[2].kind != Operand::Kind::immediate) return false;
+  const u64 size = s.operands[2].immediate;
+  if (size != 4 && size != 8 && size != 16) return false;
+  Instruction target;
+  if (!d.address(s.operands[0], target) || !d.address(s.operands[1], i)) return false;
+  if ((target.flags & k_narrow_address) == 0) {
+    if (s.operands[0].reg >= 0) return false;
+    target.a = d.constant(d.symbol_address(Operand{.local = s.operands[0].local, .name = s.operands[0].name, .elements = {}}) + s.operands[0].immediate, 4);
+  }
+  i.handler = copy_async;
+  i.size = static_cast<u8>(size);
+  i.d = target.a;
+  i.b = static_cast<u32>(target.offset);
+  const bool has_limit = s.operands.size() > 3 && !(s.has("L2::cache_hint") && s.operands.size() == 4);
+  if (has_limit) i.c = d.source(s.operands[3], 4);
+  return true;
+}
+
+bool decode_cp(Decoder& d, const Statement& s, Instruction& i) {
+  if (s.parts.size() < 3 || s.parts[1] != "async" || s.has("bulk") || s.has("mbarrier")) return false;
+  i.op_class = OpClass::async_copy;
+  if (s.parts[2] == "commit_group") {
+    i.handler = commit_group;
+    return true;
+  }
+  if (s.parts[2] == "wait_all") {
+    i.handler = wait_all;
+    return true;
+  }
+  if (s.parts[2] == "wait_group") {
+    i.handler = wait_group;
+    i.offset = s.operands.empty() ? 0 : static_cast<i32>(s.operands[0].immediate);
+    return !s.operands.empty() && s.operands[0].kind == Operand::Kind::immediate;
+  }
+  return decode_copy(d, s, i);
+}
+
+constexpr InstructionRow k_rows[] = {{"cp", decode_cp, ResultKind::none}};
+
+}  // namespace
+
+std::span<const InstructionRow> async_rows() { return k_rows; }
+
+}  // namespace kernelites::worker::vgpu

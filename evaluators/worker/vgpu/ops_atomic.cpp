@@ -1,0 +1,155 @@
+// SPDX-License-Identifier: Apache-2.0
+// Atomics and reductions. Lanes take turns in lane order, so results do not depend on anything but the schedule;
+// a kernel that has global atomics runs on one thread (KernelImage::needs_order), so no host atomics are needed.
+#include <algorithm>
+
+#include "evaluators/worker/vgpu/instruction_table.h"
+#include "evaluators/worker/vgpu/ops.h"
+#include "evaluators/worker/vgpu/access.h"
+#include "evaluators/worker/vgpu/half.h"
+
+namespace kernelites::worker::vgpu {
+namespace {
+
+enum class Operation : u8 { add, min, max, exch, cas, and_, or_, xor_, inc, dec };
+
+template <class T>
+T integer_result(Operation operation, T old, T b, T c) {
+  using U = std::make_unsigned_t<T>;
+  switch (operation) {
+    case Operation::add: return static_cast<T>(U(old) + U(b));
+    case Operation::min: return std::min(old, b);
+    case Operation::max: return std::max(old, b);
+    case Operation::exch: return b;
+    case Operation::cas: return old == b ? c : old;
+    case Operation::and_: return old & b;
+    case Operation::or_: return old | b;
+    case Operation::xor_: return old ^ b;
+    case Operation::inc: return U(old) >= U(b) ? T{0} : static_cast<T>(old + 1);
+    case Operation::dec: return old == 0 || U(old) > U(b) ? b : static_cast<T>(old - 1);
+  }
+  return old;
+}
+
+template <class T>
+T float_result(Operation operation, T old, T b) {
+  if (operation == Operation::exch) return b;
+  if (operation == Operation::add) return old + b;
+  if (b != b) return old;
+  if (old != old) return b;
+  return operation == Operation::min ? std::min(old, b) : std::max(old, b);
+}
+
+template <class Format>
+u16 half_result(Operation operation, u16 old, u16 b) {
+  return Format::from_float(float_result(operation, Format::to_float(old), Format::to_float(b)));
+}
+
+struct Integers {
+  template <class T> static T apply(Operation operation, T old, T b, T c) { return integer_result(operation, old, b, c); }
+};
+struct Floats {
+  static u32 apply(Operation operation, u32 old, u32 b, u32) {
+    return bits_as<u32>(float_result(operation, bits_as<float>(old), bits_as<float>(b)));
+  }
+  static u64 apply(Operation operation, u64 old, u64 b, u64) {
+    return bits_as<u64>(float_result(operation, bits_as<double>(old), bits_as<double>(b)));
+  }
+};
+template <class Format>
+struct Halves {
+  static u16 apply(Operation operation, u16 old, u16 b, u16) { return half_result<Format>(operation, old, b); }
+  static u32 apply(Operation operation, u32 old, u32 b, u32) {
+    const u16 low = half_result<Format>(operation, static_cast<u16>(old), static_cast<u16>(b));
+    const u16 high = half_result<Format>(operation, static_cast<u16>(old >> 16), static_cast<u16>(b >> 16));
+    return u32{high} << 16 | low;
+  }
+};
+
+/// `list`: destinations (absent for red: mode bit in flags) and sources; `c`: the third operand of cas.
+constexpr u8 k_has_result = 2;
+
+template <class T, class Arithmetic>
+void atomic(Warp& warp, const Instruction& i, Mask mask) {
+  const u32* sources = warp.context->image->lists.data() + i.list;
+  const u32* results = sources + i.count;
+  const T* c = lanes_of<T>(warp, i.c);
+  const Operation operation = static_cast<Operation>(i.extra);
+  for_each_part(warp, i, mask, sizeof(T) * i.count, Use::atomic, [&](const Access& access, Mask part) {
+    for (Mask rest = part; rest != 0; rest &= rest - 1) {
+      const u32 l = lowest_lane(rest);
+      for (u32 k = 0; k < i.count; ++k) {
+        T old, fresh;
+        u8* at = access.base + access.offsets[l] + k * sizeof(T);
+        std::memcpy(&old, at, sizeof old);
+        fresh = Arithmetic::apply(operation, old, lanes_of<T>(warp, sources[k])[l], c[l]);
+        std::memcpy(at, &fresh, sizeof fresh);
+        if ((i.flags & k_has_result) != 0) lanes_of<T>(warp, results[k])[l] = old;
+      }
+    }
+  });
+}
+
+Handler handler_of(const PtxType& type) {
+  using Kind = PtxType::Kind;
+  switch (type.kind) {
+    case Kind::signed_: return type.bytes == 8 ? Handler{atomic<i64, Integers>} : type.bytes == 4 ? Handler{atomic<i32, Integers>} : nullptr;
+    case Kind::unsigned_:
+    case Kind::bits:
+      return type.bytes == 8   ? Handler{atomic<u64, Integers>}
+             : type.bytes == 4 ? Handler{atomic<u32, Integers>}
+             : type.bytes == 2 ? Handler{atomic<u16, Integers>}
+                               : nullptr;
+    case Kind::f: return type.bytes == 8 ? Handler{atomic<u64, Floats>} : type.bytes == 4 ? Handler{atomic<u32, Floats>} : Handler{atomic<u16, Halves<F16>>};
+    case Kind::bf: return atomic<u16, Halves<BF16>>;
+    case Kind::f16x2: return atomic<u32, Halves<F16>>;
+    case Kind::bf16x2: return atomic<u32, Halves<BF16>>;
+    default: return nullptr;
+  }
+}
+
+bool find_operation(const Statement& s, Instruction& i) {
+  static constexpr std::string_view k_names[] = {"add", "min", "max", "exch", "cas", "and", "or", "xor", "inc", "dec"};
+  for (u16 k = 0; k < 10; ++k) {
+    if (!s.has(k_names[k])) continue;
+    i.extra = k;
+    return true;
+  }
+  return false;
+}
+
+bool decode_atomic(Decoder& d, const Statement& s, Instruction& i) {
+  const bool is_red = s.is("red");
+  const std::size_t first = is_red ? 0 : 1;
+  if (s.operands.size() < first + 2 || !find_operation(s, i) || s.has("async")) return false;
+  const PtxType type = last_type(s);
+  const Operation operation = static_cast<Operation>(i.extra);
+  i.op_class = OpClass::atomic;
+  i.handler = handler_of(type);
+  const bool is_shared = s.has("shared") || s.has("shared::cta");
+  i.mode = static_cast<u8>(is_shared ? Space::shared : s.has("global") ? Space::global : Space::generic);
+  if (!type.is_integer() && operation > Operation::exch) return false;
+  d.sources(s.operands[first + 1], type.bytes, i);
+  if (i.count != 1 && i.count != 2 && i.count != 4 && i.count != 8) return false;
+  if (i.count * type.bytes > 16) return false;
+  if (!is_red) {
+    Instruction results;
+    d.destinations(s.operands[0], type.bytes, results);  // lands right behind the sources
+    if (results.count != i.count || results.list != i.list + i.count) return false;
+    i.flags |= k_has_result;
+  }
+  i.c = d.constant(0, type.bytes);
+  if (operation == Operation::cas) {
+    if (s.operands.size() < first + 3 || i.count != 1) return false;
+    i.c = d.source(s.operands[first + 2], type.bytes);
+  }
+  return i.handler != nullptr && d.address(s.operands[first], i);
+}
+
+constexpr InstructionRow k_rows[] = {{"atom", decode_atomic}, {"red", decode_atomic, ResultKind::none}};
+
+}  // namespace
+
+std::span<const InstructionRow> atomic_rows() { return k_rows; }
+
+}  // namespace kernelites::worker::vgpu

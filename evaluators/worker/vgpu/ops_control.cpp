@@ -1,0 +1,207 @@
+// SPDX-License-Identifier: Apache-2.0
+// Control: branches, calls, returns, barriers, traps, and what has no effect on the result.
+//
+// The run loop (warp.cpp) does the work of these; the handlers here do what remains.
+#include <algorithm>
+
+#include "evaluators/worker/vgpu/instruction_table.h"
+#include "evaluators/worker/vgpu/memory.h"
+#include "evaluators/worker/vgpu/ops.h"
+#include "evaluators/worker/vgpu/program.h"
+#include "evaluators/worker/vgpu/warp.h"
+
+namespace kernelites::worker::vgpu {
+namespace {
+
+void nothing(Warp&, const Instruction&, Mask) {}
+
+bool decode_nothing(Decoder&, const Statement&, Instruction& i) {
+  i.handler = nothing;
+  i.op_class = OpClass::control;
+  return true;
+}
+
+bool decode_bra(Decoder& d, const Statement& s, Instruction& i) {
+  if (s.targets.size() != 1) return false;
+  i.flow = Flow::branch;
+  i.op_class = OpClass::control;
+  i.target = d.code_index(s.targets[0]);
+  return true;
+}
+
+bool decode_brx(Decoder& d, const Statement& s, Instruction& i) {
+  if (s.targets.empty() || s.operands.empty() || s.targets.size() > 65535) return false;
+  i.flow = Flow::indexed_branch;
+  i.op_class = OpClass::control;
+  i.a = d.source(s.operands[0], 4);
+  std::vector<u32> targets;
+  for (u32 target : s.targets) targets.push_back(d.code_index(target));
+  i.extra = static_cast<u16>(targets.size());
+  i.list = d.add_list(targets);
+  return true;
+}
+
+bool decode_ret(Decoder&, const Statement&, Instruction& i) {
+  i.flow = Flow::ret;
+  i.op_class = OpClass::control;
+  return true;
+}
+
+bool decode_exit(Decoder&, const Statement&, Instruction& i) {
+  i.flow = Flow::exit;
+  i.op_class = OpClass::control;
+  return true;
+}
+
+void trap(Warp&, const Instruction&, Mask mask) { raise(FaultKind::trap, lowest_lane(mask), "the kernel executes trap"); }
+
+bool decode_trap(Decoder&, const Statement&, Instruction& i) {
+  i.handler = trap;
+  i.op_class = OpClass::control;
+  return true;
+}
+
+bool decode_barrier(Decoder& d, const Statement& s, Instruction& i) {
+  i.op_class = OpClass::barrier;
+  if (s.has("warp")) {
+    if (s.operands.size() != 1) return false;
+    i.handler = nothing;
+    d.wait_for_members(s.operands[0], i);
+    return true;
+  }
+  if (s.has("cluster")) return false;
+  const bool is_reduction = s.has("red");
+  const std::size_t first = is_reduction ? 1 : 0, last = s.operands.size() - (is_reduction ? 1 : 0);
+  if (s.operands.size() < first + 1 + (is_reduction ? 1 : 0)) return false;
+  i.flow = Flow::barrier;
+  i.mode = static_cast<u8>(is_reduction            ? s.has("popc") ? BarrierMode::count : s.has("and") ? BarrierMode::all : BarrierMode::any
+                           : s.has("arrive") ? BarrierMode::arrive
+                                             : BarrierMode::wait);
+  i.flags = s.is("bar") || s.has("aligned") ? k_aligned_barrier : 0;
+  i.a = d.source(s.operands[first], 4);
+  i.b = first + 1 < last ? d.source(s.operands[first + 1], 4) : d.constant(0, 4);
+  if (is_reduction) {
+    i.d = s.has("popc") ? d.destination(s.operands[0], 4) : d.predicate(s.operands[0]);
+    i.c = d.predicate(s.operands.back());
+    i.extra = s.operands.back().is_negated;
+  }
+  return true;
+}
+
+/// vprintf prints nothing: candidates have no standard output.
+void print_nothing(Warp& warp, const Instruction& i, Mask mask) {
+  for (Mask rest = mask; rest != 0; rest &= rest - 1) {
+    const std::size_t at = std::size_t{lowest_lane(rest)} * warp.context->image->local_bytes + i.a;
+    std::memset(warp.local + at, 0, 4);
+    std::memset(warp.local_state + at, 1, 4);
+  }
+}
+
+std::string read_text(const Warp& warp, u64 address) {
+  std::string text;
+  const Region* region = warp.context->region(address);
+  if (region == nullptr || region->host == nullptr) return text;
+  for (u64 at = address - region->base; at < region->bytes && text.size() < 200 && region->host[at] != 0; ++at) {
+    text += static_cast<char>(region->host[at]);
+  }
+  return text;
+}
+
+/// __assertfail(message, file, line, function, size).
+void assertion_failed_on_device(Warp& warp, const Instruction& i, Mask mask) {
+  const u32 lane = lowest_lane(mask);
+  u64 message = 0;
+  std::memcpy(&message, warp.local + std::size_t{lane} * warp.context->image->local_bytes + i.a, sizeof message);
+  raise(FaultKind::trap, lane, "assertion failed: " + read_text(warp, message));
+}
+
+bool decode_external_call(Decoder& d, const Statement& s, Instruction& i) {
+  const std::string_view name = s.operands[0].name;
+  i.op_class = OpClass::control;
+  if (name == "vprintf" && s.results.size() == 1 && s.results[0].local >= 0) {
+    i.handler = print_nothing;
+    i.a = d.local_offset(s.results[0].local);
+    return true;
+  }
+  if (name == "__assertfail" && !s.arguments.empty() && s.arguments[0].local >= 0) {
+    i.handler = assertion_failed_on_device;
+    i.a = d.local_offset(s.arguments[0].local);
+    return true;
+  }
+  return false;
+}
+
+/// list: triples (from, to, bytes) in local memory, arguments; then the same for results, copied at the return.
+bool decode_call(Decoder& d, const Statement& s, Instruction& i) {
+  if (s.operands.empty() || s.operands[0].kind != Operand::Kind::symbol) return false;
+  const Decoder::LinkedFunction* callee = d.find_function(s.operands[0].name);
+  if (callee == nullptr) return decode_external_call(d, s, i);
+  const Function& function = *callee->function;
+  if (function.is_kernel || s.arguments.size() != function.parameters.size() || s.results.size() != function.results.size()) return false;
+  std::vector<u32> copies;
+  auto add = [&](const Operand& actual, u32 formal, u32 bytes, bool is_result) {
+    if (actual.local < 0) return false;
+    if (d.local_bytes(actual.local) < bytes) return false;
+    const u32 place = d.local_offset(actual.local);
+    copies.insert(copies.end(), {is_result ? formal : place, is_result ? place : formal, bytes});
+    return true;
+  };
+  for (std::size_t k = 0; k < s.arguments.size(); ++k) {
+    if (!add(s.arguments[k], callee->parameter_offsets[k], function.parameters[k].bytes, false)) return false;
+  }
+  for (std::size_t k = 0; k < s.results.size(); ++k) {
+    if (!add(s.results[k], callee->result_offsets[k], function.results[k].bytes, true)) return false;
+  }
+  i.flow = Flow::call;
+  i.op_class = OpClass::control;
+  i.target = callee->entry;
+  i.count = static_cast<u8>(s.arguments.size());
+  i.extra = static_cast<u16>(s.results.size());
+  i.list = d.add_list(copies);
+  return s.arguments.size() < 256;
+}
+
+/// createpolicy: some 64-bit value; hints have no effect here.
+void make_policy(Warp& warp, const Instruction& i, Mask mask) {
+  u64* d = reinterpret_cast<u64*>(warp.registers + i.d);
+  for (Mask rest = mask; rest != 0; rest &= rest - 1) d[lowest_lane(rest)] = 0;
+}
+
+bool decode_createpolicy(Decoder& d, const Statement& s, Instruction& i) {
+  if (s.operands.empty()) return false;
+  i.handler = make_policy;
+  i.op_class = OpClass::control;
+  i.d = d.destination(s.operands[0], 8);
+  return true;
+}
+
+/// fence.proxy.async and fence.mbarrier_init order what the asynchronous units see: nothing to do in an interpreter
+/// whose accesses take effect one after the other.
+constexpr InstructionRow k_rows[] = {
+    {"bra", decode_bra, ResultKind::none},
+    {"brx", decode_brx, ResultKind::none},
+    {"ret", decode_ret, ResultKind::none},
+    {"exit", decode_exit, ResultKind::none},
+    {"call", decode_call, ResultKind::none},
+    {"trap", decode_trap, ResultKind::none},
+    {"brkpt", decode_trap, ResultKind::none},
+    {"bar", decode_barrier, ResultKind::none},
+    {"barrier", decode_barrier, ResultKind::none},
+    {"membar", decode_nothing, ResultKind::none},
+    {"fence", decode_nothing, ResultKind::none},
+    {"nanosleep", decode_nothing, ResultKind::none},
+    {"prefetch", decode_nothing, ResultKind::none},
+    {"prefetchu", decode_nothing, ResultKind::none},
+    {"discard", decode_nothing, ResultKind::none},
+    {"applypriority", decode_nothing, ResultKind::none},
+    {"griddepcontrol", decode_nothing, ResultKind::none},
+    {"setmaxnreg", decode_nothing, ResultKind::none},
+    {"pmevent", decode_nothing, ResultKind::none},
+    {"createpolicy", decode_createpolicy},
+};
+
+}  // namespace
+
+std::span<const InstructionRow> control_rows() { return k_rows; }
+
+}  // namespace kernelites::worker::vgpu

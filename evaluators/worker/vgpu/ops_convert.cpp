@@ -1,0 +1,356 @@
+// SPDX-License-Identifier: Apache-2.0
+// cvt: every numeric conversion. Hot pairs have their own handlers; the rest goes through one general handler.
+//
+// Integers narrower than their register are sign- or zero-extended to it; registers may be wider than the type.
+#include <cmath>
+#include <limits>
+
+#include "evaluators/worker/vgpu/instruction_table.h"
+#include "evaluators/worker/vgpu/ops.h"
+#include "evaluators/worker/vgpu/half.h"
+#include "evaluators/worker/vgpu/fp8.h"
+
+namespace kernelites::worker::vgpu {
+namespace {
+
+enum class Rounding : u8 { nearest, zero, down, up, away };
+
+/// A value on its way: integers in `integer` (two's complement), floats in `real`.
+struct Value {
+  bool is_integer = true;
+  bool is_signed = false;
+  u64 integer = 0;
+  double real = 0;
+};
+
+double round_to_integer(double value, Rounding rounding) {
+  switch (rounding) {
+    case Rounding::nearest: return std::nearbyint(value);
+    case Rounding::zero: return std::trunc(value);
+    case Rounding::down: return std::floor(value);
+    case Rounding::up: return std::ceil(value);
+    case Rounding::away: return std::round(value);
+  }
+  return value;
+}
+
+/// Float to integer of `bits`: rounds, clamps to the range; NaN becomes 0 (as the device does for these sizes).
+u64 to_integer(double value, u32 bits, bool is_signed, Rounding rounding) {
+  if (std::isnan(value)) return bits == 64 ? u64{1} << 63 : 0;
+  const double rounded = round_to_integer(value, rounding);
+  if (is_signed) {
+    const double limit = std::ldexp(1.0, static_cast<int>(bits) - 1);
+    if (rounded >= limit) return (u64{1} << (bits - 1)) - 1;
+    if (rounded < -limit) return static_cast<u64>(-(i64{1} << (bits - 2)) * 2);
+    return static_cast<u64>(static_cast<i64>(rounded));
+  }
+  if (rounded <= 0) return 0;
+  if (rounded >= std::ldexp(1.0, static_cast<int>(bits))) return bits == 64 ? ~u64{0} : (u64{1} << bits) - 1;
+  return static_cast<u64>(rounded);
+}
+
+u64 saturate_integer(const Value& value, u32 bits, bool is_signed) {
+  const u64 top = is_signed ? (u64{1} << (bits - 1)) - 1 : bits == 64 ? ~u64{0} : (u64{1} << bits) - 1;
+  const i64 bottom = is_signed ? -static_cast<i64>(top) - 1 : 0;
+  if (value.is_signed) {
+    const i64 v = static_cast<i64>(value.integer);
+    if (v < bottom) return static_cast<u64>(bottom);
+    return v > 0 && static_cast<u64>(v) > top ? top : value.integer;
+  }
+  return value.integer > top ? top : value.integer;
+}
+
+u64 read_register(Warp& warp, u32 offset, u32 width, u32 lane) {
+  u64 bits = 0;
+  std::memcpy(&bits, warp.registers + offset + lane * width, width);
+  return bits;
+}
+
+float directed(double value, Rounding rounding) {  // double to float in a rounding mode
+  const float nearest = static_cast<float>(value);
+  if (rounding == Rounding::nearest || static_cast<double>(nearest) == value || std::isnan(value)) return nearest;
+  const bool is_above = static_cast<double>(nearest) > value;
+  if (rounding == Rounding::down || (rounding == Rounding::zero && value > 0)) {
+    return is_above ? std::nextafter(nearest, -INFINITY) : nearest;
+  }
+  return is_above ? nearest : std::nextafter(nearest, INFINITY);
+}
+
+/// f32 to bf16 or f16 bits in a rounding mode.
+template <class Format>
+u16 narrow(double value, Rounding rounding) {
+  const float odd = round_to_odd(value);
+  u16 bits = Format::from_float(odd);
+  if (rounding != Rounding::zero || std::isnan(value)) return bits;
+  const bool is_too_big = std::fabs(static_cast<double>(Format::to_float(bits))) > std::fabs(value);
+  return is_too_big ? static_cast<u16>(bits - 1) : bits;
+}
+
+// How the general handler finds its types: packed into Instruction fields.
+//   size: source bytes, mode: source kind, count: destination bytes, extra: flags and destination kind.
+struct Types {
+  PtxType from, to;
+  u32 from_width, to_width;
+  Rounding rounding;
+  bool is_saturated, rounds_to_integer, flushes;
+};
+constexpr u32 k_saturated = 1, k_to_integer = 2, k_flushes = 4;
+
+Types unpack_types(const Instruction& i) {
+  return {.from = {static_cast<PtxType::Kind>(i.mode), i.size},
+          .to = {static_cast<PtxType::Kind>(i.extra >> 8), i.count},
+          .from_width = i.target & 255,
+          .to_width = i.target >> 8,
+          .rounding = static_cast<Rounding>(i.b),
+          .is_saturated = (i.extra & k_saturated) != 0,
+          .rounds_to_integer = (i.extra & k_to_integer) != 0,
+          .flushes = (i.extra & k_flushes) != 0};
+}
+
+Value read_value(u64 bits, const Types& t) {
+  Value value;
+  value.is_integer = t.from.is_integer();
+  if (value.is_integer) {
+    const u32 unused = 64 - 8 * t.from.bytes;
+    value.is_signed = t.from.is_signed();
+    value.integer = value.is_signed ? static_cast<u64>(static_cast<i64>(bits << unused) >> unused) : bits << unused >> unused;
+    value.real = value.is_signed ? static_cast<double>(static_cast<i64>(value.integer)) : static_cast<double>(value.integer);
+  } else if (t.from.is_bf16()) {
+    value.real = BF16::to_float(static_cast<u16>(bits));
+  } else if (t.from.bytes == 2) {
+    value.real = F16::to_float(static_cast<u16>(bits));
+  } else if (t.from.bytes == 4) {
+    value.real = bits_as<float>(static_cast<u32>(bits));
+    if (t.flushes && std::fabs(value.real) < 0x1p-126) value.real = std::copysign(0.0, value.real);
+  } else {
+    value.real = bits_as<double>(bits);
+  }
+  return value;
+}
+
+u64 write_value(const Value& value, const Types& t) {
+  const u32 bits = 8 * t.to.bytes;
+  if (t.to.is_integer()) {
+    u64 result = value.integer;
+    if (!value.is_integer) result = to_integer(value.real, bits, t.to.is_signed(), t.rounding);
+    if (value.is_integer && t.is_saturated) result = saturate_integer(value, bits, t.to.is_signed());
+    const u32 unused = 64 - bits;
+    return t.to.is_signed() ? static_cast<u64>(static_cast<i64>(result << unused) >> unused) : result << unused >> unused;
+  }
+  double real = value.real;
+  if (t.rounds_to_integer) real = round_to_integer(real, t.rounding);
+  if (t.is_saturated) real = real > 0 ? std::min(real, 1.0) : 0.0;
+  if (t.to.is_bf16()) return narrow<BF16>(real, t.rounding);
+  if (t.to.bytes == 2) return narrow<F16>(real, t.rounding);
+  if (t.to.bytes == 8) return bits_as<u64>(real);
+  // A 64-bit integer goes to float directly: through double it would be rounded twice.
+  if (value.is_integer && t.from.bytes == 8 && t.rounding == Rounding::nearest) {
+    return bits_as<u32>(value.is_signed ? static_cast<float>(static_cast<i64>(value.integer)) : static_cast<float>(value.integer));
+  }
+  float single = directed(real, t.rounding);
+  if (t.flushes && std::fabs(single) < 0x1p-126f) single = std::copysign(0.0f, single);
+  return bits_as<u32>(single);
+}
+
+void convert_any(Warp& warp, const Instruction& i, Mask mask) {
+  const Types types = unpack_types(i);
+  for (Mask rest = mask; rest != 0; rest &= rest - 1) {
+    const u32 lane = lowest_lane(rest);
+    const u64 bits = read_register(warp, i.a, types.from_width, lane);
+    const u64 result = write_value(read_value(bits, types), types);
+    std::memcpy(warp.registers + i.d + lane * types.to_width, &result, types.to_width);
+  }
+}
+
+// Hot conversions.
+template <class To>
+struct Cast {
+  template <class T> To operator()(T a) const { return static_cast<To>(a); }
+};
+template <class To, class Narrow>
+struct CastLow {  // through the narrow source type
+  template <class T> To operator()(T a) const { return static_cast<To>(static_cast<Narrow>(a)); }
+};
+struct TruncateToInt {
+  i32 operator()(float a) const {  // clamps, NaN becomes 0
+    const float clamped = a < -2147483648.0f ? -2147483648.0f : a;
+    const i32 v = _mm_cvttss_si32(_mm_set_ss(clamped));
+    return a != a ? 0 : a >= 2147483648.0f ? INT32_MAX : v;
+  }
+};
+template <class Format>
+void widen_half(Warp& warp, const Instruction& i, Mask mask) {
+  float out[k_lanes];
+  Format::to_floats(lanes_of<u16>(warp, i.a), out, k_lanes);
+  write_lanes(lanes_of<float>(warp, i.d), out, mask);
+}
+template <class Format>
+void narrow_float(Warp& warp, const Instruction& i, Mask mask) {
+  u16 out[k_lanes];
+  Format::from_floats(lanes_of<float>(warp, i.a), out, k_lanes);
+  write_lanes(lanes_of<u16>(warp, i.d), out, mask);
+}
+/// cvt.rn.f16x2.f32 d, a, b: a becomes the upper half. mode 1: relu, mode 2: toward zero.
+template <class Format>
+void narrow_pair(Warp& warp, const Instruction& i, Mask mask) {
+  const float *high = lanes_of<float>(warp, i.a), *low = lanes_of<float>(warp, i.b);
+  u16 halves[2][k_lanes];
+  if (i.mode == 0) {
+    Format::from_floats(high, halves[0], k_lanes);
+    Format::from_floats(low, halves[1], k_lanes);
+  } else {
+    const Rounding rounding = i.mode == 2 ? Rounding::zero : Rounding::nearest;
+    auto clamp = [&](float x) { return i.mode == 1 && !(x != x) && x < 0 ? 0.0f : x; };
+    KERNELITES_LANES(l) {
+      halves[0][l] = narrow<Format>(clamp(high[l]), rounding);
+      halves[1][l] = narrow<Format>(clamp(low[l]), rounding);
+    }
+  }
+  u32 out[k_lanes];
+  KERNELITES_LANES(l) out[l] = u32{halves[0][l]} << 16 | halves[1][l];
+  write_lanes(lanes_of<u32>(warp, i.d), out, mask);
+}
+
+template <int ExponentBits>
+void fp8_from_floats(Warp& warp, const Instruction& i, Mask mask) {
+  const float *high = lanes_of<float>(warp, i.a), *low = lanes_of<float>(warp, i.b);
+  u16 out[k_lanes];
+  auto encode = [&](float x) { return u16{fp8_from_float<ExponentBits>(i.mode == 1 && x < 0 ? 0.0f : x)}; };
+  KERNELITES_LANES(l) out[l] = static_cast<u16>(encode(high[l]) << 8 | encode(low[l]));
+  write_lanes(lanes_of<u16>(warp, i.d), out, mask);
+}
+template <int ExponentBits>
+void fp8_from_halves(Warp& warp, const Instruction& i, Mask mask) {
+  const u32* a = lanes_of<u32>(warp, i.a);
+  u16 out[k_lanes];
+  auto encode = [&](u32 half) {
+    const float x = F16::to_float(static_cast<u16>(half));
+    return u16{fp8_from_float<ExponentBits>(i.mode == 1 && x < 0 ? 0.0f : x)};
+  };
+  KERNELITES_LANES(l) out[l] = static_cast<u16>(encode(a[l] >> 16) << 8 | encode(a[l]));
+  write_lanes(lanes_of<u16>(warp, i.d), out, mask);
+}
+template <int ExponentBits>
+void fp8_to_halves(Warp& warp, const Instruction& i, Mask mask) {
+  const u16* a = lanes_of<u16>(warp, i.a);
+  u32 out[k_lanes];
+  auto decode = [](u32 bits) { return u32{F16::from_float(fp8_to_float<ExponentBits>(static_cast<u8>(bits)))}; };
+  KERNELITES_LANES(l) out[l] = decode(a[l] >> 8) << 16 | decode(a[l] & 255);
+  write_lanes(lanes_of<u32>(warp, i.d), out, mask);
+}
+/// f32 to tf32: 10 mantissa bits; mode 0 rounds half away from zero (.rna), 1 to even (.rn), 2 truncates (.rz).
+void round_to_tf32(Warp& warp, const Instruction& i, Mask mask) {
+  const u32* a = lanes_of<u32>(warp, i.a);
+  u32 out[k_lanes];
+  KERNELITES_LANES(l) {
+    const u32 step = i.mode == 0 ? 0x1000u : i.mode == 1 ? 0xfffu + (a[l] >> 13 & 1) : 0u;
+    const bool is_finite = (a[l] & 0x7f800000u) != 0x7f800000u;
+    out[l] = (is_finite ? a[l] + step : a[l]) & ~0x1fffu;
+  }
+  write_lanes(lanes_of<u32>(warp, i.d), out, mask);
+}
+
+bool decode_pair(Decoder& d, const Statement& s, Instruction& i, std::string_view to, std::string_view from) {
+  const bool to_e4m3 = to == "e4m3x2", to_e5m2 = to == "e5m2x2";
+  i.mode = s.has("relu") ? 1 : s.has("rz") ? 2 : 0;
+  if (from == "f32") {
+    if (s.operands.size() != 3) return false;
+    i.a = d.source(s.operands[1], 4);
+    i.b = d.source(s.operands[2], 4);
+    if (to == "f16x2") i.handler = narrow_pair<F16>;
+    if (to == "bf16x2") i.handler = narrow_pair<BF16>;
+    if (to_e4m3) i.handler = fp8_from_floats<4>;
+    if (to_e5m2) i.handler = fp8_from_floats<5>;
+    i.d = d.destination(s.operands[0], to_e4m3 || to_e5m2 ? 2 : 4);
+    return i.handler != nullptr;
+  }
+  if (s.operands.size() != 2) return false;
+  if (from == "f16x2" && (to_e4m3 || to_e5m2)) {
+    i.handler = to_e4m3 ? fp8_from_halves<4> : fp8_from_halves<5>;
+    i.d = d.destination(s.operands[0], 2);
+    i.a = d.source(s.operands[1], 4);
+    return true;
+  }
+  if (to == "f16x2" && (from == "e4m3x2" || from == "e5m2x2") && i.mode == 0) {
+    i.handler = from == "e4m3x2" ? fp8_to_halves<4> : fp8_to_halves<5>;
+    i.d = d.destination(s.operands[0], 4);
+    i.a = d.source(s.operands[1], 2);
+    return true;
+  }
+  return false;
+}
+
+Rounding rounding_of(const Statement& s, const PtxType& from, const PtxType& to) {
+  if (s.has("rz") || s.has("rzi")) return Rounding::zero;
+  if (s.has("rm") || s.has("rmi")) return Rounding::down;
+  if (s.has("rp") || s.has("rpi")) return Rounding::up;
+  if (s.has("rna")) return Rounding::away;
+  const bool to_int_without_mode = !from.is_integer() && to.is_integer() && !s.has("rni") && !s.has("rn");
+  return to_int_without_mode ? Rounding::zero : Rounding::nearest;
+}
+
+/// A handler for the conversions that kernels are full of; null if the general one must do it.
+Handler hot_handler(const Statement& s, std::string_view to, std::string_view from, u32 to_width, u32 from_width) {
+  if (s.has("sat") || s.has("relu") || s.has("ftz") || s.has("satfinite")) return nullptr;
+  const bool is_plain = s.parts.size() == 3, is_rn = s.parts.size() == 4 && s.parts[1] == "rn";
+  if (to == "f32" && from == "f16" && is_plain) return widen_half<F16>;
+  if (to == "f32" && from == "bf16" && is_plain) return widen_half<BF16>;
+  if (to == "f16" && from == "f32" && is_rn) return narrow_float<F16>;
+  if (to == "bf16" && from == "f32" && is_rn) return narrow_float<BF16>;
+  if (to == "f64" && from == "f32" && is_plain) return unary<double, float, Cast<double>>;
+  if (to == "f32" && from == "f64" && is_rn) return unary<float, double, Cast<float>>;
+  if (to == "f32" && from == "s32" && is_rn) return unary<float, i32, Cast<float>>;
+  if (to == "f64" && from == "s32" && is_rn) return unary<double, i32, Cast<double>>;
+  if (to == "s32" && from == "f32" && s.parts.size() == 4 && s.parts[1] == "rzi") return unary<i32, float, TruncateToInt>;
+  if (!is_plain) return nullptr;
+  if (to_width == 8 && from_width == 4 && from == "s32" && (to == "s64" || to == "u64")) return unary<i64, i32, Cast<i64>>;
+  if (to_width == 8 && from_width == 4 && from == "u32" && (to == "s64" || to == "u64")) return unary<u64, u32, Cast<u64>>;
+  if (to_width == 4 && from_width == 8 && (to == "u32" || to == "s32") && from.ends_with("64")) return unary<u32, u64, Cast<u32>>;
+  if (to_width == 4 && from_width == 2 && (to == "u32" || to == "s32") && from == "u16") return unary<u32, u16, Cast<u32>>;
+  if (to_width == 4 && from_width == 2 && (to == "u32" || to == "s32") && from == "s16") return unary<i32, i16, Cast<i32>>;
+  if (to_width == 2 && from_width == 4 && (to == "u16" || to == "s16") && from.ends_with("32")) return unary<u16, u32, Cast<u16>>;
+  if (to_width == 4 && from_width == 2 && (to == "u32" || to == "s32") && from == "u8") return unary<u32, u16, CastLow<u32, u8>>;
+  if (to_width == 4 && from_width == 2 && (to == "u32" || to == "s32") && from == "s8") return unary<u32, u16, CastLow<u32, i8>>;
+  return nullptr;
+}
+
+bool decode_cvt(Decoder& d, const Statement& s, Instruction& i) {
+  if (s.parts.size() < 3 || s.operands.size() < 2) return false;
+  i.op_class = OpClass::conversion;
+  const std::string_view to_name = s.parts[s.parts.size() - 2], from_name = s.parts.back();
+  if (to_name == "tf32") {
+    i.mode = s.has("rna") ? 0 : s.has("rz") ? 2 : 1;
+    return !s.has("relu") && place(d, s, i, round_to_tf32, OpClass::conversion, 1, 4);
+  }
+  if (to_name.ends_with("x2") || from_name.ends_with("x2")) return decode_pair(d, s, i, to_name, from_name);
+  const PtxType to = type_of(to_name), from = type_of(from_name);
+  if (to.kind >= PtxType::Kind::f16x2 || from.kind >= PtxType::Kind::f16x2 || s.has("relu") || s.operands.size() != 2) return false;
+  const u32 to_width = d.register_width(s.operands[0], 0);
+  const u32 from_width = d.register_width(s.operands[1], std::max<u32>(2, from.bytes));
+  if (to_width < to.bytes || from_width < from.bytes || (!to.is_integer() && to_width != to.bytes) ||
+      (!from.is_integer() && from_width != from.bytes)) {
+    return false;
+  }
+  i.d = d.destination(s.operands[0], to_width);
+  i.a = d.source(s.operands[1], from_width);
+  i.handler = hot_handler(s, to_name, from_name, to_width, from_width);
+  if (i.handler != nullptr) return true;
+  const bool rounds = s.has("rni") || s.has("rzi") || s.has("rmi") || s.has("rpi");
+  i.handler = convert_any;
+  i.size = static_cast<u8>(from.bytes);
+  i.mode = static_cast<u8>(from.kind);
+  i.count = static_cast<u8>(to.bytes);
+  i.b = static_cast<u32>(rounding_of(s, from, to));
+  i.target = from_width | to_width << 8;
+  i.extra = static_cast<u16>(static_cast<u32>(to.kind) << 8 | (s.has("sat") ? k_saturated : 0) |
+                             (rounds ? k_to_integer : 0) | (s.has("ftz") ? k_flushes : 0));
+  return true;
+}
+
+constexpr InstructionRow k_rows[] = {{"cvt", decode_cvt}};
+
+}  // namespace
+
+std::span<const InstructionRow> convert_rows() { return k_rows; }
+
+}  // namespace kernelites::worker::vgpu

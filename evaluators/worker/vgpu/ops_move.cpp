@@ -1,0 +1,158 @@
+// SPDX-License-Identifier: Apache-2.0
+// Data movement between registers: mov with packing, cvta, isspacep, szext.
+#include "evaluators/worker/vgpu/instruction_table.h"
+#include "evaluators/worker/vgpu/ops.h"
+#include "evaluators/worker/vgpu/lanes.h"
+
+namespace kernelites::worker::vgpu {
+namespace {
+
+struct Same {
+  template <class T> T operator()(T a) const { return a; }
+};
+
+void move_predicate(Warp& warp, const Instruction& i, Mask mask) {
+  write_predicate(warp, i.d, read_predicate(warp, i.a), mask);
+}
+
+/// mov.b32 {lo, hi} <- register: `count` parts of `size / count` bytes.
+template <class Whole, class Part>
+void unpack(Warp& warp, const Instruction& i, Mask mask) {
+  Whole whole[k_lanes];
+  std::memcpy(whole, lanes_of<Whole>(warp, i.a), sizeof whole);
+  for (u32 k = 0; k < i.count; ++k) {
+    Part part[k_lanes];
+    KERNELITES_LANES(l) part[l] = static_cast<Part>(whole[l] >> (8 * sizeof(Part) * k));
+    write_lanes(lanes_of<Part>(warp, warp.context->image->lists[i.list + k]), part, mask);
+  }
+}
+
+template <class Whole, class Part>
+void pack(Warp& warp, const Instruction& i, Mask mask) {
+  Whole whole[k_lanes] = {};
+  for (u32 k = 0; k < i.count; ++k) {
+    const Part* part = lanes_of<Part>(warp, warp.context->image->lists[i.list + k]);
+    KERNELITES_LANES(l) whole[l] |= static_cast<Whole>(static_cast<Whole>(part[l]) << (8 * sizeof(Part) * k));
+  }
+  write_lanes(lanes_of<Whole>(warp, i.d), whole, mask);
+}
+
+bool decode_unpack(Decoder& d, const Statement& s, Instruction& i, u32 bytes) {
+  const u32 parts = static_cast<u32>(s.operands[0].elements.size());
+  const u32 part = parts == 0 ? 0 : bytes / parts;
+  if (bytes == 4 && part == 2) i.handler = unpack<u32, u16>;
+  if (bytes == 8 && part == 4) i.handler = unpack<u64, u32>;
+  if (bytes == 8 && part == 2) i.handler = unpack<u64, u16>;
+  if (i.handler == nullptr) return false;
+  d.destinations(s.operands[0], part, i);
+  i.a = d.source(s.operands[1], bytes);
+  return true;
+}
+
+bool decode_pack(Decoder& d, const Statement& s, Instruction& i, u32 bytes) {
+  const u32 parts = static_cast<u32>(s.operands[1].elements.size());
+  const u32 part = parts == 0 ? 0 : bytes / parts;
+  if (bytes == 4 && part == 2) i.handler = pack<u32, u16>;
+  if (bytes == 8 && part == 4) i.handler = pack<u64, u32>;
+  if (bytes == 8 && part == 2) i.handler = pack<u64, u16>;
+  if (i.handler == nullptr) return false;
+  d.sources(s.operands[1], part, i);
+  i.d = d.destination(s.operands[0], bytes);
+  return true;
+}
+
+/// %clock and its kin: the number of instructions that the warp has executed.
+template <class T>
+void read_clock(Warp& warp, const Instruction& i, Mask mask) {
+  T now[k_lanes];
+  KERNELITES_LANES(l) now[l] = static_cast<T>(warp.executed);
+  write_lanes(lanes_of<T>(warp, i.d), now, mask);
+}
+
+bool is_clock(const Operand& operand) {
+  return operand.kind == Operand::Kind::special &&
+         (operand.name.starts_with("%clock") || operand.name.starts_with("%globaltimer"));
+}
+
+bool decode_mov(Decoder& d, const Statement& s, Instruction& i) {
+  if (s.operands.size() != 2) return false;
+  i.op_class = OpClass::move;
+  const PtxType type = last_type(s);
+  if (type.kind == PtxType::Kind::predicate) {
+    i.handler = move_predicate;
+    i.d = d.predicate(s.operands[0]);
+    i.a = d.predicate(s.operands[1]);
+    return true;
+  }
+  if (s.operands[0].kind == Operand::Kind::vector) return decode_unpack(d, s, i, type.bytes);
+  if (s.operands[1].kind == Operand::Kind::vector) return decode_pack(d, s, i, type.bytes);
+  if (is_clock(s.operands[1])) {
+    i.handler = type.bytes == 8 ? Handler{read_clock<u64>} : Handler{read_clock<u32>};
+    i.d = d.destination(s.operands[0], type.bytes);
+    return true;
+  }
+  return place(d, s, i, unary_by_size<Same>(type.bytes, false), OpClass::move, 1, type.bytes);
+}
+
+template <class T>
+void add_window(Warp& warp, const Instruction& i, Mask mask) {
+  const T* a = lanes_of<T>(warp, i.a);
+  const u64 window = static_cast<u64>(i.extra) << 32;
+  u64 out[k_lanes];
+  KERNELITES_LANES(l) out[l] = a[l] + window;
+  write_lanes(lanes_of<u64>(warp, i.d), out, mask);
+}
+
+template <class T>
+void subtract_window(Warp& warp, const Instruction& i, Mask mask) {
+  const u64* a = lanes_of<u64>(warp, i.a);
+  const u64 window = static_cast<u64>(i.extra) << 32;
+  T out[k_lanes];
+  KERNELITES_LANES(l) out[l] = static_cast<T>(a[l] - window);
+  write_lanes(lanes_of<T>(warp, i.d), out, mask);
+}
+
+/// Generic addresses of shared and local memory are windows; global, constant and parameter addresses are generic.
+bool decode_cvta(Decoder& d, const Statement& s, Instruction& i) {
+  if (s.operands.size() != 2) return false;
+  const bool is_shared = s.has("shared") || s.has("shared::cta") || s.has("shared::cluster");
+  const bool is_windowed = is_shared || s.has("local");
+  i.extra = static_cast<u16>(is_shared ? k_shared_slot : k_local_slot);
+  const u32 narrow = last_type(s).bytes;
+  if (!is_windowed) return place(d, s, i, unary_by_size<Same>(narrow, false), OpClass::move, 1, narrow);
+  i.op_class = OpClass::integer;
+  if (narrow != 8) return false;
+  i.d = d.destination(s.operands[0], 8);
+  i.a = d.source(s.operands[1], 8);
+  i.handler = s.has("to") ? subtract_window<u64> : add_window<u64>;
+  return true;
+}
+
+void test_space(Warp& warp, const Instruction& i, Mask mask) {
+  const u64* a = lanes_of<u64>(warp, i.a);
+  Mask result = 0;
+  KERNELITES_LANES(l) {
+    const u64 slot = a[l] >> 32;
+    const bool is_special = slot == k_shared_slot || slot == k_local_slot || slot == k_parameter_slot;
+    result |= static_cast<Mask>(i.extra == 0 ? !is_special : slot == i.extra) << l;
+  }
+  write_predicate(warp, i.d, result, mask);
+}
+
+bool decode_isspacep(Decoder& d, const Statement& s, Instruction& i) {
+  if (s.operands.size() != 2 || s.parts.size() < 2) return false;
+  const bool is_shared = s.parts[1].starts_with("shared");
+  i.handler = test_space;
+  i.extra = static_cast<u16>(is_shared ? k_shared_slot : s.has("local") ? k_local_slot : s.has("param") ? k_parameter_slot : 0);
+  i.d = d.predicate(s.operands[0]);
+  i.a = d.source(s.operands[1], 8);
+  return s.parts[1] != "const";
+}
+
+constexpr InstructionRow k_rows[] = {{"mov", decode_mov}, {"cvta", decode_cvta}, {"isspacep", decode_isspacep}};
+
+}  // namespace
+
+std::span<const InstructionRow> move_rows() { return k_rows; }
+
+}  // namespace kernelites::worker::vgpu

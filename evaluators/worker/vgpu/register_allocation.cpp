@@ -1,0 +1,221 @@
+// SPDX-License-Identifier: Apache-2.0
+// Liveness over basic blocks, then linear scan over the intervals. A guarded definition does not end a live range.
+#include "evaluators/worker/vgpu/register_allocation.h"
+
+#include <algorithm>
+#include <map>
+#include <set>
+
+#include "evaluators/worker/vgpu/instruction_table.h"
+
+namespace kernelites::worker::vgpu {
+namespace {
+
+/// Calls use(register) and define(register) for the registers of a statement.
+template <class Use, class Define>
+void visit_registers(const Statement& statement, Use use, Define define) {
+  const ResultKind result = result_kind(statement);
+  if (statement.guard >= 0) use(statement.guard);
+  auto each = [](const Operand& operand, auto& visit) {
+    if (operand.reg >= 0) visit(operand.reg);
+    if (operand.second >= 0) visit(operand.second);
+    for (const Operand& element : operand.elements) {
+      if (element.reg >= 0) visit(element.reg);
+    }
+  };
+  for (std::size_t k = 0; k < statement.operands.size(); ++k) {
+    const Operand& operand = statement.operands[k];
+    const bool is_result = k == 0 && result != ResultKind::none && operand.kind != Operand::Kind::memory;
+    if (!is_result || result == ResultKind::read_write) each(operand, use);
+  }
+  for (const Operand& argument : statement.arguments) each(argument, use);
+  if (!statement.operands.empty() && result != ResultKind::none) {
+    if (statement.operands[0].kind != Operand::Kind::memory) each(statement.operands[0], define);
+  }
+  for (const Operand& outcome : statement.results) each(outcome, define);
+}
+
+using Bits = std::vector<u64>;
+bool test(const Bits& bits, int index) { return (bits[static_cast<u32>(index) / 64] >> (index % 64) & 1) != 0; }
+void set(Bits& bits, int index) { bits[static_cast<u32>(index) / 64] |= u64{1} << (index % 64); }
+
+struct BasicBlock {
+  std::size_t begin = 0, end = 0;
+  Bits use, define, live_in, live_out;
+  std::vector<std::size_t> successors;
+};
+
+bool ends_block(const Statement& statement) {
+  return !statement.targets.empty() || statement.is("ret") || statement.is("exit") || statement.is("trap");
+}
+
+bool falls_through(const Statement& statement) { return statement.guard >= 0 || !ends_block(statement); }
+
+std::vector<BasicBlock> split_blocks(const Function& function) {
+  const auto& statements = function.statements;
+  std::vector<bool> leads(statements.size() + 1, false);
+  leads[0] = true;
+  for (std::size_t k = 0; k < statements.size(); ++k) {
+    for (u32 target : statements[k].targets) leads[target] = true;
+    if (ends_block(statements[k])) leads[k + 1] = true;
+  }
+  std::vector<BasicBlock> blocks;
+  std::vector<std::size_t> block_at(statements.size() + 1, 0);
+  for (std::size_t k = 0; k < statements.size(); ++k) {
+    if (leads[k]) blocks.push_back({.begin = k, .end = k, .use = {}, .define = {}, .live_in = {}, .live_out = {}, .successors = {}});
+    blocks.back().end = k + 1;
+    block_at[k] = blocks.size() - 1;
+  }
+  for (std::size_t b = 0; b < blocks.size(); ++b) {
+    const Statement& last = statements[blocks[b].end - 1];
+    for (u32 target : last.targets) {
+      if (target < statements.size()) blocks[b].successors.push_back(block_at[target]);
+    }
+    if (falls_through(last) && b + 1 < blocks.size()) blocks[b].successors.push_back(b + 1);
+  }
+  return blocks;
+}
+
+void solve_liveness(const Function& function, std::vector<BasicBlock>& blocks) {
+  const std::size_t words = function.registers.size() / 64 + 1;
+  for (BasicBlock& block : blocks) {
+    block.use = block.define = block.live_in = block.live_out = Bits(words);
+    for (std::size_t k = block.begin; k < block.end; ++k) {
+      const Statement& statement = function.statements[k];
+      visit_registers(
+          statement,
+          [&](int reg) {
+            if (!test(block.define, reg)) set(block.use, reg);
+          },
+          [&](int reg) {
+            if (statement.guard < 0) set(block.define, reg);
+          });
+    }
+  }
+  for (bool is_changed = true; is_changed;) {
+    is_changed = false;
+    for (std::size_t b = blocks.size(); b-- > 0;) {
+      BasicBlock& block = blocks[b];
+      for (std::size_t successor : block.successors) {
+        for (std::size_t w = 0; w < words; ++w) block.live_out[w] |= blocks[successor].live_in[w];
+      }
+      for (std::size_t w = 0; w < words; ++w) {
+        const u64 in = block.use[w] | (block.live_out[w] & ~block.define[w]);
+        is_changed |= in != block.live_in[w];
+        block.live_in[w] = in;
+      }
+    }
+  }
+}
+
+struct Interval {
+  int first = -1, last = -1;
+  void cover(std::size_t at) {
+    const int k = static_cast<int>(at);
+    first = first < 0 ? k : std::min(first, k);
+    last = std::max(last, k);
+  }
+};
+
+std::vector<Interval> live_intervals(const Function& function) {
+  std::vector<Interval> intervals(function.registers.size());
+  for (std::size_t k = 0; k < function.statements.size(); ++k) {
+    auto cover = [&](int reg) { intervals[static_cast<u32>(reg)].cover(k); };
+    visit_registers(function.statements[k], cover, cover);
+  }
+  std::vector<BasicBlock> blocks = split_blocks(function);
+  solve_liveness(function, blocks);
+  for (const BasicBlock& block : blocks) {
+    for (std::size_t w = 0; w < block.live_in.size(); ++w) {
+      for (u64 bits = block.live_in[w]; bits != 0; bits &= bits - 1) {
+        intervals[w * 64 + static_cast<u32>(__builtin_ctzll(bits))].cover(block.begin);
+      }
+      for (u64 bits = block.live_out[w]; bits != 0; bits &= bits - 1) {
+        intervals[w * 64 + static_cast<u32>(__builtin_ctzll(bits))].cover(block.end - 1);
+      }
+    }
+  }
+  return intervals;
+}
+
+}  // namespace
+
+void fold_constants(Function& function) {
+  struct Definition {
+    int count = 0;
+    bool is_constant = false;
+    u64 value = 0;
+  };
+  std::vector<Definition> definitions(function.registers.size());
+  for (const Statement& statement : function.statements) {
+    const bool is_move = statement.is("mov") && statement.guard < 0 && statement.operands.size() == 2 &&
+                         statement.operands[1].kind == Operand::Kind::immediate;
+    visit_registers(statement, [](int) {}, [&](int reg) {
+      Definition& definition = definitions[static_cast<u32>(reg)];
+      ++definition.count;
+      definition.is_constant = is_move && !function.registers[static_cast<u32>(reg)].is_predicate;
+      if (is_move) definition.value = statement.operands[1].immediate;
+    });
+  }
+  auto replace = [&](Operand& operand) {
+    if (operand.kind != Operand::Kind::reg || operand.is_negated || operand.second >= 0) return;
+    const Definition& definition = definitions[static_cast<u32>(operand.reg)];
+    if (definition.count != 1 || !definition.is_constant) return;
+    operand.kind = Operand::Kind::immediate;
+    operand.immediate = definition.value;
+    operand.reg = -1;
+  };
+  for (Statement& statement : function.statements) {
+    const ResultKind result = result_kind(statement);
+    for (std::size_t k = 0; k < statement.operands.size(); ++k) {
+      if (k == 0 && result != ResultKind::none) continue;
+      Operand& operand = statement.operands[k];
+      replace(operand);
+      if (operand.kind != Operand::Kind::vector) continue;
+      for (Operand& element : operand.elements) replace(element);
+    }
+  }
+}
+
+u32 predicate_count(const Function& function) {
+  return static_cast<u32>(std::count_if(function.registers.begin(), function.registers.end(),
+                                        [](const VirtualRegister& reg) { return reg.is_predicate; }));
+}
+
+RegisterSlots allocate_registers(const Function& function, u32 predicates_begin, u32 registers_begin) {
+  const std::vector<Interval> intervals = live_intervals(function);
+  RegisterSlots slots{.offsets = std::vector<u32>(function.registers.size(), registers_begin),
+                      .end = registers_begin};
+  std::vector<std::size_t> order;
+  for (std::size_t reg = 0; reg < function.registers.size(); ++reg) {
+    if (function.registers[reg].is_predicate) {
+      slots.offsets[reg] = predicates_begin;
+      predicates_begin += 4;
+    } else if (intervals[reg].first >= 0) {
+      order.push_back(reg);
+    }
+  }
+  std::stable_sort(order.begin(), order.end(),
+                   [&](std::size_t a, std::size_t b) { return intervals[a].first < intervals[b].first; });
+  std::map<u8, std::vector<u32>> free_slots;             // by width
+  std::set<std::pair<int, std::size_t>> live;            // (last use, register)
+  for (std::size_t reg : order) {
+    while (!live.empty() && live.begin()->first < intervals[reg].first) {
+      const std::size_t ended = live.begin()->second;
+      free_slots[function.registers[ended].width].push_back(slots.offsets[ended]);
+      live.erase(live.begin());
+    }
+    std::vector<u32>& available = free_slots[function.registers[reg].width];
+    if (available.empty()) {
+      slots.offsets[reg] = slots.end;
+      slots.end += k_lanes * function.registers[reg].width;
+    } else {
+      slots.offsets[reg] = available.back();
+      available.pop_back();
+    }
+    live.insert({intervals[reg].last, reg});
+  }
+  return slots;
+}
+
+}  // namespace kernelites::worker::vgpu

@@ -1,0 +1,82 @@
+// SPDX-License-Identifier: Apache-2.0
+// Summing of tallies.
+#include "evaluators/worker/vgpu/tally.h"
+
+#include <algorithm>
+#include <map>
+
+namespace kernelites::worker::vgpu {
+namespace {
+
+constexpr u64 k_sector_bytes = 32;
+
+u64 footprint_bytes(const std::vector<Tally>& tallies, std::vector<std::vector<u64>> Tally::*which) {
+  u64 sectors = 0;
+  std::size_t slots = 0;
+  for (const Tally& tally : tallies) slots = std::max(slots, (tally.*which).size());
+  for (std::size_t slot = 0; slot < slots; ++slot) {
+    std::vector<u64> united;
+    for (const Tally& tally : tallies) {
+      if (slot >= (tally.*which).size()) continue;
+      const std::vector<u64>& bits = (tally.*which)[slot];
+      united.resize(std::max(united.size(), bits.size()));
+      for (std::size_t w = 0; w < bits.size(); ++w) united[w] |= bits[w];
+    }
+    for (u64 word : united) sectors += static_cast<u64>(__builtin_popcountll(word));
+  }
+  return sectors * k_sector_bytes;
+}
+
+void add_instruction(Counts& counts, LineCounts& line, const KernelImage& image, std::size_t k, const Tally& tally) {
+  const OpClass op_class = image.code[k].op_class;
+  const u64 executed = tally.executed[k], lanes = tally.lanes[k];
+  const Traffic& traffic = tally.traffic[k];
+  counts.warp_instructions[static_cast<std::size_t>(op_class)] += executed;
+  counts.lanes += lanes;
+  line.warp_instructions += executed;
+  line.lanes += lanes;
+  if (op_class == OpClass::special) {
+    counts.special_operations += lanes;
+    if (image.texts[k].find("ex2.") != std::string_view::npos) counts.ex2_operations += lanes;
+  }
+  switch (op_class) {
+    case OpClass::global_load:
+    case OpClass::async_copy: counts.global_load += traffic, line.global += traffic; break;
+    case OpClass::global_store:
+    case OpClass::atomic: counts.global_store += traffic, line.global += traffic; break;
+    case OpClass::shared_load: counts.shared_load += traffic, line.shared += traffic; break;
+    case OpClass::shared_store: counts.shared_store += traffic, line.shared += traffic; break;
+    case OpClass::local_load:
+    case OpClass::local_store: counts.local_bytes += traffic.bytes; break;
+    default: break;
+  }
+}
+
+}  // namespace
+
+void start_tally(Tally& tally, const KernelImage& image) {
+  tally.executed.assign(image.code.size(), 0);
+  tally.lanes.assign(image.code.size(), 0);
+  tally.traffic.assign(image.code.size(), {});
+}
+
+Counts sum_tallies(const std::vector<Tally>& tallies, const KernelImage& image) {
+  Counts counts;
+  std::map<u32, LineCounts> lines;
+  for (const Tally& tally : tallies) {
+    counts.divergent_branches += tally.divergent_branches;
+    for (std::size_t type = 0; type < k_tensor_types; ++type) counts.tensor_flops[type] += tally.tensor_flops[type];
+    for (std::size_t k = 0; k < image.code.size(); ++k) {
+      if (tally.executed[k] == 0) continue;
+      LineCounts& line = lines[image.code[k].line];
+      line.line = static_cast<int>(image.code[k].line);
+      add_instruction(counts, line, image, k, tally);
+    }
+  }
+  for (const auto& [number, line] : lines) counts.lines.push_back(line);
+  counts.dram_load_bytes = footprint_bytes(tallies, &Tally::loaded);
+  counts.dram_store_bytes = footprint_bytes(tallies, &Tally::stored);
+  return counts;
+}
+
+}  // namespace kernelites::worker::vgpu

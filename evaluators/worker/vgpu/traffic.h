@@ -1,0 +1,17 @@
+// SPDX-License-Identifier: Apache-2.0
+// Counting of memory requests: 32-byte sectors of global memory, wavefronts (bank conflicts) of shared memory.
+#pragma once
+
+#include "evaluators/worker/vgpu/access.h"
+
+namespace kernelites::worker::vgpu {
+
+/// Counts a global request of `bytes` per active lane and adds its sectors to the launch's footprint.
+void count_global(Warp& warp, const Instruction& i, const Region& region, const Access& access, Mask mask, u32 bytes,
+                  Use use);
+/// Counts a shared request.
+void count_shared(Warp& warp, const Instruction& i, const Access& access, Mask mask, u32 bytes);
+/// Counts shared requests whose wavefronts are known (ldmatrix, stmatrix).
+void count_shared_wavefronts(Warp& warp, const Instruction& i, u32 bytes, u32 wavefronts, u32 ideal);
+
+}  // namespace kernelites::worker::vgpu

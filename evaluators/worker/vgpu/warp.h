@@ -1,0 +1,150 @@
+// SPDX-License-Identifier: Apache-2.0
+// Execution state: launch, block and warp. All of it is explicit data, so blocks can be suspended and resumed.
+//
+// The lanes of a warp that are not at the same instruction form groups (pc, mask). The run loop always executes the
+// group with the lowest pc; groups that meet at a pc merge, which reconverges structured code without an analysis.
+// Groups park at warp-wide operations until their lanes have arrived and at block barriers until the block has.
+#pragma once
+
+#include <array>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "evaluators/worker/vgpu/instruction.h"
+#include "evaluators/worker/vgpu/machine.h"
+#include "evaluators/worker/vgpu/race.h"
+
+namespace kernelites::worker::vgpu {
+
+/// Thrown by handlers, caught by the run loop's caller, which adds kernel, line, block and thread.
+struct Raised {
+  FaultKind kind;
+  std::string message;
+  u32 lane = 0;
+};
+
+/// Counts of one OS thread, by instruction of the kernel.
+struct Tally {
+  std::vector<u64> executed, lanes;
+  std::vector<Traffic> traffic;                       ///< memory instructions only
+  std::array<u64, k_tensor_types> tensor_flops{};
+  u64 divergent_branches = 0;
+  std::vector<std::vector<u64>> loaded, stored;       ///< bit per 32-byte sector, by region
+};
+
+/// What all blocks of one launch share; immutable while they run.
+struct LaunchContext {
+  const KernelImage* image = nullptr;
+  const Launch* launch = nullptr;
+  LaunchOptions options;
+  std::vector<Region*> slots;        ///< by device address >> 32; null where nothing is mapped
+  u32 shared_bytes = 0;              ///< static and dynamic
+  u32 dynamic_shared_offset = 0;
+  u32 threads_per_block = 0, warps_per_block = 0;
+  u64 grid_workspace = 0;            ///< device address for cooperative groups' grid barrier
+
+  Region* region(u64 address) const {
+    const u64 slot = address >> 32;
+    return slot < slots.size() ? slots[slot] : nullptr;
+  }
+};
+
+enum class Wait : u8 { none, lanes, barrier };
+
+struct Group {
+  u32 pc = 0;
+  Mask mask = 0;
+  Wait wait = Wait::none;
+  u8 barrier = 0;
+};
+
+/// One lane's cp.async that has been issued and not waited for.
+struct PendingCopy {
+  u32 destination = 0;
+  const u8* source = nullptr;
+  u8 lane = 0, bytes = 0, copied = 0;  ///< destination size; the rest behind `copied` becomes zero
+  u32 group = 0;
+};
+
+struct Block;
+
+struct Warp {
+  u8* registers = nullptr;
+  u32 pc = 0;
+  Mask active = 0;
+  u32 merge_pc = ~0u;           ///< the run loop must look at the other groups when pc reaches this
+  Mask alive = 0;
+  Mask existing = 0;            ///< lanes that the launch started
+  std::vector<Group> groups;    ///< all but the running one
+  Block* block = nullptr;
+  const LaunchContext* context = nullptr;
+  Tally* steps = nullptr;       ///< counts executions
+  Tally* tally = nullptr;       ///< counts traffic and tensor work; null: do not
+  u8* local = nullptr;          ///< lane l's local memory begins at l * image.local_bytes
+  u8* local_state = nullptr;    ///< one byte per byte: 0 unwritten
+  u32 index = 0;                ///< in its block
+  u64 executed = 0;             ///< instructions, for %clock and the budget
+  std::array<u32, k_lanes> copy_group{};
+  std::vector<PendingCopy> copies;
+  std::vector<std::array<u32, k_lanes>> returns;  ///< return addresses: [depth][lane]
+  std::array<u8, k_lanes> depth{};                ///< calls each lane is in
+  bool favours_running = false; ///< do not switch to a group with a lower pc until the next slice
+  bool is_done = false;
+};
+
+struct Barrier {
+  u32 arrived = 0;      ///< lanes
+  u32 expected = 0;     ///< 0: all threads of the block that have not exited
+  u32 votes = 0;        ///< lanes whose predicate held (bar.red)
+  u32 voters = 0;
+};
+inline constexpr u32 k_barriers = 16;
+
+/// State of a shared byte.
+inline constexpr u8 k_unwritten = 0, k_written = 1, k_copy_pending = 2;
+
+struct Block {
+  const LaunchContext* context = nullptr;
+  u64 index = 0;
+  Dim3 id = {0, 0, 0};
+  std::vector<Warp> warps;
+  std::vector<u8> shared, shared_state;
+  std::array<Barrier, k_barriers> barriers{};
+  RaceDetector races;
+  bool is_done = false;
+  // Backing of the warps' pointers.
+  std::unique_ptr<u8[]> arena;
+  std::vector<u8> local, local_state;
+  u64 random = 0;       ///< of the schedule; 0: in order
+};
+
+[[noreturn]] void raise(FaultKind kind, u32 lane, std::string message);
+
+inline u32 lowest_lane(Mask mask) { return static_cast<u32>(__builtin_ctz(mask)); }
+inline u32 lane_count(Mask mask) { return static_cast<u32>(__builtin_popcount(mask)); }
+
+/// Can a group of the warp make progress, as far as barriers are concerned?
+bool can_run(const Warp& warp);
+/// Runs a warp until it waits at a barrier, ends, or has executed `quantum` instructions. Throws Raised.
+/// Returns the number of instructions executed.
+u64 run_warp(Warp& warp, u64 quantum);
+/// Makes the next runnable group the running one. False: none can run (all wait at barriers, or have exited).
+bool pick_group(Warp& warp);
+
+/// Arrival of the running group at a block barrier; it goes on behind the barrier only after an arrive.
+void arrive_at_barrier(Warp& warp, const Instruction& i, Mask mask);
+/// Opens every barrier whose threads have all arrived; true if one opened.
+bool open_barriers(Block& block);
+/// Says who waits where; throws Raised with a deadlock.
+[[noreturn]] void report_deadlock(const Block& block, const Warp*& culprit);
+
+/// Allocates the state of a block (registers, shared and local memory) for a launch.
+void allocate_block(Block& block, const LaunchContext& context, Tally& tally);
+/// Makes an allocated block ready to run as number `index` of the grid.
+void start_block(Block& block, u64 index);
+/// Runs a block until it is done or has executed `limit` instructions; returns how many. Throws Raised, having set
+/// `culprit` to the warp at fault.
+u64 run_block(Block& block, u64 limit, const Warp*& culprit);
+
+}  // namespace kernelites::worker::vgpu
