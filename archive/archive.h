@@ -23,6 +23,9 @@
 
 namespace kernelites {
 
+/// What people type of an id: "show RUN 3fa4".
+inline constexpr std::size_t k_id_prefix_min = 4;
+
 /// The end of a candidate's way: what became of it, told once.
 struct Outcome {
   std::uint64_t ordinal = 0;
@@ -80,6 +83,9 @@ class Archive {
   /// Records what the variation submitted and closes it if the ordinals agree. False, and nothing changes, if
   /// a candidate of this content is known already: the caller rejects it as duplicate.
   bool record_candidate(const CandidateRecord& candidate);
+  /// Closes a variation whose submission is a candidate that it evaluated inside, so that no new one was
+  /// recorded.
+  void close_variation(std::uint64_t ordinal);
 
   // --- evaluate ---
 
@@ -128,7 +134,7 @@ class Archive {
 
   std::optional<VariationRecord> variation(std::uint64_t ordinal) const;
   std::optional<CandidateRecord> candidate(std::uint64_t ordinal) const;
-  /// By id or by an unambiguous prefix of at least 4 characters.
+  /// By id or by an unambiguous prefix of at least k_id_prefix_min characters.
   std::optional<CandidateRecord> find_candidate(const std::string& id) const;
   /// All, by ordinal.
   std::vector<CandidateRecord> candidates() const;
@@ -157,6 +163,7 @@ class Archive {
   std::vector<Json> events(std::int64_t after, int limit) const;
 
  private:
+  friend std::string dump(const Archive& archive);  // reads every table in its own order
   Archive(std::unique_ptr<RunLock> lock, Database database);
   bool record_result(const EvaluationRecord& result);
 

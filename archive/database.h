@@ -11,13 +11,27 @@
 #include <string_view>
 #include <type_traits>
 
+#include "engine/core/error.h"
+
 struct sqlite3;
 struct sqlite3_stmt;
 
 namespace kernelites {
 
-/// A connection waits this long for another one before it gives up.
+/// How long a connection waits for another one before it gives up.
 inline constexpr int k_database_busy_timeout_ms = 10'000;
+
+/// What SQLite said, with its result code.
+class DatabaseError : public Error {
+ public:
+  DatabaseError(const std::string& message, int code) : Error(message), code_(code) {}
+  int code() const { return code_; }
+  /// The file is not a SQLite database at all.
+  bool is_foreign_file() const;
+
+ private:
+  int code_;
+};
 
 class Statement;
 
@@ -26,7 +40,7 @@ class Database {
  public:
   enum class Mode { read_only, read_write, create };
 
-  /// Throws Error if the file cannot be opened. Reads nothing yet: a foreign file shows at the first
+  /// Throws DatabaseError, as everything below does. Reads nothing yet: a foreign file shows at the first
   /// statement.
   Database(const std::filesystem::path& file, Mode mode);
 
@@ -36,8 +50,6 @@ class Database {
   /// The first column of the only row of `sql`.
   std::int64_t integer(std::string_view sql);
   std::string text(std::string_view sql);
-  /// Rows that the last INSERT, UPDATE or DELETE touched.
-  std::int64_t changes() const;
 
   const std::string& name() const { return name_; }
   [[noreturn]] void fail(std::string_view doing) const;
@@ -69,7 +81,11 @@ class Statement {
   /// For statements without rows. Returns the rows changed.
   std::int64_t run();
 
+  int column_count() const;
+  std::string column_name(int column) const;
   bool is_null(int column) const;
+  bool is_integer(int column) const;
+  bool is_real(int column) const;
   std::int64_t integer(int column) const;
   double real(int column) const;
   std::string text(int column) const;
@@ -93,7 +109,7 @@ class Statement {
   void bind_integer(int index, std::int64_t value);
   void bind_real(int index, double value);
   void bind_text(int index, std::string_view value);
-  void check(int code, const char* doing) const;
+  void check(int code) const;
 
   struct Finalize {
     void operator()(sqlite3_stmt* statement) const;

@@ -3,9 +3,10 @@
 //
 // One line per row, `<table> {json}`, tables and rows in a fixed order (ordinals, request ids, cells),
 // members in the schema's order. Left out is what differs between two identical runs: the configuration (it
-// holds paths), wall-clock times, latencies and seconds or milliseconds measured (every JSON member that ends
-// in `_s` or `_ms`), the run's state, and events (a run that was killed and resumed tells a longer story of
-// the same results).
+// holds paths), the run's state, wall-clock times, latencies, what the worker measured of itself (stage_ms,
+// worker_s, device_s), error texts of requests without result, and events (a run that was killed and resumed
+// tells a longer story of the same results). Kernel times stay: in a golden run they are modelled and repeat
+// exactly.
 #pragma once
 
 #include <string>

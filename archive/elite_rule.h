@@ -2,10 +2,10 @@
 // The elite rule: who enters a cell, and on what evidence an incumbent gives way.
 //
 // An empty cell takes the first candidate that passed every stage and was timed. An incumbent is replaced
-// only on a significant paired difference, seen in one duel and confirmed in a second one in a fresh process
-// with fresh inputs: the upper bound of log(candidate / incumbent) lies below ln(1 - max(effect_min,
-// null_half_width)). Ties keep the incumbent, which prevents drift by noise. The source of the rule is
-// docs/verification.md, timing protocol, step 9.
+// only on a significant paired difference: the upper bound of log(candidate / incumbent) lies below ln(1 -
+// max(effect_min, null_half_width)) in one duel, and below 0 in a second one in a fresh process with fresh
+// inputs. Ties keep the incumbent, which prevents drift by noise. The rule's source is docs/verification.md,
+// timing protocol, step 9.
 #pragma once
 
 #include <map>
@@ -23,15 +23,15 @@ struct EliteRule {
   double null_half_width = 0;  ///< half-width of the interval of an A/A duel on this device; 0: not measured
   double confidence_min = 0.95;    ///< an interval of less confidence proves nothing
   bool needs_confirmation = true;  ///< false only where times are exact (the virtual GPU)
-  double workload_loss_max =
-      0;  ///< if positive: no workload may be slower than the incumbent by more (0.02 = 2 %)
+  double workload_loss_max = 0;    ///< if positive: no workload may lose more than this (0.02 = 2 %)
 };
 
 /// One duel as the rule sees it.
 struct DuelEvidence {
   std::string duel_id;
-  bool is_passed = false;            ///< the verdict on the timed outputs
-  double speedup = 0;                ///< against the baseline, geometric mean over workloads
+  bool is_passed = false;  ///< the verdict on the timed outputs
+  double speedup = 0;  ///< against the baseline, geometric mean over workloads; 0: no baseline arm (set 1 if
+                       ///< the candidate is the baseline)
   std::string incumbent_id;          ///< whom `ratio` compares with; empty: the cell was empty
   std::optional<PairedRatio> ratio;  ///< pooled over workloads
   double worst_log_ratio = 0;        ///< of the workload where the candidate does worst

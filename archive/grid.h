@@ -2,7 +2,7 @@
 // The grid of elites (MAP-Elites, Mouret and Clune 2015, arXiv:1504.04909): cells, elites and figures over
 // them.
 //
-// A cell is one label per axis of engine/core/axes.h, written "cp_async/mma/split_kv". Values and pure
+// A cell is one label per axis of engine/core/axes.h, written "cp_async/mma_sync/split_kv". Values and pure
 // functions only: the archive stores elites, `decide_insert` (elite_rule.h) says who becomes one.
 #pragma once
 
@@ -48,6 +48,7 @@ bool is_stale(const Elite& elite, const Provenance& now);
 /// The elites of a run by cell.
 class Grid {
  public:
+  /// Borrows `axes`, which outlive the grid.
   explicit Grid(std::span<const Axis> axes = k_axes);
 
   /// Puts `elite` into its cell, in place of whoever is there. REQUIRES: the cell is one of the grid's.
@@ -63,6 +64,7 @@ class Grid {
   /// Highest fitness; of equals the one with the smaller ordinal.
   std::optional<Elite> best() const;
 
+  std::span<const Axis> axes() const { return axes_; }
   std::size_t cell_count() const { return cells_.size(); }
   std::size_t elite_count() const { return elites_.size(); }
   /// Occupied share of all cells, 0 to 1.
@@ -72,6 +74,7 @@ class Grid {
   double qd_score() const;
 
  private:
+  std::span<const Axis> axes_;
   std::vector<std::string> cells_;
   std::map<std::string, std::size_t> position_;  // of a cell in cells_
   std::map<std::size_t, Elite> elites_;          // by position: iteration is in grid order

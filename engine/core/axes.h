@@ -21,7 +21,7 @@ struct Axis {
 /// How data moves from device memory to where it is used.
 inline constexpr std::array<std::string_view, 4> k_movement_labels{"direct", "shared", "cp_async", "tma"};
 /// What multiplies.
-inline constexpr std::array<std::string_view, 3> k_compute_labels{"fma", "mma", "wgmma"};
+inline constexpr std::array<std::string_view, 3> k_compute_labels{"fma", "mma_sync", "wgmma"};
 /// How work is divided over blocks and warps.
 inline constexpr std::array<std::string_view, 4> k_split_labels{"tile", "split_kv", "persistent",
                                                                 "specialised"};

@@ -1,0 +1,281 @@
+// SPDX-License-Identifier: Apache-2.0
+// What a resumed run, a command or a report asks of the archive.
+#include <fmt/format.h>
+
+#include "archive/archive.h"
+#include "archive/rows.h"
+#include "engine/core/error.h"
+
+namespace kernelites {
+namespace {
+
+/// A query may return this many rows at most; a run records far fewer.
+constexpr std::size_t k_rows_max = 1'000'000;
+
+/// `read` of every row of `sql` with `values` bound.
+template <typename Read, typename... Values>
+auto collect(Database& database, const std::string& sql, Read read, const Values&... values) {
+  Statement rows = database.prepare(sql);
+  rows.bind(values...);
+  std::vector<decltype(read(rows))> records;
+  while (rows.step()) {
+    if (records.size() == k_rows_max) throw Error(database.name() + ": too many rows");
+    records.push_back(read(rows));
+  }
+  return records;
+}
+
+template <typename Record>
+std::optional<Record> first(std::vector<Record> records) {
+  if (records.empty()) return std::nullopt;
+  return std::move(records.front());
+}
+
+auto variation_reader(Database& database) {
+  return [&database](const Statement& row) { return rows::variation(database, row); };
+}
+auto candidate_reader(Database& database) {
+  return [&database](const Statement& row) { return rows::candidate(database, row); };
+}
+RejectionRecord read_rejection(const Statement& row) {
+  return {static_cast<std::uint64_t>(row.integer(0)), row.text(1), row.text(2)};
+}
+
+std::optional<EvaluationRecord> newest_answer(Database& database, std::uint64_t ordinal,
+                                              std::string_view verb) {
+  return first(collect(database,
+                       std::string(rows::k_evaluation_columns) +
+                           "WHERE ordinal = ?1 AND verb = ?2 AND state = 'answered' ORDER BY id DESC LIMIT 1",
+                       rows::evaluation, ordinal, verb));
+}
+
+}  // namespace
+
+std::uint64_t Archive::next_ordinal() const {
+  return 1 + static_cast<std::uint64_t>(
+                 database_.integer("SELECT max(coalesce((SELECT max(ordinal) FROM variation), 0), "
+                                   "coalesce((SELECT max(ordinal) FROM candidate), 0))"));
+}
+
+RunRecord Archive::run() const {
+  Statement row = database_.prepare(
+      "SELECT seed, task, task_digest, task_document, reference_source, configuration, started_unix_s, "
+      "state, "
+      "wall_s FROM run");
+  if (!row.step()) throw Error(database_.name() + ": no run is recorded");
+  return {.seed = static_cast<std::uint64_t>(row.integer(0)),
+          .task = row.text(1),
+          .task_digest = row.text(2),
+          .task_document = rows::read_json(row.text(3)),
+          .reference_source = row.text(4),
+          .configuration = rows::read_json(row.text(5)),
+          .started_unix_s = row.real(6),
+          .state = row.text(7),
+          .wall_s = row.real(8)};
+}
+
+Spent Archive::spent() const {
+  Spent spent;
+  Statement calls = database_.prepare(
+      "SELECT count(*), coalesce(sum(input_tokens), 0), coalesce(sum(cached_input_tokens), 0), "
+      "coalesce(sum(output_tokens), 0), coalesce(sum(usd), 0.0) FROM model_call WHERE state <> 'sent'");
+  if (calls.step()) {
+    spent.model_calls = calls.integer(0);
+    spent.input_tokens = calls.integer(1);
+    spent.cached_input_tokens = calls.integer(2);
+    spent.output_tokens = calls.integer(3);
+    spent.usd = calls.real(4);
+  }
+  Statement workers = database_.prepare(
+      "SELECT coalesce(sum(worker_s), 0.0), coalesce(sum(device_s), 0.0) FROM evaluation WHERE state <> "
+      "'sent'");
+  if (workers.step()) {
+    spent.worker_s = workers.real(0);
+    spent.device_s = workers.real(1);
+  }
+  spent.candidates = database_.integer("SELECT count(*) FROM candidate");
+  spent.seeds = database_.integer(
+      "SELECT count(*) FROM candidate c JOIN variation v ON v.ordinal = c.variation WHERE v.operator_name = "
+      "'seed'");
+  spent.wall_s = run().wall_s;
+  return spent;
+}
+
+Counters Archive::counters() const {
+  const auto count = [&](const char* from) {
+    return database_.integer(fmt::format("SELECT count(*) FROM {}", from));
+  };
+  const auto answered = [&](const char* condition) {
+    return database_.integer(fmt::format(
+        "SELECT count(DISTINCT ordinal) FROM evaluation WHERE state = 'answered' AND {}", condition));
+  };
+  return {.variations = count("variation"),
+          .rejections = count("rejection"),
+          .candidates = count("candidate"),
+          .examined = answered("verb = 'examine'"),
+          .passed = answered("verb = 'examine' AND is_passed"),
+          .dueled = answered("verb = 'duel'"),
+          .told = count("candidate WHERE state = 'done'"),
+          .events = count("event")};
+}
+
+std::vector<VariationRecord> Archive::open_variations() const {
+  return collect(database_, std::string(rows::k_variation_columns) + "WHERE state = 'open' ORDER BY ordinal",
+                 variation_reader(database_));
+}
+
+std::vector<ModelCallRecord> Archive::open_model_calls() const {
+  return collect(database_, std::string(rows::k_model_call_columns) + "WHERE state = 'sent' ORDER BY id",
+                 rows::model_call);
+}
+
+std::vector<CandidateRecord> Archive::unfinished_candidates() const {
+  return collect(database_,
+                 std::string(rows::k_candidate_columns) + "WHERE c.state <> 'done' ORDER BY c.ordinal",
+                 candidate_reader(database_));
+}
+
+std::vector<EvaluationRecord> Archive::outstanding_requests() const {
+  return collect(database_, std::string(rows::k_evaluation_columns) + "WHERE state = 'sent' ORDER BY id",
+                 rows::evaluation);
+}
+
+std::optional<VariationRecord> Archive::variation(std::uint64_t ordinal) const {
+  return first(collect(database_, std::string(rows::k_variation_columns) + "WHERE ordinal = ?1",
+                       variation_reader(database_), ordinal));
+}
+
+std::optional<CandidateRecord> Archive::candidate(std::uint64_t ordinal) const {
+  return first(collect(database_, std::string(rows::k_candidate_columns) + "WHERE c.ordinal = ?1",
+                       candidate_reader(database_), ordinal));
+}
+
+std::optional<CandidateRecord> Archive::find_candidate(const std::string& id) const {
+  // A range instead of LIKE or GLOB: whatever a person types is a prefix and never a pattern.
+  if (id.size() < k_id_prefix_min) return std::nullopt;
+  auto found =
+      collect(database_,
+              std::string(rows::k_candidate_columns) + "WHERE c.id >= ?1 AND c.id < ?2 ORDER BY c.id LIMIT 2",
+              candidate_reader(database_), id, id + "~");
+  if (found.size() != 1) return std::nullopt;
+  return std::move(found.front());
+}
+
+std::vector<CandidateRecord> Archive::candidates() const {
+  return collect(database_, std::string(rows::k_candidate_columns) + "ORDER BY c.ordinal",
+                 candidate_reader(database_));
+}
+
+std::vector<CandidateRecord> Archive::told_candidates(std::int64_t after) const {
+  return collect(database_, std::string(rows::k_candidate_columns) + "WHERE c.told > ?1 ORDER BY c.told",
+                 candidate_reader(database_), after);
+}
+
+std::optional<EvaluatedCandidate> Archive::evaluated(std::uint64_t ordinal) const {
+  auto record = candidate(ordinal);
+  if (!record) return std::nullopt;
+  return EvaluatedCandidate{.record = std::move(*record),
+                            .examination = newest_answer(database_, ordinal, "examine"),
+                            .duel = newest_answer(database_, ordinal, "duel")};
+}
+
+std::vector<EvaluationRecord> Archive::evaluations(std::uint64_t ordinal) const {
+  return collect(database_, std::string(rows::k_evaluation_columns) + "WHERE ordinal = ?1 ORDER BY id",
+                 rows::evaluation, ordinal);
+}
+
+std::optional<std::uint64_t> Archive::first_with_code(const std::string& code_digest,
+                                                      std::uint64_t other_than) const {
+  if (code_digest.empty()) return std::nullopt;  // nothing was compiled
+  return first(collect(
+      database_,
+      "SELECT ordinal FROM evaluation WHERE code_digest = ?1 AND is_passed AND ordinal <> ?2 ORDER BY "
+      "ordinal LIMIT 1",
+      [](const Statement& row) { return static_cast<std::uint64_t>(row.integer(0)); }, code_digest,
+      other_than));
+}
+
+std::vector<EvaluatedCandidate> Archive::recent_failures(const std::string& parent_id, int limit) const {
+  // Failed: the newest answer, of whichever verb, is not passed.
+  const auto ordinals = collect(
+      database_,
+      "SELECT c.ordinal FROM variation_parent p JOIN candidate c ON c.variation = p.ordinal "
+      "WHERE p.parent_id = ?1 AND p.role = 'parent' AND p.position = 0 AND c.told IS NOT NULL AND NOT "
+      "(SELECT e.is_passed FROM evaluation e WHERE e.ordinal = c.ordinal AND e.state = 'answered' "
+      "ORDER BY e.id DESC LIMIT 1) ORDER BY c.told DESC LIMIT ?2",
+      [](const Statement& row) { return static_cast<std::uint64_t>(row.integer(0)); }, parent_id, limit);
+  std::vector<EvaluatedCandidate> failures;
+  for (std::uint64_t ordinal : ordinals) failures.push_back(*evaluated(ordinal));
+  return failures;
+}
+
+std::vector<RejectionRecord> Archive::recent_rejections(const std::string& parent_id, int limit) const {
+  return collect(
+      database_,
+      "SELECT r.ordinal, r.reason, r.message FROM variation_parent p JOIN rejection r USING (ordinal) "
+      "WHERE p.parent_id = ?1 AND p.role = 'parent' AND p.position = 0 ORDER BY r.ordinal DESC LIMIT ?2",
+      read_rejection, parent_id, limit);
+}
+
+std::vector<RejectionRecord> Archive::rejections() const {
+  return collect(database_, "SELECT ordinal, reason, message FROM rejection ORDER BY ordinal",
+                 read_rejection);
+}
+
+std::vector<CandidateRecord> Archive::lineage(std::uint64_t ordinal) const {
+  // A parent is recorded before its child, so ordinals of first parents fall and the walk ends.
+  std::vector<CandidateRecord> line;
+  auto step = candidate(ordinal);
+  while (step) {
+    line.push_back(std::move(*step));
+    const auto& parents = line.back().parents;
+    step = parents.empty() ? std::nullopt : find_candidate(parents.front());
+    if (step && step->ordinal >= line.back().ordinal)
+      throw Error(database_.name() + ": lineage goes in a circle");
+  }
+  return line;
+}
+
+std::vector<ModelCallRecord> Archive::model_calls(std::uint64_t ordinal) const {
+  return collect(database_, std::string(rows::k_model_call_columns) + "WHERE ordinal = ?1 ORDER BY id",
+                 rows::model_call, ordinal);
+}
+
+Grid Archive::grid() const {
+  Grid grid;
+  for (Elite& elite :
+       collect(database_, fmt::format("SELECT {} FROM elite ORDER BY cell", rows::k_elite_columns),
+               [](const Statement& row) { return rows::elite(row); })) {
+    if (!grid.has_cell(elite.cell))
+      throw Error(fmt::format("{}: unknown cell \"{}\"", database_.name(), elite.cell));
+    grid.put(std::move(elite));
+  }
+  return grid;
+}
+
+std::vector<EliteStep> Archive::elite_history() const {
+  return collect(database_,
+                 fmt::format("SELECT sequence, status, reason, {} FROM elite_history ORDER BY sequence",
+                             rows::k_elite_columns),
+                 [](const Statement& row) {
+                   return EliteStep{.sequence = row.integer(0),
+                                    .status = row.text(1),
+                                    .elite = rows::elite(row, 3),
+                                    .reason = row.text(2)};
+                 });
+}
+
+std::vector<Champion> Archive::champions() const {
+  return collect(
+      database_,
+      "SELECT workload, ordinal, candidate_id, speedup, timing, duel_id FROM champion ORDER BY workload",
+      rows::champion);
+}
+
+std::vector<Json> Archive::events(std::int64_t after, int limit) const {
+  return collect(
+      database_, "SELECT body FROM event WHERE sequence > ?1 ORDER BY sequence LIMIT ?2",
+      [](const Statement& row) { return rows::read_json(row.text(0)); }, after, limit);
+}
+
+}  // namespace kernelites

@@ -1,0 +1,301 @@
+// SPDX-License-Identifier: Apache-2.0
+// What a run writes, in the order in which it writes it; each operation is one transaction.
+#include <fmt/format.h>
+
+#include "archive/archive.h"
+#include "archive/rows.h"
+#include "engine/core/error.h"
+
+namespace kernelites {
+namespace {
+
+void add_relatives(Database& database, std::uint64_t ordinal, const char* role,
+                   const std::vector<std::string>& ids) {
+  Statement insert = database.prepare(
+      "INSERT INTO variation_parent (ordinal, role, position, parent_id) VALUES (?1, ?2, ?3, ?4)");
+  for (std::size_t position = 0; position < ids.size(); ++position)
+    insert.bind(ordinal, std::string_view(role), position, ids[position]).run();
+}
+
+/// True if `changed` says that an open row was closed; false if it was closed before; Error if there is no
+/// such row.
+bool closed_now(Database& database, std::int64_t changed, const char* table, const std::string& request_id) {
+  if (changed > 0) return true;
+  Statement known = database.prepare(fmt::format("SELECT 1 FROM {} WHERE request_id = ?1", table));
+  if (!known.bind(request_id).step())
+    throw Error(
+        fmt::format("{}: a reply to request {} that was never recorded", database.name(), request_id));
+  return false;
+}
+
+void add_history(Database& database, const std::string& status, const std::string& reason,
+                 const Elite& elite) {
+  database
+      .prepare(fmt::format("INSERT INTO elite_history (status, reason, {}) "
+                           "VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12)",
+                           rows::k_elite_columns))
+      .bind(status, reason, elite.cell, elite.ordinal, elite.candidate_id, elite.fitness, elite.speedup,
+            elite.duel_id, elite.task_digest, elite.harness_version, elite.device, elite.is_modelled)
+      .run();
+}
+
+void put_elite(Database& database, const std::string& status, const Elite& elite) {
+  add_history(database, status, "", elite);
+  database
+      .prepare(
+          fmt::format("INSERT OR REPLACE INTO elite ({}) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)",
+                      rows::k_elite_columns))
+      .bind(elite.cell, elite.ordinal, elite.candidate_id, elite.fitness, elite.speedup, elite.duel_id,
+            elite.task_digest, elite.harness_version, elite.device, elite.is_modelled)
+      .run();
+}
+
+void put_champion(Database& database, const Champion& champion) {
+  database
+      .prepare(
+          "INSERT OR REPLACE INTO champion (workload, ordinal, candidate_id, speedup, timing, duel_id) "
+          "VALUES (?1, ?2, ?3, ?4, ?5, ?6)")
+      .bind(champion.workload, champion.ordinal, champion.candidate_id, champion.speedup,
+            rows::write_json(rows::timing_json(champion.timing)), champion.duel_id)
+      .run();
+}
+
+std::optional<Elite> elite_of(Database& database, const std::string& cell) {
+  Statement row =
+      database.prepare(fmt::format("SELECT {} FROM elite WHERE cell = ?1", rows::k_elite_columns));
+  if (!row.bind(cell).step()) return std::nullopt;
+  return rows::elite(row);
+}
+
+}  // namespace
+
+void Archive::record_variation(const VariationRecord& variation) {
+  Transaction transaction(database_);
+  database_
+      .prepare(
+          "INSERT INTO variation (ordinal, generation, operator_name, endpoint, decision, state, "
+          "created_unix_s) VALUES (?1, ?2, ?3, ?4, ?5, 'open', ?6)")
+      .bind(variation.ordinal, variation.generation, variation.operator_name, variation.endpoint,
+            rows::write_json(variation.decision), variation.created_unix_s)
+      .run();
+  add_relatives(database_, variation.ordinal, "parent", variation.parents);
+  add_relatives(database_, variation.ordinal, "inspiration", variation.inspirations);
+  transaction.commit();
+}
+
+void Archive::record_model_call(const ModelCallRecord& call) {
+  database_
+      .prepare(
+          "INSERT INTO model_call (request_id, ordinal, attempt, endpoint, prompt_digest, prompt, "
+          "sent_unix_s, "
+          "state, model, reply, input_tokens, cached_input_tokens, output_tokens, usd, is_estimated, "
+          "latency_s, "
+          "failure, message) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, 'sent', '', '', 0, 0, 0, 0.0, 0, 0.0, '', "
+          "'')")
+      .bind(call.request_id, call.ordinal, call.attempt, call.endpoint, call.prompt_digest,
+            rows::write_json(call.prompt), call.sent_unix_s)
+      .run();
+}
+
+bool Archive::record_model_reply(const ModelCallRecord& call) {
+  const std::string state = call.failure.empty() ? "answered" : "failed";
+  const auto changed =
+      database_
+          .prepare(
+              "UPDATE model_call SET state = ?2, model = ?3, reply = ?4, input_tokens = ?5, "
+              "cached_input_tokens = ?6, output_tokens = ?7, usd = ?8, is_estimated = ?9, latency_s = ?10, "
+              "failure = ?11, message = ?12 WHERE request_id = ?1 AND state = 'sent'")
+          .bind(call.request_id, state, call.model, call.reply, call.input_tokens, call.cached_input_tokens,
+                call.output_tokens, call.usd, call.is_estimated, call.latency_s, call.failure, call.message)
+          .run();
+  return closed_now(database_, changed, "model_call", call.request_id);
+}
+
+void Archive::record_rejection(const RejectionRecord& rejection) {
+  Transaction transaction(database_);
+  database_.prepare("INSERT INTO rejection (ordinal, reason, message) VALUES (?1, ?2, ?3)")
+      .bind(rejection.ordinal, rejection.reason, rejection.message)
+      .run();
+  database_.prepare("UPDATE variation SET state = 'rejected' WHERE ordinal = ?1")
+      .bind(rejection.ordinal)
+      .run();
+  transaction.commit();
+}
+
+bool Archive::record_candidate(const CandidateRecord& candidate) {
+  Transaction transaction(database_);
+  const auto changed =
+      database_
+          .prepare(
+              "INSERT INTO candidate (ordinal, id, variation, source, tuning, summary, prompt_digest, state, "
+              "outcome, told, created_unix_s) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, 'proposed', '', NULL, ?8) "
+              "ON CONFLICT (id) DO NOTHING")
+          .bind(candidate.ordinal, candidate.id, candidate.variation, candidate.candidate.source,
+                rows::write_json(Json(candidate.candidate.tuning)), candidate.summary,
+                candidate.prompt_digest, candidate.created_unix_s)
+          .run();
+  if (changed == 0) return false;
+  if (candidate.ordinal == candidate.variation) {
+    database_.prepare("UPDATE variation SET state = 'submitted' WHERE ordinal = ?1")
+        .bind(candidate.ordinal)
+        .run();
+  }
+  transaction.commit();
+  return true;
+}
+
+void Archive::close_variation(std::uint64_t ordinal) {
+  database_.prepare("UPDATE variation SET state = 'submitted' WHERE ordinal = ?1 AND state = 'open'")
+      .bind(ordinal)
+      .run();
+}
+
+void Archive::record_request_sent(const EvaluationRecord& evaluation) {
+  Transaction transaction(database_);
+  database_
+      .prepare(
+          "INSERT INTO evaluation (request_id, ordinal, verb, request, sent_unix_s, state, error, worker_s, "
+          "device_s) VALUES (?1, ?2, ?3, ?4, ?5, 'sent', '', 0.0, 0.0)")
+      .bind(evaluation.request_id, evaluation.ordinal, evaluation.verb, rows::write_json(evaluation.request),
+            evaluation.sent_unix_s)
+      .run();
+  // A candidate that is done stays done: elites are examined again, and time is spent on incumbents.
+  database_.prepare("UPDATE candidate SET state = ?2 WHERE ordinal = ?1 AND state <> 'done'")
+      .bind(evaluation.ordinal, std::string_view(evaluation.verb == "examine" ? "examining" : "dueling"))
+      .run();
+  transaction.commit();
+}
+
+bool Archive::record_result(const EvaluationRecord& result) {
+  const bool is_examine = result.verb == "examine";
+  const Verdict& verdict = is_examine ? result.examination->verdict : result.duel->verdict;
+  std::optional<std::string> descriptors;
+  std::optional<std::string> code_digest;
+  if (is_examine) {
+    descriptors = rows::write_json(Json(result.examination->descriptors));
+    code_digest = result.examination->code_digest;
+  }
+  const std::string body = is_examine ? rows::write_body("examination", Json(*result.examination))
+                                      : rows::write_body("duel", Json(*result.duel));
+  Transaction transaction(database_);
+  const auto changed =
+      database_
+          .prepare(
+              "UPDATE evaluation SET state = 'answered', is_passed = ?3, stage = ?4, reason = ?5, "
+              "descriptors = ?6, code_digest = ?7, task_digest = ?8, harness_version = ?9, toolkit = ?10, "
+              "device = ?11, is_modelled = ?12, provenance = ?13, body = ?14, worker_s = ?15, device_s = ?16 "
+              "WHERE request_id = ?1 AND verb = ?2 AND state = 'sent'")
+          .bind(result.request_id, result.verb, verdict.is_passed, verdict.stage, verdict.reason, descriptors,
+                code_digest, result.provenance.task_digest, result.provenance.harness_version,
+                result.provenance.toolkit, result.provenance.device.kind, result.provenance.device.is_virtual,
+                rows::write_body("provenance", Json(result.provenance)), body, result.worker_s,
+                result.device_s)
+          .run();
+  if (!closed_now(database_, changed, "evaluation", result.request_id)) return false;
+  if (is_examine) {
+    database_
+        .prepare(
+            "UPDATE candidate SET state = 'examined' WHERE state = 'examining' AND ordinal = "
+            "(SELECT ordinal FROM evaluation WHERE request_id = ?1)")
+        .bind(result.request_id)
+        .run();
+  }
+  transaction.commit();
+  return true;
+}
+
+bool Archive::record_examination(const std::string& request_id, const Examination& examination,
+                                 const Provenance& provenance, double worker_s, double device_s) {
+  return record_result({.request_id = request_id,
+                        .verb = "examine",
+                        .provenance = provenance,
+                        .worker_s = worker_s,
+                        .device_s = device_s,
+                        .examination = examination});
+}
+
+bool Archive::record_duel(const std::string& request_id, const Duel& duel, const Provenance& provenance,
+                          double worker_s, double device_s) {
+  return record_result({.request_id = request_id,
+                        .verb = "duel",
+                        .provenance = provenance,
+                        .worker_s = worker_s,
+                        .device_s = device_s,
+                        .duel = duel});
+}
+
+bool Archive::record_request_failed(const std::string& request_id, const std::string& error, double worker_s,
+                                    double device_s) {
+  const auto changed = database_
+                           .prepare(
+                               "UPDATE evaluation SET state = 'failed', error = ?2, worker_s = ?3, "
+                               "device_s = ?4 WHERE request_id = ?1 AND state = 'sent'")
+                           .bind(request_id, error, worker_s, device_s)
+                           .run();
+  return closed_now(database_, changed, "evaluation", request_id);
+}
+
+bool Archive::tell(const Outcome& outcome) {
+  Transaction transaction(database_);
+  const auto changed = database_
+                           .prepare(
+                               "UPDATE candidate SET state = 'done', outcome = ?2, "
+                               "told = (SELECT coalesce(max(told), 0) + 1 FROM candidate) WHERE ordinal = ?1 "
+                               "AND state <> 'done'")
+                           .bind(outcome.ordinal, outcome.status)
+                           .run();
+  if (changed == 0) {
+    if (!candidate(outcome.ordinal))
+      throw Error(fmt::format("{}: candidate {} was never recorded", database_.name(), outcome.ordinal));
+    return false;
+  }
+  if (outcome.elite) {
+    KERNELITES_ASSERT(outcome.elite->ordinal == outcome.ordinal);
+    put_elite(database_, elite_of(database_, outcome.elite->cell) ? "improved" : "added", *outcome.elite);
+  }
+  for (const Champion& champion : outcome.champions) put_champion(database_, champion);
+  transaction.commit();
+  return true;
+}
+
+void Archive::renew_elite(const Elite& elite) {
+  Transaction transaction(database_);
+  const auto present = elite_of(database_, elite.cell);
+  KERNELITES_ASSERT(present && present->candidate_id == elite.candidate_id);
+  put_elite(database_, "renewed", elite);
+  transaction.commit();
+}
+
+void Archive::withdraw_elite(const std::string& cell, const std::string& reason) {
+  Transaction transaction(database_);
+  const auto present = elite_of(database_, cell);
+  KERNELITES_ASSERT(present);
+  add_history(database_, "withdrawn", reason, *present);
+  database_.prepare("DELETE FROM elite WHERE cell = ?1").bind(cell).run();
+  database_.prepare("DELETE FROM champion WHERE ordinal = ?1").bind(present->ordinal).run();
+  transaction.commit();
+}
+
+std::int64_t Archive::append_event(const Json& event) {
+  std::optional<std::int64_t> ordinal;
+  if (event.contains("ordinal")) ordinal = event.at("ordinal").get<std::int64_t>();
+  Statement insert =
+      database_.prepare("INSERT INTO event (ordinal, event, body) VALUES (?1, ?2, ?3) RETURNING sequence");
+  insert.bind(ordinal, event.at("event").get<std::string>(), rows::write_json(event));
+  const bool has_row = insert.step();
+  KERNELITES_ASSERT(has_row);
+  const std::int64_t sequence = insert.integer(0);
+  const bool has_another = insert.step();  // the statement commits when it is stepped to its end
+  KERNELITES_ASSERT(!has_another);
+  return sequence;
+}
+
+void Archive::set_state(const std::string& state) {
+  database_.prepare("UPDATE run SET state = ?1").bind(state).run();
+}
+
+void Archive::set_wall_s(double wall_s) {
+  database_.prepare("UPDATE run SET wall_s = ?1").bind(wall_s).run();
+}
+
+}  // namespace kernelites

@@ -1,0 +1,68 @@
+// SPDX-License-Identifier: Apache-2.0
+// The explicit list of migrations. A change of archive/schema.sql adds one row here, raises k_schema_version,
+// and keeps tests/unit/archive/schema_version_1.sql as it is: a test migrates that file and compares it with
+// the schema.
+#include "archive/migrations.h"
+
+#include <fmt/format.h>
+
+#include <string>
+#include <vector>
+
+#include "engine/core/embedded_file.h"
+#include "engine/core/error.h"
+
+namespace kernelites {
+
+extern const std::vector<EmbeddedFile> k_archive_files;
+
+namespace {
+
+// Version 1 is the first, so there is nothing to migrate from yet. A row looks like
+//   {1, "ALTER TABLE candidate ADD COLUMN region TEXT NOT NULL DEFAULT ''"}.
+constexpr std::span<const Migration> k_migrations{};
+
+void set_version(Database& database, int version) {
+  database.execute(fmt::format("PRAGMA user_version = {}", version));
+}
+
+}  // namespace
+
+std::span<const Migration> migrations() { return k_migrations; }
+
+int archive_version(Database& database, int newest) {
+  const auto refuse = [&](const std::string& problem) { throw ConfigError(database.name(), "", problem); };
+  try {
+    const auto application = database.integer("PRAGMA application_id");
+    const auto version = database.integer("PRAGMA user_version");
+    if (application == 0 && version == 0 && database.integer("SELECT count(*) FROM sqlite_schema") == 0)
+      return 0;
+    if (application != k_application_id) refuse("this database belongs to another program");
+    if (version > newest)
+      refuse(fmt::format("written by a newer version (format {}; this program knows up to {})", version,
+                         newest));
+    return static_cast<int>(version);
+  } catch (const DatabaseError& error) {
+    if (error.is_foreign_file()) refuse("this file is not a database");
+    throw;
+  }
+}
+
+void create_schema(Database& database) {
+  for (const EmbeddedFile& file : k_archive_files)
+    if (file.name == "schema.sql") database.execute(std::string(file.text));
+  database.execute(fmt::format("PRAGMA application_id = {}", k_application_id));
+  set_version(database, k_schema_version);
+}
+
+void migrate(Database& database, std::span<const Migration> steps) {
+  for (const Migration& step : steps) {
+    if (database.integer("PRAGMA user_version") != step.from) continue;
+    Transaction transaction(database);
+    database.execute(step.sql);
+    set_version(database, step.from + 1);
+    transaction.commit();
+  }
+}
+
+}  // namespace kernelites

@@ -1,0 +1,166 @@
+// SPDX-License-Identifier: Apache-2.0
+// Reading rows: one function per table, in the order of its column list.
+#include "archive/rows.h"
+
+#include <fmt/format.h>
+
+#include "engine/core/error.h"
+
+namespace kernelites::rows {
+namespace {
+
+std::vector<std::string> related(Database& database, std::uint64_t ordinal, const char* role) {
+  Statement rows = database.prepare(
+      "SELECT parent_id FROM variation_parent WHERE ordinal = ?1 AND role = ?2 ORDER BY position");
+  rows.bind(ordinal, std::string_view(role));
+  std::vector<std::string> ids;
+  while (rows.step()) ids.push_back(rows.text(0));
+  return ids;
+}
+
+std::uint64_t ordinal_at(const Statement& row, int column) {
+  return static_cast<std::uint64_t>(row.integer(column));
+}
+
+}  // namespace
+
+std::string write_json(const Json& json) { return json.dump(-1, ' ', false, Json::error_handler_t::replace); }
+
+Json read_json(const std::string& text) {
+  try {
+    return Json::parse(text);
+  } catch (const nlohmann::json::exception& error) {
+    throw Error(fmt::format("run.db: damaged JSON: {}", error.what()));
+  }
+}
+
+std::string write_body(const char* what, const Json& value) {
+  Json body;
+  body["version"] = k_body_version;
+  body[what] = value;
+  return write_json(body);
+}
+
+Json read_body(const std::string& text, const char* what) {
+  Json body = read_json(text);
+  if (!body.is_object() || body.value("version", 0) != k_body_version || !body.contains(what))
+    throw Error(fmt::format("run.db: a body that is not version {} of \"{}\"", k_body_version, what));
+  return std::move(body[what]);
+}
+
+VariationRecord variation(Database& database, const Statement& row) {
+  VariationRecord record;
+  record.ordinal = ordinal_at(row, 0);
+  record.generation = static_cast<int>(row.integer(1));
+  record.operator_name = row.text(2);
+  record.endpoint = row.text(3);
+  record.decision = read_json(row.text(4));
+  record.state = row.text(5);
+  record.created_unix_s = row.real(6);
+  record.parents = related(database, record.ordinal, "parent");
+  record.inspirations = related(database, record.ordinal, "inspiration");
+  return record;
+}
+
+CandidateRecord candidate(Database& database, const Statement& row) {
+  CandidateRecord record;
+  record.ordinal = ordinal_at(row, 0);
+  record.id = row.text(1);
+  record.variation = ordinal_at(row, 2);
+  record.candidate.source = row.text(3);
+  record.candidate.tuning = read_json(row.text(4)).get<std::map<std::string, std::int64_t>>();
+  record.summary = row.text(5);
+  record.prompt_digest = row.text(6);
+  record.created_unix_s = row.real(7);
+  record.state = row.text(8);
+  record.outcome = row.text(9);
+  record.told = row.integer(10);  // 0 for NULL
+  record.generation = static_cast<int>(row.integer(11));
+  record.operator_name = row.text(12);
+  record.endpoint = row.text(13);
+  record.parents = related(database, record.variation, "parent");
+  return record;
+}
+
+EvaluationRecord evaluation(const Statement& row) {
+  EvaluationRecord record;
+  record.request_id = row.text(0);
+  record.ordinal = ordinal_at(row, 1);
+  record.verb = row.text(2);
+  record.request = read_json(row.text(3));
+  record.sent_unix_s = row.real(4);
+  record.state = row.text(5);
+  record.error = row.text(6);
+  record.worker_s = row.real(8);
+  record.device_s = row.real(9);
+  if (row.is_null(10)) return record;
+  record.provenance = read_body(row.text(7), "provenance").get<Provenance>();
+  if (record.verb == "examine")
+    record.examination = read_body(row.text(10), "examination").get<Examination>();
+  else
+    record.duel = read_body(row.text(10), "duel").get<Duel>();
+  return record;
+}
+
+ModelCallRecord model_call(const Statement& row) {
+  ModelCallRecord record;
+  record.request_id = row.text(0);
+  record.ordinal = ordinal_at(row, 1);
+  record.attempt = static_cast<int>(row.integer(2));
+  record.endpoint = row.text(3);
+  record.prompt_digest = row.text(4);
+  record.prompt = read_json(row.text(5));
+  record.sent_unix_s = row.real(6);
+  record.state = row.text(7);
+  record.model = row.text(8);
+  record.reply = row.text(9);
+  record.input_tokens = row.integer(10);
+  record.cached_input_tokens = row.integer(11);
+  record.output_tokens = row.integer(12);
+  record.usd = row.real(13);
+  record.is_estimated = row.integer(14) != 0;
+  record.latency_s = row.real(15);
+  record.failure = row.text(16);
+  record.message = row.text(17);
+  return record;
+}
+
+Elite elite(const Statement& row, int first) {
+  return {.cell = row.text(first),
+          .ordinal = ordinal_at(row, first + 1),
+          .candidate_id = row.text(first + 2),
+          .fitness = row.real(first + 3),
+          .speedup = row.real(first + 4),
+          .duel_id = row.text(first + 5),
+          .task_digest = row.text(first + 6),
+          .harness_version = row.text(first + 7),
+          .device = row.text(first + 8),
+          .is_modelled = row.integer(first + 9) != 0};
+}
+
+Champion champion(const Statement& row) {
+  return {.workload = row.text(0),
+          .ordinal = ordinal_at(row, 1),
+          .candidate_id = row.text(2),
+          .speedup = row.real(3),
+          .timing = timing_from(read_json(row.text(4))),
+          .duel_id = row.text(5)};
+}
+
+Json timing_json(const ArmTiming& timing) {
+  return {{"time_us_median", timing.time_us_median},
+          {"time_us_p10", timing.time_us_p10},
+          {"time_us_p90", timing.time_us_p90},
+          {"samples", timing.samples},
+          {"is_modelled", timing.is_modelled}};
+}
+
+ArmTiming timing_from(const Json& json) {
+  return {.time_us_median = json.value("time_us_median", 0.0),
+          .time_us_p10 = json.value("time_us_p10", 0.0),
+          .time_us_p90 = json.value("time_us_p90", 0.0),
+          .samples = json.value("samples", 0),
+          .is_modelled = json.value("is_modelled", false)};
+}
+
+}  // namespace kernelites::rows
