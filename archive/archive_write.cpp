@@ -56,7 +56,7 @@ void put_champion(Database& database, const Champion& champion) {
           "INSERT OR REPLACE INTO champion (workload, ordinal, candidate_id, speedup, timing, duel_id) "
           "VALUES (?1, ?2, ?3, ?4, ?5, ?6)")
       .bind(champion.workload, champion.ordinal, champion.candidate_id, champion.speedup,
-            rows::write_json(rows::timing_json(champion.timing)), champion.duel_id)
+            rows::write_json(Json(champion.timing)), champion.duel_id)
       .run();
 }
 

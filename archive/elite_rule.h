@@ -2,10 +2,9 @@
 // The elite rule: who enters a cell, and on what evidence an incumbent gives way.
 //
 // An empty cell takes the first candidate that passed every stage and was timed. An incumbent is replaced
-// only on a significant paired difference: the upper bound of log(candidate / incumbent) lies below ln(1 -
-// max(effect_min, null_half_width)) in one duel, and below 0 in a second one in a fresh process with fresh
-// inputs. Ties keep the incumbent, which prevents drift by noise. The rule's source is docs/verification.md,
-// timing protocol, step 9.
+// only on a significant paired difference: the upper bound of log(candidate / incumbent) lies below
+// ln(1 - max(effect_min, null_half_width)) in one duel, and below 0 in a second one in a fresh process with
+// fresh inputs. Ties keep the incumbent, which prevents drift by noise.
 #pragma once
 
 #include <map>

@@ -26,9 +26,13 @@ std::vector<std::string> all_cells(std::span<const Axis> axes) {
   std::vector<std::string> cells{""};
   for (const Axis& axis : axes) {
     std::vector<std::string> longer;
-    for (const std::string& cell : cells)
-      for (std::string_view label : axis.labels)
-        longer.push_back(cell.empty() ? std::string(label) : cell + "/" + std::string(label));
+    for (const std::string& cell : cells) {
+      for (std::string_view label : axis.labels) {
+        std::string name = cell;
+        if (!name.empty()) name += '/';
+        longer.push_back(name.append(label));
+      }
+    }
     cells = std::move(longer);
   }
   return cells;

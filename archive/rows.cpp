@@ -143,24 +143,8 @@ Champion champion(const Statement& row) {
           .ordinal = ordinal_at(row, 1),
           .candidate_id = row.text(2),
           .speedup = row.real(3),
-          .timing = timing_from(read_json(row.text(4))),
+          .timing = read_json(row.text(4)).get<ArmTiming>(),
           .duel_id = row.text(5)};
-}
-
-Json timing_json(const ArmTiming& timing) {
-  return {{"time_us_median", timing.time_us_median},
-          {"time_us_p10", timing.time_us_p10},
-          {"time_us_p90", timing.time_us_p90},
-          {"samples", timing.samples},
-          {"is_modelled", timing.is_modelled}};
-}
-
-ArmTiming timing_from(const Json& json) {
-  return {.time_us_median = json.value("time_us_median", 0.0),
-          .time_us_p10 = json.value("time_us_p10", 0.0),
-          .time_us_p90 = json.value("time_us_p90", 0.0),
-          .samples = json.value("samples", 0),
-          .is_modelled = json.value("is_modelled", false)};
 }
 
 }  // namespace kernelites::rows

@@ -49,8 +49,4 @@ ModelCallRecord model_call(const Statement& row);
 Elite elite(const Statement& row, int first = 0);
 Champion champion(const Statement& row);
 
-/// ArmTiming has no JSON form of its own in the protocol; this is the archive's.
-Json timing_json(const ArmTiming& timing);
-ArmTiming timing_from(const Json& json);
-
 }  // namespace kernelites::rows

@@ -101,6 +101,8 @@ struct Provenance {
 /// Changes whenever a stage, a gate or an input family changes what it lets pass. Elites of another are re-examined.
 inline constexpr const char* k_harness_version = "1";
 
+void to_json(Json& json, const ArmTiming& timing);
+void from_json(const Json& json, ArmTiming& timing);
 void to_json(Json& json, const Examination& examination);
 void from_json(const Json& json, Examination& examination);
 void to_json(Json& json, const Duel& duel);
