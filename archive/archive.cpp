@@ -14,13 +14,21 @@ namespace {
 
 std::filesystem::path database_file(const std::filesystem::path& folder) { return folder / "run.db"; }
 
-/// The version of the file in `folder`, read without writing; 0 if there is none or it is empty.
+/// The version of the file in `folder`, read without writing; 0 if there is none or nothing is recorded in
+/// it.
 int version_in(const std::filesystem::path& folder) {
   const auto file = database_file(folder);
   std::error_code failure;
   if (!std::filesystem::exists(file, failure)) return 0;
-  Database database(file, Database::Mode::read_only);
-  return archive_version(database);
+  try {
+    Database database(file, Database::Mode::read_only);
+    return archive_version(database);
+  } catch (const DatabaseError& error) {
+    // A rollback journal exists only before a new file is switched to WAL: its maker was killed, nothing is
+    // lost.
+    if (error.is_rollback_needed()) return 0;
+    throw;
+  }
 }
 
 /// What a writer needs. WAL lets readers in while a run goes on. A SIGKILL loses nothing that was committed
@@ -53,11 +61,11 @@ Archive Archive::create(const std::filesystem::path& folder, const RunRecord& ru
   if (failure) throw ConfigError(folder.string(), "", "this folder cannot be made: " + failure.message());
   auto lock = std::make_unique<RunLock>(folder);
   Database database(database_file(folder), Database::Mode::create);
+  if (archive_version(database) != 0) throw ConfigError(folder.string(), "", "there is a run here already");
   prepare_for_writing(database);
   {
     // Schema and run in one transaction: a file either holds a run or is empty.
     Transaction transaction(database);
-    if (archive_version(database) != 0) throw ConfigError(folder.string(), "", "there is a run here already");
     create_schema(database);
     database
         .prepare(

@@ -9,6 +9,8 @@ namespace kernelites {
 
 bool DatabaseError::is_foreign_file() const { return (code_ & 0xff) == SQLITE_NOTADB; }
 
+bool DatabaseError::is_rollback_needed() const { return code_ == SQLITE_READONLY_ROLLBACK; }
+
 void Database::Close::operator()(sqlite3* connection) const { sqlite3_close(connection); }
 void Statement::Finalize::operator()(sqlite3_stmt* statement) const { sqlite3_finalize(statement); }
 

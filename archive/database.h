@@ -28,6 +28,8 @@ class DatabaseError : public Error {
   int code() const { return code_; }
   /// The file is not a SQLite database at all.
   bool is_foreign_file() const;
+  /// Reading would first have to roll back what a killed writer left in a rollback journal.
+  bool is_rollback_needed() const;
 
  private:
   int code_;

@@ -87,8 +87,7 @@ std::string dump(const Archive& archive) {
         const bool is_json = std::find(json.begin(), json.end(), name) != json.end();
         line[name] = column_value(row, column, is_json);
       }
-      text += listing.table;
-      text += " " + rows::write_json(line) + "\n";
+      text.append(listing.table).append(" ").append(rows::write_json(line)).append("\n");
     }
   }
   return text;

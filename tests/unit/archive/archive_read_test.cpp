@@ -1,0 +1,179 @@
+// SPDX-License-Identifier: Apache-2.0
+// Elites, champions, lineage and look-ups.
+#include "engine/core/error.h"
+#include "tests/support/catch.h"
+#include "tests/unit/archive/archive_samples.h"
+
+using namespace kernelites;
+
+namespace {
+
+/// Candidates 1 to `count`, each a child of the one before, all examined and dueled.
+struct Fixture {
+  explicit Fixture(std::uint64_t count) {
+    std::vector<std::string> parents;
+    for (std::uint64_t ordinal = 1; ordinal <= count; ++ordinal) {
+      parents = {add_candidate(archive, ordinal, parents)};
+      examine(archive, ordinal, sample_examination(ordinal));
+      duel(archive, ordinal, sample_duel(-0.1));
+    }
+  }
+  void tell_elite(std::uint64_t ordinal, double fitness, std::vector<Champion> champions = {}) {
+    archive.tell({.ordinal = ordinal,
+                  .status = "improved",
+                  .elite = sample_elite(ordinal, fitness),
+                  .champions = std::move(champions)});
+  }
+  TemporaryFolder folder;
+  Archive archive = Archive::create(folder.path(), sample_run());
+};
+
+Champion sample_champion(std::uint64_t ordinal) {
+  return {.workload = "wide",
+          .ordinal = ordinal,
+          .candidate_id = sample_candidate(ordinal).id,
+          .speedup = 1.5,
+          .timing = {.time_us_median = 10.5, .time_us_p10 = 10, .time_us_p90 = 11, .samples = 30},
+          .duel_id = std::to_string(ordinal) + "-duel"};
+}
+
+}  // namespace
+
+TEST_CASE("an elite that is told is the grid's and enters the history") {
+  Fixture f(2);
+  f.tell_elite(1, 1.0);
+  f.tell_elite(2, 1.25);
+  const Grid grid = f.archive.grid();
+  CHECK(grid.elite_count() == 1);
+  CHECK(*grid.find("shared/fma/tile") == sample_elite(2, 1.25));
+  const auto history = f.archive.elite_history();
+  REQUIRE(history.size() == 2);
+  CHECK(history[0].status == "added");
+  CHECK(history[0].elite == sample_elite(1, 1.0));
+  CHECK(history[1].status == "improved");
+}
+
+TEST_CASE("an elite whose duel is not recorded is refused together with its telling") {
+  Fixture f(1);
+  Elite elite = sample_elite(1, 1.0);
+  elite.duel_id = "nowhere";
+  CHECK_THROWS_AS(f.archive.tell({.ordinal = 1, .status = "added", .elite = elite}), Error);
+  CHECK(f.archive.candidate(1)->state == "dueling");
+  CHECK(f.archive.elite_history().empty());
+  CHECK(f.archive.grid().elite_count() == 0);
+}
+
+TEST_CASE("the history of elites can be neither changed nor deleted") {
+  Fixture f(1);
+  f.tell_elite(1, 1.0);
+  Database database(f.folder.database(), Database::Mode::read_write);
+  CHECK_THROWS_WITH(database.execute("DELETE FROM elite_history"), Catch::Contains("append-only"));
+  CHECK_THROWS_WITH(database.execute("UPDATE elite_history SET fitness = 9"), Catch::Contains("append-only"));
+}
+
+TEST_CASE("a withdrawn elite leaves its cell and its championships but stays in the history") {
+  Fixture f(1);
+  f.tell_elite(1, 1.0, {sample_champion(1)});
+  f.archive.withdraw_elite("shared/fma/tile", "fails under harness 2");
+  CHECK(f.archive.grid().elite_count() == 0);
+  CHECK(f.archive.champions().empty());
+  const auto history = f.archive.elite_history();
+  REQUIRE(history.size() == 2);
+  CHECK(history[1].status == "withdrawn");
+  CHECK(history[1].reason == "fails under harness 2");
+  CHECK(history[1].elite.ordinal == 1);
+}
+
+TEST_CASE("a renewed elite keeps its cell under its new provenance") {
+  Fixture f(1);
+  f.tell_elite(1, 1.0);
+  Elite renewed = sample_elite(1, 1.2);
+  renewed.harness_version = "2";
+  f.archive.renew_elite(renewed);
+  CHECK(*f.archive.grid().find("shared/fma/tile") == renewed);
+  CHECK(f.archive.elite_history().back().status == "renewed");
+}
+
+TEST_CASE("a champion comes back with its timing and gives way to the next") {
+  Fixture f(2);
+  f.tell_elite(1, 1.0, {sample_champion(1)});
+  REQUIRE(f.archive.champions().size() == 1);
+  CHECK(f.archive.champions()[0].timing.time_us_p90 == 11);
+  CHECK(f.archive.champions()[0].speedup == 1.5);
+  f.archive.tell({.ordinal = 2, .status = "tie", .champions = {sample_champion(2)}});
+  REQUIRE(f.archive.champions().size() == 1);
+  CHECK(f.archive.champions()[0].ordinal == 2);
+}
+
+TEST_CASE("lineage goes back to the seed") {
+  Fixture f(3);
+  const auto line = f.archive.lineage(3);
+  REQUIRE(line.size() == 3);
+  CHECK(line[0].ordinal == 3);
+  CHECK(line[2].ordinal == 1);
+  CHECK(f.archive.lineage(99).empty());
+}
+
+TEST_CASE("a candidate is found by a prefix of its id, not by a pattern or a shorter text") {
+  Fixture f(2);
+  const std::string id = sample_candidate(2).id;
+  REQUIRE(f.archive.find_candidate(id.substr(0, 8)));
+  CHECK(f.archive.find_candidate(id.substr(0, 8))->ordinal == 2);
+  CHECK(f.archive.find_candidate(id)->ordinal == 2);
+  CHECK_FALSE(f.archive.find_candidate(id.substr(0, 3)));
+  CHECK_FALSE(f.archive.find_candidate("%%%%"));
+  CHECK_FALSE(f.archive.find_candidate(id + "0"));
+}
+
+TEST_CASE("failures of a parent are told children that did not pass, newest first") {
+  Fixture f(1);
+  const std::string parent = sample_candidate(1).id;
+  Examination failed = sample_examination(2);
+  failed.verdict = Verdict::failed("compile", "syntax", "");
+  for (std::uint64_t ordinal : {2, 3, 4, 5}) {
+    add_candidate(f.archive, ordinal, {parent});
+    examine(f.archive, ordinal, ordinal == 3 ? sample_examination(3) : failed);
+  }
+  for (std::uint64_t ordinal : {4, 2, 3}) f.archive.tell({.ordinal = ordinal, .status = "failed"});
+  const auto failures = f.archive.recent_failures(parent, 10);
+  REQUIRE(failures.size() == 2);
+  CHECK(failures[0].record.ordinal == 2);
+  CHECK(failures[1].record.ordinal == 4);
+  CHECK(failures[0].examination->examination->verdict.reason == "syntax");
+  CHECK(f.archive.recent_failures(parent, 1).size() == 1);
+}
+
+TEST_CASE("equal code is found under another candidate only if it passed") {
+  Fixture f(1);
+  add_candidate(f.archive, 2);
+  Examination failed = sample_examination(2);
+  failed.verdict = Verdict::failed("check", "wrong", "");
+  examine(f.archive, 2, failed);
+  CHECK(f.archive.first_with_code("code-1", 7) == 1u);
+  CHECK_FALSE(f.archive.first_with_code("code-1", 1));
+  CHECK_FALSE(f.archive.first_with_code("code-2", 7));
+  CHECK_FALSE(f.archive.first_with_code("", 7));
+}
+
+TEST_CASE("counters count candidates, not requests") {
+  Fixture f(2);
+  EvaluationRecord again = sample_request(1, "duel");
+  again.request_id = "1-confirm";
+  f.archive.record_request_sent(again);
+  f.archive.record_duel("1-confirm", sample_duel(-0.1), sample_provenance(), 1, 1);
+  const Counters counters = f.archive.counters();
+  CHECK(counters.variations == 2);
+  CHECK(counters.candidates == 2);
+  CHECK(counters.examined == 2);
+  CHECK(counters.passed == 2);
+  CHECK(counters.dueled == 2);
+  CHECK(counters.told == 0);
+  CHECK(f.archive.spent().seeds == 1);
+}
+
+TEST_CASE("a body of an unknown version is refused by name") {
+  Fixture f(1);
+  Database(f.folder.database(), Database::Mode::read_write)
+      .execute(R"(UPDATE evaluation SET body = '{"version": 2, "examination": {}}' WHERE verb = 'examine')");
+  CHECK_THROWS_WITH(f.archive.evaluated(1), Catch::Contains("not version 1 of \"examination\""));
+}
