@@ -32,6 +32,7 @@ RULES = {rule.__name__: rule for rule in (
     text_rules.environment,
     text_rules.exceptions,
     text_rules.vague_nouns,
+    text_rules.catch_versions,
     text_rules.seams,
     text_rules.machine_paths,
     text_rules.todo_has_issue,

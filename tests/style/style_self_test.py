@@ -51,6 +51,7 @@ BROKEN = {
     "environment": ("engine/core/broken.cpp", HEAD + '\nauto broken = std::getenv("X");\n', 4),
     "exceptions": ("engine/core/broken.cpp", HEAD + '\nvoid broken() { throw std::runtime_error("x"); }\n', 4),
     "vague_nouns": ("engine/core/broken.h", HEADER + "class KernelManager {};\n", 5),
+    "catch_versions": ("tests/unit/x_test.cpp", HEAD + '\nauto broken = Catch::Matchers::Contains("x");\n', 4),
     "seams": ("engine/core/broken.h", HEADER + "struct Strategy {\n  virtual ~Strategy() = default;\n};\n", 6),
     "machine_paths": ("engine/core/broken.cpp", HEAD + 'const char* broken = "/ho' + 'me/somebody";\n', 3),
     "todo_has_issue": ("engine/core/broken.cpp", HEAD + "// TO" + "DO: later\n", 3),

@@ -132,6 +132,12 @@ def vague_nouns(tree):
     return _code_rule(tree, CPP | CUDA, VAGUE_NOUN, "vague_nouns", "{}: one noun of the glossary says what it is")
 
 
+def catch_versions(tree):
+    """Tests use what Catch2 2 and 3 both have."""
+    return _code_rule(tree, CPP, re.compile(r"\bMatchers::Contains\b|(?<!:)\bSKIP\s*\("), "catch_versions",
+                      "{}: not in both versions of Catch2; Catch::Contains of tests/support/catch.h is")
+
+
 def seams(tree):
     """Virtual functions only in the five named seams; everything else is values, functions and tables."""
     for file in tree.with_suffix({".h", ".cpp"}):
