@@ -51,7 +51,8 @@ Key Key::fixed(std::string_view text) {
 Key Key::from_hex(std::string_view hex, std::string_view where) {
   Key key;
   std::size_t length = 0;
-  if (sodium_hex2bin(key.bytes.data(), key.bytes.size(), hex.data(), hex.size(), nullptr, &length, nullptr) != 0 ||
+  if (sodium_hex2bin(key.bytes.data(), key.bytes.size(), hex.data(), hex.size(), nullptr, &length, nullptr) !=
+          0 ||
       length != key.bytes.size()) {
     throw ConfigError(where, "key", "expected 64 hexadecimal digits");
   }
@@ -64,8 +65,9 @@ Key Key::derive(std::string_view purpose, std::uint64_t ordinal) const {
   std::string message = length_prefix(purpose);
   message.append(purpose).append(std::to_string(ordinal));
   Key key;
-  crypto_generichash(key.bytes.data(), key.bytes.size(), reinterpret_cast<const unsigned char*>(message.data()),
-                     message.size(), bytes.data(), bytes.size());
+  crypto_generichash(key.bytes.data(), key.bytes.size(),
+                     reinterpret_cast<const unsigned char*>(message.data()), message.size(), bytes.data(),
+                     bytes.size());
   return key;
 }
 

@@ -20,7 +20,7 @@ class Error : public std::runtime_error {
 /// Bad user input or configuration. Names the file, the field and what was expected. Exit code 2; nothing changed.
 class ConfigError : public Error {
  public:
-  /// `where` is a file or an option, `field` a JSON path in it (may be empty), `problem` a sentence without a full stop.
+  /// `where` is a file or an option, `field` a JSON path in it (may be empty), `problem` a sentence, no full stop.
   ConfigError(std::string_view where, std::string_view field, std::string_view problem);
 };
 

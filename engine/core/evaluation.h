@@ -18,14 +18,14 @@ namespace kernelites {
 
 /// Resources of one compiled kernel, from the cubin and the compiler's log.
 struct KernelResources {
-  std::string kernel;          ///< name expression as the plan wrote it
-  int registers = 0;           ///< per thread
+  std::string kernel;  ///< name expression as the plan wrote it
+  int registers = 0;   ///< per thread
   int static_shared_bytes = 0;
-  int local_bytes = 0;         ///< stack frame per thread
+  int local_bytes = 0;  ///< stack frame per thread
   int spill_store_bytes = 0;
   int spill_load_bytes = 0;
   int code_bytes = 0;
-  int threads_max = 0;         ///< launch bound; 0: none
+  int threads_max = 0;  ///< launch bound; 0: none
 };
 
 /// Where a candidate stands on the grid's axes: axis -> label ("movement" -> "cp_async"), measured from plan and PTX.
@@ -39,10 +39,10 @@ struct StaticCounts {
 /// Error of the worst row of one output over everything checked, relative to its gate.
 struct CheckSummary {
   std::string output;
-  double worst_row = 0;        ///< rms(e)/rms(g) of the worst row
+  double worst_row = 0;  ///< rms(e)/rms(g) of the worst row
   double gate_row = 0;
-  std::int64_t rows = 0;       ///< rows compared
-  int trials = 0;              ///< (workload, family, metadata) triples
+  std::int64_t rows = 0;  ///< rows compared
+  int trials = 0;         ///< (workload, family, metadata) triples
 };
 
 /// Milliseconds spent per stage: what the worker cost, for budgets and for the 3-second promise.
@@ -53,12 +53,13 @@ struct Examination {
   Verdict verdict;
   Descriptors descriptors;
   std::vector<KernelResources> kernels;
-  std::map<std::string, LaunchPlan> plans;     ///< by bench workload
+  std::map<std::string, LaunchPlan> plans;  ///< by bench workload
   StaticCounts counts;
   std::vector<CheckSummary> checks;
-  std::map<std::string, double> modelled_us;   ///< by bench workload, from the virtual GPU's counts; may be empty
-  std::vector<std::string> notes;              ///< advisories: "vgpu cannot execute wgmma", ptxas performance warnings
-  std::string code_digest;                     ///< of the compiled code: equal code is never timed twice
+  std::map<std::string, double>
+      modelled_us;                 ///< by bench workload, from the virtual GPU's counts; may be empty
+  std::vector<std::string> notes;  ///< advisories: "vgpu cannot execute wgmma", ptxas performance warnings
+  std::string code_digest;         ///< of the compiled code: equal code is never timed twice
   StageTimes stage_ms;
 };
 
@@ -74,7 +75,7 @@ struct ArmTiming {
 /// Paired comparison of an arm with the candidate: log(time of candidate / time of arm), so negative is faster.
 struct PairedRatio {
   double log_ratio_median = 0;
-  double log_ratio_low = 0;    ///< bootstrap interval at `confidence`
+  double log_ratio_low = 0;  ///< bootstrap interval at `confidence`
   double log_ratio_high = 0;
   double confidence = 0.95;
   int rounds = 0;
@@ -82,10 +83,10 @@ struct PairedRatio {
 
 /// The reply to `duel`. Arm 0 is the candidate; the others are named in the request.
 struct Duel {
-  Verdict verdict;                                              ///< of the candidate: timed outputs verified
-  std::vector<std::string> arms;                                ///< labels, arm 0 first
-  std::map<std::string, std::vector<ArmTiming>> timing;         ///< workload -> one entry per arm
-  std::map<std::string, std::vector<PairedRatio>> ratio;        ///< workload -> one per arm 1.. against arm 0
+  Verdict verdict;                                        ///< of the candidate: timed outputs verified
+  std::vector<std::string> arms;                          ///< labels, arm 0 first
+  std::map<std::string, std::vector<ArmTiming>> timing;   ///< workload -> one entry per arm
+  std::map<std::string, std::vector<PairedRatio>> ratio;  ///< workload -> one per arm 1.. against arm 0
   std::vector<std::string> notes;
   StageTimes stage_ms;
 };
@@ -93,8 +94,8 @@ struct Duel {
 /// Where and by what an evaluation was made: stored with every row.
 struct Provenance {
   std::string task_digest;
-  std::string harness_version;   ///< k_harness_version
-  std::string toolkit;           ///< "NVRTC 13.0"
+  std::string harness_version;  ///< k_harness_version
+  std::string toolkit;          ///< "NVRTC 13.0"
   DeviceFacts device;
 };
 

@@ -27,6 +27,7 @@ RULES = {rule.__name__: rule for rule in (
     text_rules.opening,
     text_rules.pragma_once,
     text_rules.file_size,
+    text_rules.line_length,
     text_rules.function_length,
     text_rules.library_prints,
     text_rules.environment,

@@ -8,20 +8,24 @@ from style_tree import CPP, CUDA, Finding
 
 FILE_LINES_MAX = 400
 FUNCTION_LINES_MAX = 70
+LINE_CHARACTERS_MAX = 120
 SPDX = "SPDX-License-Identifier: Apache-2.0"
 LIBRARY_FOLDERS = ("engine/", "archive/", "evaluators/")
 SEAMS = {"Endpoint", "Operator", "Evaluator", "Device", "EventSink"}
 API_KEY_FOLDER = "engine/llm"
-MAY_PRINT = {"engine/core/error.cpp"}  # a failed assertion, on its way to abort
+MAY_PRINT = {
+    "engine/core/error.cpp",  # a failed assertion, on its way to abort
+    "evaluators/worker/sandbox/child.cpp",  # a child's last words, to stderr
+}
 
 NOT_A_FUNCTION = re.compile(r"\s*(namespace|class|struct|enum|union|extern|if|for|while|switch|else|do|try|catch)\b")
 TYPE_OPENS = re.compile(r"^\s*(?:template\s*<.*>\s*)?(?:class|struct)\s+(\w+)")
 PRINTS = re.compile(r"\b(?:std::c(?:out|err|log)\b|(?:v?f?printf|puts|fputs|putchar|perror)\s*\("
                     r"|fmt::(?:print|println)\s*\()")
-ENVIRONMENT = re.compile(r"\b(?:secure_getenv|getenv|setenv|putenv|unsetenv)\s*\(|\benviron\b(?!\w)")
+ENVIRONMENT = re.compile(r"\b(?:secure_getenv|getenv|setenv|putenv|unsetenv)\s*\(")
 STD_EXCEPTION = re.compile(r"\bthrow\s+std::\w+")
 VAGUE_NOUN = re.compile(r"\b(?:class|struct|enum class)\s+(\w*(?:Manager|Helper|Utils?))\b")
-MACHINE_PATH = re.compile(r"(?<![\w./$}<-])/(?:home|root|work|tmp|mnt|Users|scratch)/[\w.]")
+MACHINE_PATH = re.compile(r"(?<![\w./$}<-])/(home|root|work|tmp|mnt|Users|scratch)/[\w.]")
 TODO = re.compile(r"\b(?:TODO|FIXME|XXX)\b(?!\s*\(?#\d+)")
 TABLE = re.compile(r"create\s+table\s+(?:if\s+not\s+exists\s+)?(\w+)[^;]*?\)\s*([^;)]*);", re.IGNORECASE)
 
@@ -52,6 +56,16 @@ def file_size(tree):
         if (file.suffix in CPP | {".sql", ".cmake"} or file.is_script) and len(file.lines) > FILE_LINES_MAX:
             yield Finding(file.name, FILE_LINES_MAX + 1, "file_size",
                           f"{len(file.lines)} lines; split by concern, {FILE_LINES_MAX} at most")
+
+
+def line_length(tree):
+    """No line is longer than a screen; clang-format breaks code at 110 and leaves comments to their author."""
+    for file in tree.files:
+        if file.suffix in CPP or file.is_script:
+            for number, line in enumerate(file.lines, 1):
+                if len(line) > LINE_CHARACTERS_MAX and 'R"' not in line:
+                    yield Finding(file.name, number, "line_length",
+                                  f"{len(line)} characters, {LINE_CHARACTERS_MAX} at most")
 
 
 def _cpp_functions(file):
@@ -119,12 +133,13 @@ def environment(tree):
                if file.folder == API_KEY_FOLDER and any(ENVIRONMENT.search(line) for line in file.code_lines)][:1]
     return _code_rule(tree, CPP, ENVIRONMENT, "environment",
                       "{} outside the one file of " + API_KEY_FOLDER + " that reads API keys; pass a value in",
-                      lambda file: file.name in allowed)
+                      lambda file: file.name in allowed or file.name.startswith("tests/"))
 
 
 def exceptions(tree):
     """Trouble of the run is Error or ConfigError; trouble of a candidate is a value."""
-    return _code_rule(tree, CPP, STD_EXCEPTION, "exceptions", "{}: throw Error or ConfigError (engine/core/error.h)")
+    return _code_rule(tree, CPP, STD_EXCEPTION, "exceptions", "{}: throw Error or ConfigError (engine/core/error.h)",
+                      lambda file: file.name.startswith("tests/"))
 
 
 def vague_nouns(tree):
@@ -156,7 +171,7 @@ def machine_paths(tree):
     for file in tree.files:
         for number, line in enumerate(file.lines, 1):
             match = MACHINE_PATH.search(line)
-            if match:
+            if match and not (match[1] == "tmp" and file.name.startswith("tests/")):
                 yield Finding(file.name, number, "machine_paths", f"{match[0]}...: pass it in, or make it relative")
 
 

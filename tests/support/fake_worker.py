@@ -44,7 +44,8 @@ PROVENANCE = {
 
 
 def answer(request):
-    say(json.dumps({"kernelites_reply": 1, "id": request["id"], "error": "fake", "provenance": PROVENANCE, "worker_s": 0.5, "device_s": 0.25}))
+    say(json.dumps({"kernelites_reply": 1, "id": request["id"], "error": "fake", "provenance": PROVENANCE,
+                    "worker_s": 0.5, "device_s": 0.25}))
 
 
 if mode == "silent":

@@ -22,9 +22,9 @@ enum class Access { read_only, read_write };
 
 /// A mapping of device memory. Plain handle: valid until `release` or the device's end.
 struct Buffer {
-  std::uint64_t address = 0;      ///< as kernels see it
-  std::int64_t bytes = 0;         ///< as asked for; the mapping may be longer
-  std::string name;               ///< "tensor k", "workspace 0": named in faults
+  std::uint64_t address = 0;  ///< as kernels see it
+  std::int64_t bytes = 0;     ///< as asked for; the mapping may be longer
+  std::string name;           ///< "tensor k", "workspace 0": named in faults
 };
 
 /// Compiled code: the vgpu runs the PTX, the gpu loads the cubin; both come from one compile.
@@ -36,30 +36,30 @@ using ModuleId = int;
 
 /// One argument with everything resolved.
 struct BoundArgument {
-  std::vector<std::byte> bytes;               ///< scalar or pointer value, in the kernel's layout
-  std::optional<TensorMap> tensor_map;        ///< instead: encoded by the device over `map_address`
+  std::vector<std::byte> bytes;         ///< scalar or pointer value, in the kernel's layout
+  std::optional<TensorMap> tensor_map;  ///< instead: encoded by the device over `map_address`
   std::uint64_t map_address = 0;
 };
 
 /// One launch with everything resolved.
 struct BoundLaunch {
   ModuleId module = 0;
-  std::string kernel;                         ///< lowered name in the module
-  PlannedLaunch plan;                         ///< grid, block, cluster, flags; its arguments are ignored
+  std::string kernel;  ///< lowered name in the module
+  PlannedLaunch plan;  ///< grid, block, cluster, flags; its arguments are ignored
   std::vector<BoundArgument> arguments;
 };
 
 /// A fault: what happened, in words; the device may be unusable afterwards (gpu: the process must end).
 struct DeviceFault {
-  std::string reason;                         ///< code: "out_of_bounds", "launch_failed", "unsupported_instruction", ...
+  std::string reason;  ///< code: "out_of_bounds", "launch_failed", "unsupported_instruction", ...
   std::string message;
-  int line = 0;                               ///< of the candidate's file; 0: unknown
+  int line = 0;  ///< of the candidate's file; 0: unknown
 };
 
 /// The end of a sequence of launches.
 struct SequenceOutcome {
   std::optional<DeviceFault> fault;
-  double elapsed_us = 0;                      ///< of the timed part: events (gpu) or the model (vgpu)
+  double elapsed_us = 0;  ///< of the timed part: events (gpu) or the model (vgpu)
 };
 
 /// Whether results are needed or only the time: the vgpu then runs a sample of the blocks and models the rest.
@@ -89,8 +89,8 @@ class Device {
 
   /// Runs `before` and then `timed`, in order, and waits at most `deadline_s`. Verified and timed launches go through
   /// this one function (invariant 3).
-  virtual SequenceOutcome run(std::span<const BoundLaunch> before, std::span<const BoundLaunch> timed, RunMode mode,
-                              double deadline_s) = 0;
+  virtual SequenceOutcome run(std::span<const BoundLaunch> before, std::span<const BoundLaunch> timed,
+                              RunMode mode, double deadline_s) = 0;
 };
 
 /// The CUDA driver on device 0. Throws Error naming what is missing (library, driver, device).

@@ -37,7 +37,9 @@ TEST_CASE("a key survives the way through hexadecimal") {
   CHECK(Key::from_hex(key.hex(), "test") == key);
 }
 
-TEST_CASE("a key that is too short is refused") { CHECK_THROWS_AS(Key::from_hex("abcd", "test"), ConfigError); }
+TEST_CASE("a key that is too short is refused") {
+  CHECK_THROWS_AS(Key::from_hex("abcd", "test"), ConfigError);
+}
 
 TEST_CASE("derived keys differ by purpose and ordinal") {
   const Key key = Key::fixed("golden");

@@ -11,7 +11,7 @@
 #include "tests/support/catch.h"
 
 using namespace kernelites;
-using Catch::Matchers::Contains;
+using Catch::Contains;
 namespace fs = std::filesystem;
 
 namespace {

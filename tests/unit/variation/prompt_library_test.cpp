@@ -72,7 +72,7 @@ TEST_CASE("a malformed prompt file is an error that names file and field") {
   };
   for (const auto& [text, word] : rows) {
     INFO(text);
-    CHECK_THAT(problem_of(text), Catch::Matchers::Contains("x.md") && Catch::Matchers::Contains(word));
+    CHECK_THAT(problem_of(text), Catch::Contains("x.md") && Catch::Contains(word));
   }
 }
 
@@ -84,12 +84,11 @@ TEST_CASE("the repository's prompts load") {
 
 TEST_CASE("a placeholder that nothing fills stops the start") {
   CHECK_THAT(problem_with("system.md", "---\nname: system\nplaceholders: weather\n---\nIt is {{weather}}.\n"),
-             Catch::Matchers::Contains("weather") && Catch::Matchers::Contains("system.md"));
+             Catch::Contains("weather") && Catch::Contains("system.md"));
 }
 
 TEST_CASE("a prompt file under another name stops the start") {
-  CHECK_THAT(problem_with("system.md", "---\nname: other\n---\ntext\n"),
-             Catch::Matchers::Contains("file's name"));
+  CHECK_THAT(problem_with("system.md", "---\nname: other\n---\ntext\n"), Catch::Contains("file's name"));
 }
 
 TEST_CASE("the digest changes with any prompt text") {

@@ -9,7 +9,7 @@
 #include "tests/support/catch.h"
 
 using namespace kernelites;
-using Catch::Matchers::Contains;
+using Catch::Contains;
 
 namespace {
 
