@@ -12,6 +12,7 @@
 #include <link.h>
 
 #include <algorithm>
+#include <iterator>
 
 #include "engine/core/error.h"
 
@@ -90,6 +91,17 @@ std::optional<Toolkit> toolkit_of_linker() {
   return std::nullopt;
 }
 
+/// What tools/setup fetched where no toolkit is installed: `.deps/cuda` in the checkout that this program was built in.
+std::vector<fs::path> folders_of_setup() {
+  std::error_code problem;
+  std::vector<fs::path> found;
+  const fs::path program = fs::read_symlink("/proc/self/exe", problem);
+  for (fs::path above = program.parent_path(); above.has_relative_path(); above = above.parent_path()) {
+    if (fs::is_directory(above / ".deps/cuda", problem)) found.push_back(above / ".deps/cuda");
+  }
+  return found;
+}
+
 std::string version_of(const Toolkit& toolkit) {
   const NvrtcLibrary nvrtc = open_nvrtc(toolkit);
   int major = 0, minor = 0;
@@ -111,6 +123,7 @@ Toolkit find_toolkit(const ToolkitSearch& search) {
   } else {
     roots.push_back("/usr/local/cuda");
     roots.insert(roots.end(), search.further_folders.begin(), search.further_folders.end());
+    std::ranges::copy(folders_of_setup(), std::back_inserter(roots));
   }
   for (const fs::path& root : roots) {
     if (std::optional<Toolkit> toolkit = toolkit_in(root)) {
