@@ -54,14 +54,15 @@ def read_report(file):
     return tuple(totals)
 
 
-def run_label(label, build, minutes, jobs):
+def run_label(label, build, minutes, jobs, quiet=False):
     """(passed, failed, note) of one label."""
     report = build / f"junit_{label}.xml"
     report.unlink(missing_ok=True)
     command = ["ctest", "--test-dir", str(build), "-L", f"^{label}$", "-j", str(jobs), "--output-on-failure",
                "--no-tests=error", "--output-junit", str(report), "--test-output-size-passed", "1000000",
                "--test-output-size-failed", "1000000"]
-    process = subprocess.Popen(command, stdin=subprocess.DEVNULL, start_new_session=True)
+    output = subprocess.DEVNULL if quiet else None
+    process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=output, stderr=output, start_new_session=True)
     try:
         code = process.wait(timeout=minutes * 60)
     except subprocess.TimeoutExpired:
