@@ -13,7 +13,7 @@ const std::vector<FillKind>& fill_kinds() {
       {"constant", {{"value", 0}}},
       {"shifted", {{"offset", 0}, {"std", 1}}},
       {"rising", {{"slope", 0}, {"std", 1}}},
-      {"one_hot", {{"value", 64}, {"fraction", 0.25}}},
+      {"one_hot", {{"value", 64}, {"count", 128}}},
       {"heavy_tail", {{"factor", 32}, {"std", 1}}},
       {"signs", {{"value", 1}}},
       {"spike", {{"height", 0}, {"std", 1}}},

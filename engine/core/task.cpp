@@ -89,6 +89,11 @@ const Workload* Task::find_workload(std::string_view workload_name) const {
   return nullptr;
 }
 
+const Precision& precision_of(const Task& task, const InputFamily& family, const std::string& output) {
+  const auto own = family.precision.find(output);
+  return own != family.precision.end() ? own->second : task.precision.at(output);
+}
+
 std::vector<std::int64_t> tensor_shape(const TensorSpec& tensor, const Workload& workload) {
   std::vector<std::int64_t> shape;
   for (const std::string& axis : tensor.shape) shape.push_back(axis_extent(axis, workload));

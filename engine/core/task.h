@@ -90,13 +90,6 @@ struct HoldOutRange {
   std::map<std::string, std::pair<std::int64_t, std::int64_t>> dims;
 };
 
-/// A named way to fill all inputs; tensors that it does not mention keep their default fill.
-struct InputFamily {
-  std::string name;
-  std::map<std::string, Fill> fill;  ///< by tensor name
-  std::string catches;               ///< which error it makes visible
-};
-
 /// Limits on an output row's error (docs/tasks.md): conjunctive, finite results first, NaN fails.
 /// Rows of values (`absolute` == 0): row and element gate, no additive term. Log-sum-exp outputs (`absolute`
 /// > 0, `row` and `element_rms` 0): |e_c| <= absolute + u|g_c|. Where the reference is infinite, the result
@@ -107,6 +100,14 @@ struct Precision {
   double element_ulp = 0;  ///< u: |e_c| <= u|g_c| + E rms(g)
   double element_rms = 0;  ///< E
   double absolute = 0;     ///< A, natural-log units; log-sum-exp outputs only
+};
+
+/// A named way to fill all inputs; tensors that it does not mention keep their default fill.
+struct InputFamily {
+  std::string name;
+  std::map<std::string, Fill> fill;            ///< by tensor name
+  std::map<std::string, Precision> precision;  ///< by output: gates that replace the task's for this family
+  std::string catches;                         ///< which error it makes visible
 };
 
 /// Formulas over the dims (and, for metadata, `sum_<tensor>`): counts of one call.
@@ -150,6 +151,9 @@ Task load_task(const std::filesystem::path& folder);
 Task parse_task(const Json& document, std::string reference_source, const std::string& where);
 /// Names of the folders under `root` that hold a task.json, sorted.
 std::vector<std::string> list_tasks(const std::filesystem::path& root);
+
+/// The gates of `output` when its inputs come from `family`. REQUIRES: `output` is an output of `task`.
+const Precision& precision_of(const Task& task, const InputFamily& family, const std::string& output);
 
 /// The extents of `tensor` in `workload`.
 std::vector<std::int64_t> tensor_shape(const TensorSpec& tensor, const Workload& workload);

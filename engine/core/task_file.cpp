@@ -166,12 +166,18 @@ Precision read_precision(ObjectReader& reader) {
 }
 
 InputFamily read_family(const std::string& name, ObjectReader& reader) {
-  InputFamily family{.name = name, .fill = {}, .catches = reader.required<std::string>("catches")};
+  InputFamily family{
+      .name = name, .fill = {}, .precision = {}, .catches = reader.required<std::string>("catches")};
   const Json& fills = reader.member("fill");
   if (!fills.is_object()) reader.fail("fill", "expected an object: tensor -> fill");
   for (const auto& [tensor, fill] : fills.items()) {
     const std::string path = fmt::format("{}.{}", reader.field("fill"), tensor);
     family.fill[tensor] = read_fill(ObjectReader(fill, reader.where(), path), /*is_metadata=*/false);
+  }
+  if (reader.has("precision")) {
+    for_each_named(reader, "precision", [&](const std::string& output, ObjectReader& gates) {
+      family.precision[output] = read_precision(gates);
+    });
   }
   return family;
 }

@@ -136,6 +136,11 @@ void check_families(const Task& task, const Place& place) {
         place.fail(fmt::format("families.{}.fill.{}", family.name, name), "is not an input tensor");
       }
     }
+    for (const auto& [name, gates] : family.precision) {
+      if (!task.precision.contains(name)) {
+        place.fail(fmt::format("families.{}.precision.{}", family.name, name), "is not an output tensor");
+      }
+    }
   }
 }
 

@@ -145,6 +145,11 @@ TEST_CASE("a family may only fill inputs") {
                 "families.large.fill.y", "not an input");
 }
 
+TEST_CASE("a family's gates are for an output") {
+  check_refused([](Json& t) { t["families"]["large"]["precision"]["x"] = t["precision"]["y"]; },
+                "families.large.precision.x", "not an output");
+}
+
 TEST_CASE("a valid prefix names a later axis and a length per leading index") {
   check_refused([](Json& t) { t["tensors"]["x"]["valid"]["axis"] = "M"; }, "tensors.x.valid.axis", "leading");
   check_refused([](Json& t) { t["tensors"]["x"]["valid"]["lengths"] = "y"; }, "tensors.x.valid.lengths",

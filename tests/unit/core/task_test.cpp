@@ -94,3 +94,12 @@ TEST_CASE("the digest changes with the document and with the reference") {
   document["scalars"]["factor"]["value"] = 0.38;
   CHECK(parse_task(document, task.reference_source, "request").digest != task.digest);
 }
+
+TEST_CASE("a family's own gates replace the task's for the outputs that it names") {
+  Json document = small_task_document();
+  document["families"]["large"]["precision"]["y"] =
+      Json{{"name", "probe"}, {"row", 0.01}, {"element_ulp", 0.0078125}, {"element_rms", 0.005}};
+  const Task task = parse_task(document, "// reference", "t");
+  CHECK(precision_of(task, task.families[0], "y").row == 0.004);
+  CHECK(precision_of(task, task.families[1], "y").row == 0.01);
+}
