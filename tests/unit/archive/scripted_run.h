@@ -31,8 +31,8 @@ inline void finish_scripted_candidate(Archive& archive, std::uint64_t ordinal) {
   const std::string name = std::to_string(ordinal);
   if (ensure("examine"))
     archive.record_examination(name + "-examine", sample_examination(ordinal), sample_provenance(), 1.5, 0.5);
-  // Every third is 10 % faster than the incumbent, the others tie.
-  const double log_ratio = ordinal % 3 == 0 ? -0.1 : 0.0;
+  // Every third ties with the incumbent, the others are 10 % faster.
+  const double log_ratio = ordinal % 3 == 0 ? 0.0 : -0.1;
   if (ensure("duel"))
     archive.record_duel(name + "-duel", sample_duel(log_ratio), sample_provenance(), 2.0, 2.0);
 
