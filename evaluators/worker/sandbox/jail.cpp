@@ -20,10 +20,14 @@ bool is_limited(__rlimit_resource resource) {
   return ::getrlimit(resource, &limit) == 0 && limit.rlim_max != RLIM_INFINITY;
 }
 
-bool verify_limits(std::vector<std::string>& missing) {
+/// Files can only grow where they can be written at all: memory files, or what a policy lets be opened for
+/// writing.
+bool verify_limits(const JailPolicy& policy, std::vector<std::string>& missing) {
   const rlimit none{0, 0};
   if (::setrlimit(RLIMIT_CORE, &none) != 0) missing.emplace_back("rlimits: core dumps cannot be turned off");
-  if (!is_limited(RLIMIT_FSIZE)) missing.emplace_back("rlimits: the size of files is not limited");
+  const bool needs_memory_files_only = policy.allow_memory_files && !policy.allow_gpu_ioctl;
+  if (!needs_memory_files_only && !is_limited(RLIMIT_FSIZE))
+    missing.emplace_back("rlimits: the size of files is not limited");
   if (!is_limited(RLIMIT_NOFILE)) missing.emplace_back("rlimits: the number of open files is not limited");
   return missing.empty();
 }
@@ -59,7 +63,7 @@ std::string JailReport::describe() const {
 
 JailReport enter_jail(const JailPolicy& policy) {
   JailReport report;
-  report.has_rlimits = verify_limits(report.missing);
+  report.has_rlimits = verify_limits(policy, report.missing);
   report.has_no_new_privs = ::prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) == 0;
   if (!report.has_no_new_privs)
     report.missing.push_back(std::string("no_new_privs: ") + std::strerror(errno));

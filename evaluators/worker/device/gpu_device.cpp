@@ -1,0 +1,258 @@
+// SPDX-License-Identifier: Apache-2.0
+// The real device: the primary context of device 0, one stream, two events, and a wait that gives up.
+//
+// After an asynchronous error or a hang the context is beyond repair, and every call on it would fail or
+// block. The device then makes no further call, not even to clean up: its process must end, and is killed if
+// it does not.
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <chrono>
+#include <thread>
+
+#include "engine/core/error.h"
+#include "evaluators/worker/device/cuda_launch.h"
+#include "evaluators/worker/device/cuda_memory.h"
+#include "evaluators/worker/device/cuda_modules.h"
+#include "evaluators/worker/device/device.h"
+
+namespace kernelites::worker {
+namespace {
+
+using Clock = std::chrono::steady_clock;
+
+/// How long the wait asks without pause; beyond it, it sleeps between questions.
+constexpr auto k_busy_wait = std::chrono::milliseconds(2);
+constexpr auto k_wait_step = std::chrono::microseconds(50);
+
+int attribute(const CudaLibrary& cuda, cuda::DeviceOrdinal device, int name) {
+  int value = 0;
+  KERNELITES_CUDA(cuda, device_get_attribute, &value, name, device);
+  return value;
+}
+
+/// NVRTC's target for code that runs on this device only: the arch-specific features are what we search with.
+std::string architecture_name(int capability) {
+  return fmt::format("sm_{}{}", capability, capability >= 90 ? "a" : "");
+}
+
+DeviceFacts read_facts(const CudaLibrary& cuda, cuda::DeviceOrdinal device) {
+  char name[256] = {};
+  KERNELITES_CUDA(cuda, device_get_name, name, sizeof name - 1, device);
+  std::size_t memory = 0;
+  KERNELITES_CUDA(cuda, device_total_memory, &memory, device);
+  DeviceFacts facts{.kind = name, .is_virtual = false};
+  facts.compute_capability = 10 * attribute(cuda, device, cuda::k_compute_capability_major) +
+                             attribute(cuda, device, cuda::k_compute_capability_minor);
+  facts.architecture = architecture_name(facts.compute_capability);
+  facts.sm_count = attribute(cuda, device, cuda::k_multiprocessor_count);
+  facts.shared_bytes_per_block_max = attribute(cuda, device, cuda::k_max_shared_memory_per_block_optin);
+  facts.registers_per_sm = attribute(cuda, device, cuda::k_max_registers_per_multiprocessor);
+  facts.l2_bytes = attribute(cuda, device, cuda::k_l2_cache_size);
+  facts.memory_bytes = static_cast<std::int64_t>(memory);
+  KERNELITES_CUDA(cuda, driver_get_version, &facts.driver_version);
+  return facts;
+}
+
+/// The primary context, current on this thread.
+class PrimaryContext {
+ public:
+  explicit PrimaryContext(const CudaLibrary& cuda) : cuda_(cuda) {
+    KERNELITES_CUDA(cuda_, device_get, &device_, 0);
+    for (const int needed :
+         {cuda::k_virtual_memory_management_supported, cuda::k_handle_type_posix_file_descriptor_supported})
+      if (attribute(cuda_, device_, needed) == 0)
+        throw Error(
+            "the device cannot share memory between processes by descriptor (virtual memory management)");
+    cuda::Context context = nullptr;
+    KERNELITES_CUDA(cuda_, primary_context_retain, &context, device_);
+    KERNELITES_CUDA(cuda_, context_set_current, context);
+    // Nothing a candidate may use, and the least room for it. Best effort: partitioned devices refuse some
+    // limits.
+    cuda_.context_set_limit(cuda::k_limit_persisting_l2_cache_size, 0);
+    cuda_.context_set_limit(cuda::k_limit_printf_fifo_size, 4096);
+    cuda_.context_set_limit(cuda::k_limit_malloc_heap_size, 4096);
+  }
+  PrimaryContext(const PrimaryContext&) = delete;
+  PrimaryContext& operator=(const PrimaryContext&) = delete;
+  ~PrimaryContext() {
+    if (!is_abandoned_) cuda_.primary_context_release(device_);
+  }
+
+  cuda::DeviceOrdinal device() const { return device_; }
+  void abandon() { is_abandoned_ = true; }
+
+ private:
+  const CudaLibrary& cuda_;
+  cuda::DeviceOrdinal device_ = 0;
+  bool is_abandoned_ = false;
+};
+
+class GpuDevice final : public Device {
+ public:
+  GpuDevice()
+      : cuda_(open_cuda()),
+        context_(cuda_),
+        memory_(cuda_, context_.device()),
+        modules_(cuda_),
+        facts_(read_facts(cuda_, context_.device())) {
+    KERNELITES_CUDA(cuda_, stream_create, &stream_, cuda::k_stream_non_blocking);
+    KERNELITES_CUDA(cuda_, event_create, &start_, 0);
+    KERNELITES_CUDA(cuda_, event_create, &end_, 0);
+  }
+
+  const DeviceFacts& facts() const override { return facts_; }
+
+  Buffer allocate(std::int64_t bytes, const std::string& name) override {
+    require_healthy();
+    return memory_.allocate(bytes, name);
+  }
+  int share(const Buffer& buffer) override {
+    require_healthy();
+    return memory_.share(buffer);
+  }
+  Buffer map(int descriptor, std::int64_t bytes, Access access, const std::string& name) override {
+    require_healthy();
+    return memory_.map(descriptor, bytes, access, name);
+  }
+  void release(const Buffer& buffer) override { memory_.release(buffer); }
+
+  void write(const Buffer& buffer, std::int64_t offset, std::span<const std::byte> data) override {
+    require_healthy();
+    const auto address = memory_.range(buffer, offset, data.size(), Access::read_write);
+    if (!data.empty()) KERNELITES_CUDA(cuda_, copy_to_device, address, data.data(), data.size());
+    settle();
+  }
+  void read(const Buffer& buffer, std::int64_t offset, std::span<std::byte> data) override {
+    require_healthy();
+    const auto address = memory_.range(buffer, offset, data.size(), Access::read_only);
+    if (!data.empty()) KERNELITES_CUDA(cuda_, copy_to_host, data.data(), address, data.size());
+  }
+  void fill(const Buffer& buffer, std::uint8_t value) override;
+
+  ModuleId load(const ModuleImage& image) override {
+    require_healthy();
+    return modules_.load(image);
+  }
+  void unload(ModuleId module) override { modules_.unload(module); }
+
+  SequenceOutcome run(std::span<const BoundLaunch> before, std::span<const BoundLaunch> timed, RunMode mode,
+                      double deadline_s) override;
+
+ private:
+  std::optional<DeviceFault> prepare(std::span<const BoundLaunch> launches,
+                                     std::vector<PreparedLaunch>& prepared);
+  cuda::Result enqueue_all(std::vector<PreparedLaunch>& before, std::vector<PreparedLaunch>& timed);
+  cuda::Result wait_for_end(Clock::time_point deadline);
+  DeviceFault name_fault(cuda::Result result, std::span<const BoundLaunch> timed, double deadline_s);
+  void abandon();
+  /// Copies and fills may return before they are done, and our stream does not wait for the default stream.
+  void settle() { KERNELITES_CUDA(cuda_, context_synchronize); }
+  void require_healthy() const {
+    if (fault_) throw Error(fmt::format("the device is unusable after a fault: {}", fault_->message));
+  }
+
+  CudaLibrary cuda_;
+  PrimaryContext context_;
+  CudaMemory memory_;
+  CudaModules modules_;
+  DeviceFacts facts_;
+  cuda::Stream stream_ = nullptr;
+  cuda::Event start_ = nullptr, end_ = nullptr;
+  std::optional<DeviceFault> fault_;  ///< after which the context is unusable
+};
+
+void GpuDevice::fill(const Buffer& buffer, std::uint8_t value) {
+  require_healthy();
+  const auto bytes = static_cast<std::size_t>(buffer.bytes);
+  KERNELITES_CUDA(cuda_, set_bytes, memory_.range(buffer, 0, bytes, Access::read_write), value, bytes);
+  settle();
+}
+
+std::optional<DeviceFault> GpuDevice::prepare(std::span<const BoundLaunch> launches,
+                                              std::vector<PreparedLaunch>& prepared) {
+  prepared.resize(launches.size());
+  for (std::size_t i = 0; i < launches.size(); ++i)
+    if (auto fault =
+            prepare_launch(cuda_, modules_, launches[i], stream_, /*may_overlap=*/i > 0, prepared[i]))
+      return fault;
+  return std::nullopt;
+}
+
+/// The end event is recorded whatever happens, so that there is something to wait for.
+cuda::Result GpuDevice::enqueue_all(std::vector<PreparedLaunch>& before, std::vector<PreparedLaunch>& timed) {
+  cuda::Result result = cuda::k_success;
+  const auto add = [&result](cuda::Result next) {
+    if (result == cuda::k_success) result = next;
+    return result == cuda::k_success;
+  };
+  for (std::size_t i = 0; i < before.size() && add(enqueue(cuda_, before[i])); ++i) {
+  }
+  if (add(cuda_.event_record(start_, stream_)))
+    for (std::size_t i = 0; i < timed.size() && add(enqueue(cuda_, timed[i])); ++i) {
+    }
+  add(cuda_.event_record(end_, stream_));
+  return result;
+}
+
+cuda::Result GpuDevice::wait_for_end(Clock::time_point deadline) {
+  const Clock::time_point begin = Clock::now();
+  for (;;) {
+    const cuda::Result result = cuda_.event_query(end_);
+    if (result != cuda::k_not_ready) return result;
+    const Clock::time_point now = Clock::now();
+    if (now >= deadline) return cuda::k_not_ready;
+    if (now - begin > k_busy_wait) std::this_thread::sleep_for(k_wait_step);
+  }
+}
+
+DeviceFault GpuDevice::name_fault(cuda::Result result, std::span<const BoundLaunch> timed,
+                                  double deadline_s) {
+  std::string kernels;
+  for (const BoundLaunch& launch : timed) kernels += (kernels.empty() ? "" : ", ") + launch.plan.kernel;
+  if (result == cuda::k_not_ready)
+    return {.reason = "deadline",
+            .message = fmt::format("still running after {:g} s: {}", deadline_s, kernels)};
+  return {.reason = fault_reason(result), .message = fmt::format("{} in {}", cuda_.words(result), kernels)};
+}
+
+void GpuDevice::abandon() {
+  memory_.abandon();
+  modules_.abandon();
+  context_.abandon();
+}
+
+SequenceOutcome GpuDevice::run(std::span<const BoundLaunch> before, std::span<const BoundLaunch> timed,
+                               RunMode, double deadline_s) {
+  if (fault_) return {.fault = fault_};
+  const auto deadline = Clock::now() + std::chrono::duration_cast<Clock::duration>(
+                                           std::chrono::duration<double>(std::clamp(deadline_s, 0.0, 1e6)));
+  std::vector<PreparedLaunch> before_prepared, timed_prepared;
+  if (auto fault = prepare(before, before_prepared)) return {.fault = std::move(fault)};
+  if (auto fault = prepare(timed, timed_prepared)) return {.fault = std::move(fault)};
+
+  cuda_.context_reset_persisting_l2();  // unchecked: a device without persistence has nothing to reset
+  const cuda::Result enqueued = enqueue_all(before_prepared, timed_prepared);
+  cuda::Result result = enqueued;
+  if (enqueued == cuda::k_success || is_refusal(enqueued)) {
+    const cuda::Result waited = wait_for_end(deadline);
+    if (waited != cuda::k_success) result = waited;
+  }
+  if (result != cuda::k_success) {
+    const DeviceFault fault = name_fault(result, timed, deadline_s);
+    if (!is_refusal(result)) {
+      fault_ = fault;
+      abandon();
+    }
+    return {.fault = fault};
+  }
+  float elapsed_ms = 0;
+  KERNELITES_CUDA(cuda_, event_elapsed_time, &elapsed_ms, start_, end_);
+  return {.elapsed_us = 1e3 * static_cast<double>(elapsed_ms)};
+}
+
+}  // namespace
+
+std::unique_ptr<Device> make_gpu_device() { return std::make_unique<GpuDevice>(); }
+
+}  // namespace kernelites::worker
