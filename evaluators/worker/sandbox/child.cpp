@@ -18,7 +18,6 @@
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
-#include <exception>
 #include <thread>
 
 #include "engine/core/error.h"
@@ -243,17 +242,12 @@ std::optional<ChildEnd> Child::wait(double deadline_s) {
   }
 }
 
-void run_child_role(int argc, char** argv, std::span<const ChildRole> roles) {
+void run_child_role(int argc, char** argv, std::span<const ChildRole> roles) noexcept {
   if (argc != 3 || std::string_view(argv[1]) != "--child") return;
   int code = k_exit_unknown_role;
-  try {
-    Channel channel(k_channel_fd);
-    for (const ChildRole& role : roles)
-      if (role.name == argv[2]) code = role.run(channel);
-  } catch (const std::exception& problem) {
-    std::fprintf(stderr, "%s: %s\n", argv[2], problem.what());
-    code = k_exit_exception;
-  }
+  Channel channel(k_channel_fd);
+  for (const ChildRole& role : roles)
+    if (role.name == argv[2]) code = role.run(channel);
   std::fflush(nullptr);
   std::_Exit(code);
 }

@@ -79,10 +79,9 @@ struct ChildRole {
 
 /// First statement of `main`: returns if this process was not started by `Child::start`; otherwise runs the
 /// role and ends the process with its code, without static destructors (a driver's could hang).
-void run_child_role(int argc, char** argv, std::span<const ChildRole> roles);
+void run_child_role(int argc, char** argv, std::span<const ChildRole> roles) noexcept;
 
-/// Exit codes of `run_child_role` itself.
+/// Exit code of a child whose role is none of those given.
 inline constexpr int k_exit_unknown_role = 120;
-inline constexpr int k_exit_exception = 3;
 
 }  // namespace kernelites::worker
