@@ -16,7 +16,8 @@ namespace kernelites::worker {
 /// One kernel parameter as the compiled code wants it.
 struct KernelParameter {
   std::int64_t bytes = 0;
-  bool is_pointer = false;  ///< unknown (false) where the PTX does not say
+  bool is_pointer = false;  ///< false also where the PTX does not say
+  bool is_real = false;     ///< .f32 or .f64
   bool operator==(const KernelParameter&) const = default;
 };
 

@@ -14,9 +14,9 @@ namespace kernelites::worker {
 /// "wgmma.mma_async", "cp.async.bulk.tensor", "ld.global", ...). Static: nobody executed anything.
 StaticCounts count_opcodes(std::string_view ptx);
 
-/// The axes:
+/// The axes and labels of engine/core/axes.h:
 /// - movement: direct | shared | cp_async | tma      (how operands reach the arithmetic)
-/// - compute:  fma | mma_sync | wgmma
+/// - compute:  fma | mma | wgmma
 /// - split:    tile | split_kv | persistent | specialised
 /// The highest that the code uses wins, so a cell does not move with the device or the inputs.
 Descriptors describe(const CompiledCandidate& candidate, const Task& task);

@@ -1,0 +1,230 @@
+// SPDX-License-Identifier: Apache-2.0
+// Rules over PTX tokens and ELF sections.
+#include "evaluators/worker/contract/screen.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <array>
+#include <set>
+
+#include "evaluators/worker/contract/cubin.h"
+#include "evaluators/worker/contract/ptx_text.h"
+#include "evaluators/worker/contract/source_rules.h"
+
+namespace kernelites::worker {
+namespace {
+
+/// A token prefix that no candidate may contain.
+struct ForbiddenToken {
+  std::string_view prefix, code, words;
+};
+constexpr std::string_view k_clock_words =
+    "reads a clock: code may not depend on time; drop clock(), clock64() and %globaltimer";
+constexpr ForbiddenToken k_forbidden[] = {
+    {"%clock", "screen_clock", k_clock_words},
+    {"%globaltimer", "screen_clock", k_clock_words},
+    {"%gridid", "screen_launch_counter",
+     "reads %gridid, which counts launches: every launch must do the same work"},
+    {"%envreg", "screen_environment", "reads %envreg registers, which belong to the driver"},
+    {"%pm", "screen_counters", "reads performance counters, which betray the profiler"},
+    {"pmevent", "screen_counters", "triggers performance-monitor events"},
+    {"tensormap.replace", "screen_tensormap", "edits a tensor map: declare every map in the plan"},
+    {"tensormap.cp_fenceproxy", "screen_tensormap", "edits a tensor map: declare every map in the plan"},
+    {"multimem", "screen_multimem", "uses multicast memory objects, which no task has"},
+};
+
+/// Prefixes worth a remark: legal, but they change what the memory system keeps.
+constexpr std::pair<std::string_view, std::string_view> k_remarks[] = {
+    {"createpolicy", "uses cache policies (createpolicy): cold and warm times may differ"},
+    {"applypriority", "changes cache priorities (applypriority)"},
+    {"discard", "discards cache lines (discard)"},
+};
+
+/// Unreferenced variables: NVRTC writes every namespace-scope and static constexpr constant into the module.
+constexpr std::int64_t k_unreferenced_bytes_max = 64 * 1024;
+
+struct Subject {
+  const CompiledCandidate& candidate;
+  const std::vector<PtxToken>& tokens;
+  const PtxModule& module;
+  const Cubin& cubin;
+};
+
+Verdict refused(std::string_view code, std::string words) {
+  return Verdict::failed("screen", std::string(code), std::move(words));
+}
+
+std::optional<Verdict> screen_tokens(const Subject& s) {
+  for (const PtxToken& token : s.tokens) {
+    if (token.is_string) continue;
+    for (const ForbiddenToken& forbidden : k_forbidden) {
+      if (token.text.starts_with(forbidden.prefix))
+        return refused(forbidden.code, fmt::format("the code {}", forbidden.words));
+    }
+  }
+  return std::nullopt;
+}
+
+std::optional<Verdict> screen_externals(const Subject& s) {
+  for (const std::vector<std::string>* names : {&s.module.external_functions, &s.cubin.undefined_symbols}) {
+    for (const std::string& name : *names) {
+      const bool is_print = name == "vprintf" || name == "__assertfail";
+      return refused("screen_external_symbol",
+                     fmt::format("the code calls {}, which is outside the module: {}", name.substr(0, 80),
+                                 is_print ? "remove printf and assert"
+                                          : "device-side malloc, free and launches are not allowed"));
+    }
+  }
+  return std::nullopt;
+}
+
+std::set<std::string, std::less<>> identifiers_of(std::string_view code) {
+  std::set<std::string, std::less<>> names;
+  const auto is_part = [](char c) {
+    return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '_';
+  };
+  for (std::size_t at = 0; at < code.size();) {
+    std::size_t end = at;
+    while (end < code.size() && is_part(code[end])) ++end;
+    if (end > at) names.emplace(code.substr(at, end - at));
+    at = std::max(end, at + 1);
+  }
+  return names;
+}
+
+/// Whether `symbol`, plain or mangled, contains a name that the source's code (not its strings) spells out.
+bool is_spelled(std::string_view symbol, const std::set<std::string, std::less<>>& names) {
+  if (names.contains(symbol)) return true;
+  if (!symbol.starts_with("_Z")) return false;
+  for (std::size_t at = 2; at < symbol.size(); ++at) {
+    std::size_t digits = at, length = 0;
+    for (; digits < symbol.size() && symbol[digits] >= '0' && symbol[digits] <= '9' && length < 1024;
+         ++digits) {
+      length = length * 10 + static_cast<std::size_t>(symbol[digits] - '0');
+    }
+    if (digits > at && length > 0 && names.contains(symbol.substr(digits, length))) return true;
+  }
+  return false;
+}
+
+std::optional<Verdict> screen_entries(const Subject& s) {
+  std::set<std::string, std::less<>> launched;
+  for (const auto& [name, lowered] : s.candidate.lowered) launched.insert(lowered);
+  const auto names = identifiers_of(code_without_literals(s.candidate.source));
+  std::set<std::string, std::less<>> seen;
+  for (const PtxEntry& entry : s.module.entries) {
+    seen.insert(entry.name);
+    if (!launched.contains(entry.name) && !is_spelled(entry.name, names)) {
+      return refused("screen_hidden_entry",
+                     fmt::format("the code holds a kernel \"{}\" that the source does not declare",
+                                 entry.name.substr(0, 80)));
+    }
+  }
+  for (const auto& [name, kernel] : s.cubin.kernels) {
+    if (kernel.code_bytes > 0 && !seen.contains(name)) {
+      return refused(
+          "screen_hidden_entry",
+          fmt::format("the cubin holds a kernel \"{}\" that the PTX does not", name.substr(0, 80)));
+    }
+  }
+  return std::nullopt;
+}
+
+std::optional<Verdict> screen_state(const Subject& s) {
+  std::int64_t initialised = 0, unreferenced = 0, constants = 0;
+  for (const PtxVariable& variable : s.module.variables) {
+    if (variable.is_external) {
+      return refused("screen_external_symbol",
+                     fmt::format("the variable \"{}\" is outside the module", variable.name.substr(0, 80)));
+    }
+    std::int64_t& sum = variable.is_constant     ? constants
+                        : variable.is_referenced ? initialised
+                                                 : unreferenced;
+    if (__builtin_add_overflow(sum, variable.bytes, &sum)) sum = k_module_data_bytes_max + 1;
+    if (variable.is_constant || variable.has_initialiser || !variable.is_referenced) continue;
+    return refused(
+        "screen_module_state",
+        fmt::format(
+            "the variable \"{}\" in device memory could keep state between launches: pass a workspace "
+            "from the plan, or make a table __constant__ or constexpr with values",
+            variable.name.substr(0, 80)));
+  }
+  // Sections count too: what the text does not show must not be there. (The names of NVRTC's own constants
+  // are.)
+  if (s.cubin.writable_bytes > k_unreferenced_bytes_max || unreferenced > k_unreferenced_bytes_max) {
+    return refused("screen_module_state",
+                   "the code declares more device memory than constants explain: pass a workspace "
+                   "from the plan");
+  }
+  if (std::max(initialised, s.cubin.initialised_bytes) > k_module_data_bytes_max ||
+      std::max(constants, s.cubin.constant_bytes) > k_module_data_bytes_max) {
+    return refused("screen_tables_too_large",
+                   fmt::format("tables in the code have more than {} bytes: compute them, or "
+                               "prepare a workspace",
+                               k_module_data_bytes_max));
+  }
+  return std::nullopt;
+}
+
+std::optional<Verdict> screen_sizes(const Subject& s) {
+  std::int64_t code = 0;
+  for (const auto& [name, kernel] : s.cubin.kernels) {
+    code += kernel.code_bytes;
+    if (kernel.frame_bytes > k_local_bytes_max) {
+      return refused("screen_local_memory",
+                     fmt::format("kernel \"{}\" uses {} bytes of local memory per thread; at most {} "
+                                 "are allowed: index arrays with constants so that they stay in "
+                                 "registers",
+                                 name.substr(0, 80), kernel.frame_bytes, k_local_bytes_max));
+    }
+  }
+  if (code > k_code_bytes_max) {
+    return refused(
+        "screen_code_too_large",
+        fmt::format("the kernels have {} bytes of code; at most {} are allowed", code, k_code_bytes_max));
+  }
+  return std::nullopt;
+}
+
+using Rule = std::optional<Verdict> (*)(const Subject&);
+constexpr std::array<Rule, 5> k_rules{screen_tokens, screen_externals, screen_entries, screen_state,
+                                      screen_sizes};
+
+}  // namespace
+
+std::optional<Verdict> screen(const CompiledCandidate& candidate) {
+  const std::vector<PtxToken> tokens = tokenize_ptx(candidate.ptx);
+  const PtxModule module = parse_ptx(tokens);
+  const std::optional<Cubin> cubin = parse_cubin(candidate.cubin);
+  if (!cubin) return refused("screen_unreadable", "the compiled code is no cubin");
+  const Subject subject{candidate, tokens, module, *cubin};
+  for (const Rule rule : k_rules) {
+    if (auto verdict = rule(subject)) return verdict;
+  }
+  return std::nullopt;
+}
+
+std::vector<std::string> screen_remarks(const CompiledCandidate& candidate) {
+  std::vector<std::string> remarks;
+  const std::vector<PtxToken> tokens = tokenize_ptx(candidate.ptx);
+  const auto uses = [&](std::string_view prefix) {
+    return std::any_of(tokens.begin(), tokens.end(), [&](const PtxToken& token) {
+      return !token.is_string && token.text.starts_with(prefix);
+    });
+  };
+  for (const auto& [prefix, words] : k_remarks) {
+    if (uses(prefix)) remarks.push_back(fmt::format("the code {}", words));
+  }
+  const auto is_programmatic = [](const LaunchPlan& plan) {
+    return std::any_of(plan.launches.begin(), plan.launches.end(),
+                       [](const auto& l) { return l.is_programmatic; });
+  };
+  if (uses("griddepcontrol") &&
+      std::none_of(candidate.plans.begin(), candidate.plans.end(), is_programmatic)) {
+    remarks.emplace_back("the code uses griddepcontrol, but no launch of the plan is programmatic");
+  }
+  return remarks;
+}
+
+}  // namespace kernelites::worker

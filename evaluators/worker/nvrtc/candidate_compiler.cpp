@@ -1,0 +1,211 @@
+// SPDX-License-Identifier: Apache-2.0
+// The compile stages of a candidate, in the order in which they run.
+#include "evaluators/worker/nvrtc/candidate_compiler.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <optional>
+#include <set>
+
+#include "evaluators/worker/contract/cubin.h"
+#include "evaluators/worker/contract/plan_check.h"
+#include "evaluators/worker/contract/plan_reader.h"
+#include "evaluators/worker/contract/source_rules.h"
+#include "evaluators/worker/nvrtc/code_report.h"
+#include "evaluators/worker/nvrtc/compile_log.h"
+
+namespace kernelites::worker {
+namespace {
+
+/// Everything that the stages share.
+struct Work {
+  Compiler& compiler;
+  const Candidate& candidate;
+  const Task& task;
+  Form form;
+  std::span<const PlanPoint> points;
+  const DeviceFacts& device;
+};
+
+std::variant<std::vector<std::string>, Verdict> common_options(const Work& work) {
+  std::vector<std::string> options = {"-arch=" + work.device.architecture, "--std=c++20", "-default-device"};
+  for (const auto& folder : work.compiler.toolkit().include_folders)
+    options.push_back("-I" + folder.string());
+  std::map<std::string, std::int64_t> values;
+  for (const Tunable& tunable : parse_tunables(work.candidate.source))
+    values[tunable.name] = tunable.values.at(0);
+  for (const auto& [name, value] : work.candidate.tuning) {
+    if (!values.contains(name)) {
+      return Verdict::failed("compile", "tuning_unknown",
+                             fmt::format("the source declares no tunable \"{}\"", name));
+    }
+    values[name] = value;
+  }
+  for (const auto& [name, value] : values) options.push_back(fmt::format("-D{}={}", name, value));
+  return options;
+}
+
+CompileInput input_for(std::string source, std::vector<std::string> options, bool ptx_only) {
+  return {.source = std::move(source),
+          .file_name = std::string(k_candidate_file),
+          .headers = contract_headers(),
+          .options = std::move(options),
+          .name_expressions = {},
+          .ptx_only = ptx_only};
+}
+
+std::string first_words(const std::vector<Diagnostic>& diagnostics, const std::string& otherwise) {
+  if (diagnostics.empty()) return otherwise;
+  const Diagnostic& first = diagnostics.front();
+  return first.line > 0 ? fmt::format("line {}: {}", first.line, first.message) : first.message;
+}
+
+/// A failed compile as a verdict. Errors at the harness's table of plans are the plan's, all others the
+/// code's.
+Verdict compile_failure(const CompileOutput& output, const std::string& stage) {
+  if (output.failure != "compile_error") {
+    return Verdict::failed(stage, output.failure, output.log.substr(0, 400));
+  }
+  std::vector<CompilerMessage> messages = read_messages(output.log);
+  std::erase_if(messages, [](const CompilerMessage& message) { return !message.is_error; });
+  const auto is_own = [](const CompilerMessage& message) {
+    return !message.is_in_suffix && !message.is_kernel_name;
+  };
+  std::string reason = "compile_error", where = "compile";
+  if (std::any_of(messages.begin(), messages.end(), is_own)) {
+    std::erase_if(messages, [&](const CompilerMessage& message) { return !is_own(message); });
+  } else if (!messages.empty()) {
+    where = "plan";
+    const bool is_missing = messages[0].text.find("has no \"plan\"") != std::string::npos;
+    reason = messages[0].is_kernel_name ? "plan_unknown_kernel"
+             : is_missing               ? "plan_missing"
+                                        : "plan_not_constant";
+  }
+  Verdict verdict = Verdict::failed(where, reason, "");
+  verdict.diagnostics = error_diagnostics(messages, reason);
+  if (reason == "plan_missing") {
+    verdict.message = "the source has no function constexpr void plan(const Problem& p, kl::Plan& plan)";
+  } else {
+    verdict.message = first_words(verdict.diagnostics, "the compiler refused the source");
+  }
+  return verdict;
+}
+
+std::variant<std::vector<LaunchPlan>, Verdict> evaluate_plans(const Work& work,
+                                                              const std::vector<std::string>& common,
+                                                              std::span<const PlanPoint> points,
+                                                              StageTimes& times) {
+  std::vector<std::string> options = common;
+  if (work.compiler.toolkit().version >= "NVRTC 13") options.push_back("--Ofast-compile=max");
+  const CompileOutput output = work.compiler.compile(
+      input_for(plan_unit(work.task, work.form, points, work.device, work.candidate.source),
+                std::move(options), true),
+      k_plan_deadline_s);
+  times["plan"] += output.ms;
+  if (!output.ok) return compile_failure(output, "plan");
+  return read_plans(output.ptx, points.size());
+}
+
+/// Evaluates all plans. What fails for hidden points only says no more than that.
+std::variant<std::vector<LaunchPlan>, Verdict> plan_stage(const Work& work,
+                                                          const std::vector<std::string>& common,
+                                                          StageTimes& times) {
+  auto plans = evaluate_plans(work, common, work.points, times);
+  const auto* verdict = std::get_if<Verdict>(&plans);
+  const auto is_hidden = [](const PlanPoint& point) { return point.is_hidden; };
+  if (verdict != nullptr && verdict->stage == "plan" &&
+      std::any_of(work.points.begin(), work.points.end(), is_hidden)) {
+    std::vector<PlanPoint> visible;
+    std::remove_copy_if(work.points.begin(), work.points.end(), std::back_inserter(visible), is_hidden);
+    if (visible.empty()) return Verdict::failed("plan", verdict->reason, "the plan fails for a hidden shape");
+    auto again = evaluate_plans(work, common, visible, times);
+    if (std::holds_alternative<Verdict>(again)) return again;
+    return Verdict::failed("plan", verdict->reason,
+                           "the plan fails for a hidden shape within the task's ranges");
+  }
+  if (verdict != nullptr) return plans;
+  const auto& list = std::get<std::vector<LaunchPlan>>(plans);
+  for (std::size_t i = 0; i < list.size(); ++i) {
+    if (auto wrong = check_plan(list[i], work.task, work.form, work.points[i], work.device)) return *wrong;
+  }
+  return plans;
+}
+
+/// ptxas speaks of PTX lines; a second, PTX-only compile tells which lines of the candidate they came from.
+Verdict ptxas_failure(const Work& work, CompileInput input, const CompileOutput& output) {
+  Verdict verdict = Verdict::failed("compile", "compile_error", "");
+  input.ptx_only = true;
+  const CompileOutput ptx = work.compiler.compile(input, k_code_deadline_s);
+  for (const PtxComplaint& complaint : read_ptx_complaints(output.log)) {
+    const int line = ptx.ok ? source_line_of(ptx.ptx, complaint.ptx_line) : 0;
+    verdict.diagnostics.push_back({"ptxas_error", complaint.text, line});
+  }
+  verdict.message = first_words(verdict.diagnostics, "ptxas refused the code");
+  return verdict;
+}
+
+std::variant<CompileOutput, Verdict> code_stage(const Work& work, const std::vector<std::string>& common,
+                                                const std::vector<LaunchPlan>& plans, StageTimes& times) {
+  std::vector<std::string> options = common;
+  options.insert(options.end(), {"-lineinfo", "--ptxas-options=-v"});
+  auto own = candidate_options(work.candidate.source);
+  if (auto* verdict = std::get_if<Verdict>(&own)) return *verdict;
+  const auto& extra = std::get<std::vector<std::string>>(own);
+  options.insert(options.end(), extra.begin(), extra.end());
+  CompileInput input = input_for(code_unit(work.task, work.form, work.points, work.candidate.source),
+                                 std::move(options), false);
+  std::set<std::string> names;
+  for (const LaunchPlan& plan : plans) {
+    for (const PlannedLaunch& launch : plan.launches) names.insert(launch.kernel);
+  }
+  input.name_expressions.assign(names.begin(), names.end());
+  CompileOutput output = work.compiler.compile(input, k_code_deadline_s);
+  times["compile"] += output.ms;
+  if (output.ok) return output;
+  if (output.failure == "compile_error" && read_messages(output.log).empty())
+    return ptxas_failure(work, std::move(input), output);
+  const std::vector<CompilerMessage> messages = read_messages(output.log);
+  const bool has_error =
+      std::any_of(messages.begin(), messages.end(), [](const auto& m) { return m.is_error; });
+  if (output.failure == "compile_error" && !has_error) return ptxas_failure(work, std::move(input), output);
+  return compile_failure(output, "compile");
+}
+
+}  // namespace
+
+std::variant<CompiledCandidate, Verdict> compile_candidate(Compiler& compiler, const Candidate& candidate,
+                                                           const Task& task, Form form,
+                                                           std::span<const PlanPoint> points,
+                                                           const DeviceFacts& device) {
+  const Work work{compiler, candidate, task, form, points, device};
+  if (auto verdict = check_source(candidate.source)) return *verdict;
+  auto common = common_options(work);
+  if (auto* verdict = std::get_if<Verdict>(&common)) return *verdict;
+  const auto& options = std::get<std::vector<std::string>>(common);
+
+  CompiledCandidate compiled;
+  auto plans = plan_stage(work, options, compiled.stage_ms);
+  if (auto* verdict = std::get_if<Verdict>(&plans)) return *verdict;
+  compiled.plans = std::move(std::get<std::vector<LaunchPlan>>(plans));
+  compiled.source = candidate.source;
+
+  auto code = code_stage(work, options, compiled.plans, compiled.stage_ms);
+  if (auto* verdict = std::get_if<Verdict>(&code)) return *verdict;
+  auto& output = std::get<CompileOutput>(code);
+  if (auto verdict = report_code(output, device, compiled)) return *verdict;
+
+  std::map<std::string, KernelResources> resources;
+  for (const KernelResources& kernel : compiled.kernels) resources[kernel.kernel] = kernel;
+  for (std::size_t i = 0; i < compiled.plans.size(); ++i) {
+    auto verdict =
+        check_plan_against_code(compiled.plans[i], task, form, compiled.signatures, resources, device);
+    if (!verdict) continue;
+    if (points[i].is_hidden)
+      verdict->message = "the plan does not fit the code for a hidden shape within the task's ranges";
+    return *verdict;
+  }
+  return compiled;
+}
+
+}  // namespace kernelites::worker
