@@ -221,7 +221,9 @@ std::vector<PtxToken> tokenize_ptx(std::string_view ptx) {
       end = std::min(end + 1, ptx.size());
     } else {
       if (is_word(ptx[at])) {
-        while (end < ptx.size() && is_word(ptx[end])) ++end;
+        // "shared::cta" is one word, "label:" is two.
+        while (end < ptx.size() && (is_word(ptx[end]) || ptx.substr(end, 2) == "::"))
+          end += is_word(ptx[end]) ? 1 : 2;
       }
       tokens.push_back({ptx.substr(at, end - at), false, begins_line});
     }
