@@ -1,0 +1,96 @@
+// SPDX-License-Identifier: Apache-2.0
+// The toolkit search, the encoding of compiles, and the compile child.
+#include <unistd.h>
+
+#include <filesystem>
+#include <thread>
+
+#include "engine/core/error.h"
+#include "tests/support/catch.h"
+#include "tests/unit/nvrtc/compile_fixture.h"
+
+using namespace kernelites;
+using namespace kernelites::worker;
+
+namespace {
+
+CompileInput tiny(const std::string& body = "o[0] = 1;") {
+  CompileInput input;
+  input.source = "template <int N> __global__ void f(float* o) { " + body + " }\n";
+  input.options = {"-arch=sm_90a", "--std=c++20"};
+  input.name_expressions = {"f<3>"};
+  return input;
+}
+
+}  // namespace
+
+TEST_CASE("the toolkit is found and says its version") {
+  const Toolkit toolkit = find_toolkit({});
+  CHECK(toolkit.version.substr(0, 6) == "NVRTC ");
+  CHECK(std::filesystem::exists(toolkit.include_folders.at(0) / "cuda_bf16.h"));
+}
+
+TEST_CASE("an explicit folder without a toolkit is an error that names it") {
+  const auto empty = std::filesystem::temp_directory_path();
+  CHECK_THROWS_WITH(find_toolkit({.explicit_folder = empty, .further_folders = {}}),
+                    Catch::Contains(empty.string()));
+}
+
+TEST_CASE("a folder laid out as wheels are is a toolkit") {
+  const Toolkit real = find_toolkit({});
+  const auto root =
+      std::filesystem::temp_directory_path() / ("kernelites_wheels_" + std::to_string(::getpid()));
+  std::filesystem::create_directories(root / "cu13" / "lib");
+  std::filesystem::create_symlink(real.library, root / "cu13" / "lib" / real.library.filename());
+  std::filesystem::create_directory_symlink(real.include_folders.at(0), root / "cu13" / "include");
+  const Toolkit found = find_toolkit({.explicit_folder = root, .further_folders = {}});
+  CHECK(found.library.parent_path() == root / "cu13" / "lib");
+  CHECK(found.version == real.version);
+  std::filesystem::remove_all(root);
+}
+
+TEST_CASE("inputs and outputs survive their encoding") {
+  CompileInput input = tiny();
+  input.headers = {{"a.h", "int a;"}};
+  input.ptx_only = true;
+  CHECK(decode_compile_input(encode(input)) == input);
+  CompileOutput output{.ok = true,
+                       .failure = "",
+                       .log = "caf\xe9",
+                       .ptx = "ptx",
+                       .cubin = {std::byte{1}, std::byte{0}},
+                       .lowered_names = {{"f<3>", "_Z1f"}},
+                       .ms = 1.5};
+  std::vector<std::byte> payload;
+  const Json body = encode(output, payload);
+  CHECK(decode_compile_output(body, payload) == output);
+  payload.pop_back();
+  CHECK_THROWS_AS(decode_compile_output(body, payload), Error);
+}
+
+TEST_CASE("a child compiles to PTX, cubin and lowered names") {
+  const CompileOutput output = test_compiler().compile(tiny(), 30);
+  INFO(output.log);
+  REQUIRE(output.ok);
+  CHECK(output.ptx.find(".target sm_90a") != std::string::npos);
+  CHECK(output.cubin.size() > 500);
+  CHECK(output.lowered_names.at("f<3>") == "_Z1fILi3EEvPf");
+}
+
+TEST_CASE("an error in the source is a value with the compiler's words") {
+  const CompileOutput output = test_compiler().compile(tiny("o[0] = nonsense;"), 30);
+  CHECK(output.failure == "compile_error");
+  CHECK(output.log.find("nonsense") != std::string::npos);
+}
+
+TEST_CASE("compiles from several threads do not disturb each other") {
+  std::vector<CompileOutput> outputs(3);
+  std::vector<std::thread> threads;
+  for (std::size_t i = 0; i < outputs.size(); ++i) {
+    threads.emplace_back(
+        [&, i] { outputs[i] = test_compiler().compile(tiny("o[0] = " + std::to_string(i) + ";"), 60); });
+  }
+  for (std::thread& thread : threads) thread.join();
+  for (const CompileOutput& output : outputs) CHECK(output.ok);
+  CHECK(outputs[0].ptx != outputs[1].ptx);
+}
