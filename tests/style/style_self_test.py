@@ -66,6 +66,7 @@ FURTHER = [
     ("dead_links", "README.md", "# Title\n\n[x](#nothing)\n", 3),
     ("dead_links", "engine/core/broken.cpp", HEAD + "// See docs/gone.md.\n", 3),
     ("opening", "tools/broken", "#!/bin/sh\n# SPDX-License-Identifier: Apache-2.0\nset -e\n", 3),
+    ("line_length", "engine/core/broken.cpp", HEAD + '\nauto fine = R"(\n' + "x" * 130 + '\n)";\n', None),
     ("function_length", "tools/broken.py", "def broken():\n" + "    pass\n" * 80, 1),
     ("function_length", "engine/core/broken.h",
      HEADER + "struct Broken {\n  void f() {\n" + LONG_BODY + "  }\n};\n", 6),

@@ -63,7 +63,7 @@ def line_length(tree):
     for file in tree.files:
         if file.suffix in CPP or file.is_script:
             for number, line in enumerate(file.lines, 1):
-                if len(line) > LINE_CHARACTERS_MAX and 'R"' not in line:
+                if len(line) > LINE_CHARACTERS_MAX and number not in file.raw_string_lines:
                     yield Finding(file.name, number, "line_length",
                                   f"{len(line)} characters, {LINE_CHARACTERS_MAX} at most")
 

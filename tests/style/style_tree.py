@@ -75,6 +75,16 @@ class SourceFile:
         """Lines with comments blanked, strings kept."""
         return TOKEN.sub(lambda match: _blank(match, keep_quotes=True), self.text).splitlines()
 
+    @cached_property
+    def raw_string_lines(self):
+        """Numbers of the lines that raw string literals touch: text that layout rules leave alone."""
+        numbers = set()
+        for match in TOKEN.finditer(self.text):
+            if match["raw"]:
+                first = self.text.count("\n", 0, match.start()) + 1
+                numbers.update(range(first, first + match[0].count("\n") + 1))
+        return numbers
+
     @property
     def is_script(self):
         return self.suffix in {".py", ".sh"} or (self.suffix == "" and self.text.startswith("#!"))

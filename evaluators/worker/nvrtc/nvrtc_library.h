@@ -21,8 +21,9 @@ struct Toolkit {
 
 /// Where to look for a toolkit, first match wins: `explicit_folder` (the --toolkit option; nothing else is
 /// tried if it is set), /usr/local/cuda, each of `further_folders`, `.deps/cuda` of the checkout that this program
-/// was built in (what tools/setup filled from wheels), then the dynamic linker's own list. A folder may be laid out as a toolkit (lib64, include) or as wheels are
-/// (lib, include, or cu13/lib, cu13/include, or one folder per component).
+/// was built in (what tools/setup filled from wheels), then the dynamic linker's own list. A folder may be laid
+/// out as a toolkit (lib64, include) or as wheels are (lib, include, or cu13/lib, cu13/include, or one folder
+/// per component).
 struct ToolkitSearch {
   std::filesystem::path explicit_folder;
   std::vector<std::filesystem::path> further_folders;
