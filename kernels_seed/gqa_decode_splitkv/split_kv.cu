@@ -219,11 +219,17 @@ combine(const float* __restrict__ part, const float2* __restrict__ stats, const 
   if (d == 0) lse[row] = keys > 0 ? max * 0.69314718f + logf(sum) : -INFINITY;
 }
 
+/// Dynamic shared memory of split_kv: the rings, or the merge that takes their place.
+constexpr int shared_bytes(int group) {
+  return kl::max(WARPS * STAGES * STAGE_VECTORS * 16, WARPS * group * D * 4);
+}
+
 /// The number of chunks that fills whole waves of blocks best: the least one within 5 % of the best.
-constexpr int pick_splits(const Problem& p) {
-  // Eight query heads need 253 registers a thread: two blocks of them fill an SM's register file.
-  const int resident = p.Hq / p.Hkv == 8 ? kl::min(BLOCKS_PER_SM, 2) : BLOCKS_PER_SM;
-  const double slots = p.device.sms * resident;
+constexpr int pick_splits(const Problem& p, int group) {
+  // Eight query heads need 253 registers a thread: 256 threads fill an SM's register file.
+  const int by_registers = group == 8 ? kl::max(1, 8 / WARPS) : BLOCKS_PER_SM;
+  const int by_shared = p.device.shared_bytes_max / shared_bytes(group);
+  const double slots = p.device.sms * kl::min(BLOCKS_PER_SM, kl::min(by_registers, by_shared));
   const int splits_max = kl::clamp(p.S / CHUNK_MIN, 1, SPLITS_MAX);
   const auto efficiency = [&](int splits) {
     const double waves = double(p.B) * p.Hkv * splits / slots;
@@ -245,12 +251,12 @@ constexpr const char* kernel_for(int group) {
 constexpr void plan(const Problem& p, kl::Plan& plan) {
   const int group = p.Hq / p.Hkv;
   if (!plan.require(group == 1 || group == 2 || group == 4 || group == 8, "Hq / Hkv must be 1, 2, 4 or 8")) return;
-  const int chunk = kl::round_up(kl::cdiv(p.S, pick_splits(p)), KEYS_PER_STEP), splits = kl::cdiv(p.S, chunk);
-  const int ring_bytes = WARPS * STAGES * STAGE_VECTORS * 16, merge_bytes = WARPS * group * D * 4;
+  if (!plan.require(shared_bytes(group) <= p.device.shared_bytes_max, "the rings exceed shared memory")) return;
+  const int chunk = kl::round_up(kl::cdiv(p.S, pick_splits(p, group)), KEYS_PER_STEP), splits = kl::cdiv(p.S, chunk);
 
   const auto part = plan.workspace(kl::f32, (long long)p.B * p.Hq * splits * D);
   const auto stats = plan.workspace(kl::f32, (long long)p.B * p.Hq * splits * 2);
-  plan.launch(kernel_for(group)).grid(p.Hkv, splits, p.B).block(WARPS * 32).shared(kl::max(ring_bytes, merge_bytes))
+  plan.launch(kernel_for(group)).grid(p.Hkv, splits, p.B).block(WARPS * 32).shared(shared_bytes(group))
       .arg(p.q).arg(p.k).arg(p.v).arg(p.len).arg(part).arg(stats).arg(p.S).arg(chunk).arg(p.scale * 1.44269504f);
   plan.launch("combine").grid(p.B * p.Hq).block(D)
       .arg(part).arg(stats).arg(p.len).arg(p.o).arg(p.lse).arg(p.Hq).arg(splits).arg(chunk);
