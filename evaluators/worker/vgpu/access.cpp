@@ -3,6 +3,7 @@
 #include "evaluators/worker/vgpu/access.h"
 
 #include <algorithm>
+#include <array>
 
 #include <fmt/core.h>
 
@@ -48,45 +49,71 @@ u32 first_misaligned(const Access& access, Mask mask, u32 bytes) {
   return lowest_lane(mask);
 }
 
-/// Sets offsets of inactive lanes, finds the shape, returns the or of all offsets.
-u32 finish_offsets(Access& access, Mask mask, u32 bytes) {
-  const u32 first = access.offsets[lowest_lane(mask)];
-  if (mask != k_all_lanes) {
-    KERNELITES_LANES(l) access.offsets[l] = is_active(mask, l) ? access.offsets[l] : first;
+struct Offense {
+  bool is_outside = false, is_misaligned = false;
+};
+
+/// Gives inactive lanes the offset of an active one, finds the shape, compares with `limit` (the last good offset).
+Offense finish_offsets(Access& access, Mask mask, u32 bytes, u32 limit) {
+  const __m256i lane_bits = _mm256_setr_epi32(1, 2, 4, 8, 16, 32, 64, 128);
+  const __m256i first = _mm256_set1_epi32(static_cast<int>(access.offsets[lowest_lane(mask)]));
+  const u32 step = access.offsets[1] - access.offsets[0];
+  const __m256i steps = _mm256_set1_epi32(static_cast<int>(8 * bytes)), strides = _mm256_set1_epi32(static_cast<int>(8 * step));
+  const __m256i beyond = _mm256_set1_epi32(static_cast<int>(limit + 1));
+  const __m256i lanes = _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7);
+  __m256i on_line = _mm256_add_epi32(first, _mm256_mullo_epi32(lanes, _mm256_set1_epi32(static_cast<int>(bytes))));
+  __m256i on_stride = _mm256_add_epi32(first, _mm256_mullo_epi32(lanes, _mm256_set1_epi32(static_cast<int>(step))));
+  __m256i off_line = _mm256_setzero_si256(), off_first = off_line, off_stride = off_line, any = off_line, outside = off_line;
+  for (u32 l = 0; l < k_lanes; l += 8) {
+    __m256i* slot = reinterpret_cast<__m256i*>(access.offsets + l);
+    __m256i offset = _mm256_load_si256(slot);
+    if (mask != k_all_lanes) {
+      const __m256i bits = _mm256_and_si256(_mm256_set1_epi32(static_cast<int>(mask >> l)), lane_bits);
+      offset = _mm256_blendv_epi8(first, offset, _mm256_cmpeq_epi32(bits, lane_bits));
+      _mm256_store_si256(slot, offset);
+    }
+    off_line = _mm256_or_si256(off_line, _mm256_xor_si256(offset, on_line));
+    off_stride = _mm256_or_si256(off_stride, _mm256_xor_si256(offset, on_stride));
+    off_first = _mm256_or_si256(off_first, _mm256_xor_si256(offset, first));
+    any = _mm256_or_si256(any, offset);
+    outside = _mm256_or_si256(outside, _mm256_cmpeq_epi32(_mm256_max_epu32(offset, beyond), offset));
+    on_line = _mm256_add_epi32(on_line, steps);
+    on_stride = _mm256_add_epi32(on_stride, strides);
   }
-  u32 any = 0, from_line = 0, from_first = 0;
-  KERNELITES_LANES(l) {
-    any |= access.offsets[l];
-    from_line |= access.offsets[l] ^ (access.offsets[0] + l * bytes);
-    from_first |= access.offsets[l] ^ first;
-  }
-  access.is_contiguous = from_line == 0 && mask == k_all_lanes;
-  access.is_uniform = from_first == 0;
-  return any;
+  const bool is_whole = mask == k_all_lanes;
+  access.is_contiguous = is_whole && _mm256_testz_si256(off_line, off_line) != 0;
+  access.is_uniform = _mm256_testz_si256(off_first, off_first) != 0;
+  access.stride = is_whole && _mm256_testz_si256(off_stride, off_stride) != 0 ? step : 0;
+  return {.is_outside = _mm256_testz_si256(outside, outside) == 0,
+          .is_misaligned = _mm256_testz_si256(any, _mm256_set1_epi32(static_cast<int>(bytes - 1))) == 0};
 }
 
-bool all_bytes_are(const u8* state, u32 bytes, u8 value) {
-  for (u32 k = 0; k < bytes; ++k) {
-    if (state[k] != value) return false;
-  }
-  return true;
-}
+/// The longest contiguous access of a warp: 32 lanes of 32 bytes.
+constexpr std::size_t k_longest_span = 1024;
+constexpr std::array<u8, k_longest_span> k_all_written = [] {
+  std::array<u8, k_longest_span> bytes{};
+  bytes.fill(k_written);
+  return bytes;
+}();
 
-bool has_other_state(const u8* state, const Access& access, Mask mask, u32 bytes, u8 wanted, u32& lane) {
+bool all_bytes_written(const u8* state, u32 bytes) { return std::memcmp(state, k_all_written.data(), bytes) == 0; }
+
+/// Is a byte of the access not written? Then `lane` is the first such lane.
+bool has_unwritten(const u8* state, const Access& access, Mask mask, u32 bytes, u32& lane) {
   if (access.is_contiguous || access.is_uniform) {
     const u32 span = access.is_contiguous ? bytes * k_lanes : bytes;
-    if (all_bytes_are(state + access.offsets[0], span, wanted)) return false;
+    if (all_bytes_written(state + access.offsets[0], span)) return false;
   } else if (bytes == 4) {
     Access words = access;
     words.base = const_cast<u8*>(state);
     u32 values[k_lanes], differs = 0;
     gather(words, 0, values);
-    KERNELITES_LANES(l) differs |= values[l] ^ (0x01010101u * wanted);
+    KERNELITES_LANES(l) differs |= values[l] ^ (0x01010101u * k_written);
     if (differs == 0) return false;
   }
   for (Mask rest = mask; rest != 0; rest &= rest - 1) {
     lane = lowest_lane(rest);
-    if (!all_bytes_are(state + access.offsets[lane], bytes, wanted)) return true;
+    if (!all_bytes_written(state + access.offsets[lane], bytes)) return true;
   }
   return false;
 }
@@ -101,16 +128,16 @@ void set_state(u8* state, const Access& access, Mask mask, u32 bytes, u8 value) 
   }
 }
 
-u32 first_byte_unlike(const u8* state, u32 bytes, u8 value) {
+u32 first_unwritten(const u8* state, u32 bytes) {
   u32 k = 0;
-  while (k < bytes && state[k] == value) ++k;
+  while (k < bytes && state[k] == k_written) ++k;
   return k;
 }
 
 void check_state(u8* state, const Access& access, Mask mask, u32 bytes, Use use, const std::string& where) {
   u32 lane = 0;
-  if (use != Use::store && has_other_state(state, access, mask, bytes, k_written, lane)) {
-    const u32 at = access.offsets[lane] + first_byte_unlike(state + access.offsets[lane], bytes, k_written);
+  if (use != Use::store && has_unwritten(state, access, mask, bytes, lane)) {
+    const u32 at = access.offsets[lane] + first_unwritten(state + access.offsets[lane], bytes);
     raise(FaultKind::uninitialised, lane,
           fmt::format("{} of {} bytes at byte offset {} of {}: byte {} was never written", verb(use), bytes,
                       access.offsets[lane], where, at));
@@ -120,29 +147,64 @@ void check_state(u8* state, const Access& access, Mask mask, u32 bytes, Use use,
 
 // ---- shared memory
 
-void check_shared_race(Warp& warp, const Access& access, Mask mask, u32 bytes, Use use) {
+[[noreturn]] void fault_race(const Warp& warp, u32 lane, u32 byte, Use use) {
+  const RaceDetector& races = warp.block->races;
+  std::string other = "another warp has read";
+  if (races.was_written_by_other(warp.index, byte)) {
+    other = fmt::format("warp {} has written at line {}", races.writer(byte), races.writer_line(byte));
+  }
+  raise(FaultKind::race, lane,
+        fmt::format("warp {} {}s byte {} of shared memory, which {} since the last barrier: a __syncthreads() is "
+                    "missing between them", warp.index, use == Use::load ? "read" : "write", byte, other));
+}
+
+void check_shared_race(Warp& warp, const Instruction& i, const Access& access, Mask mask, u32 bytes, Use use) {
   RaceDetector& races = warp.block->races;
   auto check = [&](u32 lane, u32 offset, u32 span) {
-    const i64 conflict = use == Use::load ? races.read(warp.index, offset, span) : races.write(warp.index, offset, span);
-    if (conflict < 0) return;
-    const int writer = races.writer(static_cast<u32>(conflict));
-    const bool was_write = writer >= 0 && writer != static_cast<int>(warp.index);
-    raise(FaultKind::race, lane,
-          fmt::format("warp {} {}s byte {} of shared memory, which {} since the last barrier: a __syncthreads() is missing between them",
-                      warp.index, use == Use::load ? "read" : "write", conflict,
-                      was_write ? fmt::format("warp {} has written", writer) : std::string("another warp has read")));
+    const i64 conflict = use == Use::load ? races.read(warp.index, offset, span) : races.write(warp.index, offset, span, i.line);
+    if (conflict >= 0) fault_race(warp, lane, static_cast<u32>(conflict), use);
   };
   if (access.is_uniform) return check(lowest_lane(mask), access.offsets[0], bytes);
   if (access.is_contiguous) return check(0, access.offsets[0], bytes * k_lanes);
+  if (use == Use::load && bytes == 4 && races.read_words(warp.index, access.offsets)) return;
   for (Mask rest = mask; rest != 0; rest &= rest - 1) {
     check(lowest_lane(rest), access.offsets[lowest_lane(rest)], bytes);
+  }
+}
+
+/// A read of unwritten shared memory. If another warp writes it before the next barrier, that barrier is missing and it
+/// is a race; so the verdict waits until then (Block::early_read).
+void note_early_read(Warp& warp, u32 lane, u32 offset, u32 bytes, Use use) {
+  EarlyRead early;
+  early.raised = {.kind = FaultKind::uninitialised,
+                  .message = fmt::format("{} of {} bytes of shared memory at byte {}, which nothing has written", verb(use), bytes, offset),
+                  .lane = lane,
+                  .warp = static_cast<int>(warp.index),
+                  .pc = warp.pc};
+  early.begin = offset;
+  early.end = offset + bytes;
+  if (!warp.block->races.is_on()) throw early.raised;
+  warp.block->early_read = std::move(early);
+}
+
+void check_early_read(Warp& warp, const Access& access, Mask mask, u32 bytes) {
+  const EarlyRead& early = *warp.block->early_read;
+  if (early.raised.warp == static_cast<int>(warp.index)) return;
+  for (Mask rest = mask; rest != 0; rest &= rest - 1) {
+    const u32 offset = access.offsets[lowest_lane(rest)];
+    if (offset >= early.end || offset + bytes <= early.begin) continue;
+    Raised raised = early.raised;
+    raised.kind = FaultKind::race;
+    raised.message = fmt::format("warp {} reads byte {} of shared memory before warp {} writes it at line {}: a __syncthreads() is missing between them",
+                                 raised.warp, early.begin, warp.index, warp.context->image->code[warp.pc].line);
+    throw raised;
   }
 }
 
 void check_shared_state(Warp& warp, const Access& access, Mask mask, u32 bytes, Use use) {
   u8* state = warp.block->shared_state.data();
   u32 lane = 0;
-  if (use != Use::store && has_other_state(state, access, mask, bytes, k_written, lane)) {
+  if (use != Use::store && has_unwritten(state, access, mask, bytes, lane)) {
     const u8* bytes_of_lane = state + access.offsets[lane];
     if (std::find(bytes_of_lane, bytes_of_lane + bytes, k_copy_pending) != bytes_of_lane + bytes) {
       raise(FaultKind::copy_not_waited, lane,
@@ -150,13 +212,13 @@ void check_shared_state(Warp& warp, const Access& access, Mask mask, u32 bytes, 
                         "(and the barrier behind it) is missing or waits for too few groups",
                         verb(use), access.offsets[lane]));
     }
-    if (warp.context->options.checks.uninitialised) {
-      raise(FaultKind::uninitialised, lane,
-            fmt::format("{} of {} bytes of shared memory at byte {}, which nothing has written", verb(use), bytes,
-                        access.offsets[lane]));
+    if (warp.context->options.checks.uninitialised && !warp.block->early_read) {
+      note_early_read(warp, lane, access.offsets[lane], bytes, use);
     }
   }
-  if (use != Use::load) set_state(state, access, mask, bytes, k_written);
+  if (use == Use::load) return;
+  if (warp.block->early_read) check_early_read(warp, access, mask, bytes);
+  set_state(state, access, mask, bytes, k_written);
 }
 
 // ---- global and local memory
@@ -167,16 +229,15 @@ Mask resolve_global(Warp& warp, const Instruction& i, const u64* addresses, Mask
   Region* region = warp.context->region(addresses[first]);
   if (region == nullptr || region->removed) fault_global(warp, first, addresses[first], bytes, use);
   const u64 base = region->base;
-  const u64 limit = region->bytes - bytes;  // wraps if the region is smaller: `largest` is then compared to 2^64
+  const u64 limit = region->bytes - bytes;  // wraps if the region is smaller, which is tested for itself
   u64 high = 0;
-  u32 largest = 0;
   KERNELITES_LANES(l) {
     const u64 offset = (is_active(mask, l) ? addresses[l] : addresses[first]) - base;
     access.offsets[l] = static_cast<u32>(offset);
     high |= offset >> 31;
-    largest = std::max(largest, access.offsets[l]);
   }
-  if (high != 0 || largest > limit || region->bytes < bytes) {
+  Offense offense = finish_offsets(access, mask, bytes, static_cast<u32>(limit));
+  if (high != 0 || offense.is_outside || region->bytes < bytes) {
     Mask inside = 0;
     for (Mask rest = mask; rest != 0; rest &= rest - 1) {
       const u32 l = lowest_lane(rest);
@@ -188,9 +249,10 @@ Mask resolve_global(Warp& warp, const Instruction& i, const u64* addresses, Mask
     }
     mask = inside;
     KERNELITES_LANES(l) access.offsets[l] = static_cast<u32>((is_active(mask, l) ? addresses[l] : addresses[first]) - base);
+    offense = finish_offsets(access, mask, bytes, static_cast<u32>(limit));
   }
   access.base = region->host;
-  if ((finish_offsets(access, mask, bytes) & (bytes - 1)) != 0) {
+  if (offense.is_misaligned) {
     const u32 lane = first_misaligned(access, mask, bytes);
     fault_misaligned(lane, bytes, use, fmt::format("'{}'", region->name), access.offsets[lane]);
   }
@@ -218,7 +280,7 @@ Mask resolve_local(Warp& warp, const Instruction& i, const u64* addresses, Mask 
     access.offsets[l] = l * frame + static_cast<u32>(address);
   }
   access.base = warp.local;
-  finish_offsets(access, mask, bytes);
+  finish_offsets(access, mask, bytes, ~0u - 1);
   if (warp.context->options.checks.uninitialised) check_state(warp.local_state, access, mask, bytes, use, "local memory");
   if (warp.tally != nullptr) {
     warp.tally->traffic[static_cast<std::size_t>(&i - warp.context->image->code.data())].bytes += u64{lane_count(mask)} * bytes;
@@ -238,21 +300,17 @@ Mask resolve_parameter(Warp& warp, const u64* addresses, Mask mask, u32 bytes, U
     access.offsets[l] = offset;
   }
   access.base = reinterpret_cast<u8*>(const_cast<std::byte*>(parameters.data()));
-  finish_offsets(access, mask, bytes);
+  finish_offsets(access, mask, bytes, ~0u - 1);
   return mask;
 }
 
 }  // namespace
 
-void resolve_shared(Warp& warp, const Instruction& i, const u32* addresses, Mask mask, u32 bytes, Use use,
-                    Access& access) {
+void resolve_shared(Warp& warp, const Instruction& i, Mask mask, u32 bytes, Use use, Access& access) {
   const u32 size = warp.context->shared_bytes;
-  std::memcpy(access.offsets, addresses, sizeof access.offsets);
   access.base = warp.block->shared.data();
-  const u32 any = finish_offsets(access, mask, bytes);
-  u32 largest = 0;
-  KERNELITES_LANES(l) largest = std::max(largest, access.offsets[l]);
-  if (u64{largest} + bytes > size) {
+  const Offense offense = finish_offsets(access, mask, bytes, size - bytes);
+  if (offense.is_outside || size < bytes) {
     for (Mask rest = mask; rest != 0; rest &= rest - 1) {
       const u32 l = lowest_lane(rest);
       if (u64{access.offsets[l]} + bytes <= size) continue;
@@ -262,12 +320,12 @@ void resolve_shared(Warp& warp, const Instruction& i, const u32* addresses, Mask
                         warp.context->launch->dynamic_shared_bytes));
     }
   }
-  if ((any & (bytes - 1)) != 0) {
+  if (offense.is_misaligned) {
     const u32 lane = first_misaligned(access, mask, bytes);
     fault_misaligned(lane, bytes, use, "shared memory", access.offsets[lane]);
   }
   check_shared_state(warp, access, mask, bytes, use);
-  if (warp.block->races.is_on() && use != Use::atomic) check_shared_race(warp, access, mask, bytes, use);
+  if (warp.block->races.is_on() && use != Use::atomic) check_shared_race(warp, i, access, mask, bytes, use);
   if (warp.tally != nullptr) count_shared(warp, i, access, mask, bytes);
 }
 
@@ -283,9 +341,8 @@ Mask resolve_part(Warp& warp, const Instruction& i, Space space, const u64* addr
     slot = space == Space::shared ? k_shared_slot : space == Space::local ? k_local_slot : 0;
   }
   if (slot == k_shared_slot) {
-    u32 narrow[k_lanes];
-    KERNELITES_LANES(l) narrow[l] = static_cast<u32>(addresses[l]);
-    resolve_shared(warp, i, narrow, mask, bytes, use, access);
+    KERNELITES_LANES(l) access.offsets[l] = static_cast<u32>(addresses[l]);
+    resolve_shared(warp, i, mask, bytes, use, access);
     return mask;
   }
   if (slot == k_local_slot) return resolve_local(warp, i, addresses, mask, bytes, use, access);

@@ -17,11 +17,11 @@ struct Access {
   alignas(32) u32 offsets[k_lanes];
   bool is_contiguous = false;  ///< all lanes active, offsets[l] == offsets[0] + l * bytes
   bool is_uniform = false;     ///< all offsets equal
+  u32 stride = 0;              ///< all lanes active, offsets[l] == offsets[0] + l * stride; 0 if there is none
 };
 
-/// Resolves shared addresses. `bytes` is a power of two. Throws Raised on a fault.
-void resolve_shared(Warp& warp, const Instruction& i, const u32* addresses, Mask mask, u32 bytes, Use use,
-                    Access& access);
+/// Resolves shared addresses that the caller has put into access.offsets. `bytes` is a power of two. Throws Raised.
+void resolve_shared(Warp& warp, const Instruction& i, Mask mask, u32 bytes, Use use, Access& access);
 /// Resolves those lanes of `mask` that lie in the same region as the first; returns them.
 Mask resolve_part(Warp& warp, const Instruction& i, Space space, const u64* addresses, Mask mask, u32 bytes,
                   Use use, Access& access);
@@ -45,9 +45,8 @@ void for_each_part(Warp& warp, const Instruction& i, Mask mask, u32 bytes, Use u
   const Space space = static_cast<Space>(i.mode);
   if (space == Space::shared && (i.flags & k_narrow_address) != 0) {
     const u32* a = lanes_of<u32>(warp, i.a);
-    u32 addresses[k_lanes];
-    KERNELITES_LANES(l) addresses[l] = a[l] + static_cast<u32>(i.offset);
-    resolve_shared(warp, i, addresses, mask, bytes, use, access);
+    KERNELITES_LANES(l) access.offsets[l] = a[l] + static_cast<u32>(i.offset);
+    resolve_shared(warp, i, mask, bytes, use, access);
     body(access, mask);
     return;
   }
@@ -64,6 +63,12 @@ void for_each_part(Warp& warp, const Instruction& i, Mask mask, u32 bytes, Use u
 template <class T>
 inline void gather(const Access& access, u32 displacement, T* out) {
   const u8* base = access.base + displacement;
+  if (access.is_uniform) {
+    T value;
+    std::memcpy(&value, base + access.offsets[0], sizeof value);
+    KERNELITES_LANES(l) out[l] = value;
+    return;
+  }
   if constexpr (sizeof(T) == 4) {
     for (u32 l = 0; l < k_lanes; l += 8) {
       const __m256i index = _mm256_load_si256(reinterpret_cast<const __m256i*>(access.offsets + l));

@@ -59,6 +59,7 @@ void open(Block& block, u32 id) {
       group.wait = Wait::none;
     }
   }
+  if (block.early_read) throw block.early_read->raised;
   const bool is_whole_block = barrier.expected == 0 || barrier.expected >= block.context->threads_per_block;
   if (is_whole_block) block.races.next_interval();
   block.barriers[id] = {};
@@ -168,6 +169,7 @@ void start_block(Block& block, u64 index) {
               static_cast<u32>(index / (u64{grid.x} * grid.y))};
   block.is_done = false;
   block.barriers = {};
+  block.early_read.reset();
   const u64 seed = context.options.schedule_seed;
   block.random = seed == 0 ? 0 : (seed ^ (index * 0x9e3779b97f4a7c15ull)) | 1;
   std::memset(block.shared.data(), k_poison, block.shared.size());
@@ -210,6 +212,7 @@ u64 run_block(Block& block, u64 limit, const Warp*& culprit) {
     }
     culprit = nullptr;
     if (std::all_of(block.warps.begin(), block.warps.end(), [](const Warp& warp) { return warp.is_done; })) {
+      if (block.early_read) throw block.early_read->raised;
       block.is_done = true;
       return total;
     }

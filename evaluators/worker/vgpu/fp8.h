@@ -36,6 +36,7 @@ inline u8 fp8_from_float(float value) {
   if (std::isnan(value)) return 0x7f;  // PTX gives the positive canonical NaN
   const float magnitude = std::fabs(value);
   if (magnitude >= fp8_to_float<ExponentBits>(k_largest)) return static_cast<u8>(sign | k_largest);
+  if (magnitude == 0) return sign;
   int exponent = 0;
   std::frexp(magnitude, &exponent);
   const int scale = std::max(exponent - 1, 1 - k_bias) - k_mantissa;  // of the last mantissa bit

@@ -92,11 +92,12 @@ struct OpenBlock {
 
 Fault located(const Raised& raised, const LaunchContext& context, const Block& block, const Warp* warp) {
   Fault fault{.kind = raised.kind, .message = raised.message, .kernel = context.image->name, .line = 0, .block = block.id, .thread = {0, 0, 0}, .instruction = {}};
+  if (raised.warp >= 0) warp = &block.warps[static_cast<std::size_t>(raised.warp)];
   if (warp == nullptr) return fault;
   const Dim3 size = context.launch->block;
   const u32 thread = warp->index * k_lanes + raised.lane;
   fault.thread = {thread % size.x, thread / size.x % size.y, thread / (size.x * size.y)};
-  u32 pc = warp->pc;
+  u32 pc = raised.warp >= 0 ? raised.pc : warp->pc;
   for (const Group& group : warp->groups) {
     if (raised.kind == FaultKind::deadlock && group.wait == Wait::barrier) pc = group.pc - 1;
   }
@@ -165,7 +166,10 @@ class Worker {
         raise(FaultKind::budget_exceeded, 0, fmt::format("more than {} warp instructions: an endless loop, or far too much work", context_.options.instruction_budget));
       }
       return open.position < progress_.fault_position.load();
-    } catch (const Raised& raised) {
+    } catch (const Raised& thrown) {
+      // What follows a read of unwritten memory is its consequence.
+      const auto& early = open.block->early_read;
+      const Raised& raised = early && thrown.kind != FaultKind::race ? early->raised : thrown;
       const std::lock_guard lock(progress_.mutex);
       if (open.position < progress_.fault_position.load()) {
         progress_.fault_position = open.position;
@@ -199,6 +203,13 @@ LaunchResult run(const Program& program, Memory& memory, const Launch& launch, c
   context.dynamic_shared_offset = (image->static_shared_bytes + 15) / 16 * 16;
   context.shared_bytes = launch.dynamic_shared_bytes > 0 ? context.dynamic_shared_offset + launch.dynamic_shared_bytes : image->static_shared_bytes;
   map_regions(context, program, memory);
+  // Cooperative groups finds its grid barrier through %envreg1 and %envreg2: a size and a counter.
+  std::vector<u8> workspace(64, 0);
+  Region grid{.name = "grid barrier", .base = (k_grid_slot << 32) + k_slot_offset, .bytes = workspace.size(), .host = workspace.data()};
+  if (launch.cooperative) {
+    context.slots[k_grid_slot] = &grid;
+    context.grid_workspace = grid.base;
+  }
 
   const std::vector<u64> order = block_order(launch, options);
   const bool is_ordered = image->needs_order || launch.cooperative;

@@ -41,12 +41,11 @@ void copy_async(Warp& warp, const Instruction& i, Mask mask) {
     }
     rest &= ~part;
   }
-  u32 targets[k_lanes];
-  KERNELITES_LANES(l) targets[l] = destination[l] + i.b;
   Access target;
+  KERNELITES_LANES(l) target.offsets[l] = destination[l] + i.b;
   Tally* const tally = warp.tally;  // the copy is one request, counted at its source
   warp.tally = nullptr;
-  resolve_shared(warp, i, targets, mask, i.size, Use::store, target);
+  resolve_shared(warp, i, mask, i.size, Use::store, target);
   warp.tally = tally;
   for (Mask rest = mask; rest != 0; rest &= rest - 1) {
     const u32 l = lowest_lane(rest);
@@ -56,14 +55,14 @@ void copy_async(Warp& warp, const Instruction& i, Mask mask) {
   }
 }
 
-void finish_copy(Warp& warp, const PendingCopy& copy) {
+void finish_copy(Warp& warp, const Instruction& i, const PendingCopy& copy) {
   Block& block = *warp.block;
   u8* target = block.shared.data() + copy.destination;
   if (copy.copied != 0) std::memcpy(target, copy.source, copy.copied);
   std::memset(target + copy.copied, 0, static_cast<std::size_t>(copy.bytes - copy.copied));
   std::memset(block.shared_state.data() + copy.destination, k_written, copy.bytes);
   if (!block.races.is_on()) return;
-  if (block.races.write(warp.index, copy.destination, copy.bytes) >= 0) {
+  if (block.races.write(warp.index, copy.destination, copy.bytes, i.line) >= 0) {
     raise(FaultKind::race, copy.lane,
           "a cp.async fills shared memory that another warp uses since the last barrier: a __syncthreads() is missing "
           "between them");
@@ -71,13 +70,13 @@ void finish_copy(Warp& warp, const PendingCopy& copy) {
 }
 
 /// Completes all groups of the active lanes but the `keep` most recent committed ones; ~0u: everything.
-void wait_for_copies(Warp& warp, Mask mask, u32 keep, bool is_everything) {
+void wait_for_copies(Warp& warp, const Instruction& i, Mask mask, u32 keep, bool is_everything) {
   std::size_t left = 0;
   for (std::size_t k = 0; k < warp.copies.size(); ++k) {
     const PendingCopy copy = warp.copies[k];
     const bool is_mine = is_active(mask, copy.lane);
     const bool is_due = is_everything || u64{copy.group} + keep < warp.copy_group[copy.lane];
-    if (is_mine && is_due) finish_copy(warp, copy);
+    if (is_mine && is_due) finish_copy(warp, i, copy);
     else warp.copies[left++] = copy;
   }
   warp.copies.resize(left);
@@ -87,9 +86,9 @@ void commit_group(Warp& warp, const Instruction&, Mask mask) {
   KERNELITES_LANES(l) warp.copy_group[l] += is_active(mask, l) ? 1 : 0;
 }
 void wait_group(Warp& warp, const Instruction& i, Mask mask) {
-  wait_for_copies(warp, mask, static_cast<u32>(i.offset), false);
+  wait_for_copies(warp, i, mask, static_cast<u32>(i.offset), false);
 }
-void wait_all(Warp& warp, const Instruction&, Mask mask) { wait_for_copies(warp, mask, 0, true); }
+void wait_all(Warp& warp, const Instruction& i, Mask mask) { wait_for_copies(warp, i, mask, 0, true); }
 
 bool decode_copy(Decoder& d, const Statement& s, Instruction& i) {
   if (s.operands.size() < 3 || s.operands[2].kind != Operand::Kind::immediate) return false;

@@ -71,6 +71,13 @@ struct FindLeading {
     return 63 - static_cast<u32>(__builtin_clzll(static_cast<u64>(std::make_unsigned_t<T>(a))));
   }
 };
+template <class F>
+struct AsShiftAmount {  // .shiftamt: the shift that would bring the bit found to the top
+  template <class T> u32 operator()(T a) const {
+    const u32 found = F{}(a);
+    return found == ~0u ? ~0u : 8 * static_cast<u32>(sizeof(T)) - 1 - found;
+  }
+};
 struct ExtractField {
   template <class T> T operator()(T a, u32 position, u32 length) const {
     constexpr u32 k_bits = 8 * sizeof(T);
@@ -219,11 +226,15 @@ bool decode_count(Decoder& d, const Statement& s, Instruction& i) {
   return place_mixed(d, s, i, bytes == 8 ? Handler{unary<u32, u64, F>} : Handler{unary<u32, u32, F>}, 4, {bytes});
 }
 
+template <class F>
+Handler find_handler(const PtxType& type) {
+  if (type.bytes == 8) return type.is_signed() ? Handler{unary<u32, i64, F>} : Handler{unary<u32, u64, F>};
+  return type.is_signed() ? Handler{unary<u32, i32, F>} : Handler{unary<u32, u32, F>};
+}
+
 bool decode_bfind(Decoder& d, const Statement& s, Instruction& i) {
-  if (s.has("shiftamt")) return false;
   const PtxType type = last_type(s);
-  const Handler handler = type.bytes == 8 ? (type.is_signed() ? Handler{unary<u32, i64, FindLeading>} : Handler{unary<u32, u64, FindLeading>})
-                                          : (type.is_signed() ? Handler{unary<u32, i32, FindLeading>} : Handler{unary<u32, u32, FindLeading>});
+  const Handler handler = s.has("shiftamt") ? find_handler<AsShiftAmount<FindLeading>>(type) : find_handler<FindLeading>(type);
   return place_mixed(d, s, i, handler, 4, {type.bytes});
 }
 

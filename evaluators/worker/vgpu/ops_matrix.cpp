@@ -266,10 +266,9 @@ void load_matrix(Warp& warp, const Instruction& i, Mask mask) {
   const Mask addressing = lanes == 32 ? k_all_lanes : (Mask{1} << lanes) - 1;
   u64 addresses[k_lanes];
   read_addresses(warp, i, addresses);
-  u32 narrow[k_lanes];
-  KERNELITES_LANES(l) narrow[l] = static_cast<u32>(addresses[l]);
   Access access;
-  resolve_shared(warp, i, narrow, addressing, 16, Use::load, access);
+  KERNELITES_LANES(l) access.offsets[l] = static_cast<u32>(addresses[l]);
+  resolve_shared(warp, i, addressing, 16, Use::load, access);
   for (u32 k = 0; k < i.count; ++k) {
     alignas(16) u16 matrix[8][8];
     for (u32 row = 0; row < 8; ++row) std::memcpy(matrix[row], access.base + access.offsets[8 * k + row], 16);
@@ -289,10 +288,9 @@ void store_matrix(Warp& warp, const Instruction& i, Mask mask) {
   const Mask addressing = lanes == 32 ? k_all_lanes : (Mask{1} << lanes) - 1;
   u64 addresses[k_lanes];
   read_addresses(warp, i, addresses);
-  u32 narrow[k_lanes];
-  KERNELITES_LANES(l) narrow[l] = static_cast<u32>(addresses[l]);
   Access access;
-  resolve_shared(warp, i, narrow, addressing, 16, Use::store, access);
+  KERNELITES_LANES(l) access.offsets[l] = static_cast<u32>(addresses[l]);
+  resolve_shared(warp, i, addressing, 16, Use::store, access);
   for (u32 k = 0; k < i.count; ++k) {
     const u32* values = lanes_of<u32>(warp, registers[k]);
     alignas(16) u16 matrix[8][8];

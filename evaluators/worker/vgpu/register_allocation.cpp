@@ -138,6 +138,31 @@ std::vector<Interval> live_intervals(const Function& function) {
   return intervals;
 }
 
+/// Removes moves whose register nobody reads any more, and moves branch targets along.
+void drop_dead_moves(Function& function) {
+  std::vector<bool> is_read(function.registers.size(), false);
+  for (const Statement& statement : function.statements) {
+    visit_registers(statement, [&](int reg) { is_read[static_cast<u32>(reg)] = true; }, [](int) {});
+  }
+  std::vector<u32> moved(function.statements.size() + 1);
+  std::vector<Statement> kept;
+  kept.reserve(function.statements.size());
+  for (std::size_t k = 0; k < function.statements.size(); ++k) {
+    Statement& statement = function.statements[k];
+    moved[k] = static_cast<u32>(kept.size());
+    const bool is_dead = statement.is("mov") && statement.operands.size() == 2 && statement.guard < 0 &&
+                         statement.operands[0].kind == Operand::Kind::reg &&
+                         statement.operands[1].kind == Operand::Kind::immediate &&
+                         !is_read[static_cast<u32>(statement.operands[0].reg)];
+    if (!is_dead) kept.push_back(std::move(statement));
+  }
+  moved.back() = static_cast<u32>(kept.size());
+  for (Statement& statement : kept) {
+    for (u32& target : statement.targets) target = moved[target];
+  }
+  function.statements = std::move(kept);
+}
+
 }  // namespace
 
 void fold_constants(Function& function) {
@@ -175,6 +200,7 @@ void fold_constants(Function& function) {
       for (Operand& element : operand.elements) replace(element);
     }
   }
+  drop_dead_moves(function);
 }
 
 u32 predicate_count(const Function& function) {

@@ -60,7 +60,7 @@ void count_global(Warp& warp, const Instruction& i, const Region& region, const 
     for (u32 sector = first; sector <= last; ++sector) mark_footprint(footprint, region.bytes, sector);
     return;
   }
-  u32 sectors[k_lanes];
+  u32 sectors[k_lanes] = {};
   u32 count = 0, previous = ~0u;
   bool is_ascending = true;
   for (Mask rest = mask; rest != 0; rest &= rest - 1) {
@@ -90,7 +90,11 @@ void count_shared(Warp& warp, const Instruction& i, const Access& access, Mask m
   const u32 lanes = lane_count(mask);
   const u32 ideal = access.is_uniform ? 1 : std::max(1u, (lanes * bytes + 127) / 128);
   u32 wavefronts = ideal;
-  if (!access.is_uniform && !(access.is_contiguous && bytes >= 4)) {
+  if (bytes == 4 && access.stride % 4 == 0 && access.stride != 0) {
+    // Lanes a constant stride apart: as many share a bank as the stride in words has factors of two.
+    const u32 words = access.stride / 4;
+    wavefronts = std::min(k_banks, words & (~words + 1));
+  } else if (!access.is_uniform && !(access.is_contiguous && bytes >= 4)) {
     // A warp's 8-byte accesses go in two halves, its 16-byte accesses in four quarters.
     const u32 words = std::max(1u, bytes / 4), group = k_lanes / words;
     wavefronts = 0;

@@ -6,6 +6,8 @@
 
 #include <fmt/core.h>
 
+#include "evaluators/worker/vgpu/lanes.h"
+
 namespace kernelites::worker::vgpu {
 namespace {
 

@@ -8,6 +8,7 @@
 
 #include <array>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -22,6 +23,14 @@ struct Raised {
   FaultKind kind;
   std::string message;
   u32 lane = 0;
+  int warp = -1;   ///< of the block; -1: the warp that is running
+  u32 pc = 0;      ///< with a warp: where it was
+};
+
+/// A read of shared bytes that nothing had written: uninitialised, or too early (see access.cpp).
+struct EarlyRead {
+  Raised raised;
+  u32 begin = 0, end = 0;
 };
 
 /// Counts of one OS thread, by instruction of the kernel.
@@ -112,6 +121,7 @@ struct Block {
   std::vector<u8> shared, shared_state;
   std::array<Barrier, k_barriers> barriers{};
   RaceDetector races;
+  std::optional<EarlyRead> early_read;   ///< the first one of this interval
   bool is_done = false;
   // Backing of the warps' pointers.
   std::unique_ptr<u8[]> arena;
