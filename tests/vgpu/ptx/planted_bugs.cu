@@ -125,7 +125,7 @@ KERNEL divergent_barrier__odd_lanes(ARGS) {
     x += 1;
   } else {
     x *= x;
-    __syncthreads();
+    __syncthreads();  // <- bug
   }
   o[blockIdx.x * 64 + threadIdx.x] = x;
 }
