@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// Runs a .cu file of a task on the virtual GPU: compile, evaluate the plan, bind the arguments, launch, read the outputs.
+// Runs a .cu file of a task on the virtual GPU: compile, evaluate the plan, launch, read the outputs.
 #pragma once
 
 #include <algorithm>
