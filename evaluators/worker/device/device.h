@@ -7,6 +7,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <map>
 #include <memory>
 #include <optional>
 #include <span>
@@ -31,6 +32,7 @@ struct Buffer {
 struct ModuleImage {
   std::string ptx;
   std::vector<std::byte> cubin;
+  std::map<std::string, int> registers;  ///< per thread, by symbol: what the time model needs of the cubin
 };
 using ModuleId = int;
 
@@ -62,7 +64,8 @@ struct SequenceOutcome {
   double elapsed_us = 0;  ///< of the timed part: events (gpu) or the model (vgpu)
 };
 
-/// Whether results are needed or only the time: the vgpu then runs a sample of the blocks and models the rest.
+/// Whether results are needed or only the time: the vgpu then runs a sample of the blocks of every launch, leaves the
+/// rest of the outputs as they were, and models the whole.
 enum class RunMode { full, timing };
 
 class Device {
@@ -82,6 +85,9 @@ class Device {
   virtual void read(const Buffer& buffer, std::int64_t offset, std::span<std::byte> data) = 0;
   /// Every byte of `buffer` becomes `value`.
   virtual void fill(const Buffer& buffer, std::uint8_t value) = 0;
+  /// From now on the contents count as unwritten: reading them before a kernel wrote them is a fault, where the device
+  /// can tell (vgpu). `write` and `fill` end it for the bytes that they write.
+  virtual void mark_unwritten(const Buffer& buffer) = 0;
 
   /// Throws Error with the driver's words if the image cannot be loaded.
   virtual ModuleId load(const ModuleImage& image) = 0;

@@ -129,6 +129,7 @@ class GpuDevice final : public Device {
     if (!data.empty()) KERNELITES_CUDA(cuda_, copy_to_host, data.data(), address, data.size());
   }
   void fill(const Buffer& buffer, std::uint8_t value) override;
+  void mark_unwritten(const Buffer&) override {}  // hardware cannot tell
 
   ModuleId load(const ModuleImage& image) override {
     require_healthy();

@@ -1,0 +1,262 @@
+// SPDX-License-Identifier: Apache-2.0
+// The virtual GPU behind the device seam: shared memory files, parsed PTX, launches with a sample or in full.
+//
+// In `timing` mode a launch runs at most k_sample_blocks of its blocks, without the checks that would take the values
+// which the missing blocks did not write for faults. A sampled block may wait for one that was left out; a launch
+// that gets nowhere is then run in full.
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <chrono>
+#include <cstring>
+
+#include "engine/core/error.h"
+#include "evaluators/worker/device/device.h"
+#include "evaluators/worker/device/shared_mapping.h"
+#include "evaluators/worker/vgpu/machine.h"
+#include "evaluators/worker/vgpu/time_model.h"
+
+namespace kernelites::worker {
+namespace {
+
+using Clock = std::chrono::steady_clock;
+
+constexpr std::uint64_t k_sample_blocks = 8;
+/// Warp instructions of a sampled launch, before it counts as one that gets nowhere.
+constexpr std::uint64_t k_sample_budget = 200'000'000;
+/// More than a thread can interpret in a second: a launch that exceeds its budget has exceeded its time as well.
+constexpr double k_instructions_per_s_max = 200e6;
+constexpr std::uint64_t k_budget_max = 20'000'000'000;
+/// Of a kernel whose cubin nobody read.
+constexpr int k_registers_unknown = 64;
+constexpr std::int64_t k_memory_bytes = std::int64_t{80} << 30;
+constexpr std::size_t k_tensor_map_bytes = 128;
+
+DeviceFacts virtual_facts() {
+  DeviceFacts facts{.kind = "vgpu (models H100)", .is_virtual = true, .architecture = "sm_90a"};
+  facts.memory_bytes = k_memory_bytes;
+  facts.memory_gb_per_s = vgpu::k_h100.dram_bytes_per_second / 1e9;
+  return facts;
+}
+
+vgpu::Dim3 dim3_of(const std::array<std::uint32_t, 3>& extent) { return {extent[0], extent[1], extent[2]}; }
+
+DeviceFault fault_of(const vgpu::Fault& fault) {
+  return {.reason = std::string(vgpu::to_string(fault.kind)),
+          .message = vgpu::describe(fault),
+          .line = fault.line};
+}
+
+/// A kernel launch in the virtual GPU's words.
+struct VirtualLaunch {
+  const vgpu::Program* program = nullptr;
+  vgpu::Launch launch;
+  int registers = k_registers_unknown;
+  std::uint32_t shared_bytes = 0;  ///< static and dynamic
+};
+
+class VgpuDevice final : public Device {
+ public:
+  explicit VgpuDevice(unsigned threads) : threads_(std::max(threads, 1u)), facts_(virtual_facts()) {}
+
+  const DeviceFacts& facts() const override { return facts_; }
+
+  Buffer allocate(std::int64_t bytes, const std::string& name) override {
+    if (used_bytes_ + bytes > k_memory_bytes)
+      throw Error(fmt::format("not enough device memory for {} ({} bytes)", name, bytes));
+    return add(SharedMapping::create(static_cast<std::size_t>(bytes), name), name);
+  }
+  int share(const Buffer& buffer) override { return find(buffer).duplicate(); }
+  Buffer map(int descriptor, std::int64_t bytes, Access access, const std::string& name) override {
+    return add(SharedMapping::open(FileDescriptor(descriptor), static_cast<std::size_t>(bytes), access, name),
+               name);
+  }
+  void release(const Buffer& buffer) override {
+    used_bytes_ -= static_cast<std::int64_t>(find(buffer).bytes());
+    memory_.remove(buffer.address);
+    mappings_.erase(buffer.address);
+  }
+
+  void write(const Buffer& buffer, std::int64_t offset, std::span<const std::byte> data) override;
+  void read(const Buffer& buffer, std::int64_t offset, std::span<std::byte> data) override;
+  void fill(const Buffer& buffer, std::uint8_t value) override;
+  void mark_unwritten(const Buffer& buffer) override {
+    memory_.mark_initialised(buffer.address, writable(buffer).bytes(), false);
+  }
+
+  ModuleId load(const ModuleImage& image) override;
+  void unload(ModuleId module) override {
+    if (modules_.erase(module) == 0) throw Error(fmt::format("there is no module {}", module));
+  }
+
+  SequenceOutcome run(std::span<const BoundLaunch> before, std::span<const BoundLaunch> timed, RunMode mode,
+                      double deadline_s) override;
+
+ private:
+  struct Module {
+    std::shared_ptr<const vgpu::Program> program;
+    std::map<std::string, int> registers;
+  };
+
+  Buffer add(SharedMapping mapping, const std::string& name);
+  SharedMapping& find(const Buffer& buffer);
+  SharedMapping& writable(const Buffer& buffer);
+  std::optional<DeviceFault> translate(const BoundLaunch& launch, VirtualLaunch& translated) const;
+  vgpu::LaunchResult execute(const VirtualLaunch& launch, RunMode mode, double left_s);
+  std::optional<DeviceFault> run_all(std::span<const BoundLaunch> launches, RunMode mode, double deadline_s,
+                                     Clock::time_point start, double& modelled_us);
+
+  unsigned threads_;
+  DeviceFacts facts_;
+  std::map<std::uint64_t, SharedMapping> mappings_;  ///< by address
+  vgpu::Memory memory_;
+  std::int64_t used_bytes_ = 0;
+  ModuleId next_module_ = 0;
+  std::map<ModuleId, Module> modules_;
+};
+
+Buffer VgpuDevice::add(SharedMapping mapping, const std::string& name) {
+  const std::size_t bytes = mapping.bytes();
+  const std::uint64_t address =
+      memory_.add(mapping.data(), bytes, name, {.writable = mapping.access() == Access::read_write});
+  mappings_.emplace(address, std::move(mapping));
+  used_bytes_ += static_cast<std::int64_t>(bytes);
+  return {.address = address, .bytes = static_cast<std::int64_t>(bytes), .name = name};
+}
+
+SharedMapping& VgpuDevice::find(const Buffer& buffer) {
+  const auto found = mappings_.find(buffer.address);
+  if (found == mappings_.end()) throw Error(fmt::format("{} is not mapped here", buffer.name));
+  return found->second;
+}
+
+SharedMapping& VgpuDevice::writable(const Buffer& buffer) {
+  SharedMapping& mapping = find(buffer);
+  if (mapping.access() == Access::read_only) throw Error(fmt::format("{} is mapped read-only", buffer.name));
+  return mapping;
+}
+
+/// Throws Error unless `bytes` at `offset` lie in the mapping.
+std::byte* range(const SharedMapping& mapping, const Buffer& buffer, std::int64_t offset, std::size_t bytes) {
+  const auto start = static_cast<std::size_t>(offset);
+  if (offset < 0 || start > mapping.bytes() || bytes > mapping.bytes() - start)
+    throw Error(fmt::format("{} bytes at {} do not lie in {} ({} bytes)", bytes, offset, buffer.name,
+                            mapping.bytes()));
+  return mapping.data() + start;
+}
+
+void VgpuDevice::write(const Buffer& buffer, std::int64_t offset, std::span<const std::byte> data) {
+  std::byte* const target = range(writable(buffer), buffer, offset, data.size());
+  if (data.empty()) return;
+  std::memcpy(target, data.data(), data.size());
+  memory_.mark_initialised(buffer.address + static_cast<std::uint64_t>(offset), data.size(), true);
+}
+
+void VgpuDevice::read(const Buffer& buffer, std::int64_t offset, std::span<std::byte> data) {
+  const std::byte* const source = range(find(buffer), buffer, offset, data.size());
+  if (!data.empty()) std::memcpy(data.data(), source, data.size());
+}
+
+void VgpuDevice::fill(const Buffer& buffer, std::uint8_t value) {
+  SharedMapping& mapping = writable(buffer);
+  mapping.fill(value);
+  memory_.mark_initialised(buffer.address, mapping.bytes(), true);
+}
+
+ModuleId VgpuDevice::load(const ModuleImage& image) {
+  if (image.ptx.empty()) throw Error("the virtual GPU runs PTX, and the module has none");
+  modules_.emplace(next_module_, Module{vgpu::parse(image.ptx), image.registers});
+  return next_module_++;
+}
+
+std::optional<DeviceFault> VgpuDevice::translate(const BoundLaunch& launch, VirtualLaunch& translated) const {
+  const auto invalid = [&](const std::string& message) {
+    return DeviceFault{.reason = "invalid_launch",
+                       .message = fmt::format("{}: {}", launch.plan.kernel, message)};
+  };
+  const auto module = modules_.find(launch.module);
+  if (module == modules_.end()) throw Error(fmt::format("there is no module {}", launch.module));
+  translated.program = module->second.program.get();
+  const auto info = vgpu::kernel_info(*translated.program, launch.kernel);
+  if (!info) return invalid(fmt::format("the module has no kernel {}", launch.kernel));
+  if (launch.arguments.size() != info->parameters.size())
+    return invalid(fmt::format("the kernel has {} parameters, the plan gives {} arguments",
+                               info->parameters.size(), launch.arguments.size()));
+
+  translated.launch = {.kernel = launch.kernel,
+                       .grid = dim3_of(launch.plan.grid),
+                       .block = dim3_of(launch.plan.block),
+                       .cluster = dim3_of(launch.plan.cluster),
+                       .dynamic_shared_bytes = launch.plan.shared_bytes,
+                       .parameters = std::vector<std::byte>(info->parameter_bytes),
+                       .cooperative = launch.plan.is_cooperative};
+  for (std::size_t i = 0; i < launch.arguments.size(); ++i) {
+    const BoundArgument& argument = launch.arguments[i];
+    const vgpu::Parameter& parameter = info->parameters[i];
+    // A tensor map stays zeros: the instructions that read it are not executable here and say so.
+    const std::size_t bytes = argument.tensor_map ? k_tensor_map_bytes : argument.bytes.size();
+    if (bytes != parameter.bytes)
+      return invalid(fmt::format("parameter {} has {} bytes, the argument {}", i, parameter.bytes, bytes));
+    if (!argument.tensor_map)
+      std::memcpy(translated.launch.parameters.data() + parameter.offset, argument.bytes.data(), bytes);
+  }
+  if (const auto known = module->second.registers.find(launch.kernel);
+      known != module->second.registers.end())
+    translated.registers = known->second;
+  translated.shared_bytes = info->static_shared_bytes + launch.plan.shared_bytes;
+  return std::nullopt;
+}
+
+vgpu::LaunchResult VgpuDevice::execute(const VirtualLaunch& launch, RunMode mode, double left_s) {
+  vgpu::LaunchOptions options{.threads = threads_};
+  options.instruction_budget = static_cast<std::uint64_t>(
+      std::clamp(left_s * k_instructions_per_s_max * threads_, 1e6, static_cast<double>(k_budget_max)));
+  const bool is_sampled =
+      mode == RunMode::timing && !launch.launch.cooperative && launch.launch.grid.count() > k_sample_blocks;
+  if (is_sampled) {
+    vgpu::LaunchOptions sampled = options;
+    sampled.instruction_budget = std::min(options.instruction_budget, k_sample_budget);
+    sampled.checks = {.uninitialised = false, .races = false};
+    sampled.sample = vgpu::BlockSample{.blocks = k_sample_blocks};
+    vgpu::LaunchResult result = vgpu::run(*launch.program, memory_, launch.launch, sampled);
+    const bool is_stuck = result.fault && (result.fault->kind == vgpu::FaultKind::deadlock ||
+                                           result.fault->kind == vgpu::FaultKind::budget_exceeded);
+    if (!is_stuck) return result;
+  }
+  if (mode == RunMode::timing) options.checks = {.uninitialised = false, .races = false};
+  return vgpu::run(*launch.program, memory_, launch.launch, options);
+}
+
+std::optional<DeviceFault> VgpuDevice::run_all(std::span<const BoundLaunch> launches, RunMode mode,
+                                               double deadline_s, Clock::time_point start,
+                                               double& modelled_us) {
+  for (const BoundLaunch& bound : launches) {
+    VirtualLaunch launch;
+    if (auto fault = translate(bound, launch)) return fault;
+    const double left_s = deadline_s - std::chrono::duration<double>(Clock::now() - start).count();
+    if (left_s <= 0)
+      return DeviceFault{
+          .reason = "deadline",
+          .message = fmt::format("{} did not begin within {:g} s", bound.plan.kernel, deadline_s)};
+    const vgpu::LaunchResult result = execute(launch, mode, left_s);
+    if (result.fault) return fault_of(*result.fault);
+    modelled_us += vgpu::modelled_us(result.counts, launch.launch, static_cast<vgpu::u32>(launch.registers),
+                                     launch.shared_bytes, vgpu::k_h100);
+  }
+  return std::nullopt;
+}
+
+SequenceOutcome VgpuDevice::run(std::span<const BoundLaunch> before, std::span<const BoundLaunch> timed,
+                                RunMode mode, double deadline_s) {
+  const Clock::time_point start = Clock::now();
+  double before_us = 0, timed_us = 0;
+  if (auto fault = run_all(before, mode, deadline_s, start, before_us)) return {.fault = std::move(fault)};
+  if (auto fault = run_all(timed, mode, deadline_s, start, timed_us)) return {.fault = std::move(fault)};
+  return {.elapsed_us = timed_us};
+}
+
+}  // namespace
+
+std::unique_ptr<Device> make_vgpu_device(unsigned threads) { return std::make_unique<VgpuDevice>(threads); }
+
+}  // namespace kernelites::worker
