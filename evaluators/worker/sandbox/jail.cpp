@@ -93,9 +93,9 @@ JailPolicy vgpu_jail() { return {.allow_memory_files = true}; }
 
 JailPolicy gpu_jail() {
   JailPolicy policy{.readable = library_paths(), .allow_gpu_ioctl = true, .allow_memory_files = true};
-  for (const char* path : {"/proc", "/sys", "/etc/nvidia", "/usr/share/nvidia", "/dev/zero", "/dev/urandom"})
+  for (const char* path : {"/usr/local/nvidia", "/usr/local/cuda", "/proc", "/sys", "/etc/nvidia",
+                           "/usr/share/nvidia", "/dev/zero", "/dev/urandom"})
     policy.readable.emplace_back(path);
-  policy.devices = {"/dev/nvidia-caps", "/dev/dri"};
   std::error_code error;
   for (auto entry = std::filesystem::directory_iterator("/dev", error);
        !error && entry != std::filesystem::directory_iterator(); entry.increment(error))

@@ -111,3 +111,10 @@ TEST_CASE("memory files exist for virtual GPUs and not for compilers") {
   CHECK(Prisoner("jailed_vgpu").attempt("memory_file") == 0);
   check_denied("jailed_compile", "memory_file");
 }
+
+TEST_CASE("only the gpu jail controls devices, and no jail types into a terminal") {
+  CHECK(Prisoner("jailed_gpu").attempt("device_control") ==
+        EBADF);  // it went through, to a file that is not open
+  check_denied("jailed_compile", "device_control");
+  for (const std::string& role : k_jails) CHECK(Prisoner(role).attempt("type_into_terminal") == EPERM);
+}

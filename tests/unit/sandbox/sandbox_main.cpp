@@ -3,6 +3,7 @@
 #define CATCH_CONFIG_RUNNER
 #include <dirent.h>
 #include <fcntl.h>
+#include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <sys/ptrace.h>
 #include <sys/socket.h>
@@ -97,6 +98,8 @@ int allocate(Channel& channel) {
   return reply(channel, is_given);
 }
 
+constexpr int k_not_open = 200;
+
 int attempt(const std::string& what) {
   errno = 0;
   if (what == "open_passwd") return ::open("/etc/passwd", O_RDONLY) < 0 ? errno : 0;
@@ -107,6 +110,8 @@ int attempt(const std::string& what) {
   if (what == "socket") return ::socket(AF_INET, SOCK_STREAM, 0) < 0 ? errno : 0;
   if (what == "local_socket") return ::socket(AF_UNIX, SOCK_STREAM, 0) < 0 ? errno : 0;
   if (what == "kill_parent") return ::kill(::getppid(), 0) < 0 ? errno : 0;
+  if (what == "type_into_terminal") return ::ioctl(2, TIOCSTI, "x") < 0 ? errno : 0;
+  if (what == "device_control") return ::ioctl(k_not_open, 0xc0104600UL, nullptr) < 0 ? errno : 0;
   if (what == "memory_file") return ::memfd_create("test", MFD_CLOEXEC) < 0 ? errno : 0;
   if (what == "fork") {
     const pid_t made = ::fork();
