@@ -30,8 +30,8 @@ struct KernelSignature {
   int cluster_required[3] = {0, 0, 0};  ///< .reqnctapercluster; 0: none
 };
 
-/// Initialised module data (`.global` with an initialiser): allowed, and to be hashed before and after
-/// launches.
+/// Tables that the code uses (`.global` with an initialiser). The screen lets them pass only if no store can
+/// reach them.
 struct ModuleData {
   std::string name;
   std::int64_t bytes = 0;

@@ -11,6 +11,7 @@
 #include "evaluators/worker/contract/cubin.h"
 #include "evaluators/worker/contract/ptx_text.h"
 #include "evaluators/worker/contract/source_rules.h"
+#include "evaluators/worker/contract/table_writes.h"
 
 namespace kernelites::worker {
 namespace {
@@ -149,6 +150,14 @@ std::optional<Verdict> screen_state(const Subject& s) {
             "the variable \"{}\" in device memory could keep state between launches: pass a workspace "
             "from the plan, or make a table __constant__ or constexpr with values",
             variable.name.substr(0, 80)));
+  }
+  if (const auto table = find_writable_table(s.tokens, s.module)) {
+    return refused(
+        "screen_module_state",
+        fmt::format(
+            "the code could write to its table \"{}\", or stores or passes on its address: read tables by "
+            "index only, or use __constant__",
+            table->substr(0, 80)));
   }
   // Sections count too: what the text does not show must not be there. (The names of NVRTC's own constants
   // are.)

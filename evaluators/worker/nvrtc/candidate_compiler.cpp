@@ -46,6 +46,15 @@ std::variant<std::vector<std::string>, Verdict> common_options(const Work& work)
   return options;
 }
 
+/// The options for a compile that ends with PTX: a virtual architecture keeps ptxas out of it.
+std::vector<std::string> without_ptxas(std::vector<std::string> options) {
+  for (std::string& option : options) {
+    if (option.starts_with("-arch=sm_")) option.replace(0, 9, "-arch=compute_");
+  }
+  std::erase_if(options, [](const std::string& option) { return option.starts_with("--ptxas-options"); });
+  return options;
+}
+
 CompileInput input_for(std::string source, std::vector<std::string> options, bool ptx_only) {
   return {.source = std::move(source),
           .file_name = std::string(k_candidate_file),
@@ -96,7 +105,7 @@ std::variant<std::vector<LaunchPlan>, Verdict> evaluate_plans(const Work& work,
                                                               const std::vector<std::string>& common,
                                                               std::span<const PlanPoint> points,
                                                               StageTimes& times) {
-  std::vector<std::string> options = common;
+  std::vector<std::string> options = without_ptxas(common);
   if (work.compiler.toolkit().version >= "NVRTC 13") options.push_back("--Ofast-compile=max");
   const CompileOutput output = work.compiler.compile(
       input_for(plan_unit(work.task, work.form, points, work.device, work.candidate.source),
@@ -136,6 +145,7 @@ std::variant<std::vector<LaunchPlan>, Verdict> plan_stage(const Work& work,
 Verdict ptxas_failure(const Work& work, CompileInput input, const CompileOutput& output) {
   Verdict verdict = Verdict::failed("compile", "compile_error", "");
   input.ptx_only = true;
+  input.options = without_ptxas(std::move(input.options));
   const CompileOutput ptx = work.compiler.compile(input, k_code_deadline_s);
   for (const PtxComplaint& complaint : read_ptx_complaints(output.log)) {
     const int line = ptx.ok ? source_line_of(ptx.ptx, complaint.ptx_line) : 0;

@@ -105,7 +105,8 @@ std::vector<CompilerMessage> read_messages(std::string_view log) {
       CompilerMessage* last = messages.empty() ? nullptr : &messages.back();
       if (last != nullptr && last->is_error && last->is_in_suffix && !message->is_error) {
         // The evaluator reports at its table and explains in notes; the first that lies in the candidate counts.
-        if (last->line == 0 && message->text.find("called from") == std::string::npos) last->text += "; " + message->text;
+        if (last->line == 0 && message->text.find("called from") == std::string::npos)
+          last->text += "; " + message->text;
         if (last->line == 0) last->line = message->line;
       } else {
         messages.push_back(std::move(*message));

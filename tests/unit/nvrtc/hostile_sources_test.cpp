@@ -1,6 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 // Sources that attack the compiler, its files, or the screen; each is refused at its stage for its reason.
+#include <unistd.h>
+
 #include <chrono>
+#include <filesystem>
 
 #include "evaluators/worker/contract/screen.h"
 #include "tests/support/catch.h"
@@ -63,6 +66,12 @@ constexpr Row k_rows[] = {
      "st.global.u32 [%0], r;\\n}\" ::\"l\"(l));\n}"},
     {"screen", "screen_module_state",
      "__device__ char big[1ull << 36];\n__global__ void work(void* o, float* l) { l[0] = 1; }"},
+    {"screen", "screen_module_state",
+     "__device__ int state[4] = {1, 2, 3, 4};\n__global__ void work(void* o, float* l) { l[0] = state[0]++; "
+     "}"},
+    {"passed", "passed",
+     "constexpr int table[4] = {1, 2, 3, 4};\n__global__ void work(void* o, float* l) { l[0] = "
+     "table[threadIdx.x & 3]; }"},
     {"screen", "screen_clock", "__global__ void work(void* o, float* l) { l[0] = clock64() & 1; }"},
     {"screen", "screen_clock",
      "__global__ void work(void* o, float* l) { unsigned t; asm(\"mov.u32 %0, %%globaltimer_lo;\" : "
@@ -124,13 +133,20 @@ TEST_CASE("hostile sources are refused at their stage for their reason, and hone
   }
 }
 
-TEST_CASE("what the text rules miss, the jail keeps out of every message") {
-  // The directive is built by a macro argument that no text rule sees as an include line.
-  const std::string source =
-      "__global__ void work(void* o, float* l) {}\nconst char* text =\n#embed \"/etc/passwd\"\n;\n";
-  std::string words;
-  outcome_of(source + k_plan, words);
-  CHECK(words.find("root") == std::string::npos);
+TEST_CASE("the jail keeps files out of the compiler, whatever the text rules miss") {
+  const auto file =
+      std::filesystem::temp_directory_path() / ("kernelites_sentinel_" + std::to_string(::getpid()) + ".h");
+  write_text_atomically(file, "sentinel_4711 this is no code\n");
+  CompileInput input;
+  input.source = "#include \"" + file.string() + "\"\n__global__ void f(float* o) {}\n";
+  input.options = {"-arch=sm_90a"};
+  const CompileOutput jailed = test_compiler().compile(input, 20);
+  CHECK(jailed.failure == "compile_error");
+  CHECK(jailed.log.find("sentinel_4711") == std::string::npos);
+  // Without a jail the compiler reads the file and quotes it: the test can fail.
+  const CompileOutput open = compile_in_process(open_nvrtc(test_compiler().toolkit()), input);
+  CHECK(open.log.find("sentinel_4711") != std::string::npos);
+  std::filesystem::remove(file);
 }
 
 TEST_CASE("a runaway plan ends within seconds and says so") {

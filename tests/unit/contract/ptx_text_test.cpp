@@ -1,0 +1,117 @@
+// SPDX-License-Identifier: Apache-2.0
+// PTX tokens and declarations.
+#include "evaluators/worker/contract/ptx_text.h"
+
+#include "evaluators/worker/contract/descriptors.h"
+#include "evaluators/worker/contract/table_writes.h"
+#include "tests/support/catch.h"
+
+using namespace kernelites;
+using namespace kernelites::worker;
+
+namespace {
+
+constexpr const char* k_module = R"(
+.version 9.0
+.target sm_90a
+.global .align 4 .b8 table[16] = {1, 0, 0, 0, 2};
+.global .align 4 .u32 unused; // .global .u32 in_comment;
+.const .align 4 .f32 lut[2] = {0f00000000, 0f3F800000};
+.extern .func (.param .b32 r) vprintf (.param .b64 a, .param .b64 b);
+.visible .entry work(
+	.param .u64 .ptr .global .align 1 work_param_0,
+	.param .align 64 .b8 work_param_1[128],
+	.param .f32 work_param_2
+)
+.maxntid 64, 4, 1
+.reqnctapercluster 2, 1, 1
+{
+	.reg .b64 %rd<4>;
+	ld.param.u64 %rd1, [work_param_0];
+	mov.u64 %rd2, table;
+	@%p1 ld.global.nc.u32 %r1, [%rd2+4];
+$L__BB0_1:
+	cp.async.bulk.tensor.2d.shared::cluster.global.tile.mbarrier::complete_tx::bytes [%r1], [%rd1, {%r2, %r3}], [%r4];
+	{ wgmma.mma_async.sync.aligned.m64n8k16.f32.bf16.bf16 {%f1, %f2}, %rd1, %rd2, p, 1, 1, 0, 0; }
+	st.shared::cta.u32 [%r1], %r2;
+	ret;
+}
+)";
+
+/// Whether a function body with this text could write to `table`.
+bool could_write(const std::string& body) {
+  const std::string ptx =
+      ".global .b8 table[16] = {1};\n.visible .entry f(.param .u64 f_param_0)\n{\n" + body + "\n}\n";
+  const std::vector<PtxToken> tokens = tokenize_ptx(ptx);
+  return find_writable_table(tokens, parse_ptx(tokens)).has_value();
+}
+
+}  // namespace
+
+TEST_CASE("entries come with parameters, bounds and cluster") {
+  const auto tokens = tokenize_ptx(k_module);
+  const PtxModule module = parse_ptx(tokens);
+  REQUIRE(module.entries.size() == 1);
+  const KernelSignature& signature = module.entries[0].signature;
+  CHECK(signature.lowered == "work");
+  CHECK(signature.parameters ==
+        std::vector<KernelParameter>{{8, true, false}, {128, false, false}, {4, false, true}});
+  CHECK(signature.threads_max == 256);
+  CHECK(signature.cluster_required[0] == 2);
+}
+
+TEST_CASE("variables know their size, their initialiser and whether the code names them") {
+  const auto tokens = tokenize_ptx(k_module);
+  const PtxModule module = parse_ptx(tokens);
+  REQUIRE(module.variables.size() == 3);
+  CHECK(module.variables[0].bytes == 16);
+  CHECK(module.variables[0].has_initialiser);
+  CHECK(module.variables[0].is_referenced);
+  CHECK_FALSE(module.variables[1].is_referenced);
+  CHECK_FALSE(module.variables[1].has_initialiser);
+  CHECK(module.variables[2].is_constant);
+  CHECK(module.variables[2].bytes == 8);
+  CHECK(module.external_functions == std::vector<std::string>{"vprintf"});
+}
+
+TEST_CASE("a variable of absurd size saturates") {
+  const auto tokens = tokenize_ptx(".global .v4 .b64 big[9223372036854775807];");
+  CHECK(parse_ptx(tokens).variables.at(0).bytes == INT64_MAX);
+}
+
+TEST_CASE("opcodes are counted by class, guarded ones and those in braces too") {
+  const StaticCounts counts = count_opcodes(k_module);
+  CHECK(counts.opcodes.at("cp.async.bulk.tensor") == 1);
+  CHECK(counts.opcodes.at("wgmma.mma_async") == 1);
+  CHECK(counts.opcodes.at("ld.global") == 1);
+  CHECK(counts.opcodes.at("st.shared") == 1);
+  CHECK(counts.opcodes.at("ret") == 1);
+  CHECK_FALSE(counts.opcodes.contains("table"));
+}
+
+TEST_CASE("a table that is only read stays, one that a store could reach does not") {
+  CHECK_FALSE(
+      could_write("mov.u64 %rd1, table; add.s64 %rd2, %rd1, %rd9; ld.global.u32 %r1, [%rd2]; st.global.u32 "
+                  "[%rd9], %r1;"));
+  CHECK_FALSE(could_write("mov.u64 %rd1, table; cp.async.ca.shared.global [%r1], [%rd1], 16;"));
+  CHECK(could_write("mov.u64 %rd1, table; st.global.u32 [%rd1], %r1;"));
+  CHECK(could_write("st.global.u32 [table+4], %r1;"));
+  CHECK(
+      could_write("mov.u64 %rd1, table; cvta.to.global.u64 %rd2, %rd1; atom.global.add.u32 %r1, [%rd2], 1;"));
+  CHECK(could_write(
+      "mov.u64 %rd1, table; mov.b64 {%r1, %r2}, %rd1; mov.b64 %rd3, {%r1, %r2}; st.global.u32 [%rd3], %r5;"));
+  CHECK(could_write("mov.u64 %rd1, table; st.shared.u64 [%r1], %rd1;"));
+  CHECK(could_write(
+      "LOOP: st.global.u32 [%rd3], %r1; add.s64 %rd3, %rd3, %rd2; mov.u64 %rd2, table; bra LOOP;"));
+  CHECK(
+      could_write("mov.u64 %rd1, table; setp.ne.u64 p, %rd1, 0; selp.b64 %rd2, %rd3, %rd4, p; "
+                  "red.global.add.u32 [%rd2], 1;"));
+}
+
+TEST_CASE("a table whose address lies in another table is refused") {
+  const std::string ptx =
+      ".global .b8 a[8] = {1};\n.global .u64 b = a;\n.entry f() { ld.global.u64 %rd1, [b]; st.global.u32 "
+      "[%rd1], 1; }";
+  const auto tokens = tokenize_ptx(ptx);
+  CHECK(find_writable_table(tokens, parse_ptx(tokens)).has_value());
+}
