@@ -55,24 +55,33 @@ TEST_CASE("special operations, divergence and lines are counted", "[vgpu]") {
 }
 
 TEST_CASE("counts do not depend on the number of threads", "[vgpu]") {
-  const Counts one = counts_of("strided"), four = counts_of("strided", {.threads = 4, .checks = {}, .sample = {}});
+  const Counts one = counts_of("strided"),
+               four = counts_of("strided", {.threads = 4, .checks = {}, .sample = {}});
   CHECK(one.total_warp_instructions() == four.total_warp_instructions());
   CHECK(one.global_load.transactions == four.global_load.transactions);
   CHECK(one.dram_load_bytes == four.dram_load_bytes);
 }
 
 TEST_CASE("a block sample is scaled to the grid", "[vgpu]") {
-  const Counts all = counts_of("coalesced"), half = counts_of("coalesced", {.checks = {}, .sample = BlockSample{2}});
+  const Counts all = counts_of("coalesced"),
+               half = counts_of("coalesced", {.checks = {}, .sample = BlockSample{2}});
   CHECK(half.blocks_run == 2);
   CHECK(scaled(half, 0).total_warp_instructions() == all.total_warp_instructions());
   CHECK(scaled(half, 0).dram_load_bytes == all.dram_load_bytes);
 }
 
 TEST_CASE("the modelled time grows with bank conflicts and falls with occupancy", "[vgpu]") {
-  Launch launch{.kernel = "k", .grid = {1024, 1, 1}, .block = {256, 1, 1}, .cluster = {}, .dynamic_shared_bytes = 0, .parameters = {}, .cooperative = false};
+  Launch launch{.kernel = "k",
+                .grid = {1024, 1, 1},
+                .block = {256, 1, 1},
+                .cluster = {},
+                .dynamic_shared_bytes = 0,
+                .parameters = {},
+                .cooperative = false};
   Counts counts;
   counts.blocks_total = counts.blocks_run = 1024;
-  counts.shared_load = {.requests = 1'000'000, .bytes = 128'000'000, .transactions = 1'000'000, .ideal = 1'000'000};
+  counts.shared_load = {
+      .requests = 1'000'000, .bytes = 128'000'000, .transactions = 1'000'000, .ideal = 1'000'000};
   const double fast = modelled_us(counts, launch, 32, 0, k_h100);
   CHECK(fast > k_h100.launch_us);
   CHECK(modelled_us(counts, launch, 255, 0, k_h100) > fast);
@@ -85,6 +94,7 @@ TEST_CASE("the modelled time grows with bank conflicts and falls with occupancy"
 TEST_CASE("a launch that cannot work is a fault, not a crash", "[vgpu]") {
   const auto program = parse(read_test_file("counted.ptx"));
   Fixture fixture;
-  CHECK(fixture.launch(*program, "no_such_kernel", {.checks = {}, .sample = {}}).fault->kind == FaultKind::invalid_launch);
+  CHECK(fixture.launch(*program, "no_such_kernel", {.checks = {}, .sample = {}}).fault->kind ==
+        FaultKind::invalid_launch);
   CHECK(kernel_info(*program, "strided")->parameters.size() == 4);
 }

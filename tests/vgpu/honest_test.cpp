@@ -9,8 +9,12 @@ namespace {
 
 void check_honest(const Program& program, const std::string& kernel, unsigned threads, u64 seed) {
   Fixture fixture;
-  const LaunchResult result = fixture.launch(
-      program, kernel, {.threads = threads, .instruction_budget = 200'000'000, .schedule_seed = seed, .checks = {}, .sample = {}});
+  const LaunchResult result = fixture.launch(program, kernel,
+                                             {.threads = threads,
+                                              .instruction_budget = 200'000'000,
+                                              .schedule_seed = seed,
+                                              .checks = {},
+                                              .sample = {}});
   INFO(kernel << " seed " << seed << " " << (result.fault ? describe(*result.fault) : "no fault"));
   CHECK(!result.fault.has_value());
   if (result.fault) return;

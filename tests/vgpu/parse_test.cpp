@@ -7,7 +7,9 @@
 using namespace kernelites;
 using namespace kernelites::worker::vgpu;
 
-TEST_CASE("text that is not PTX is refused", "[vgpu]") { CHECK_THROWS_AS(parse("__global__ void k() {}"), Error); }
+TEST_CASE("text that is not PTX is refused", "[vgpu]") {
+  CHECK_THROWS_AS(parse("__global__ void k() {}"), Error);
+}
 
 TEST_CASE("an unknown instruction is no parse error but is listed", "[vgpu]") {
   const auto program = parse(

@@ -21,7 +21,8 @@ struct Row {
   u64 expected;
 };
 
-constexpr u64 k_one = 0x3f800000, k_two = 0x40000000, k_three = 0x40400000, k_half = 0x3f000000, k_nan = 0x7fffffff, k_inf = 0x7f800000;
+constexpr u64 k_one = 0x3f800000, k_two = 0x40000000, k_three = 0x40400000, k_half = 0x3f000000,
+              k_nan = 0x7fffffff, k_inf = 0x7f800000;
 u64 f(float value) {
   u32 bits;
   std::memcpy(&bits, &value, 4);
@@ -36,11 +37,14 @@ u64 g(double value) {
 std::string kernel_around(const Row& row) {
   const std::string result = row.result;
   std::string text =
-      ".version 9.0\n.target sm_90a\n.address_size 64\n.visible .entry k(.param .u64 in, .param .u64 out)\n{\n"
+      ".version 9.0\n.target sm_90a\n.address_size 64\n.visible .entry k(.param .u64 in, .param .u64 "
+      "out)\n{\n"
       ".reg .b16 ha, hb, hc, hd; .reg .b32 a, b, c, d, t; .reg .b64 A, B, C, D, I, O; .reg .pred p, q;\n"
       "mov.b16 hd, 0; mov.b32 d, 0; mov.b64 D, 0; setp.ne.u32 p, 0, 0; setp.ne.u32 q, 0, 0;\n"
-      "ld.param.u64 I, [in]; ld.param.u64 O, [out]; ld.global.u64 A, [I]; ld.global.u64 B, [I+8]; ld.global.u64 C, [I+16];\n"
-      "cvt.u32.u64 a, A; cvt.u32.u64 b, B; cvt.u32.u64 c, C; cvt.u16.u32 ha, a; cvt.u16.u32 hb, b; cvt.u16.u32 hc, c;\n";
+      "ld.param.u64 I, [in]; ld.param.u64 O, [out]; ld.global.u64 A, [I]; ld.global.u64 B, [I+8]; "
+      "ld.global.u64 C, [I+16];\n"
+      "cvt.u32.u64 a, A; cvt.u32.u64 b, B; cvt.u32.u64 c, C; cvt.u16.u32 ha, a; cvt.u16.u32 hb, b; "
+      "cvt.u16.u32 hc, c;\n";
   text += std::string("{ ") + row.text + " }\n";
   if (result == "d") text += "cvt.u64.u32 D, d;\n";
   if (result == "hd") text += "cvt.u64.u16 D, hd;\n";
@@ -53,11 +57,18 @@ void check_snippet(const Row& row) {
   u64 in[3] = {row.a, row.b, row.c}, out = 0;
   Memory memory;
   const u64 addresses[2] = {memory.add(in, sizeof in, "in"), memory.add(&out, sizeof out, "out")};
-  Launch launch{.kernel = "k", .grid = {}, .block = {32, 1, 1}, .cluster = {}, .dynamic_shared_bytes = 0, .parameters = {}, .cooperative = false};
+  Launch launch{.kernel = "k",
+                .grid = {},
+                .block = {32, 1, 1},
+                .cluster = {},
+                .dynamic_shared_bytes = 0,
+                .parameters = {},
+                .cooperative = false};
   launch.parameters.resize(16);
   std::memcpy(launch.parameters.data(), addresses, 16);
   const LaunchResult result = run(*program, memory, launch, {.checks = {}, .sample = {}});
-  INFO(row.text << " -> " << std::hex << out << " instead of " << row.expected << (result.fault ? describe(*result.fault) : ""));
+  INFO(row.text << " -> " << std::hex << out << " instead of " << row.expected
+                << (result.fault ? describe(*result.fault) : ""));
   CHECK(!result.fault.has_value());
   CHECK(out == row.expected);
 }
@@ -247,9 +258,11 @@ TEST_CASE("moves, memory and warp-wide operations", "[vgpu]") {
       {"mov.u32 d, %ntid.x;", 0, 0, 0, "d", 32},
       {"ld.global.s8 d, [I];", 0x80, 0, 0, "d", 0xffffff80},
       {"ld.global.v2.u32 {t, d}, [I+8];", 0, 5ull << 32, 0, "d", 5},
-      {".shared .align 8 .b8 s[64]; mov.u32 t, s; st.shared.u64 [t+8], A; ld.shared.u32 d, [t+12];", 7ull << 32, 0, 0, "d", 7},
+      {".shared .align 8 .b8 s[64]; mov.u32 t, s; st.shared.u64 [t+8], A; ld.shared.u32 d, [t+12];",
+       7ull << 32, 0, 0, "d", 7},
       {".local .align 8 .b8 l[16]; st.local.u64 [l], A; ld.local.u32 d, [l+4];", 9ull << 32, 0, 0, "d", 9},
-      {".local .align 8 .b8 l[16]; st.local.u64 [l], A; mov.u64 B, l; cvta.local.u64 B, B; ld.u32 d, [B+4];", 9ull << 32, 0, 0, "d", 9},
+      {".local .align 8 .b8 l[16]; st.local.u64 [l], A; mov.u64 B, l; cvta.local.u64 B, B; ld.u32 d, [B+4];",
+       9ull << 32, 0, 0, "d", 9},
       {"shfl.sync.idx.b32 d|p, a, 3, 31, -1;", 11, 0, 0, "d", 11},
       {"mov.u32 t, %laneid; shfl.sync.down.b32 t|p, t, 4, 31, -1; mov.b32 d, t;", 0, 0, 0, "d", 31},
       {"vote.sync.ballot.b32 d, 1, -1;", 0, 0, 0, "d", 0xffffffff},
@@ -261,7 +274,9 @@ TEST_CASE("moves, memory and warp-wide operations", "[vgpu]") {
       {"atom.global.max.s32 d, [I+8], a;", 5, 7, 0, "d", 7},
       {"{ .reg .b32 d; mov.b32 d, 5; } mov.b32 d, 6;", 0, 0, 0, "d", 6},
       {"mov.b32 d, 0; L: add.u32 d, d, 1; setp.lt.u32 p, d, a; @p bra L;", 10, 0, 0, "d", 10},
-      {"ts: .branchtargets X, Y; brx.idx a, ts; X: mov.b32 d, 1; bra E; Y: mov.b32 d, 2; E: add.u32 d, d, 10;", 1, 0, 0, "d", 12},
+      {"ts: .branchtargets X, Y; brx.idx a, ts; X: mov.b32 d, 1; bra E; Y: mov.b32 d, 2; E: add.u32 d, d, "
+       "10;",
+       1, 0, 0, "d", 12},
   };
   check_all(rows);
 }

@@ -48,8 +48,13 @@ struct Fixture {
   }
 
   LaunchResult launch(const Program& program, const std::string& kernel, const LaunchOptions& options) {
-    Launch launch{.kernel = kernel, .grid = {4, 1, 1}, .block = {64, 1, 1}, .cluster = {}, .dynamic_shared_bytes = 0,
-                  .parameters = {}, .cooperative = kernel.starts_with("cooperative")};
+    Launch launch{.kernel = kernel,
+                  .grid = {4, 1, 1},
+                  .block = {64, 1, 1},
+                  .cluster = {},
+                  .dynamic_shared_bytes = 0,
+                  .parameters = {},
+                  .cooperative = kernel.starts_with("cooperative")};
     if (kernel == "through_shared") launch.dynamic_shared_bytes = 64 * 4;
     const int n = k_count;
     launch.parameters.resize(28);

@@ -9,10 +9,14 @@
 
 #include "evaluators/worker/vgpu/traffic.h"
 
+#pragma GCC target("avx,avx2,fma,f16c,bmi,bmi2,lzcnt,popcnt")
+
 namespace kernelites::worker::vgpu {
 namespace {
 
-const char* verb(Use use) { return use == Use::load ? "read" : use == Use::store ? "write" : "atomic update"; }
+const char* verb(Use use) {
+  return use == Use::load ? "read" : use == Use::store ? "write" : "atomic update";
+}
 
 /// "8 bytes past the end of" or "4 bytes before the start of".
 std::string distance(i64 offset, u64 size, u32 bytes) {
@@ -25,10 +29,13 @@ std::string distance(i64 offset, u64 size, u32 bytes) {
   const Region* region = warp.context->region(address);
   if (region == nullptr) {
     const char* what = (address >> 32) == 0 ? "a null or wild pointer" : "a pointer into no allocation";
-    raise(FaultKind::out_of_bounds, lane, fmt::format("{} of {} bytes at address {:#x}: {}", verb(use), bytes, address, what));
+    raise(FaultKind::out_of_bounds, lane,
+          fmt::format("{} of {} bytes at address {:#x}: {}", verb(use), bytes, address, what));
   }
   if (region->removed) {
-    raise(FaultKind::out_of_bounds, lane, fmt::format("{} of {} bytes of '{}', which is no longer allocated", verb(use), bytes, region->name));
+    raise(
+        FaultKind::out_of_bounds, lane,
+        fmt::format("{} of {} bytes of '{}', which is no longer allocated", verb(use), bytes, region->name));
   }
   const i64 offset = static_cast<i64>(address - region->base);
   raise(FaultKind::out_of_bounds, lane,
@@ -38,8 +45,8 @@ std::string distance(i64 offset, u64 size, u32 bytes) {
 
 [[noreturn]] void fault_misaligned(u32 lane, u32 bytes, Use use, const std::string& where, u64 offset) {
   raise(FaultKind::misaligned, lane,
-        fmt::format("{} of {} bytes at byte offset {} of {}, which is not a multiple of {}", verb(use), bytes, offset,
-                    where, bytes));
+        fmt::format("{} of {} bytes at byte offset {} of {}, which is not a multiple of {}", verb(use), bytes,
+                    offset, where, bytes));
 }
 
 u32 first_misaligned(const Access& access, Mask mask, u32 bytes) {
@@ -58,12 +65,16 @@ Offense finish_offsets(Access& access, Mask mask, u32 bytes, u32 limit) {
   const __m256i lane_bits = _mm256_setr_epi32(1, 2, 4, 8, 16, 32, 64, 128);
   const __m256i first = _mm256_set1_epi32(static_cast<int>(access.offsets[lowest_lane(mask)]));
   const u32 step = access.offsets[1] - access.offsets[0];
-  const __m256i steps = _mm256_set1_epi32(static_cast<int>(8 * bytes)), strides = _mm256_set1_epi32(static_cast<int>(8 * step));
+  const __m256i steps = _mm256_set1_epi32(static_cast<int>(8 * bytes)),
+                strides = _mm256_set1_epi32(static_cast<int>(8 * step));
   const __m256i beyond = _mm256_set1_epi32(static_cast<int>(limit + 1));
   const __m256i lanes = _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7);
-  __m256i on_line = _mm256_add_epi32(first, _mm256_mullo_epi32(lanes, _mm256_set1_epi32(static_cast<int>(bytes))));
-  __m256i on_stride = _mm256_add_epi32(first, _mm256_mullo_epi32(lanes, _mm256_set1_epi32(static_cast<int>(step))));
-  __m256i off_line = _mm256_setzero_si256(), off_first = off_line, off_stride = off_line, any = off_line, outside = off_line;
+  __m256i on_line =
+      _mm256_add_epi32(first, _mm256_mullo_epi32(lanes, _mm256_set1_epi32(static_cast<int>(bytes))));
+  __m256i on_stride =
+      _mm256_add_epi32(first, _mm256_mullo_epi32(lanes, _mm256_set1_epi32(static_cast<int>(step))));
+  __m256i off_line = _mm256_setzero_si256(), off_first = off_line, off_stride = off_line, any = off_line,
+          outside = off_line;
   for (u32 l = 0; l < k_lanes; l += 8) {
     __m256i* slot = reinterpret_cast<__m256i*>(access.offsets + l);
     __m256i offset = _mm256_load_si256(slot);
@@ -96,7 +107,9 @@ constexpr std::array<u8, k_longest_span> k_all_written = [] {
   return bytes;
 }();
 
-bool all_bytes_written(const u8* state, u32 bytes) { return std::memcmp(state, k_all_written.data(), bytes) == 0; }
+bool all_bytes_written(const u8* state, u32 bytes) {
+  return std::memcmp(state, k_all_written.data(), bytes) == 0;
+}
 
 /// Is a byte of the access not written? Then `lane` is the first such lane.
 bool has_unwritten(const u8* state, const Access& access, Mask mask, u32 bytes, u32& lane) {
@@ -154,14 +167,18 @@ void check_state(u8* state, const Access& access, Mask mask, u32 bytes, Use use,
     other = fmt::format("warp {} has written at line {}", races.writer(byte), races.writer_line(byte));
   }
   raise(FaultKind::race, lane,
-        fmt::format("warp {} {}s byte {} of shared memory, which {} since the last barrier: a __syncthreads() is "
-                    "missing between them", warp.index, use == Use::load ? "read" : "write", byte, other));
+        fmt::format(
+            "warp {} {}s byte {} of shared memory, which {} since the last barrier: a __syncthreads() is "
+            "missing between them",
+            warp.index, use == Use::load ? "read" : "write", byte, other));
 }
 
-void check_shared_race(Warp& warp, const Instruction& i, const Access& access, Mask mask, u32 bytes, Use use) {
+void check_shared_race(Warp& warp, const Instruction& i, const Access& access, Mask mask, u32 bytes,
+                       Use use) {
   RaceDetector& races = warp.block->races;
   auto check = [&](u32 lane, u32 offset, u32 span) {
-    const i64 conflict = use == Use::load ? races.read(warp.index, offset, span) : races.write(warp.index, offset, span, i.line);
+    const i64 conflict = use == Use::load ? races.read(warp.index, offset, span)
+                                          : races.write(warp.index, offset, span, i.line);
     if (conflict >= 0) fault_race(warp, lane, static_cast<u32>(conflict), use);
   };
   if (access.is_uniform) return check(lowest_lane(mask), access.offsets[0], bytes);
@@ -176,11 +193,13 @@ void check_shared_race(Warp& warp, const Instruction& i, const Access& access, M
 /// is a race; so the verdict waits until then (Block::early_read).
 void note_early_read(Warp& warp, u32 lane, u32 offset, u32 bytes, Use use) {
   EarlyRead early;
-  early.raised = {.kind = FaultKind::uninitialised,
-                  .message = fmt::format("{} of {} bytes of shared memory at byte {}, which nothing has written", verb(use), bytes, offset),
-                  .lane = lane,
-                  .warp = static_cast<int>(warp.index),
-                  .pc = warp.pc};
+  early.raised = {
+      .kind = FaultKind::uninitialised,
+      .message = fmt::format("{} of {} bytes of shared memory at byte {}, which nothing has written",
+                             verb(use), bytes, offset),
+      .lane = lane,
+      .warp = static_cast<int>(warp.index),
+      .pc = warp.pc};
   early.begin = offset;
   early.end = offset + bytes;
   if (!warp.block->races.is_on()) throw early.raised;
@@ -195,8 +214,10 @@ void check_early_read(Warp& warp, const Access& access, Mask mask, u32 bytes) {
     if (offset >= early.end || offset + bytes <= early.begin) continue;
     Raised raised = early.raised;
     raised.kind = FaultKind::race;
-    raised.message = fmt::format("warp {} reads byte {} of shared memory before warp {} writes it at line {}: a __syncthreads() is missing between them",
-                                 raised.warp, early.begin, warp.index, warp.context->image->code[warp.pc].line);
+    raised.message = fmt::format(
+        "warp {} reads byte {} of shared memory before warp {} writes it at line {}: a __syncthreads() is "
+        "missing between them",
+        raised.warp, early.begin, warp.index, warp.context->image->code[warp.pc].line);
     throw raised;
   }
 }
@@ -208,9 +229,10 @@ void check_shared_state(Warp& warp, const Access& access, Mask mask, u32 bytes, 
     const u8* bytes_of_lane = state + access.offsets[lane];
     if (std::find(bytes_of_lane, bytes_of_lane + bytes, k_copy_pending) != bytes_of_lane + bytes) {
       raise(FaultKind::copy_not_waited, lane,
-            fmt::format("{} of byte {} of shared memory, which a cp.async is still filling: its cp.async.wait_group "
-                        "(and the barrier behind it) is missing or waits for too few groups",
-                        verb(use), access.offsets[lane]));
+            fmt::format(
+                "{} of byte {} of shared memory, which a cp.async is still filling: its cp.async.wait_group "
+                "(and the barrier behind it) is missing or waits for too few groups",
+                verb(use), access.offsets[lane]));
     }
     if (warp.context->options.checks.uninitialised && !warp.block->early_read) {
       note_early_read(warp, lane, access.offsets[lane], bytes, use);
@@ -243,12 +265,14 @@ Mask resolve_global(Warp& warp, const Instruction& i, const u64* addresses, Mask
       const u32 l = lowest_lane(rest);
       if (addresses[l] - base <= limit && region->bytes >= bytes) {
         inside |= Mask{1} << l;
-      } else if (const Region* other = warp.context->region(addresses[l]); other == region || other == nullptr || l == first) {
+      } else if (const Region* other = warp.context->region(addresses[l]);
+                 other == region || other == nullptr || l == first) {
         fault_global(warp, l, addresses[l], bytes, use);
       }
     }
     mask = inside;
-    KERNELITES_LANES(l) access.offsets[l] = static_cast<u32>((is_active(mask, l) ? addresses[l] : addresses[first]) - base);
+    KERNELITES_LANES(l)
+    access.offsets[l] = static_cast<u32>((is_active(mask, l) ? addresses[l] : addresses[first]) - base);
     offense = finish_offsets(access, mask, bytes, static_cast<u32>(limit));
   }
   access.base = region->host;
@@ -257,7 +281,9 @@ Mask resolve_global(Warp& warp, const Instruction& i, const u64* addresses, Mask
     fault_misaligned(lane, bytes, use, fmt::format("'{}'", region->name), access.offsets[lane]);
   }
   if (use != Use::load && !region->writable) {
-    raise(FaultKind::read_only_write, first, fmt::format("{} of '{}', which is read-only, at byte offset {}", verb(use), region->name, access.offsets[first]));
+    raise(FaultKind::read_only_write, first,
+          fmt::format("{} of '{}', which is read-only, at byte offset {}", verb(use), region->name,
+                      access.offsets[first]));
   }
   if (region->initialised != nullptr && warp.context->options.checks.uninitialised) {
     check_state(region->initialised, access, mask, bytes, use, fmt::format("'{}'", region->name));
@@ -268,22 +294,27 @@ Mask resolve_global(Warp& warp, const Instruction& i, const u64* addresses, Mask
   return mask;
 }
 
-Mask resolve_local(Warp& warp, const Instruction& i, const u64* addresses, Mask mask, u32 bytes, Use use, Access& access) {
+Mask resolve_local(Warp& warp, const Instruction& i, const u64* addresses, Mask mask, u32 bytes, Use use,
+                   Access& access) {
   const u32 frame = warp.context->image->local_bytes;
   for (Mask rest = mask; rest != 0; rest &= rest - 1) {
     const u32 l = lowest_lane(rest);
     const u64 address = static_cast<u32>(addresses[l]);
     if (address + bytes > frame) {
-      raise(FaultKind::out_of_bounds, l, fmt::format("{} of {} bytes at byte {} of local memory, which has {} bytes", verb(use), bytes, address, frame));
+      raise(FaultKind::out_of_bounds, l,
+            fmt::format("{} of {} bytes at byte {} of local memory, which has {} bytes", verb(use), bytes,
+                        address, frame));
     }
     if ((address & (bytes - 1)) != 0) fault_misaligned(l, bytes, use, "local memory", address);
     access.offsets[l] = l * frame + static_cast<u32>(address);
   }
   access.base = warp.local;
   finish_offsets(access, mask, bytes, ~0u - 1);
-  if (warp.context->options.checks.uninitialised) check_state(warp.local_state, access, mask, bytes, use, "local memory");
+  if (warp.context->options.checks.uninitialised)
+    check_state(warp.local_state, access, mask, bytes, use, "local memory");
   if (warp.tally != nullptr) {
-    warp.tally->traffic[static_cast<std::size_t>(&i - warp.context->image->code.data())].bytes += u64{lane_count(mask)} * bytes;
+    warp.tally->traffic[static_cast<std::size_t>(&i - warp.context->image->code.data())].bytes +=
+        u64{lane_count(mask)} * bytes;
   }
   return mask;
 }
@@ -293,7 +324,9 @@ Mask resolve_parameter(Warp& warp, const u64* addresses, Mask mask, u32 bytes, U
   for (Mask rest = mask; rest != 0; rest &= rest - 1) {
     const u32 l = lowest_lane(rest), offset = static_cast<u32>(addresses[l]);
     if (u64{offset} + bytes > parameters.size()) {
-      raise(FaultKind::out_of_bounds, l, fmt::format("{} of {} bytes at byte {} of the kernel's parameters ({} bytes)", verb(use), bytes, offset, parameters.size()));
+      raise(FaultKind::out_of_bounds, l,
+            fmt::format("{} of {} bytes at byte {} of the kernel's parameters ({} bytes)", verb(use), bytes,
+                        offset, parameters.size()));
     }
     if (use != Use::load) raise(FaultKind::read_only_write, l, "write to a kernel parameter");
     if ((offset & (bytes - 1)) != 0) fault_misaligned(l, bytes, use, "the kernel's parameters", offset);
@@ -315,9 +348,10 @@ void resolve_shared(Warp& warp, const Instruction& i, Mask mask, u32 bytes, Use 
       const u32 l = lowest_lane(rest);
       if (u64{access.offsets[l]} + bytes <= size) continue;
       raise(FaultKind::out_of_bounds, l,
-            fmt::format("{} of {} bytes at byte {} of shared memory, which has {} bytes ({} static, {} dynamic)", verb(use),
-                        bytes, static_cast<i32>(access.offsets[l]), size, warp.context->image->static_shared_bytes,
-                        warp.context->launch->dynamic_shared_bytes));
+            fmt::format(
+                "{} of {} bytes at byte {} of shared memory, which has {} bytes ({} static, {} dynamic)",
+                verb(use), bytes, static_cast<i32>(access.offsets[l]), size,
+                warp.context->image->static_shared_bytes, warp.context->launch->dynamic_shared_bytes));
     }
   }
   if (offense.is_misaligned) {
@@ -335,7 +369,8 @@ Mask resolve_part(Warp& warp, const Instruction& i, Space space, const u64* addr
   if (space == Space::generic) {
     for (Mask rest = mask; rest != 0; rest &= rest - 1) {
       const u64 other = addresses[lowest_lane(rest)] >> 32;
-      if (other != slot && (slot <= k_parameter_slot || other <= k_parameter_slot)) mask &= ~(Mask{1} << lowest_lane(rest));
+      if (other != slot && (slot <= k_parameter_slot || other <= k_parameter_slot))
+        mask &= ~(Mask{1} << lowest_lane(rest));
     }
   } else {
     slot = space == Space::shared ? k_shared_slot : space == Space::local ? k_local_slot : 0;

@@ -6,6 +6,9 @@
 
 #include "evaluators/worker/vgpu/lanes.h"
 
+#pragma GCC push_options
+#pragma GCC target("avx,avx2,fma,f16c,bmi,bmi2,lzcnt,popcnt")
+
 namespace kernelites::worker::vgpu {
 
 enum class Use : u8 { load, store, atomic };
@@ -17,7 +20,7 @@ struct Access {
   alignas(32) u32 offsets[k_lanes];
   bool is_contiguous = false;  ///< all lanes active, offsets[l] == offsets[0] + l * bytes
   bool is_uniform = false;     ///< all offsets equal
-  u32 stride = 0;              ///< all lanes active, offsets[l] == offsets[0] + l * stride; 0 if there is none
+  u32 stride = 0;  ///< all lanes active, offsets[l] == offsets[0] + l * stride; 0 if there is none
 };
 
 /// Resolves shared addresses that the caller has put into access.offsets. `bytes` is a power of two. Throws Raised.
@@ -91,3 +94,5 @@ inline void scatter(const Access& access, u32 displacement, const T* values, Mas
 }
 
 }  // namespace kernelites::worker::vgpu
+
+#pragma GCC pop_options

@@ -11,8 +11,8 @@
 namespace kernelites::worker::vgpu {
 namespace {
 
-constexpr u64 k_quantum = 1u << 14;      ///< instructions of a warp's turn, in order
-constexpr u8 k_poison = 0xff;            ///< unwritten shared memory: NaN in every float format
+constexpr u64 k_quantum = 1u << 14;  ///< instructions of a warp's turn, in order
+constexpr u8 k_poison = 0xff;        ///< unwritten shared memory: NaN in every float format
 
 u32 word_of(const Warp& warp, u32 offset, u32 lane) {
   u32 value;
@@ -70,13 +70,17 @@ void open(Block& block, u32 id) {
 void arrive_at_barrier(Warp& warp, const Instruction& i, Mask mask) {
   const u32 lane = lowest_lane(mask);
   const u32 id = word_of(warp, i.a, lane), expected = word_of(warp, i.b, lane);
-  if (id >= k_barriers) raise(FaultKind::divergent_barrier, lane, fmt::format("barrier {} does not exist: there are 16", id));
+  if (id >= k_barriers)
+    raise(FaultKind::divergent_barrier, lane, fmt::format("barrier {} does not exist: there are 16", id));
   if (expected % k_lanes != 0) {
-    raise(FaultKind::divergent_barrier, lane, fmt::format("barrier {} expects {} threads, which is no multiple of 32", id, expected));
+    raise(FaultKind::divergent_barrier, lane,
+          fmt::format("barrier {} expects {} threads, which is no multiple of 32", id, expected));
   }
   Barrier& barrier = warp.block->barriers[id];
   if (barrier.arrived != 0 && barrier.expected != expected) {
-    raise(FaultKind::divergent_barrier, lane, fmt::format("barrier {} is used for {} and for {} threads at once", id, barrier.expected, expected));
+    raise(
+        FaultKind::divergent_barrier, lane,
+        fmt::format("barrier {} is used for {} and for {} threads at once", id, barrier.expected, expected));
   }
   barrier.expected = expected;
   // A barrier with a thread count counts whole warps, also the one that the block's size leaves incomplete.
@@ -96,8 +100,10 @@ void arrive_at_barrier(Warp& warp, const Instruction& i, Mask mask) {
   }
   warp.groups.push_back({warp.pc + 1, mask, Wait::barrier, static_cast<u8>(id)});
   warp.active &= ~mask;
-  if (warp.active != 0) ++warp.pc;
-  else pick_group(warp);
+  if (warp.active != 0)
+    ++warp.pc;
+  else
+    pick_group(warp);
 }
 
 bool open_barriers(Block& block) {
@@ -123,9 +129,9 @@ void report_deadlock(const Block& block, const Warp*& culprit) {
       if (culprit == nullptr) culprit = &warp, lane = lowest_lane(group.mask);
       if (++named > 6) continue;
       const Barrier& barrier = block.barriers[group.barrier];
-      text += fmt::format("; warp {} waits at barrier {} (line {}), where {} of {} threads have arrived", warp.index, group.barrier,
-                          block.context->image->code[group.pc - 1].line, barrier.arrived,
-                          barrier.expected != 0 ? barrier.expected : alive_lanes(block));
+      text += fmt::format("; warp {} waits at barrier {} (line {}), where {} of {} threads have arrived",
+                          warp.index, group.barrier, block.context->image->code[group.pc - 1].line,
+                          barrier.arrived, barrier.expected != 0 ? barrier.expected : alive_lanes(block));
     }
   }
   raise(FaultKind::deadlock, lane, text);
@@ -176,8 +182,9 @@ void start_block(Block& block, u64 index) {
   std::memset(block.shared_state.data(), k_unwritten, block.shared_state.size());
   std::memset(block.local_state.data(), k_unwritten, block.local_state.size());
   std::memset(block.local.data(), k_poison, block.local.size());
-  block.races.start(context.shared_bytes, image.shared_granule,
-                    context.options.checks.races && context.warps_per_block > 1 && !image.has_partial_barriers);
+  block.races.start(
+      context.shared_bytes, image.shared_granule,
+      context.options.checks.races && context.warps_per_block > 1 && !image.has_partial_barriers);
   for (Warp& warp : block.warps) {
     const u32 threads = std::min(k_lanes, context.threads_per_block - warp.index * k_lanes);
     std::memset(warp.registers + image.predicate_offset, 0, image.constant_offset - image.predicate_offset);

@@ -23,15 +23,16 @@ Traffic times(const Traffic& traffic, double factor) {
 
 std::string_view to_string(OpClass op_class) {
   static constexpr std::array<std::string_view, k_op_classes> k_names = {
-      "integer",     "fp32",        "fp16",         "fp64",           "special",    "conversion",  "move",
-      "global_load", "global_store", "shared_load", "shared_store",   "parameter_load", "local_load", "local_store",
-      "atomic",      "shuffle",     "tensor",       "barrier",        "control",    "async_copy"};
+      "integer",      "fp32",           "fp16",        "fp64",         "special",
+      "conversion",   "move",           "global_load", "global_store", "shared_load",
+      "shared_store", "parameter_load", "local_load",  "local_store",  "atomic",
+      "shuffle",      "tensor",         "barrier",     "control",      "async_copy"};
   return k_names[static_cast<std::size_t>(op_class)];
 }
 
 std::string_view to_string(TensorType type) {
   static constexpr std::array<std::string_view, k_tensor_types> k_names = {"f16", "bf16", "tf32", "f64",
-                                                                          "fp8", "int8", "int4", "binary"};
+                                                                           "fp8", "int8", "int4", "binary"};
   return k_names[static_cast<std::size_t>(type)];
 }
 
@@ -47,7 +48,9 @@ u64 Counts::total_warp_instructions() const {
   return std::accumulate(warp_instructions.begin(), warp_instructions.end(), u64{0});
 }
 
-u64 Counts::total_tensor_flops() const { return std::accumulate(tensor_flops.begin(), tensor_flops.end(), u64{0}); }
+u64 Counts::total_tensor_flops() const {
+  return std::accumulate(tensor_flops.begin(), tensor_flops.end(), u64{0});
+}
 
 void Counts::add(const Counts& other) {
   for (std::size_t i = 0; i < k_op_classes; ++i) warp_instructions[i] += other.warp_instructions[i];

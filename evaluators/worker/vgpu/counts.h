@@ -16,7 +16,7 @@ enum class OpClass : u8 {
   fp32,
   fp16,
   fp64,
-  special,      ///< MUFU: ex2, lg2, rcp, rsqrt, sqrt, sin, cos, tanh
+  special,  ///< MUFU: ex2, lg2, rcp, rsqrt, sqrt, sin, cos, tanh
   conversion,
   move,
   global_load,
@@ -27,7 +27,7 @@ enum class OpClass : u8 {
   local_load,
   local_store,
   atomic,
-  shuffle,      ///< shuffles, votes, matches, warp reductions
+  shuffle,  ///< shuffles, votes, matches, warp reductions
   tensor,
   barrier,
   control,
@@ -53,7 +53,7 @@ struct Traffic {
 struct LineCounts {
   int line = 0;
   u64 warp_instructions = 0;
-  u64 lanes = 0;       ///< sum over warp instructions of active lanes
+  u64 lanes = 0;  ///< sum over warp instructions of active lanes
   Traffic global, shared;
 };
 
@@ -61,14 +61,14 @@ struct LineCounts {
 struct Counts {
   std::array<u64, k_op_classes> warp_instructions{};  ///< by OpClass
   std::array<u64, k_tensor_types> tensor_flops{};     ///< multiply-adds times two, by TensorType
-  u64 lanes = 0;                ///< sum over all warp instructions of active lanes
+  u64 lanes = 0;                                      ///< sum over all warp instructions of active lanes
   u64 divergent_branches = 0;
-  u64 ex2_operations = 0;       ///< per lane
-  u64 special_operations = 0;   ///< per lane, ex2 included
+  u64 ex2_operations = 0;      ///< per lane
+  u64 special_operations = 0;  ///< per lane, ex2 included
   Traffic global_load, global_store, shared_load, shared_store;
-  u64 local_bytes = 0;          ///< local memory traffic, both ways
-  u64 dram_load_bytes = 0;      ///< distinct 32-byte sectors read by the launch
-  u64 dram_store_bytes = 0;     ///< distinct 32-byte sectors written by the launch
+  u64 local_bytes = 0;       ///< local memory traffic, both ways
+  u64 dram_load_bytes = 0;   ///< distinct 32-byte sectors read by the launch
+  u64 dram_store_bytes = 0;  ///< distinct 32-byte sectors written by the launch
   u64 blocks_total = 0, blocks_run = 0;
   u32 warps_per_block = 0;
   std::vector<LineCounts> lines;  ///< ascending by line

@@ -56,13 +56,15 @@ u32 Decoder::source(const Operand& operand, u32 width) {
         return constant(bits_as<u32>(static_cast<float>(bits_as<double>(operand.immediate))), 4);
       }
       return constant(operand.immediate, width);
-    case Operand::Kind::symbol: return constant(symbol_address(operand), width);
+    case Operand::Kind::symbol:
+      return constant(symbol_address(operand), width);
     case Operand::Kind::special: {
       const auto special = find_special(operand.name);
       if (!special || width != 4) throw Undecodable{};
       return static_cast<u32>(*special) * k_special_stride;
     }
-    default: throw Undecodable{};
+    default:
+      throw Undecodable{};
   }
 }
 
@@ -87,7 +89,8 @@ u32 Decoder::constant(u64 bits, u32 width) {
   std::vector<u8>& image = image_.constants;
   found->second = image_.constant_offset + static_cast<u32>(image.size());
   for (u32 lane = 0; lane < k_lanes; ++lane) {
-    for (u32 byte = 0; byte < width; ++byte) image.push_back(byte < 8 ? static_cast<u8>(bits >> (8 * byte)) : 0);
+    for (u32 byte = 0; byte < width; ++byte)
+      image.push_back(byte < 8 ? static_cast<u8>(bits >> (8 * byte)) : 0);
   }
   return found->second;
 }
@@ -96,7 +99,8 @@ bool Decoder::address(const Operand& memory, Instruction& i) {
   if (memory.kind != Operand::Kind::memory || !memory.elements.empty()) return false;
   if (memory.reg < 0) {
     u64 value = memory.immediate;
-    if (!memory.name.empty()) value += symbol_address(Operand{.local = memory.local, .name = memory.name, .elements = {}});
+    if (!memory.name.empty())
+      value += symbol_address(Operand{.local = memory.local, .name = memory.name, .elements = {}});
     i.a = constant(value, 8);
     i.offset = 0;
     return true;
@@ -157,7 +161,8 @@ u32 Decoder::register_width(const Operand& operand, u32 fallback) const {
 u64 Decoder::symbol_address(const Operand& symbol) const {
   if (symbol.local >= 0) {
     const LocalVariable& variable = function_->locals[static_cast<u32>(symbol.local)];
-    if (variable.space == Space::shared) return function_shared_.at(function_) + variable.offset + symbol.immediate;
+    if (variable.space == Space::shared)
+      return function_shared_.at(function_) + variable.offset + symbol.immediate;
     const u64 window = variable.space == Space::parameter ? k_local_slot << 32 : 0;
     return window + frame_ + variable.offset + symbol.immediate;
   }

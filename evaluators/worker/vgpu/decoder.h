@@ -79,7 +79,7 @@ class Decoder {
   struct LinkedFunction {
     const Function* function = nullptr;
     u32 entry = 0;
-    u32 frame = 0;                       ///< its local memory
+    u32 frame = 0;                                       ///< its local memory
     std::vector<u32> parameter_offsets, result_offsets;  ///< in local memory
   };
   const LinkedFunction* find_function(std::string_view name) const;
@@ -92,7 +92,8 @@ class Decoder {
   const Program& program() const { return program_; }
 
  private:
-  void collect(const Function& function, std::vector<const Function*>& order, std::vector<std::string_view>& path);
+  void collect(const Function& function, std::vector<const Function*>& order,
+               std::vector<std::string_view>& path);
   void place_shared(const std::vector<const Function*>& order);
   void place_frame(const Function& function);
   void decode_function(const Function& function);
@@ -102,14 +103,14 @@ class Decoder {
   const Program& program_;
   KernelImage& image_;
   std::map<std::string_view, LinkedFunction> linked_;
-  std::map<std::string_view, u32> shared_offsets_;         ///< module-level shared variables
+  std::map<std::string_view, u32> shared_offsets_;  ///< module-level shared variables
   std::map<const Function*, u32> function_shared_;
   std::map<std::pair<u32, u64>, u32> constants_;
   std::map<const Function*, RegisterSlots> slots_;
   const Function* function_ = nullptr;
   u32 frame_ = 0;
   u32 function_begin_ = 0;
-  u32 predicates_ = 0;                                     ///< true, false, two of scratch, then registers
+  u32 predicates_ = 0;  ///< true, false, two of scratch, then registers
   u32 scratch_ = 0;
 };
 

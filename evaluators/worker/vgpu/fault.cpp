@@ -8,19 +8,32 @@ namespace kernelites::worker::vgpu {
 
 std::string_view to_string(FaultKind kind) {
   switch (kind) {
-    case FaultKind::out_of_bounds: return "out_of_bounds";
-    case FaultKind::misaligned: return "misaligned";
-    case FaultKind::uninitialised: return "uninitialised";
-    case FaultKind::race: return "race";
-    case FaultKind::divergent_barrier: return "divergent_barrier";
-    case FaultKind::deadlock: return "deadlock";
-    case FaultKind::invalid_shuffle: return "invalid_shuffle";
-    case FaultKind::read_only_write: return "read_only_write";
-    case FaultKind::budget_exceeded: return "budget_exceeded";
-    case FaultKind::unsupported_instruction: return "unsupported_instruction";
-    case FaultKind::trap: return "trap";
-    case FaultKind::copy_not_waited: return "copy_not_waited";
-    case FaultKind::invalid_launch: return "invalid_launch";
+    case FaultKind::out_of_bounds:
+      return "out_of_bounds";
+    case FaultKind::misaligned:
+      return "misaligned";
+    case FaultKind::uninitialised:
+      return "uninitialised";
+    case FaultKind::race:
+      return "race";
+    case FaultKind::divergent_barrier:
+      return "divergent_barrier";
+    case FaultKind::deadlock:
+      return "deadlock";
+    case FaultKind::invalid_shuffle:
+      return "invalid_shuffle";
+    case FaultKind::read_only_write:
+      return "read_only_write";
+    case FaultKind::budget_exceeded:
+      return "budget_exceeded";
+    case FaultKind::unsupported_instruction:
+      return "unsupported_instruction";
+    case FaultKind::trap:
+      return "trap";
+    case FaultKind::copy_not_waited:
+      return "copy_not_waited";
+    case FaultKind::invalid_launch:
+      return "invalid_launch";
   }
   return "unknown";
 }

@@ -20,11 +20,11 @@ struct Dim3 {
 enum class FaultKind {
   out_of_bounds,
   misaligned,
-  uninitialised,            ///< a read of memory that nothing wrote
-  race,                     ///< two accesses, one a write, with no synchronisation between them
-  divergent_barrier,        ///< an aligned barrier that only a part of a warp reaches
+  uninitialised,      ///< a read of memory that nothing wrote
+  race,               ///< two accesses, one a write, with no synchronisation between them
+  divergent_barrier,  ///< an aligned barrier that only a part of a warp reaches
   deadlock,
-  invalid_shuffle,          ///< a warp-wide operation whose mask names lanes that do not take part
+  invalid_shuffle,  ///< a warp-wide operation whose mask names lanes that do not take part
   read_only_write,
   budget_exceeded,
   unsupported_instruction,  ///< no fault of the kernel: the virtual GPU cannot execute it

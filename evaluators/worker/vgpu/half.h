@@ -8,6 +8,9 @@
 
 #include "evaluators/worker/vgpu/lanes.h"
 
+#pragma GCC push_options
+#pragma GCC target("avx,avx2,fma,f16c,bmi,bmi2,lzcnt,popcnt")
+
 namespace kernelites::worker::vgpu {
 
 /// IEEE half precision.
@@ -57,3 +60,5 @@ inline float round_to_odd(double value) {
 }
 
 }  // namespace kernelites::worker::vgpu
+
+#pragma GCC pop_options

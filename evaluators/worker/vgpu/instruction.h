@@ -23,32 +23,32 @@ using Handler = void (*)(Warp&, const Instruction&, Mask);
 /// What the run loop does with an instruction besides calling its handler.
 enum class Flow : u8 {
   plain,
-  branch,           ///< to `target`
-  indexed_branch,   ///< brx.idx: target list at `list`, `extra` entries, index in `a`
-  call,             ///< to `target`; argument copies at `list`
-  ret,              ///< back to the caller, or exit of the lanes where there is none
+  branch,          ///< to `target`
+  indexed_branch,  ///< brx.idx: target list at `list`, `extra` entries, index in `a`
+  call,            ///< to `target`; argument copies at `list`
+  ret,             ///< back to the caller, or exit of the lanes where there is none
   exit,
-  barrier,          ///< of the block; mode: BarrierMode
-  warp_sync,        ///< waits until the lanes of `members` are there
+  barrier,    ///< of the block; mode: BarrierMode
+  warp_sync,  ///< waits until the lanes of `members` are there
 };
 
 struct Instruction {
   Handler handler = nullptr;
   Flow flow = Flow::plain;
   OpClass op_class = OpClass::integer;
-  u8 size = 4;                ///< bytes per element
-  u8 count = 1;               ///< elements of a vector
-  u8 mode = 0;                ///< meaning belongs to the handler
-  u8 flags = 0;               ///< k_narrow_address and handler bits
+  u8 size = 4;   ///< bytes per element
+  u8 count = 1;  ///< elements of a vector
+  u8 mode = 0;   ///< meaning belongs to the handler
+  u8 flags = 0;  ///< k_narrow_address and handler bits
   u16 extra = 0;
-  u32 guard = 0;              ///< offset of the guard predicate (an always-true one where there is none)
-  Mask guard_flip = 0;        ///< all ones for @!p
+  u32 guard = 0;        ///< offset of the guard predicate (an always-true one where there is none)
+  Mask guard_flip = 0;  ///< all ones for @!p
   u32 d = 0, a = 0, b = 0, c = 0, e = 0;
-  u32 list = 0;               ///< index into KernelImage::lists
+  u32 list = 0;  ///< index into KernelImage::lists
   u32 target = 0;
-  Mask members = k_all_lanes; ///< of a warp_sync; 0: in the register at `target`
-  i32 offset = 0;             ///< of an address
-  u32 line = 0;               ///< of the .cu
+  Mask members = k_all_lanes;  ///< of a warp_sync; 0: in the register at `target`
+  i32 offset = 0;              ///< of an address
+  u32 line = 0;                ///< of the .cu
 };
 static_assert(sizeof(Instruction) <= 72);
 
@@ -67,18 +67,18 @@ inline constexpr u32 k_special_stride = 4 * k_lanes;
 struct KernelImage {
   std::string name;
   std::vector<Instruction> code;
-  std::vector<std::string_view> texts;   ///< PTX of each instruction
+  std::vector<std::string_view> texts;  ///< PTX of each instruction
   std::vector<u32> lists;
-  u32 entry = 0;                         ///< first instruction of the kernel itself
+  u32 entry = 0;  ///< first instruction of the kernel itself
   u32 predicate_offset = 0, constant_offset = 0, arena_bytes = 0;
   std::vector<u8> constants;
-  u32 static_shared_bytes = 0;           ///< the dynamic array begins behind them, 16-byte aligned
-  u32 local_bytes = 0;                   ///< per lane
+  u32 static_shared_bytes = 0;  ///< the dynamic array begins behind them, 16-byte aligned
+  u32 local_bytes = 0;          ///< per lane
   u32 parameter_bytes = 0;
   u32 max_threads = 0;
-  u8 shared_granule = 4;                 ///< least width of a shared access, for the race detector
-  bool needs_order = false;              ///< blocks communicate: run them on one thread
-  bool has_partial_barriers = false;     ///< named barriers with counts, or arrivals
+  u8 shared_granule = 4;              ///< least width of a shared access, for the race detector
+  bool needs_order = false;           ///< blocks communicate: run them on one thread
+  bool has_partial_barriers = false;  ///< named barriers with counts, or arrivals
   std::vector<std::string> unsupported;
 };
 

@@ -9,9 +9,9 @@ namespace kernelites::worker::vgpu {
 const InstructionRow* find_row(std::string_view opcode) {
   static const auto k_rows = [] {
     std::unordered_map<std::string_view, const InstructionRow*> rows;
-    for (auto table : {integer_rows(), bit_rows(), float_rows(), predicate_rows(), move_rows(), convert_rows(),
-                       memory_rows(), atomic_rows(), async_rows(), warp_rows(), matrix_rows(), wmma_rows(),
-                       control_rows()}) {
+    for (auto table : {integer_rows(), bit_rows(), float_rows(), predicate_rows(), move_rows(),
+                       convert_rows(), memory_rows(), atomic_rows(), async_rows(), warp_rows(), matrix_rows(),
+                       wmma_rows(), control_rows()}) {
       for (const InstructionRow& row : table) rows.emplace(row.opcode, &row);
     }
     return rows;
@@ -24,7 +24,8 @@ ResultKind result_kind(const Statement& statement) {
   if (statement.is("bar") || statement.is("barrier")) {
     return statement.has("red") ? ResultKind::written : ResultKind::none;
   }
-  if (statement.is("wmma") && statement.parts.size() > 1 && statement.parts[1] == "store") return ResultKind::none;
+  if (statement.is("wmma") && statement.parts.size() > 1 && statement.parts[1] == "store")
+    return ResultKind::none;
   const InstructionRow* row = find_row(statement.parts[0]);
   return row == nullptr ? ResultKind::written : row->result;
 }

@@ -20,7 +20,7 @@ enum class ResultKind : u8 { written, none, read_write };
 using DecodeFunction = bool (*)(Decoder&, const Statement&, Instruction&);
 
 struct InstructionRow {
-  std::string_view opcode;   ///< up to the first dot
+  std::string_view opcode;  ///< up to the first dot
   DecodeFunction decode;
   ResultKind result = ResultKind::written;
 };

@@ -1,15 +1,16 @@
 // SPDX-License-Identifier: Apache-2.0
 // How handlers touch registers: templates over "for all 32 lanes" that the compiler turns into AVX2.
 //
-// Only handler files (ops_*.cpp) include this header, after every other one: from here on the compiler may use AVX2,
-// FMA and F16C. parse() refuses a CPU without them before a handler can run; the rest of the program stays
-// plain x86-64.
+// For handler files. They, and the headers that are for them, switch AVX2, FMA and F16C on by a pragma behind their
+// includes, so that nothing of the standard library is compiled with them: parse() refuses a CPU without them before a
+// handler can run, and the rest of the program stays plain x86-64.
 #pragma once
 
 #include <immintrin.h>
 
 #include "evaluators/worker/vgpu/warp.h"
 
+#pragma GCC push_options
 #pragma GCC target("avx,avx2,fma,f16c,bmi,bmi2,lzcnt,popcnt")
 
 namespace kernelites::worker::vgpu {
@@ -88,29 +89,43 @@ void quaternary(Warp& warp, const Instruction& i, Mask mask) {
 template <class F>
 Handler unary_by_size(u32 bytes, bool is_signed) {
   switch (bytes) {
-    case 2: return is_signed ? Handler{unary<i16, i16, F>} : Handler{unary<u16, u16, F>};
-    case 4: return is_signed ? Handler{unary<i32, i32, F>} : Handler{unary<u32, u32, F>};
-    case 8: return is_signed ? Handler{unary<i64, i64, F>} : Handler{unary<u64, u64, F>};
-    default: return nullptr;
+    case 2:
+      return is_signed ? Handler{unary<i16, i16, F>} : Handler{unary<u16, u16, F>};
+    case 4:
+      return is_signed ? Handler{unary<i32, i32, F>} : Handler{unary<u32, u32, F>};
+    case 8:
+      return is_signed ? Handler{unary<i64, i64, F>} : Handler{unary<u64, u64, F>};
+    default:
+      return nullptr;
   }
 }
 template <class F>
 Handler binary_by_size(u32 bytes, bool is_signed) {
   switch (bytes) {
-    case 2: return is_signed ? Handler{binary<i16, i16, i16, F>} : Handler{binary<u16, u16, u16, F>};
-    case 4: return is_signed ? Handler{binary<i32, i32, i32, F>} : Handler{binary<u32, u32, u32, F>};
-    case 8: return is_signed ? Handler{binary<i64, i64, i64, F>} : Handler{binary<u64, u64, u64, F>};
-    default: return nullptr;
+    case 2:
+      return is_signed ? Handler{binary<i16, i16, i16, F>} : Handler{binary<u16, u16, u16, F>};
+    case 4:
+      return is_signed ? Handler{binary<i32, i32, i32, F>} : Handler{binary<u32, u32, u32, F>};
+    case 8:
+      return is_signed ? Handler{binary<i64, i64, i64, F>} : Handler{binary<u64, u64, u64, F>};
+    default:
+      return nullptr;
   }
 }
 template <class F>
 Handler ternary_by_size(u32 bytes, bool is_signed) {
   switch (bytes) {
-    case 2: return is_signed ? Handler{ternary<i16, i16, i16, i16, F>} : Handler{ternary<u16, u16, u16, u16, F>};
-    case 4: return is_signed ? Handler{ternary<i32, i32, i32, i32, F>} : Handler{ternary<u32, u32, u32, u32, F>};
-    case 8: return is_signed ? Handler{ternary<i64, i64, i64, i64, F>} : Handler{ternary<u64, u64, u64, u64, F>};
-    default: return nullptr;
+    case 2:
+      return is_signed ? Handler{ternary<i16, i16, i16, i16, F>} : Handler{ternary<u16, u16, u16, u16, F>};
+    case 4:
+      return is_signed ? Handler{ternary<i32, i32, i32, i32, F>} : Handler{ternary<u32, u32, u32, u32, F>};
+    case 8:
+      return is_signed ? Handler{ternary<i64, i64, i64, i64, F>} : Handler{ternary<u64, u64, u64, u64, F>};
+    default:
+      return nullptr;
   }
 }
 
 }  // namespace kernelites::worker::vgpu
+
+#pragma GCC pop_options

@@ -15,7 +15,7 @@
 namespace kernelites::worker::vgpu {
 namespace {
 
-constexpr u64 k_slice = 1u << 22;              ///< instructions before another block gets a turn
+constexpr u64 k_slice = 1u << 22;  ///< instructions before another block gets a turn
 constexpr u64 k_cooperative_slice = 1u << 15;
 constexpr u64 k_seeded_slice = 1u << 10;
 constexpr u64 k_max_resident_blocks = 4096;
@@ -23,32 +23,45 @@ constexpr u64 k_max_grid_blocks = u64{1} << 31;
 constexpr u32 k_max_shared_bytes = 227 * 1024;
 
 Fault launch_fault(const Launch& launch, std::string message) {
-  return {.kind = FaultKind::invalid_launch, .message = std::move(message), .kernel = launch.kernel, .line = 0, .block = {0, 0, 0}, .thread = {0, 0, 0}, .instruction = {}};
+  return {.kind = FaultKind::invalid_launch,
+          .message = std::move(message),
+          .kernel = launch.kernel,
+          .line = 0,
+          .block = {0, 0, 0},
+          .thread = {0, 0, 0},
+          .instruction = {}};
 }
 
 std::optional<Fault> validate(const KernelImage* image, const Launch& launch) {
-  if (image == nullptr) return launch_fault(launch, fmt::format("the module has no kernel '{}'", launch.kernel));
+  if (image == nullptr)
+    return launch_fault(launch, fmt::format("the module has no kernel '{}'", launch.kernel));
   const u64 threads = launch.block.count();
   const Dim3 g = launch.grid, c = launch.cluster;
-  if (threads == 0 || threads > 1024) return launch_fault(launch, fmt::format("{} threads per block; 1 to 1024 are possible", threads));
+  if (threads == 0 || threads > 1024)
+    return launch_fault(launch, fmt::format("{} threads per block; 1 to 1024 are possible", threads));
   if (image->max_threads != 0 && threads > image->max_threads) {
-    return launch_fault(launch, fmt::format("{} threads per block, but __launch_bounds__ says at most {}", threads, image->max_threads));
+    return launch_fault(launch, fmt::format("{} threads per block, but __launch_bounds__ says at most {}",
+                                            threads, image->max_threads));
   }
   if (g.count() == 0 || g.count() > k_max_grid_blocks || g.y > 65535 || g.z > 65535) {
     return launch_fault(launch, fmt::format("a grid of {} x {} x {} blocks", g.x, g.y, g.z));
   }
   if (c.count() == 0 || c.count() > 16 || g.x % c.x != 0 || g.y % c.y != 0 || g.z % c.z != 0) {
-    return launch_fault(launch, fmt::format("clusters of {} x {} x {} blocks in a grid of {} x {} x {}", c.x, c.y, c.z, g.x, g.y, g.z));
+    return launch_fault(launch, fmt::format("clusters of {} x {} x {} blocks in a grid of {} x {} x {}", c.x,
+                                            c.y, c.z, g.x, g.y, g.z));
   }
   if (image->static_shared_bytes + u64{launch.dynamic_shared_bytes} > k_max_shared_bytes) {
-    return launch_fault(launch, fmt::format("{} bytes of static and {} of dynamic shared memory; a block has {}", image->static_shared_bytes,
-                                            launch.dynamic_shared_bytes, k_max_shared_bytes));
+    return launch_fault(
+        launch, fmt::format("{} bytes of static and {} of dynamic shared memory; a block has {}",
+                            image->static_shared_bytes, launch.dynamic_shared_bytes, k_max_shared_bytes));
   }
   if (launch.parameters.size() != image->parameter_bytes) {
-    return launch_fault(launch, fmt::format("{} bytes of parameters, the kernel takes {}", launch.parameters.size(), image->parameter_bytes));
+    return launch_fault(launch, fmt::format("{} bytes of parameters, the kernel takes {}",
+                                            launch.parameters.size(), image->parameter_bytes));
   }
   if (launch.cooperative && g.count() > k_max_resident_blocks) {
-    return launch_fault(launch, fmt::format("a cooperative grid of {} blocks cannot be resident together", g.count()));
+    return launch_fault(
+        launch, fmt::format("a cooperative grid of {} blocks cannot be resident together", g.count()));
   }
   return std::nullopt;
 }
@@ -91,7 +104,13 @@ struct OpenBlock {
 };
 
 Fault located(const Raised& raised, const LaunchContext& context, const Block& block, const Warp* warp) {
-  Fault fault{.kind = raised.kind, .message = raised.message, .kernel = context.image->name, .line = 0, .block = block.id, .thread = {0, 0, 0}, .instruction = {}};
+  Fault fault{.kind = raised.kind,
+              .message = raised.message,
+              .kernel = context.image->name,
+              .line = 0,
+              .block = block.id,
+              .thread = {0, 0, 0},
+              .instruction = {}};
   if (raised.warp >= 0) warp = &block.warps[static_cast<std::size_t>(raised.warp)];
   if (warp == nullptr) return fault;
   const Dim3 size = context.launch->block;
@@ -114,12 +133,15 @@ Fault located(const Raised& raised, const LaunchContext& context, const Block& b
 /// One OS thread's share: takes blocks in order, runs them in slices, keeps those that are not done open.
 class Worker {
  public:
-  Worker(const LaunchContext& context, const std::vector<u64>& order, Progress& progress, Tally& tally, u64 residents)
+  Worker(const LaunchContext& context, const std::vector<u64>& order, Progress& progress, Tally& tally,
+         u64 residents)
       : context_(context), order_(order), progress_(progress), tally_(tally), residents_(residents) {}
 
   void run() {
     const bool is_cooperative = context_.launch->cooperative;
-    const u64 slice = is_cooperative ? (context_.options.schedule_seed != 0 ? k_seeded_slice : k_cooperative_slice) : k_slice;
+    const u64 slice = is_cooperative
+                          ? (context_.options.schedule_seed != 0 ? k_seeded_slice : k_cooperative_slice)
+                          : k_slice;
     while (open_next(is_cooperative) || !open_.empty()) {
       const std::size_t turn = turn_++ % open_.size();
       if (!advance(open_[turn], slice)) return;
@@ -163,7 +185,9 @@ class Worker {
         for (const Warp& warp : open.block->warps) {
           if (culprit == nullptr && !warp.is_done) culprit = &warp;
         }
-        raise(FaultKind::budget_exceeded, 0, fmt::format("more than {} warp instructions: an endless loop, or far too much work", context_.options.instruction_budget));
+        raise(FaultKind::budget_exceeded, 0,
+              fmt::format("more than {} warp instructions: an endless loop, or far too much work",
+                          context_.options.instruction_budget));
       }
       return open.position < progress_.fault_position.load();
     } catch (const Raised& thrown) {
@@ -201,11 +225,16 @@ LaunchResult run(const Program& program, Memory& memory, const Launch& launch, c
   context.threads_per_block = static_cast<u32>(launch.block.count());
   context.warps_per_block = (context.threads_per_block + k_lanes - 1) / k_lanes;
   context.dynamic_shared_offset = (image->static_shared_bytes + 15) / 16 * 16;
-  context.shared_bytes = launch.dynamic_shared_bytes > 0 ? context.dynamic_shared_offset + launch.dynamic_shared_bytes : image->static_shared_bytes;
+  context.shared_bytes = launch.dynamic_shared_bytes > 0
+                             ? context.dynamic_shared_offset + launch.dynamic_shared_bytes
+                             : image->static_shared_bytes;
   map_regions(context, program, memory);
   // Cooperative groups finds its grid barrier through %envreg1 and %envreg2: a size and a counter.
   std::vector<u8> workspace(64, 0);
-  Region grid{.name = "grid barrier", .base = (k_grid_slot << 32) + k_slot_offset, .bytes = workspace.size(), .host = workspace.data()};
+  Region grid{.name = "grid barrier",
+              .base = (k_grid_slot << 32) + k_slot_offset,
+              .bytes = workspace.size(),
+              .host = workspace.data()};
   if (launch.cooperative) {
     context.slots[k_grid_slot] = &grid;
     context.grid_workspace = grid.base;

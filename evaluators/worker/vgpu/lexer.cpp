@@ -109,7 +109,8 @@ void Lexer::read_word() {
 }
 
 void Lexer::read_number() {
-  while (at_ < source_.size() && (is_digit(source_[at_]) || is_letter(source_[at_]) || source_[at_] == '.')) ++at_;
+  while (at_ < source_.size() && (is_digit(source_[at_]) || is_letter(source_[at_]) || source_[at_] == '.'))
+    ++at_;
   token_.kind = Token::Kind::number;
   token_.text = source_.substr(begin_, at_ - begin_);
   const std::string text(token_.text);

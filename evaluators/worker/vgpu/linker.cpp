@@ -31,7 +31,8 @@ void visit_symbols(const Function& function, Visit visit) {
 u8 shared_granule(const Function& function) {
   u32 least = 4;
   for (const Statement& statement : function.statements) {
-    const bool is_access = statement.is("ld") || statement.is("st") || statement.is("atom") || statement.is("red");
+    const bool is_access =
+        statement.is("ld") || statement.is("st") || statement.is("atom") || statement.is("red");
     if (!is_access || statement.has("global") || statement.has("local") || statement.has("param")) continue;
     least = std::min(least, type_bytes(statement.parts.back()));
   }
@@ -42,7 +43,8 @@ u8 shared_granule(const Function& function) {
 bool communicates(const Statement& statement) {
   if (statement.has("shared") || statement.has("shared::cta") || statement.has("local")) return false;
   if (statement.is("atom") || statement.is("red")) return true;
-  return statement.is("ld") && (statement.has("volatile") || statement.has("acquire") || statement.has("relaxed"));
+  return statement.is("ld") &&
+         (statement.has("volatile") || statement.has("acquire") || statement.has("relaxed"));
 }
 
 bool is_partial_barrier(const Statement& statement) {
@@ -76,7 +78,8 @@ const Decoder::LinkedFunction* Decoder::find_function(std::string_view name) con
 void Decoder::collect(const Function& function, std::vector<const Function*>& order,
                       std::vector<std::string_view>& path) {
   if (std::find(order.begin(), order.end(), &function) != order.end()) return;
-  if (std::find(path.begin(), path.end(), function.name) != path.end()) return;  // recursion: the call is unsupported
+  if (std::find(path.begin(), path.end(), function.name) != path.end())
+    return;  // recursion: the call is unsupported
   path.push_back(function.name);
   for (std::string_view callee : function.callees) {
     const Function* declared = find_declared(callee);
@@ -187,6 +190,8 @@ bool Decoder::find_parameter(const Operand& memory, ParameterPlace& place) const
          search(function_->results, &linked.result_offsets);
 }
 
-u32 Decoder::local_offset(int local) const { return frame_ + function_->locals[static_cast<u32>(local)].offset; }
+u32 Decoder::local_offset(int local) const {
+  return frame_ + function_->locals[static_cast<u32>(local)].offset;
+}
 
 }  // namespace kernelites::worker::vgpu

@@ -15,7 +15,8 @@ namespace {
 constexpr std::size_t k_max_source_bytes = 64u << 20;
 
 void require_cpu() {
-  if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") && __builtin_cpu_supports("bmi2")) return;
+  if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") && __builtin_cpu_supports("bmi2"))
+    return;
   throw Error("the virtual GPU needs a CPU with AVX2, FMA and F16C (x86-64-v3)");
 }
 
@@ -79,7 +80,8 @@ std::vector<Parameter> parameter_layout(const Program& program, std::string_view
   const auto found = program.parameters.find(kernel);
   KERNELITES_ASSERT(found != program.parameters.end());
   std::vector<Parameter> layout;
-  for (const FormalParameter& formal : found->second) layout.push_back({formal.name, formal.offset, formal.bytes});
+  for (const FormalParameter& formal : found->second)
+    layout.push_back({formal.name, formal.offset, formal.bytes});
   return layout;
 }
 
@@ -97,7 +99,8 @@ std::optional<KernelInfo> kernel_info(const Program& program, std::string_view k
 
 std::vector<std::string> unsupported(const Program& program) {
   std::set<std::string> opcodes;
-  for (const KernelImage& image : program.kernels) opcodes.insert(image.unsupported.begin(), image.unsupported.end());
+  for (const KernelImage& image : program.kernels)
+    opcodes.insert(image.unsupported.begin(), image.unsupported.end());
   return {opcodes.begin(), opcodes.end()};
 }
 

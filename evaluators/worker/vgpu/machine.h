@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// The virtual GPU: parse the PTX that NVRTC produced, register memory, run launches on the CPU with every access checked.
+// The virtual GPU: parse NVRTC's PTX, register memory, run launches on the CPU with every access checked.
 //
 // PTX is interpreted warp by warp: a register is an array of 32 lanes, a handler executes one instruction for all
 // active lanes. Nothing of a candidate is ever executed natively. docs/vgpu.md shows the folder and how to add an
@@ -38,9 +38,9 @@ struct KernelInfo {
   std::vector<Parameter> parameters;
   u32 parameter_bytes = 0;
   u32 static_shared_bytes = 0;
-  u32 local_bytes = 0;                    ///< per thread
-  u32 max_threads = 0;                    ///< .maxntid product, 0 if the kernel does not say
-  std::vector<std::string> unsupported;   ///< opcodes that the virtual GPU cannot execute, each once
+  u32 local_bytes = 0;                   ///< per thread
+  u32 max_threads = 0;                   ///< .maxntid product, 0 if the kernel does not say
+  std::vector<std::string> unsupported;  ///< opcodes that the virtual GPU cannot execute, each once
 };
 
 /// Names of all kernels (mangled, as in the PTX), in file order.
@@ -72,9 +72,10 @@ struct BlockSample {
 };
 
 struct LaunchOptions {
-  unsigned threads = 1;  ///< OS threads that share the blocks
+  unsigned threads = 1;                              ///< OS threads that share the blocks
   std::uint64_t instruction_budget = 2'000'000'000;  ///< warp instructions of the whole launch
-  std::uint64_t schedule_seed = 0;  ///< 0: blocks and warps in order; else an interleaving drawn from the seed
+  std::uint64_t schedule_seed =
+      0;  ///< 0: blocks and warps in order; else an interleaving drawn from the seed
   Checks checks;
   bool collect_counts = true;
   std::optional<BlockSample> sample;

@@ -4,9 +4,11 @@
 // The destination bytes are "pending" from the issue on: reading them before the wait is a fault, in any warp.
 #include <algorithm>
 
+#include "evaluators/worker/vgpu/access.h"
 #include "evaluators/worker/vgpu/instruction_table.h"
 #include "evaluators/worker/vgpu/ops.h"
-#include "evaluators/worker/vgpu/access.h"
+
+#pragma GCC target("avx,avx2,fma,f16c,bmi,bmi2,lzcnt,popcnt")
 
 namespace kernelites::worker::vgpu {
 namespace {
@@ -50,8 +52,12 @@ void copy_async(Warp& warp, const Instruction& i, Mask mask) {
   for (Mask rest = mask; rest != 0; rest &= rest - 1) {
     const u32 l = lowest_lane(rest);
     std::memset(warp.block->shared_state.data() + target.offsets[l], k_copy_pending, i.size);
-    warp.copies.push_back({.destination = target.offsets[l], .source = from[l], .lane = static_cast<u8>(l),
-                           .bytes = i.size, .copied = static_cast<u8>(copied[l]), .group = warp.copy_group[l]});
+    warp.copies.push_back({.destination = target.offsets[l],
+                           .source = from[l],
+                           .lane = static_cast<u8>(l),
+                           .bytes = i.size,
+                           .copied = static_cast<u8>(copied[l]),
+                           .group = warp.copy_group[l]});
   }
 }
 
@@ -64,7 +70,8 @@ void finish_copy(Warp& warp, const Instruction& i, const PendingCopy& copy) {
   if (!block.races.is_on()) return;
   if (block.races.write(warp.index, copy.destination, copy.bytes, i.line) >= 0) {
     raise(FaultKind::race, copy.lane,
-          "a cp.async fills shared memory that another warp uses since the last barrier: a __syncthreads() is missing "
+          "a cp.async fills shared memory that another warp uses since the last barrier: a __syncthreads() "
+          "is missing "
           "between them");
   }
 }
@@ -76,8 +83,10 @@ void wait_for_copies(Warp& warp, const Instruction& i, Mask mask, u32 keep, bool
     const PendingCopy copy = warp.copies[k];
     const bool is_mine = is_active(mask, copy.lane);
     const bool is_due = is_everything || u64{copy.group} + keep < warp.copy_group[copy.lane];
-    if (is_mine && is_due) finish_copy(warp, i, copy);
-    else warp.copies[left++] = copy;
+    if (is_mine && is_due)
+      finish_copy(warp, i, copy);
+    else
+      warp.copies[left++] = copy;
   }
   warp.copies.resize(left);
 }
@@ -98,7 +107,10 @@ bool decode_copy(Decoder& d, const Statement& s, Instruction& i) {
   if (!d.address(s.operands[0], target) || !d.address(s.operands[1], i)) return false;
   if ((target.flags & k_narrow_address) == 0) {
     if (s.operands[0].reg >= 0) return false;
-    target.a = d.constant(d.symbol_address(Operand{.local = s.operands[0].local, .name = s.operands[0].name, .elements = {}}) + s.operands[0].immediate, 4);
+    target.a = d.constant(
+        d.symbol_address(Operand{.local = s.operands[0].local, .name = s.operands[0].name, .elements = {}}) +
+            s.operands[0].immediate,
+        4);
   }
   i.handler = copy_async;
   i.size = static_cast<u8>(size);

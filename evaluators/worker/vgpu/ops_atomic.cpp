@@ -3,10 +3,12 @@
 // a kernel that has global atomics runs on one thread (KernelImage::needs_order), so no host atomics are needed.
 #include <algorithm>
 
-#include "evaluators/worker/vgpu/instruction_table.h"
-#include "evaluators/worker/vgpu/ops.h"
 #include "evaluators/worker/vgpu/access.h"
 #include "evaluators/worker/vgpu/half.h"
+#include "evaluators/worker/vgpu/instruction_table.h"
+#include "evaluators/worker/vgpu/ops.h"
+
+#pragma GCC target("avx,avx2,fma,f16c,bmi,bmi2,lzcnt,popcnt")
 
 namespace kernelites::worker::vgpu {
 namespace {
@@ -17,16 +19,26 @@ template <class T>
 T integer_result(Operation operation, T old, T b, T c) {
   using U = std::make_unsigned_t<T>;
   switch (operation) {
-    case Operation::add: return static_cast<T>(U(old) + U(b));
-    case Operation::min: return std::min(old, b);
-    case Operation::max: return std::max(old, b);
-    case Operation::exch: return b;
-    case Operation::cas: return old == b ? c : old;
-    case Operation::and_: return old & b;
-    case Operation::or_: return old | b;
-    case Operation::xor_: return old ^ b;
-    case Operation::inc: return U(old) >= U(b) ? T{0} : static_cast<T>(old + 1);
-    case Operation::dec: return old == 0 || U(old) > U(b) ? b : static_cast<T>(old - 1);
+    case Operation::add:
+      return static_cast<T>(U(old) + U(b));
+    case Operation::min:
+      return std::min(old, b);
+    case Operation::max:
+      return std::max(old, b);
+    case Operation::exch:
+      return b;
+    case Operation::cas:
+      return old == b ? c : old;
+    case Operation::and_:
+      return old & b;
+    case Operation::or_:
+      return old | b;
+    case Operation::xor_:
+      return old ^ b;
+    case Operation::inc:
+      return U(old) >= U(b) ? T{0} : static_cast<T>(old + 1);
+    case Operation::dec:
+      return old == 0 || U(old) > U(b) ? b : static_cast<T>(old - 1);
   }
   return old;
 }
@@ -46,7 +58,10 @@ u16 half_result(Operation operation, u16 old, u16 b) {
 }
 
 struct Integers {
-  template <class T> static T apply(Operation operation, T old, T b, T c) { return integer_result(operation, old, b, c); }
+  template <class T>
+  static T apply(Operation operation, T old, T b, T c) {
+    return integer_result(operation, old, b, c);
+  }
 };
 struct Floats {
   static u32 apply(Operation operation, u32 old, u32 b, u32) {
@@ -58,7 +73,9 @@ struct Floats {
 };
 template <class Format>
 struct Halves {
-  static u16 apply(Operation operation, u16 old, u16 b, u16) { return half_result<Format>(operation, old, b); }
+  static u16 apply(Operation operation, u16 old, u16 b, u16) {
+    return half_result<Format>(operation, old, b);
+  }
   static u32 apply(Operation operation, u32 old, u32 b, u32) {
     const u16 low = half_result<Format>(operation, static_cast<u16>(old), static_cast<u16>(b));
     const u16 high = half_result<Format>(operation, static_cast<u16>(old >> 16), static_cast<u16>(b >> 16));
@@ -93,23 +110,34 @@ void atomic(Warp& warp, const Instruction& i, Mask mask) {
 Handler handler_of(const PtxType& type) {
   using Kind = PtxType::Kind;
   switch (type.kind) {
-    case Kind::signed_: return type.bytes == 8 ? Handler{atomic<i64, Integers>} : type.bytes == 4 ? Handler{atomic<i32, Integers>} : nullptr;
+    case Kind::signed_:
+      return type.bytes == 8   ? Handler{atomic<i64, Integers>}
+             : type.bytes == 4 ? Handler{atomic<i32, Integers>}
+                               : nullptr;
     case Kind::unsigned_:
     case Kind::bits:
       return type.bytes == 8   ? Handler{atomic<u64, Integers>}
              : type.bytes == 4 ? Handler{atomic<u32, Integers>}
              : type.bytes == 2 ? Handler{atomic<u16, Integers>}
                                : nullptr;
-    case Kind::f: return type.bytes == 8 ? Handler{atomic<u64, Floats>} : type.bytes == 4 ? Handler{atomic<u32, Floats>} : Handler{atomic<u16, Halves<F16>>};
-    case Kind::bf: return atomic<u16, Halves<BF16>>;
-    case Kind::f16x2: return atomic<u32, Halves<F16>>;
-    case Kind::bf16x2: return atomic<u32, Halves<BF16>>;
-    default: return nullptr;
+    case Kind::f:
+      return type.bytes == 8   ? Handler{atomic<u64, Floats>}
+             : type.bytes == 4 ? Handler{atomic<u32, Floats>}
+                               : Handler{atomic<u16, Halves<F16>>};
+    case Kind::bf:
+      return atomic<u16, Halves<BF16>>;
+    case Kind::f16x2:
+      return atomic<u32, Halves<F16>>;
+    case Kind::bf16x2:
+      return atomic<u32, Halves<BF16>>;
+    default:
+      return nullptr;
   }
 }
 
 bool find_operation(const Statement& s, Instruction& i) {
-  static constexpr std::string_view k_names[] = {"add", "min", "max", "exch", "cas", "and", "or", "xor", "inc", "dec"};
+  static constexpr std::string_view k_names[] = {"add", "min", "max", "exch", "cas",
+                                                 "and", "or",  "xor", "inc",  "dec"};
   for (u16 k = 0; k < 10; ++k) {
     if (!s.has(k_names[k])) continue;
     i.extra = k;

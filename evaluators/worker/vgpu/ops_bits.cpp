@@ -1,37 +1,53 @@
 // SPDX-License-Identifier: Apache-2.0
 // Bit operations: logic, shifts, fields, permutes, counts.
 #include "evaluators/worker/vgpu/instruction_table.h"
-#include "evaluators/worker/vgpu/ops.h"
 #include "evaluators/worker/vgpu/lanes.h"
+#include "evaluators/worker/vgpu/ops.h"
+
+#pragma GCC target("avx,avx2,fma,f16c,bmi,bmi2,lzcnt,popcnt")
 
 namespace kernelites::worker::vgpu {
 namespace {
 
 struct And {
-  template <class T> T operator()(T a, T b) const { return a & b; }
+  template <class T>
+  T operator()(T a, T b) const {
+    return a & b;
+  }
 };
 struct Or {
-  template <class T> T operator()(T a, T b) const { return a | b; }
+  template <class T>
+  T operator()(T a, T b) const {
+    return a | b;
+  }
 };
 struct Xor {
-  template <class T> T operator()(T a, T b) const { return a ^ b; }
+  template <class T>
+  T operator()(T a, T b) const {
+    return a ^ b;
+  }
 };
 struct Not {
-  template <class T> T operator()(T a) const { return static_cast<T>(~a); }
+  template <class T>
+  T operator()(T a) const {
+    return static_cast<T>(~a);
+  }
 };
 struct ShiftLeft {
-  template <class T> T operator()(T a, u32 b) const {
+  template <class T>
+  T operator()(T a, u32 b) const {
     return b >= 8 * sizeof(T) ? T{0} : static_cast<T>(std::make_unsigned_t<T>(a) << b);
   }
 };
 struct ShiftRight {
-  template <class T> T operator()(T a, u32 b) const {
+  template <class T>
+  T operator()(T a, u32 b) const {
     constexpr u32 k_bits = 8 * sizeof(T);
     if constexpr (std::is_signed_v<T>) return static_cast<T>(a >> (b >= k_bits ? k_bits - 1 : b));
     return b >= k_bits ? T{0} : static_cast<T>(a >> b);
   }
 };
-struct FunnelLeft {   // shf.l.clamp: the high word of b:a << min(c, 32)
+struct FunnelLeft {  // shf.l.clamp: the high word of b:a << min(c, 32)
   u32 operator()(u32 a, u32 b, u32 c) const {
     const u32 n = c > 32 ? 32 : c;
     return static_cast<u32>((((u64{b} << 32) | a) << n) >> 32);
@@ -58,14 +74,16 @@ struct LeadingZeros {
   u32 operator()(u64 a) const { return a == 0 ? 64 : static_cast<u32>(__builtin_clzll(a)); }
 };
 struct ReverseBits {
-  template <class T> T operator()(T a) const {
+  template <class T>
+  T operator()(T a) const {
     T reversed = 0;
     for (u32 k = 0; k < 8 * sizeof(T); ++k) reversed = static_cast<T>(reversed << 1 | (a >> k & 1));
     return reversed;
   }
 };
 struct FindLeading {
-  template <class T> u32 operator()(T a) const {
+  template <class T>
+  u32 operator()(T a) const {
     if (std::is_signed_v<T> && a < 0) a = static_cast<T>(~a);
     if (a == 0) return ~0u;
     return 63 - static_cast<u32>(__builtin_clzll(static_cast<u64>(std::make_unsigned_t<T>(a))));
@@ -73,13 +91,15 @@ struct FindLeading {
 };
 template <class F>
 struct AsShiftAmount {  // .shiftamt: the shift that would bring the bit found to the top
-  template <class T> u32 operator()(T a) const {
+  template <class T>
+  u32 operator()(T a) const {
     const u32 found = F{}(a);
     return found == ~0u ? ~0u : 8 * static_cast<u32>(sizeof(T)) - 1 - found;
   }
 };
 struct ExtractField {
-  template <class T> T operator()(T a, u32 position, u32 length) const {
+  template <class T>
+  T operator()(T a, u32 position, u32 length) const {
     constexpr u32 k_bits = 8 * sizeof(T);
     position &= 255;
     length &= 255;
@@ -88,15 +108,17 @@ struct ExtractField {
     const u32 end = position + length;
     if (length >= k_bits) return shifted;
     // Beyond the top a signed field is filled with the sign bit of the highest bit that exists.
-    const bool is_negative = std::is_signed_v<T> &&
-                             (std::make_unsigned_t<T>(a) >> (end - 1 < k_bits ? end - 1 : k_bits - 1) & 1) != 0;
+    const bool is_negative =
+        std::is_signed_v<T> &&
+        (std::make_unsigned_t<T>(a) >> (end - 1 < k_bits ? end - 1 : k_bits - 1) & 1) != 0;
     const u64 mask = (u64{1} << length) - 1;
     const u64 field = static_cast<u64>(shifted) & mask;
     return static_cast<T>(is_negative ? field | ~mask : field);
   }
 };
 struct InsertField {
-  template <class T> T operator()(T a, T b, u32 position, u32 length) const {
+  template <class T>
+  T operator()(T a, T b, u32 position, u32 length) const {
     position &= 255;
     length &= 255;
     if (position >= 8 * sizeof(T) || length == 0) return b;
@@ -135,7 +157,8 @@ void three_input_logic(Warp& warp, const Instruction& i, Mask mask) {
   u32 out[k_lanes] = {};
   for (u32 row = 0; row < 8; ++row) {
     if ((i.extra >> row & 1) == 0) continue;
-    const u32 flip_a = (row & 4) != 0 ? 0 : ~0u, flip_b = (row & 2) != 0 ? 0 : ~0u, flip_c = (row & 1) != 0 ? 0 : ~0u;
+    const u32 flip_a = (row & 4) != 0 ? 0 : ~0u, flip_b = (row & 2) != 0 ? 0 : ~0u,
+              flip_c = (row & 1) != 0 ? 0 : ~0u;
     KERNELITES_LANES(l) out[l] |= (a[l] ^ flip_a) & (b[l] ^ flip_b) & (c[l] ^ flip_c);
   }
   write_lanes(lanes_of<u32>(warp, i.d), out, mask);
@@ -144,7 +167,12 @@ void three_input_logic(Warp& warp, const Instruction& i, Mask mask) {
 template <int Operation>  // 0 and, 1 or, 2 xor, 3 not
 void predicate_logic(Warp& warp, const Instruction& i, Mask mask) {
   const Mask a = read_predicate(warp, i.a), b = read_predicate(warp, i.b);
-  write_predicate(warp, i.d, Operation == 0 ? a & b : Operation == 1 ? a | b : Operation == 2 ? a ^ b : ~a, mask);
+  write_predicate(warp, i.d,
+                  Operation == 0   ? a & b
+                  : Operation == 1 ? a | b
+                  : Operation == 2 ? a ^ b
+                                   : ~a,
+                  mask);
 }
 
 template <class F, int Operation>
@@ -192,10 +220,14 @@ template <class F>
 Handler shift_handler(const PtxType& type) {
   const bool is_signed = type.is_signed();
   switch (type.bytes) {
-    case 2: return is_signed ? Handler{binary<i16, i16, u32, F>} : Handler{binary<u16, u16, u32, F>};
-    case 4: return is_signed ? Handler{binary<i32, i32, u32, F>} : Handler{binary<u32, u32, u32, F>};
-    case 8: return is_signed ? Handler{binary<i64, i64, u32, F>} : Handler{binary<u64, u64, u32, F>};
-    default: return nullptr;
+    case 2:
+      return is_signed ? Handler{binary<i16, i16, u32, F>} : Handler{binary<u16, u16, u32, F>};
+    case 4:
+      return is_signed ? Handler{binary<i32, i32, u32, F>} : Handler{binary<u32, u32, u32, F>};
+    case 8:
+      return is_signed ? Handler{binary<i64, i64, u32, F>} : Handler{binary<u64, u64, u32, F>};
+    default:
+      return nullptr;
   }
 }
 
@@ -215,7 +247,8 @@ bool decode_shf(Decoder& d, const Statement& s, Instruction& i) {
 }
 
 bool decode_lop3(Decoder& d, const Statement& s, Instruction& i) {
-  if (s.operands.size() < 5 || s.operands[0].second >= 0 || s.operands[4].kind != Operand::Kind::immediate) return false;
+  if (s.operands.size() < 5 || s.operands[0].second >= 0 || s.operands[4].kind != Operand::Kind::immediate)
+    return false;
   i.extra = static_cast<u16>(s.operands[4].immediate & 255);
   return place(d, s, i, three_input_logic, OpClass::integer, 3, 4);
 }
@@ -223,7 +256,8 @@ bool decode_lop3(Decoder& d, const Statement& s, Instruction& i) {
 template <class F>
 bool decode_count(Decoder& d, const Statement& s, Instruction& i) {
   const u32 bytes = last_type(s).bytes;
-  return place_mixed(d, s, i, bytes == 8 ? Handler{unary<u32, u64, F>} : Handler{unary<u32, u32, F>}, 4, {bytes});
+  return place_mixed(d, s, i, bytes == 8 ? Handler{unary<u32, u64, F>} : Handler{unary<u32, u32, F>}, 4,
+                     {bytes});
 }
 
 template <class F>
@@ -234,21 +268,25 @@ Handler find_handler(const PtxType& type) {
 
 bool decode_bfind(Decoder& d, const Statement& s, Instruction& i) {
   const PtxType type = last_type(s);
-  const Handler handler = s.has("shiftamt") ? find_handler<AsShiftAmount<FindLeading>>(type) : find_handler<FindLeading>(type);
+  const Handler handler =
+      s.has("shiftamt") ? find_handler<AsShiftAmount<FindLeading>>(type) : find_handler<FindLeading>(type);
   return place_mixed(d, s, i, handler, 4, {type.bytes});
 }
 
 bool decode_brev(Decoder& d, const Statement& s, Instruction& i) {
   const u32 bytes = last_type(s).bytes;
-  return place(d, s, i, bytes == 8 ? Handler{unary<u64, u64, ReverseBits>} : Handler{unary<u32, u32, ReverseBits>},
+  return place(d, s, i,
+               bytes == 8 ? Handler{unary<u64, u64, ReverseBits>} : Handler{unary<u32, u32, ReverseBits>},
                OpClass::integer, 1, bytes);
 }
 
 bool decode_bfe(Decoder& d, const Statement& s, Instruction& i) {
   const PtxType type = last_type(s);
-  const Handler handler =
-      type.bytes == 8 ? (type.is_signed() ? Handler{ternary<i64, i64, u32, u32, ExtractField>} : Handler{ternary<u64, u64, u32, u32, ExtractField>})
-                      : (type.is_signed() ? Handler{ternary<i32, i32, u32, u32, ExtractField>} : Handler{ternary<u32, u32, u32, u32, ExtractField>});
+  const Handler handler = type.bytes == 8
+                              ? (type.is_signed() ? Handler{ternary<i64, i64, u32, u32, ExtractField>}
+                                                  : Handler{ternary<u64, u64, u32, u32, ExtractField>})
+                              : (type.is_signed() ? Handler{ternary<i32, i32, u32, u32, ExtractField>}
+                                                  : Handler{ternary<u32, u32, u32, u32, ExtractField>});
   return place_mixed(d, s, i, handler, type.bytes, {type.bytes, 4, 4});
 }
 
@@ -264,22 +302,36 @@ bool decode_bmsk(Decoder& d, const Statement& s, Instruction& i) {
 }
 
 bool decode_prmt(Decoder& d, const Statement& s, Instruction& i) {
-  return s.parts.size() == 2 && place(d, s, i, ternary<u32, u32, u32, u32, PermuteBytes>, OpClass::integer, 3, 4);
+  return s.parts.size() == 2 &&
+         place(d, s, i, ternary<u32, u32, u32, u32, PermuteBytes>, OpClass::integer, 3, 4);
 }
 
 bool decode_copysign(Decoder& d, const Statement& s, Instruction& i) {
   const u32 bytes = last_type(s).bytes;
-  return place(d, s, i, bytes == 8 ? Handler{binary<u64, u64, u64, CopySign64>} : Handler{binary<u32, u32, u32, CopySign32>},
-               OpClass::fp32, 2, bytes);
+  return place(
+      d, s, i,
+      bytes == 8 ? Handler{binary<u64, u64, u64, CopySign64>} : Handler{binary<u32, u32, u32, CopySign32>},
+      OpClass::fp32, 2, bytes);
 }
 
 constexpr InstructionRow k_rows[] = {
-    {"and", decode_logic<And, 0>}, {"or", decode_logic<Or, 1>},        {"xor", decode_logic<Xor, 2>},
-    {"not", decode_not},           {"shl", decode_shift<ShiftLeft>},   {"shr", decode_shift<ShiftRight>},
-    {"shf", decode_shf},           {"lop3", decode_lop3},              {"popc", decode_count<PopulationCount>},
-    {"clz", decode_count<LeadingZeros>}, {"bfind", decode_bfind},      {"brev", decode_brev},
-    {"bfe", decode_bfe},           {"bfi", decode_bfi},                {"bmsk", decode_bmsk},
-    {"prmt", decode_prmt},         {"copysign", decode_copysign},
+    {"and", decode_logic<And, 0>},
+    {"or", decode_logic<Or, 1>},
+    {"xor", decode_logic<Xor, 2>},
+    {"not", decode_not},
+    {"shl", decode_shift<ShiftLeft>},
+    {"shr", decode_shift<ShiftRight>},
+    {"shf", decode_shf},
+    {"lop3", decode_lop3},
+    {"popc", decode_count<PopulationCount>},
+    {"clz", decode_count<LeadingZeros>},
+    {"bfind", decode_bfind},
+    {"brev", decode_brev},
+    {"bfe", decode_bfe},
+    {"bfi", decode_bfi},
+    {"bmsk", decode_bmsk},
+    {"prmt", decode_prmt},
+    {"copysign", decode_copysign},
 };
 
 }  // namespace

@@ -53,7 +53,9 @@ bool decode_exit(Decoder&, const Statement&, Instruction& i) {
   return true;
 }
 
-void trap(Warp&, const Instruction&, Mask mask) { raise(FaultKind::trap, lowest_lane(mask), "the kernel executes trap"); }
+void trap(Warp&, const Instruction&, Mask mask) {
+  raise(FaultKind::trap, lowest_lane(mask), "the kernel executes trap");
+}
 
 bool decode_trap(Decoder&, const Statement&, Instruction& i) {
   i.handler = trap;
@@ -74,7 +76,9 @@ bool decode_barrier(Decoder& d, const Statement& s, Instruction& i) {
   const std::size_t first = is_reduction ? 1 : 0, last = s.operands.size() - (is_reduction ? 1 : 0);
   if (s.operands.size() < first + 1 + (is_reduction ? 1 : 0)) return false;
   i.flow = Flow::barrier;
-  i.mode = static_cast<u8>(is_reduction            ? s.has("popc") ? BarrierMode::count : s.has("and") ? BarrierMode::all : BarrierMode::any
+  i.mode = static_cast<u8>(is_reduction      ? s.has("popc")  ? BarrierMode::count
+                                               : s.has("and") ? BarrierMode::all
+                                                              : BarrierMode::any
                            : s.has("arrive") ? BarrierMode::arrive
                                              : BarrierMode::wait);
   i.flags = s.is("bar") || s.has("aligned") ? k_aligned_barrier : 0;
@@ -101,7 +105,8 @@ std::string read_text(const Warp& warp, u64 address) {
   std::string text;
   const Region* region = warp.context->region(address);
   if (region == nullptr || region->host == nullptr) return text;
-  for (u64 at = address - region->base; at < region->bytes && text.size() < 200 && region->host[at] != 0; ++at) {
+  for (u64 at = address - region->base; at < region->bytes && text.size() < 200 && region->host[at] != 0;
+       ++at) {
     text += static_cast<char>(region->host[at]);
   }
   return text;
@@ -111,7 +116,8 @@ std::string read_text(const Warp& warp, u64 address) {
 void assertion_failed_on_device(Warp& warp, const Instruction& i, Mask mask) {
   const u32 lane = lowest_lane(mask);
   u64 message = 0;
-  std::memcpy(&message, warp.local + std::size_t{lane} * warp.context->image->local_bytes + i.a, sizeof message);
+  std::memcpy(&message, warp.local + std::size_t{lane} * warp.context->image->local_bytes + i.a,
+              sizeof message);
   raise(FaultKind::trap, lane, "assertion failed: " + read_text(warp, message));
 }
 
@@ -137,7 +143,9 @@ bool decode_call(Decoder& d, const Statement& s, Instruction& i) {
   const Decoder::LinkedFunction* callee = d.find_function(s.operands[0].name);
   if (callee == nullptr) return decode_external_call(d, s, i);
   const Function& function = *callee->function;
-  if (function.is_kernel || s.arguments.size() != function.parameters.size() || s.results.size() != function.results.size()) return false;
+  if (function.is_kernel || s.arguments.size() != function.parameters.size() ||
+      s.results.size() != function.results.size())
+    return false;
   std::vector<u32> copies;
   auto add = [&](const Operand& actual, u32 formal, u32 bytes, bool is_result) {
     if (actual.local < 0) return false;

@@ -5,10 +5,12 @@
 #include <cmath>
 #include <limits>
 
+#include "evaluators/worker/vgpu/fp8.h"
+#include "evaluators/worker/vgpu/half.h"
 #include "evaluators/worker/vgpu/instruction_table.h"
 #include "evaluators/worker/vgpu/ops.h"
-#include "evaluators/worker/vgpu/half.h"
-#include "evaluators/worker/vgpu/fp8.h"
+
+#pragma GCC target("avx,avx2,fma,f16c,bmi,bmi2,lzcnt,popcnt")
 
 namespace kernelites::worker::vgpu {
 namespace {
@@ -25,11 +27,16 @@ struct Value {
 
 double round_to_integer(double value, Rounding rounding) {
   switch (rounding) {
-    case Rounding::nearest: return std::nearbyint(value);
-    case Rounding::zero: return std::trunc(value);
-    case Rounding::down: return std::floor(value);
-    case Rounding::up: return std::ceil(value);
-    case Rounding::away: return std::round(value);
+    case Rounding::nearest:
+      return std::nearbyint(value);
+    case Rounding::zero:
+      return std::trunc(value);
+    case Rounding::down:
+      return std::floor(value);
+    case Rounding::up:
+      return std::ceil(value);
+    case Rounding::away:
+      return std::round(value);
   }
   return value;
 }
@@ -68,7 +75,8 @@ u64 read_register(Warp& warp, u32 offset, u32 width, u32 lane) {
 
 float directed(double value, Rounding rounding) {  // double to float in a rounding mode
   const float nearest = static_cast<float>(value);
-  if (rounding == Rounding::nearest || static_cast<double>(nearest) == value || std::isnan(value)) return nearest;
+  if (rounding == Rounding::nearest || static_cast<double>(nearest) == value || std::isnan(value))
+    return nearest;
   const bool is_above = static_cast<double>(nearest) > value;
   if (rounding == Rounding::down || (rounding == Rounding::zero && value > 0)) {
     return is_above ? std::nextafter(nearest, -INFINITY) : nearest;
@@ -113,8 +121,10 @@ Value read_value(u64 bits, const Types& t) {
   if (value.is_integer) {
     const u32 unused = 64 - 8 * t.from.bytes;
     value.is_signed = t.from.is_signed();
-    value.integer = value.is_signed ? static_cast<u64>(static_cast<i64>(bits << unused) >> unused) : bits << unused >> unused;
-    value.real = value.is_signed ? static_cast<double>(static_cast<i64>(value.integer)) : static_cast<double>(value.integer);
+    value.integer = value.is_signed ? static_cast<u64>(static_cast<i64>(bits << unused) >> unused)
+                                    : bits << unused >> unused;
+    value.real = value.is_signed ? static_cast<double>(static_cast<i64>(value.integer))
+                                 : static_cast<double>(value.integer);
   } else if (t.from.is_bf16()) {
     value.real = BF16::to_float(static_cast<u16>(bits));
   } else if (t.from.bytes == 2) {
@@ -135,7 +145,8 @@ u64 write_value(const Value& value, const Types& t) {
     if (!value.is_integer) result = to_integer(value.real, bits, t.to.is_signed(), t.rounding);
     if (value.is_integer && t.is_saturated) result = saturate_integer(value, bits, t.to.is_signed());
     const u32 unused = 64 - bits;
-    return t.to.is_signed() ? static_cast<u64>(static_cast<i64>(result << unused) >> unused) : result << unused >> unused;
+    return t.to.is_signed() ? static_cast<u64>(static_cast<i64>(result << unused) >> unused)
+                            : result << unused >> unused;
   }
   double real = value.real;
   if (t.rounds_to_integer) real = round_to_integer(real, t.rounding);
@@ -145,7 +156,8 @@ u64 write_value(const Value& value, const Types& t) {
   if (t.to.bytes == 8) return bits_as<u64>(real);
   // A 64-bit integer goes to float directly: through double it would be rounded twice.
   if (value.is_integer && t.from.bytes == 8 && t.rounding == Rounding::nearest) {
-    return bits_as<u32>(value.is_signed ? static_cast<float>(static_cast<i64>(value.integer)) : static_cast<float>(value.integer));
+    return bits_as<u32>(value.is_signed ? static_cast<float>(static_cast<i64>(value.integer))
+                                        : static_cast<float>(value.integer));
   }
   float single = directed(real, t.rounding);
   if (t.flushes && std::fabs(single) < 0x1p-126f) single = std::copysign(0.0f, single);
@@ -165,11 +177,17 @@ void convert_any(Warp& warp, const Instruction& i, Mask mask) {
 // Hot conversions.
 template <class To>
 struct Cast {
-  template <class T> To operator()(T a) const { return static_cast<To>(a); }
+  template <class T>
+  To operator()(T a) const {
+    return static_cast<To>(a);
+  }
 };
 template <class To, class Narrow>
 struct CastLow {  // through the narrow source type
-  template <class T> To operator()(T a) const { return static_cast<To>(static_cast<Narrow>(a)); }
+  template <class T>
+  To operator()(T a) const {
+    return static_cast<To>(static_cast<Narrow>(a));
+  }
 };
 struct TruncateToInt {
   i32 operator()(float a) const {  // clamps, NaN becomes 0
@@ -234,7 +252,9 @@ template <int ExponentBits>
 void fp8_to_halves(Warp& warp, const Instruction& i, Mask mask) {
   const u16* a = lanes_of<u16>(warp, i.a);
   u32 out[k_lanes];
-  auto decode = [](u32 bits) { return u32{F16::from_float(fp8_to_float<ExponentBits>(static_cast<u8>(bits)))}; };
+  auto decode = [](u32 bits) {
+    return u32{F16::from_float(fp8_to_float<ExponentBits>(static_cast<u8>(bits)))};
+  };
   KERNELITES_LANES(l) out[l] = decode(a[l] >> 8) << 16 | decode(a[l] & 255);
   write_lanes(lanes_of<u32>(warp, i.d), out, mask);
 }
@@ -290,7 +310,8 @@ Rounding rounding_of(const Statement& s, const PtxType& from, const PtxType& to)
 }
 
 /// A handler for the conversions that kernels are full of; null if the general one must do it.
-Handler hot_handler(const Statement& s, std::string_view to, std::string_view from, u32 to_width, u32 from_width) {
+Handler hot_handler(const Statement& s, std::string_view to, std::string_view from, u32 to_width,
+                    u32 from_width) {
   if (s.has("sat") || s.has("relu") || s.has("ftz") || s.has("satfinite")) return nullptr;
   const bool is_plain = s.parts.size() == 3, is_rn = s.parts.size() == 4 && s.parts[1] == "rn";
   if (to == "f32" && from == "f16" && is_plain) return widen_half<F16>;
@@ -301,16 +322,25 @@ Handler hot_handler(const Statement& s, std::string_view to, std::string_view fr
   if (to == "f32" && from == "f64" && is_rn) return unary<float, double, Cast<float>>;
   if (to == "f32" && from == "s32" && is_rn) return unary<float, i32, Cast<float>>;
   if (to == "f64" && from == "s32" && is_rn) return unary<double, i32, Cast<double>>;
-  if (to == "s32" && from == "f32" && s.parts.size() == 4 && s.parts[1] == "rzi") return unary<i32, float, TruncateToInt>;
+  if (to == "s32" && from == "f32" && s.parts.size() == 4 && s.parts[1] == "rzi")
+    return unary<i32, float, TruncateToInt>;
   if (!is_plain) return nullptr;
-  if (to_width == 8 && from_width == 4 && from == "s32" && (to == "s64" || to == "u64")) return unary<i64, i32, Cast<i64>>;
-  if (to_width == 8 && from_width == 4 && from == "u32" && (to == "s64" || to == "u64")) return unary<u64, u32, Cast<u64>>;
-  if (to_width == 4 && from_width == 8 && (to == "u32" || to == "s32") && from.ends_with("64")) return unary<u32, u64, Cast<u32>>;
-  if (to_width == 4 && from_width == 2 && (to == "u32" || to == "s32") && from == "u16") return unary<u32, u16, Cast<u32>>;
-  if (to_width == 4 && from_width == 2 && (to == "u32" || to == "s32") && from == "s16") return unary<i32, i16, Cast<i32>>;
-  if (to_width == 2 && from_width == 4 && (to == "u16" || to == "s16") && from.ends_with("32")) return unary<u16, u32, Cast<u16>>;
-  if (to_width == 4 && from_width == 2 && (to == "u32" || to == "s32") && from == "u8") return unary<u32, u16, CastLow<u32, u8>>;
-  if (to_width == 4 && from_width == 2 && (to == "u32" || to == "s32") && from == "s8") return unary<u32, u16, CastLow<u32, i8>>;
+  if (to_width == 8 && from_width == 4 && from == "s32" && (to == "s64" || to == "u64"))
+    return unary<i64, i32, Cast<i64>>;
+  if (to_width == 8 && from_width == 4 && from == "u32" && (to == "s64" || to == "u64"))
+    return unary<u64, u32, Cast<u64>>;
+  if (to_width == 4 && from_width == 8 && (to == "u32" || to == "s32") && from.ends_with("64"))
+    return unary<u32, u64, Cast<u32>>;
+  if (to_width == 4 && from_width == 2 && (to == "u32" || to == "s32") && from == "u16")
+    return unary<u32, u16, Cast<u32>>;
+  if (to_width == 4 && from_width == 2 && (to == "u32" || to == "s32") && from == "s16")
+    return unary<i32, i16, Cast<i32>>;
+  if (to_width == 2 && from_width == 4 && (to == "u16" || to == "s16") && from.ends_with("32"))
+    return unary<u16, u32, Cast<u16>>;
+  if (to_width == 4 && from_width == 2 && (to == "u32" || to == "s32") && from == "u8")
+    return unary<u32, u16, CastLow<u32, u8>>;
+  if (to_width == 4 && from_width == 2 && (to == "u32" || to == "s32") && from == "s8")
+    return unary<u32, u16, CastLow<u32, i8>>;
   return nullptr;
 }
 
@@ -324,7 +354,9 @@ bool decode_cvt(Decoder& d, const Statement& s, Instruction& i) {
   }
   if (to_name.ends_with("x2") || from_name.ends_with("x2")) return decode_pair(d, s, i, to_name, from_name);
   const PtxType to = type_of(to_name), from = type_of(from_name);
-  if (to.kind >= PtxType::Kind::f16x2 || from.kind >= PtxType::Kind::f16x2 || s.has("relu") || s.operands.size() != 2) return false;
+  if (to.kind >= PtxType::Kind::f16x2 || from.kind >= PtxType::Kind::f16x2 || s.has("relu") ||
+      s.operands.size() != 2)
+    return false;
   const u32 to_width = d.register_width(s.operands[0], 0);
   const u32 from_width = d.register_width(s.operands[1], std::max<u32>(2, from.bytes));
   if (to_width < to.bytes || from_width < from.bytes || (!to.is_integer() && to_width != to.bytes) ||

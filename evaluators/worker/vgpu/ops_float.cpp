@@ -6,23 +6,37 @@
 #include <cmath>
 
 #include "evaluators/worker/vgpu/instruction_table.h"
-#include "evaluators/worker/vgpu/ops.h"
 #include "evaluators/worker/vgpu/lanes.h"
+#include "evaluators/worker/vgpu/ops.h"
+
+#pragma GCC target("avx,avx2,fma,f16c,bmi,bmi2,lzcnt,popcnt")
 
 namespace kernelites::worker::vgpu {
 namespace {
 
 struct Add {
-  template <class T> T operator()(T a, T b) const { return a + b; }
+  template <class T>
+  T operator()(T a, T b) const {
+    return a + b;
+  }
 };
 struct Subtract {
-  template <class T> T operator()(T a, T b) const { return a - b; }
+  template <class T>
+  T operator()(T a, T b) const {
+    return a - b;
+  }
 };
 struct Multiply {
-  template <class T> T operator()(T a, T b) const { return a * b; }
+  template <class T>
+  T operator()(T a, T b) const {
+    return a * b;
+  }
 };
 struct Divide {
-  template <class T> T operator()(T a, T b) const { return a / b; }
+  template <class T>
+  T operator()(T a, T b) const {
+    return a / b;
+  }
 };
 struct FusedMultiplyAdd {
   float operator()(float a, float b, float c) const { return __builtin_fmaf(a, b, c); }
@@ -32,7 +46,8 @@ template <class T>
 using BitsOf = std::conditional_t<sizeof(T) == 4, u32, u64>;
 // The number wins over a NaN, and -0 is less than +0.
 struct Minimum {
-  template <class T> T operator()(T a, T b) const {
+  template <class T>
+  T operator()(T a, T b) const {
     T r = a < b ? a : b;
     r = a == b ? bits_as<T>(BitsOf<T>(bits_as<BitsOf<T>>(a) | bits_as<BitsOf<T>>(b))) : r;
     r = a != a ? b : r;
@@ -40,7 +55,8 @@ struct Minimum {
   }
 };
 struct Maximum {
-  template <class T> T operator()(T a, T b) const {
+  template <class T>
+  T operator()(T a, T b) const {
     T r = a > b ? a : b;
     r = a == b ? bits_as<T>(BitsOf<T>(bits_as<BitsOf<T>>(a) & bits_as<BitsOf<T>>(b))) : r;
     r = a != a ? b : r;
@@ -49,19 +65,27 @@ struct Maximum {
 };
 template <class F>
 struct NanWins {
-  template <class T> T operator()(T a, T b) const {
-    return a != a || b != b ? bits_as<T>(BitsOf<T>(sizeof(T) == 4 ? 0x7fffffffu : 0x7fffffffffffffffull)) : F{}(a, b);
+  template <class T>
+  T operator()(T a, T b) const {
+    return a != a || b != b ? bits_as<T>(BitsOf<T>(sizeof(T) == 4 ? 0x7fffffffu : 0x7fffffffffffffffull))
+                            : F{}(a, b);
   }
 };
 struct Negate {
-  template <class T> T operator()(T a) const { return -a; }
+  template <class T>
+  T operator()(T a) const {
+    return -a;
+  }
 };
 struct Absolute {
   float operator()(float a) const { return bits_as<float>(bits_as<u32>(a) & 0x7fffffffu); }
   double operator()(double a) const { return bits_as<double>(bits_as<u64>(a) & ~(1ull << 63)); }
 };
 struct Reciprocal {
-  template <class T> T operator()(T a) const { return T{1} / a; }
+  template <class T>
+  T operator()(T a) const {
+    return T{1} / a;
+  }
 };
 struct SquareRoot {
   float operator()(float a) const { return __builtin_sqrtf(a); }
@@ -114,7 +138,8 @@ struct Flushed {
 };
 template <class F>
 struct Saturated {
-  template <class... T> auto operator()(T... values) const {
+  template <class... T>
+  auto operator()(T... values) const {
     const auto r = F{}(values...);
     using R = decltype(r + r);
     return r > R{0} ? (r < R{1} ? R(r) : R{1}) : R{0};  // NaN becomes +0
@@ -181,7 +206,8 @@ template <class F>
 bool decode_special(Decoder& d, const Statement& s, Instruction& i) {
   const PtxType type = last_type(s);
   if (!type.is_f32()) return decode_half(d, s, i);
-  return place(d, s, i, s.has("ftz") ? Handler{unary<float, float, Flushed<F>>} : Handler{unary<float, float, F>},
+  return place(d, s, i,
+               s.has("ftz") ? Handler{unary<float, float, Flushed<F>>} : Handler{unary<float, float, F>},
                OpClass::special, 1, 4);
 }
 
@@ -194,12 +220,12 @@ bool decode_root(Decoder& d, const Statement& s, Instruction& i) {
 
 bool decode_fma(Decoder& d, const Statement& s, Instruction& i) { return decode_float(d, s, i); }
 
-
 /// testp.<class>: sets a predicate by the class of a number.
 void test_property(Warp& warp, const Instruction& i, Mask mask) {
   Mask bits = 0;
   KERNELITES_LANES(l) {
-    const double x = i.size == 8 ? lanes_of<double>(warp, i.a)[l] : static_cast<double>(lanes_of<float>(warp, i.a)[l]);
+    const double x =
+        i.size == 8 ? lanes_of<double>(warp, i.a)[l] : static_cast<double>(lanes_of<float>(warp, i.a)[l]);
     const int kind = i.size == 8 ? std::fpclassify(x) : std::fpclassify(lanes_of<float>(warp, i.a)[l]);
     const bool holds = i.mode == 0   ? std::isfinite(x)
                        : i.mode == 1 ? std::isinf(x)
@@ -213,7 +239,8 @@ void test_property(Warp& warp, const Instruction& i, Mask mask) {
 }
 
 bool decode_testp(Decoder& d, const Statement& s, Instruction& i) {
-  static constexpr std::string_view k_names[] = {"finite", "infinite", "number", "notanumber", "normal", "subnormal"};
+  static constexpr std::string_view k_names[] = {"finite",     "infinite", "number",
+                                                 "notanumber", "normal",   "subnormal"};
   if (s.operands.size() < 2 || s.parts.size() < 3) return false;
   for (u8 mode = 0; mode < 6; ++mode) {
     if (s.parts[1] == k_names[mode]) i.mode = mode, i.handler = test_property;

@@ -5,9 +5,11 @@
 // once more gives the right half; a fused multiply-add goes through double and round-to-odd.
 #include <cmath>
 
+#include "evaluators/worker/vgpu/half.h"
 #include "evaluators/worker/vgpu/instruction_table.h"
 #include "evaluators/worker/vgpu/ops.h"
-#include "evaluators/worker/vgpu/half.h"
+
+#pragma GCC target("avx,avx2,fma,f16c,bmi,bmi2,lzcnt,popcnt")
 
 namespace kernelites::worker::vgpu {
 namespace {
@@ -39,7 +41,9 @@ struct Maximum {
 };
 template <class F>
 struct NanWins {
-  float operator()(float a, float b) const { return a != a || b != b ? bits_as<float>(0x7fffffffu) : F{}(a, b); }
+  float operator()(float a, float b) const {
+    return a != a || b != b ? bits_as<float>(0x7fffffffu) : F{}(a, b);
+  }
 };
 struct FusedMultiplyAdd {
   float operator()(float a, float b, float c) const {
@@ -48,14 +52,16 @@ struct FusedMultiplyAdd {
 };
 template <class F>
 struct Clamped {  // .sat
-  template <class... T> float operator()(T... v) const {
+  template <class... T>
+  float operator()(T... v) const {
     const float r = F{}(v...);
     return r > 0.0f ? (r < 1.0f ? r : 1.0f) : 0.0f;
   }
 };
 template <class F>
 struct Rectified {  // .relu
-  template <class... T> float operator()(T... v) const {
+  template <class... T>
+  float operator()(T... v) const {
     const float r = F{}(v...);
     return r != r ? bits_as<float>(0x7fffffffu) : r > 0.0f ? r : 0.0f;
   }
@@ -114,31 +120,46 @@ void half_ternary(Warp& warp, const Instruction& i, Mask mask) {
 template <class F>
 Handler unary_handler(const PtxType& type) {
   switch (type.kind) {
-    case PtxType::Kind::f: return half_unary<F16, 32, F>;
-    case PtxType::Kind::bf: return half_unary<BF16, 32, F>;
-    case PtxType::Kind::f16x2: return half_unary<F16, 64, F>;
-    case PtxType::Kind::bf16x2: return half_unary<BF16, 64, F>;
-    default: return nullptr;
+    case PtxType::Kind::f:
+      return half_unary<F16, 32, F>;
+    case PtxType::Kind::bf:
+      return half_unary<BF16, 32, F>;
+    case PtxType::Kind::f16x2:
+      return half_unary<F16, 64, F>;
+    case PtxType::Kind::bf16x2:
+      return half_unary<BF16, 64, F>;
+    default:
+      return nullptr;
   }
 }
 template <class F>
 Handler binary_handler(const PtxType& type) {
   switch (type.kind) {
-    case PtxType::Kind::f: return half_binary<F16, 32, F>;
-    case PtxType::Kind::bf: return half_binary<BF16, 32, F>;
-    case PtxType::Kind::f16x2: return half_binary<F16, 64, F>;
-    case PtxType::Kind::bf16x2: return half_binary<BF16, 64, F>;
-    default: return nullptr;
+    case PtxType::Kind::f:
+      return half_binary<F16, 32, F>;
+    case PtxType::Kind::bf:
+      return half_binary<BF16, 32, F>;
+    case PtxType::Kind::f16x2:
+      return half_binary<F16, 64, F>;
+    case PtxType::Kind::bf16x2:
+      return half_binary<BF16, 64, F>;
+    default:
+      return nullptr;
   }
 }
 template <class F>
 Handler ternary_handler(const PtxType& type) {
   switch (type.kind) {
-    case PtxType::Kind::f: return half_ternary<F16, 32, F>;
-    case PtxType::Kind::bf: return half_ternary<BF16, 32, F>;
-    case PtxType::Kind::f16x2: return half_ternary<F16, 64, F>;
-    case PtxType::Kind::bf16x2: return half_ternary<BF16, 64, F>;
-    default: return nullptr;
+    case PtxType::Kind::f:
+      return half_ternary<F16, 32, F>;
+    case PtxType::Kind::bf:
+      return half_ternary<BF16, 32, F>;
+    case PtxType::Kind::f16x2:
+      return half_ternary<F16, 64, F>;
+    case PtxType::Kind::bf16x2:
+      return half_ternary<BF16, 64, F>;
+    default:
+      return nullptr;
   }
 }
 
@@ -152,7 +173,8 @@ Handler extremum(const Statement& s, const PtxType& type) {
 }
 Handler fma_handler(const Statement& s, const PtxType& type) {
   if (s.has("relu")) return ternary_handler<Rectified<FusedMultiplyAdd>>(type);
-  return s.has("sat") ? ternary_handler<Clamped<FusedMultiplyAdd>>(type) : ternary_handler<FusedMultiplyAdd>(type);
+  return s.has("sat") ? ternary_handler<Clamped<FusedMultiplyAdd>>(type)
+                      : ternary_handler<FusedMultiplyAdd>(type);
 }
 
 /// neg and abs change only sign bits: d = (a & keep) ^ flip on both halves.

@@ -1,8 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 // Integer arithmetic. Opcodes that exist for floats too hand those to ops_float.cpp.
 #include "evaluators/worker/vgpu/instruction_table.h"
-#include "evaluators/worker/vgpu/ops.h"
 #include "evaluators/worker/vgpu/lanes.h"
+#include "evaluators/worker/vgpu/ops.h"
+
+#pragma GCC target("avx,avx2,fma,f16c,bmi,bmi2,lzcnt,popcnt")
 
 namespace kernelites::worker::vgpu {
 
@@ -23,19 +25,29 @@ template <class T>
 using Unsigned = std::make_unsigned_t<T>;
 
 struct Add {
-  template <class T> T operator()(T a, T b) const { return static_cast<T>(Unsigned<T>(a) + Unsigned<T>(b)); }
+  template <class T>
+  T operator()(T a, T b) const {
+    return static_cast<T>(Unsigned<T>(a) + Unsigned<T>(b));
+  }
 };
 struct Subtract {
-  template <class T> T operator()(T a, T b) const { return static_cast<T>(Unsigned<T>(a) - Unsigned<T>(b)); }
+  template <class T>
+  T operator()(T a, T b) const {
+    return static_cast<T>(Unsigned<T>(a) - Unsigned<T>(b));
+  }
 };
 struct MultiplyLow {
-  template <class T> T operator()(T a, T b) const { return static_cast<T>(u64(Unsigned<T>(a)) * u64(Unsigned<T>(b))); }
+  template <class T>
+  T operator()(T a, T b) const {
+    return static_cast<T>(u64(Unsigned<T>(a)) * u64(Unsigned<T>(b)));
+  }
 };
 struct MultiplyLow32 {  // 32-bit lanes: no detour through 64 bits, so that it vectorises
   u32 operator()(u32 a, u32 b) const { return a * b; }
 };
 struct MultiplyHigh {
-  template <class T> T operator()(T a, T b) const {
+  template <class T>
+  T operator()(T a, T b) const {
     if constexpr (sizeof(T) == 8) {
       using Wide = std::conditional_t<std::is_signed_v<T>, i128, u128>;
       return static_cast<T>((Wide(a) * Wide(b)) >> 64);
@@ -47,10 +59,14 @@ struct MultiplyHigh {
 };
 template <class Wide>
 struct MultiplyWide {
-  template <class T> Wide operator()(T a, T b) const { return static_cast<Wide>(Wide(a) * Wide(b)); }
+  template <class T>
+  Wide operator()(T a, T b) const {
+    return static_cast<Wide>(Wide(a) * Wide(b));
+  }
 };
 struct MultiplyAddLow {
-  template <class T> T operator()(T a, T b, T c) const {
+  template <class T>
+  T operator()(T a, T b, T c) const {
     return static_cast<T>(u64(Unsigned<T>(a)) * u64(Unsigned<T>(b)) + u64(Unsigned<T>(c)));
   }
 };
@@ -58,40 +74,59 @@ struct MultiplyAddLow32 {
   u32 operator()(u32 a, u32 b, u32 c) const { return a * b + c; }
 };
 struct MultiplyAddHigh {
-  template <class T> T operator()(T a, T b, T c) const { return Add{}(MultiplyHigh{}(a, b), c); }
+  template <class T>
+  T operator()(T a, T b, T c) const {
+    return Add{}(MultiplyHigh{}(a, b), c);
+  }
 };
 template <class Wide>
 struct MultiplyAddWide {
-  template <class T> Wide operator()(T a, T b, Wide c) const {
+  template <class T>
+  Wide operator()(T a, T b, Wide c) const {
     return static_cast<Wide>(Unsigned<Wide>(Wide(a) * Wide(b)) + Unsigned<Wide>(c));
   }
 };
 // Division by zero gives all ones on NVIDIA devices, the remainder is the dividend.
 struct Divide {
-  template <class T> T operator()(T a, T b) const {
+  template <class T>
+  T operator()(T a, T b) const {
     if (b == 0) return static_cast<T>(~T{0});
-    if (std::is_signed_v<T> && b == static_cast<T>(-1)) return static_cast<T>(Unsigned<T>(0) - Unsigned<T>(a));
+    if (std::is_signed_v<T> && b == static_cast<T>(-1))
+      return static_cast<T>(Unsigned<T>(0) - Unsigned<T>(a));
     return static_cast<T>(a / b);
   }
 };
 struct Remainder {
-  template <class T> T operator()(T a, T b) const {
+  template <class T>
+  T operator()(T a, T b) const {
     if (b == 0) return a;
     if (std::is_signed_v<T> && b == static_cast<T>(-1)) return 0;
     return static_cast<T>(a % b);
   }
 };
 struct Minimum {
-  template <class T> T operator()(T a, T b) const { return a < b ? a : b; }
+  template <class T>
+  T operator()(T a, T b) const {
+    return a < b ? a : b;
+  }
 };
 struct Maximum {
-  template <class T> T operator()(T a, T b) const { return a > b ? a : b; }
+  template <class T>
+  T operator()(T a, T b) const {
+    return a > b ? a : b;
+  }
 };
 struct Negate {
-  template <class T> T operator()(T a) const { return static_cast<T>(Unsigned<T>(0) - Unsigned<T>(a)); }
+  template <class T>
+  T operator()(T a) const {
+    return static_cast<T>(Unsigned<T>(0) - Unsigned<T>(a));
+  }
 };
 struct Absolute {
-  template <class T> T operator()(T a) const { return a < 0 ? Negate{}(a) : a; }
+  template <class T>
+  T operator()(T a) const {
+    return a < 0 ? Negate{}(a) : a;
+  }
 };
 struct AddSaturated {
   i32 operator()(i32 a, i32 b) const {
@@ -100,7 +135,8 @@ struct AddSaturated {
   }
 };
 struct AbsoluteDifferenceAdd {
-  template <class T> T operator()(T a, T b, T c) const {
+  template <class T>
+  T operator()(T a, T b, T c) const {
     return Add{}(a > b ? Subtract{}(a, b) : Subtract{}(b, a), c);
   }
 };
@@ -145,11 +181,15 @@ bool decode_mul(Decoder& d, const Statement& s, Instruction& i) {
   if (!type.is_integer()) return decode_float(d, s, i);
   if (s.has("wide")) {
     if (type.bytes == 2) {
-      return place_wide(d, s, i, type.is_signed() ? Handler{binary<i32, i16, i16, MultiplyWide<i32>>}
-                                                  : Handler{binary<u32, u16, u16, MultiplyWide<u32>>}, 2);
+      return place_wide(d, s, i,
+                        type.is_signed() ? Handler{binary<i32, i16, i16, MultiplyWide<i32>>}
+                                         : Handler{binary<u32, u16, u16, MultiplyWide<u32>>},
+                        2);
     }
-    return type.bytes == 4 && place_wide(d, s, i, type.is_signed() ? Handler{binary<i64, i32, i32, MultiplyWide<i64>>}
-                                                                    : Handler{binary<u64, u32, u32, MultiplyWide<u64>>}, 4);
+    return type.bytes == 4 && place_wide(d, s, i,
+                                         type.is_signed() ? Handler{binary<i64, i32, i32, MultiplyWide<i64>>}
+                                                          : Handler{binary<u64, u32, u32, MultiplyWide<u64>>},
+                                         4);
   }
   if (s.has("hi")) return decode_two<MultiplyHigh>(d, s, i);
   if (type.bytes == 4) return place(d, s, i, binary<u32, u32, u32, MultiplyLow32>, OpClass::integer, 2, 4);
@@ -162,14 +202,18 @@ bool decode_mad(Decoder& d, const Statement& s, Instruction& i) {
   if (is_exotic(s) || s.has("sat")) return false;
   if (s.has("wide")) {
     if (type.bytes == 2) {
-      return place_wide(d, s, i, type.is_signed() ? Handler{ternary<i32, i16, i16, i32, MultiplyAddWide<i32>>}
-                                                  : Handler{ternary<u32, u16, u16, u32, MultiplyAddWide<u32>>}, 2);
+      return place_wide(d, s, i,
+                        type.is_signed() ? Handler{ternary<i32, i16, i16, i32, MultiplyAddWide<i32>>}
+                                         : Handler{ternary<u32, u16, u16, u32, MultiplyAddWide<u32>>},
+                        2);
     }
     return type.bytes == 4 &&
-           place_wide(d, s, i, type.is_signed() ? Handler{ternary<i64, i32, i32, i64, MultiplyAddWide<i64>>}
-                                                : Handler{ternary<u64, u32, u32, u64, MultiplyAddWide<u64>>}, 4);
+           place_wide(d, s, i,
+                      type.is_signed() ? Handler{ternary<i64, i32, i32, i64, MultiplyAddWide<i64>>}
+                                       : Handler{ternary<u64, u32, u32, u64, MultiplyAddWide<u64>>},
+                      4);
   }
-  const Handler handler = s.has("hi")         ? ternary_by_size<MultiplyAddHigh>(type.bytes, type.is_signed())
+  const Handler handler = s.has("hi")       ? ternary_by_size<MultiplyAddHigh>(type.bytes, type.is_signed())
                           : type.bytes == 4 ? Handler{ternary<u32, u32, u32, u32, MultiplyAddLow32>}
                                             : ternary_by_size<MultiplyAddLow>(type.bytes, type.is_signed());
   return place(d, s, i, handler, OpClass::integer, 3, type.bytes);
@@ -177,8 +221,8 @@ bool decode_mad(Decoder& d, const Statement& s, Instruction& i) {
 
 bool decode_sad(Decoder& d, const Statement& s, Instruction& i) {
   const PtxType type = last_type(s);
-  return place(d, s, i, ternary_by_size<AbsoluteDifferenceAdd>(type.bytes, type.is_signed()), OpClass::integer, 3,
-               type.bytes);
+  return place(d, s, i, ternary_by_size<AbsoluteDifferenceAdd>(type.bytes, type.is_signed()),
+               OpClass::integer, 3, type.bytes);
 }
 
 template <bool IsSignedA, bool IsSignedB>
@@ -196,17 +240,18 @@ struct DotProduct4 {
 bool decode_dp4a(Decoder& d, const Statement& s, Instruction& i) {
   if (s.parts.size() < 3) return false;
   const bool is_signed_a = s.parts[s.parts.size() - 2] == "s32", is_signed_b = s.parts.back() == "s32";
-  const Handler handlers[] = {
-      ternary<u32, u32, u32, u32, DotProduct4<false, false>>, ternary<u32, u32, u32, u32, DotProduct4<false, true>>,
-      ternary<u32, u32, u32, u32, DotProduct4<true, false>>, ternary<u32, u32, u32, u32, DotProduct4<true, true>>};
+  const Handler handlers[] = {ternary<u32, u32, u32, u32, DotProduct4<false, false>>,
+                              ternary<u32, u32, u32, u32, DotProduct4<false, true>>,
+                              ternary<u32, u32, u32, u32, DotProduct4<true, false>>,
+                              ternary<u32, u32, u32, u32, DotProduct4<true, true>>};
   return place(d, s, i, handlers[2 * is_signed_a + is_signed_b], OpClass::integer, 3, 4);
 }
 
 constexpr InstructionRow k_rows[] = {
-    {"add", decode_add},        {"sub", decode_two<Subtract>},  {"mul", decode_mul},
-    {"mad", decode_mad},        {"div", decode_two<Divide>},    {"rem", decode_two<Remainder>},
-    {"min", decode_two<Minimum>}, {"max", decode_two<Maximum>}, {"neg", decode_one<Negate>},
-    {"abs", decode_one<Absolute>}, {"sad", decode_sad},         {"dp4a", decode_dp4a},
+    {"add", decode_add},           {"sub", decode_two<Subtract>}, {"mul", decode_mul},
+    {"mad", decode_mad},           {"div", decode_two<Divide>},   {"rem", decode_two<Remainder>},
+    {"min", decode_two<Minimum>},  {"max", decode_two<Maximum>},  {"neg", decode_one<Negate>},
+    {"abs", decode_one<Absolute>}, {"sad", decode_sad},           {"dp4a", decode_dp4a},
 };
 
 }  // namespace

@@ -7,11 +7,13 @@
 // Products of the narrow types are exact in float; they are added in order of k, in float (or int32, or double).
 #include <algorithm>
 
+#include "evaluators/worker/vgpu/access.h"
 #include "evaluators/worker/vgpu/fp8.h"
+#include "evaluators/worker/vgpu/half.h"
 #include "evaluators/worker/vgpu/instruction_table.h"
 #include "evaluators/worker/vgpu/ops.h"
-#include "evaluators/worker/vgpu/access.h"
-#include "evaluators/worker/vgpu/half.h"
+
+#pragma GCC target("avx,avx2,fma,f16c,bmi,bmi2,lzcnt,popcnt")
 
 namespace kernelites::worker::vgpu {
 namespace {
@@ -27,7 +29,9 @@ struct HalfElements {
   using Value = float;
   using Vector = Floats;
   static constexpr u32 k_per_register = 2;
-  static void unpack(const u32* from, float* to) { Format::to_floats(reinterpret_cast<const u16*>(from), to, 64); }
+  static void unpack(const u32* from, float* to) {
+    Format::to_floats(reinterpret_cast<const u16*>(from), to, 64);
+  }
 };
 struct Tf32Elements {
   using Value = float;
@@ -134,7 +138,8 @@ void store_accumulator(Warp& warp, const u32* registers, bool is_half, const Vec
 
 void require_whole_warp(const Warp& warp, const Instruction&, Mask mask, const char* what) {
   if (mask == warp.existing && mask == k_all_lanes) return;
-  raise(FaultKind::invalid_shuffle, lowest_lane(mask), std::string(what) + " is executed by a part of the warp only; all 32 lanes must execute it together");
+  raise(FaultKind::invalid_shuffle, lowest_lane(mask),
+        std::string(what) + " is executed by a part of the warp only; all 32 lanes must execute it together");
 }
 
 /// mma.m16n8kK. list: D, A, B, C registers. size: K; mode bit 0: C and D are half pairs; extra: TensorType.
@@ -146,18 +151,21 @@ void mma(Warp& warp, const Instruction& i, Mask mask) {
   require_whole_warp(warp, i, mask, "mma.sync");
   const u32 depth = i.size;
   const bool is_half = (i.mode & 1) != 0;
-  const u32 registers_c = is_half ? 2 : 4, registers_a = depth / k_per_register / 2, registers_b = registers_a / 2;
+  const u32 registers_c = is_half ? 2 : 4, registers_a = depth / k_per_register / 2,
+            registers_b = registers_a / 2;
   const u32* d = warp.context->image->lists.data() + i.list;
   const u32 *registers = d + registers_c, *b = registers + registers_a, *c = b + registers_b;
   alignas(32) Value matrix_a[k_rows_a][k_max_depth], columns_b[k_columns][k_max_depth], values[128];
   Vector matrix_b[k_max_depth], accumulator[k_rows_a];
   for (u32 q = 0; q < registers_a; ++q) {
     ElementsA::unpack(lanes_of<u32>(warp, registers[q]), values);
-    for (u32 g = 0; g < 8; ++g) std::memcpy(&matrix_a[g + 8 * (q & 1)][k_run * (q / 2)], values + k_run * g, k_run * sizeof(Value));
+    for (u32 g = 0; g < 8; ++g)
+      std::memcpy(&matrix_a[g + 8 * (q & 1)][k_run * (q / 2)], values + k_run * g, k_run * sizeof(Value));
   }
   for (u32 q = 0; q < registers_b; ++q) {
     ElementsB::unpack(lanes_of<u32>(warp, b[q]), values);
-    for (u32 g = 0; g < 8; ++g) std::memcpy(&columns_b[g][k_run * q], values + k_run * g, k_run * sizeof(Value));
+    for (u32 g = 0; g < 8; ++g)
+      std::memcpy(&columns_b[g][k_run * q], values + k_run * g, k_run * sizeof(Value));
   }
   for (u32 k = 0; k < depth; k += 8) {
     Vector rows[8];
@@ -170,7 +178,8 @@ void mma(Warp& warp, const Instruction& i, Mask mask) {
   if (warp.tally != nullptr) warp.tally->tensor_flops[i.extra] += 2u * k_rows_a * k_columns * depth;
 }
 
-/// mma.m8n8k4 on double: A row l / 4, column l % 4; B row l % 4, column l / 4; C and D row l / 4, columns 2 (l % 4) + q.
+/// mma.m8n8k4 on double: A row l / 4, column l % 4; B row l % 4, column l / 4; C and D row l / 4, column
+/// 2 (l % 4) + q.
 void mma_double(Warp& warp, const Instruction& i, Mask mask) {
   require_whole_warp(warp, i, mask, "mma.sync");
   const u32* list = warp.context->image->lists.data() + i.list;
@@ -214,10 +223,15 @@ bool place_fragments(Decoder& d, const Statement& s, Instruction& i, u32 width, 
   std::vector<u32> list;
   for (u32 k = 0; k < 4; ++k) {
     const Operand& fragment = s.operands[k];
-    if (fragment.kind != Operand::Kind::vector ? counts[k] != 1 : fragment.elements.size() != counts[k]) return false;
-    auto add = [&](const Operand& element) { list.push_back(k == 0 ? d.destination(element, width) : d.source(element, width)); };
-    if (fragment.kind == Operand::Kind::vector) std::for_each(fragment.elements.begin(), fragment.elements.end(), add);
-    else add(fragment);
+    if (fragment.kind != Operand::Kind::vector ? counts[k] != 1 : fragment.elements.size() != counts[k])
+      return false;
+    auto add = [&](const Operand& element) {
+      list.push_back(k == 0 ? d.destination(element, width) : d.source(element, width));
+    };
+    if (fragment.kind == Operand::Kind::vector)
+      std::for_each(fragment.elements.begin(), fragment.elements.end(), add);
+    else
+      add(fragment);
   }
   i.list = d.add_list(list);
   return true;
@@ -231,7 +245,8 @@ u32 depth_of(std::string_view shape) {  // "m16n8k16" -> 16
 }
 
 bool decode_mma(Decoder& d, const Statement& s, Instruction& i) {
-  if (s.parts.size() < 8 || s.parts[1] != "sync" || s.has("sp") || !s.has("row") || !s.has("col")) return false;
+  if (s.parts.size() < 8 || s.parts[1] != "sync" || s.has("sp") || !s.has("row") || !s.has("col"))
+    return false;
   const auto types = std::span(s.parts).last(4);
   i.op_class = OpClass::tensor;
   i.flow = Flow::warp_sync;
@@ -314,8 +329,10 @@ void transpose_matrix(Warp& warp, const Instruction& i, Mask mask) {
 bool decode_matrix_access(Decoder& d, const Statement& s, Instruction& i) {
   const bool is_store = s.is("stmatrix");
   if (s.operands.size() != 2 || !s.has("m8n8") || s.parts.back() != "b16") return false;
-  if (is_store) d.sources(s.operands[1], 4, i);
-  else d.destinations(s.operands[0], 4, i);
+  if (is_store)
+    d.sources(s.operands[1], 4, i);
+  else
+    d.destinations(s.operands[0], 4, i);
   if (i.count != 1 && i.count != 2 && i.count != 4) return false;
   i.handler = is_store ? store_matrix : load_matrix;
   i.op_class = is_store ? OpClass::shared_store : OpClass::shared_load;

@@ -1,8 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 // Loads and stores of all state spaces, scalar and vector.
+#include "evaluators/worker/vgpu/access.h"
 #include "evaluators/worker/vgpu/instruction_table.h"
 #include "evaluators/worker/vgpu/ops.h"
-#include "evaluators/worker/vgpu/access.h"
+
+#pragma GCC target("avx,avx2,fma,f16c,bmi,bmi2,lzcnt,popcnt")
 
 namespace kernelites::worker::vgpu {
 namespace {
@@ -53,16 +55,26 @@ template <template <class, class> class Choose>
 Handler by_width(const PtxType& type, u32 width) {
   const bool s = type.is_signed();
   switch (type.bytes * 16 + width) {
-    case 16 + 2: return s ? Choose<i8, u16>::handler : Choose<u8, u16>::handler;
-    case 16 + 4: return s ? Choose<i8, u32>::handler : Choose<u8, u32>::handler;
-    case 16 + 8: return s ? Choose<i8, u64>::handler : Choose<u8, u64>::handler;
-    case 32 + 2: return Choose<u16, u16>::handler;
-    case 32 + 4: return s ? Choose<i16, u32>::handler : Choose<u16, u32>::handler;
-    case 32 + 8: return s ? Choose<i16, u64>::handler : Choose<u16, u64>::handler;
-    case 64 + 4: return Choose<u32, u32>::handler;
-    case 64 + 8: return s ? Choose<i32, u64>::handler : Choose<u32, u64>::handler;
-    case 128 + 8: return Choose<u64, u64>::handler;
-    default: return nullptr;
+    case 16 + 2:
+      return s ? Choose<i8, u16>::handler : Choose<u8, u16>::handler;
+    case 16 + 4:
+      return s ? Choose<i8, u32>::handler : Choose<u8, u32>::handler;
+    case 16 + 8:
+      return s ? Choose<i8, u64>::handler : Choose<u8, u64>::handler;
+    case 32 + 2:
+      return Choose<u16, u16>::handler;
+    case 32 + 4:
+      return s ? Choose<i16, u32>::handler : Choose<u16, u32>::handler;
+    case 32 + 8:
+      return s ? Choose<i16, u64>::handler : Choose<u16, u64>::handler;
+    case 64 + 4:
+      return Choose<u32, u32>::handler;
+    case 64 + 8:
+      return s ? Choose<i32, u64>::handler : Choose<u32, u64>::handler;
+    case 128 + 8:
+      return Choose<u64, u64>::handler;
+    default:
+      return nullptr;
   }
 }
 template <class M, class R>
@@ -113,15 +125,20 @@ u32 operand_width(const Decoder& d, const Operand& operand, u32 bytes) {
 
 OpClass class_of(Space space, bool is_store) {
   switch (space) {
-    case Space::shared: return is_store ? OpClass::shared_store : OpClass::shared_load;
-    case Space::local: return is_store ? OpClass::local_store : OpClass::local_load;
-    case Space::parameter: return OpClass::parameter_load;
-    default: return is_store ? OpClass::global_store : OpClass::global_load;
+    case Space::shared:
+      return is_store ? OpClass::shared_store : OpClass::shared_load;
+    case Space::local:
+      return is_store ? OpClass::local_store : OpClass::local_load;
+    case Space::parameter:
+      return OpClass::parameter_load;
+    default:
+      return is_store ? OpClass::global_store : OpClass::global_load;
   }
 }
 
 /// ld.param of a kernel: straight from the launch.
-bool decode_parameter_load(Decoder& d, const Operand& memory, const PtxType& type, u32 width, u32 offset, Instruction& i) {
+bool decode_parameter_load(Decoder& d, const Operand& memory, const PtxType& type, u32 width, u32 offset,
+                           Instruction& i) {
   const u64 at = offset + memory.immediate;
   if (at + u64{type.bytes} * i.count > d.image().parameter_bytes) return false;
   i.offset = static_cast<i32>(at);
@@ -133,7 +150,8 @@ bool decode_parameter_load(Decoder& d, const Operand& memory, const PtxType& typ
 bool place_parameter(Decoder& d, const Operand& memory, Instruction& i) {
   Decoder::ParameterPlace place;
   i.mode = static_cast<u8>(Space::generic);
-  if (memory.local >= 0 || (!memory.name.empty() && d.find_parameter(memory, place))) i.op_class = OpClass::move;
+  if (memory.local >= 0 || (!memory.name.empty() && d.find_parameter(memory, place)))
+    i.op_class = OpClass::move;
   return d.address(memory, i);
 }
 
@@ -144,8 +162,10 @@ bool decode_access(Decoder& d, const Statement& s, Instruction& i, bool is_store
   const PtxType type = last_type(s);
   const u32 width = operand_width(d, value, type.bytes);
   const Space space = space_of(s);
-  if (is_store) d.sources(value, width, i);
-  else d.destinations(value, width, i);
+  if (is_store)
+    d.sources(value, width, i);
+  else
+    d.destinations(value, width, i);
   if (i.count != 1 && i.count != 2 && i.count != 4 && i.count != 8) return false;
   if (type.bytes * i.count > 32) return false;
   i.op_class = class_of(space, is_store);

@@ -1,14 +1,19 @@
 // SPDX-License-Identifier: Apache-2.0
 // Data movement between registers: mov with packing, cvta, isspacep, szext.
 #include "evaluators/worker/vgpu/instruction_table.h"
-#include "evaluators/worker/vgpu/ops.h"
 #include "evaluators/worker/vgpu/lanes.h"
+#include "evaluators/worker/vgpu/ops.h"
+
+#pragma GCC target("avx,avx2,fma,f16c,bmi,bmi2,lzcnt,popcnt")
 
 namespace kernelites::worker::vgpu {
 namespace {
 
 struct Same {
-  template <class T> T operator()(T a) const { return a; }
+  template <class T>
+  T operator()(T a) const {
+    return a;
+  }
 };
 
 void move_predicate(Warp& warp, const Instruction& i, Mask mask) {
@@ -143,13 +148,17 @@ bool decode_isspacep(Decoder& d, const Statement& s, Instruction& i) {
   if (s.operands.size() != 2 || s.parts.size() < 2) return false;
   const bool is_shared = s.parts[1].starts_with("shared");
   i.handler = test_space;
-  i.extra = static_cast<u16>(is_shared ? k_shared_slot : s.has("local") ? k_local_slot : s.has("param") ? k_parameter_slot : 0);
+  i.extra = static_cast<u16>(is_shared        ? k_shared_slot
+                             : s.has("local") ? k_local_slot
+                             : s.has("param") ? k_parameter_slot
+                                              : 0);
   i.d = d.predicate(s.operands[0]);
   i.a = d.source(s.operands[1], 8);
   return s.parts[1] != "const";
 }
 
-constexpr InstructionRow k_rows[] = {{"mov", decode_mov}, {"cvta", decode_cvta}, {"isspacep", decode_isspacep}};
+constexpr InstructionRow k_rows[] = {
+    {"mov", decode_mov}, {"cvta", decode_cvta}, {"isspacep", decode_isspacep}};
 
 }  // namespace
 

@@ -3,37 +3,63 @@
 #include <algorithm>
 #include <iterator>
 
+#include "evaluators/worker/vgpu/half.h"
 #include "evaluators/worker/vgpu/instruction_table.h"
 #include "evaluators/worker/vgpu/ops.h"
-#include "evaluators/worker/vgpu/half.h"
+
+#pragma GCC target("avx,avx2,fma,f16c,bmi,bmi2,lzcnt,popcnt")
 
 namespace kernelites::worker::vgpu {
 namespace {
 
 struct Equal {
-  template <class T> bool operator()(T a, T b) const { return a == b; }
+  template <class T>
+  bool operator()(T a, T b) const {
+    return a == b;
+  }
 };
 struct NotEqual {  // ordered: false for NaN
-  template <class T> bool operator()(T a, T b) const { return a < b || a > b; }
+  template <class T>
+  bool operator()(T a, T b) const {
+    return a < b || a > b;
+  }
 };
 struct Less {
-  template <class T> bool operator()(T a, T b) const { return a < b; }
+  template <class T>
+  bool operator()(T a, T b) const {
+    return a < b;
+  }
 };
 struct LessEqual {
-  template <class T> bool operator()(T a, T b) const { return a <= b; }
+  template <class T>
+  bool operator()(T a, T b) const {
+    return a <= b;
+  }
 };
 struct Greater {
-  template <class T> bool operator()(T a, T b) const { return a > b; }
+  template <class T>
+  bool operator()(T a, T b) const {
+    return a > b;
+  }
 };
 struct GreaterEqual {
-  template <class T> bool operator()(T a, T b) const { return a >= b; }
+  template <class T>
+  bool operator()(T a, T b) const {
+    return a >= b;
+  }
 };
 struct Ordered {
-  template <class T> bool operator()(T a, T b) const { return a == a && b == b; }
+  template <class T>
+  bool operator()(T a, T b) const {
+    return a == a && b == b;
+  }
 };
 template <class F>
 struct Negated {  // the unordered comparisons are negations of ordered ones
-  template <class T> bool operator()(T a, T b) const { return !F{}(a, b); }
+  template <class T>
+  bool operator()(T a, T b) const {
+    return !F{}(a, b);
+  }
 };
 
 /// setp's second half: combine with a third predicate (and, or, xor), write p and q.
@@ -90,14 +116,27 @@ template <class F>
 Handler compare_by_type(const PtxType& type) {
   using Kind = PtxType::Kind;
   switch (type.kind) {
-    case Kind::signed_: return type.bytes == 2 ? Handler{compare<i16, F>} : type.bytes == 4 ? Handler{compare<i32, F>} : Handler{compare<i64, F>};
+    case Kind::signed_:
+      return type.bytes == 2   ? Handler{compare<i16, F>}
+             : type.bytes == 4 ? Handler{compare<i32, F>}
+                               : Handler{compare<i64, F>};
     case Kind::unsigned_:
-    case Kind::bits: return type.bytes == 2 ? Handler{compare<u16, F>} : type.bytes == 4 ? Handler{compare<u32, F>} : Handler{compare<u64, F>};
-    case Kind::f: return type.bytes == 2 ? Handler{compare_halves<F16, F>} : type.bytes == 4 ? Handler{compare<float, F>} : Handler{compare<double, F>};
-    case Kind::bf: return compare_halves<BF16, F>;
-    case Kind::f16x2: return compare_pairs<F16, F>;
-    case Kind::bf16x2: return compare_pairs<BF16, F>;
-    default: return nullptr;
+    case Kind::bits:
+      return type.bytes == 2   ? Handler{compare<u16, F>}
+             : type.bytes == 4 ? Handler{compare<u32, F>}
+                               : Handler{compare<u64, F>};
+    case Kind::f:
+      return type.bytes == 2   ? Handler{compare_halves<F16, F>}
+             : type.bytes == 4 ? Handler{compare<float, F>}
+                               : Handler{compare<double, F>};
+    case Kind::bf:
+      return compare_halves<BF16, F>;
+    case Kind::f16x2:
+      return compare_pairs<F16, F>;
+    case Kind::bf16x2:
+      return compare_pairs<BF16, F>;
+    default:
+      return nullptr;
   }
 }
 
@@ -150,7 +189,8 @@ constexpr std::string_view k_comparisons[] = {"eq",  "ne",  "lt",  "le",  "gt", 
 void set_number(Warp& warp, const Instruction& i, Mask mask) {
   Instruction comparison = i;
   comparison.d = i.c;  // scratch predicate
-  const Handler handler = comparison_handler(k_comparisons[i.extra], {static_cast<PtxType::Kind>(i.mode), i.size});
+  const Handler handler =
+      comparison_handler(k_comparisons[i.extra], {static_cast<PtxType::Kind>(i.mode), i.size});
   comparison.mode = k_combine_none;
   handler(warp, comparison, mask);
   const Mask low = read_predicate(warp, i.c), high = read_predicate(warp, i.e);
@@ -170,7 +210,8 @@ bool decode_set(Decoder& d, const Statement& s, Instruction& i) {
   const PtxType to = type_of(s.parts[s.parts.size() - 2]), from = last_type(s);
   const auto* name = std::find(std::begin(k_comparisons), std::end(k_comparisons), s.parts[1]);
   i.extra = static_cast<u16>(name - std::begin(k_comparisons));
-  if (name == std::end(k_comparisons) || comparison_handler(s.parts[1], from) == nullptr || to.bytes > 4) return false;
+  if (name == std::end(k_comparisons) || comparison_handler(s.parts[1], from) == nullptr || to.bytes > 4)
+    return false;
   i.handler = set_number;
   i.op_class = class_of(from);
   i.mode = static_cast<u8>(from.kind);
@@ -179,8 +220,10 @@ bool decode_set(Decoder& d, const Statement& s, Instruction& i) {
   const bool compares_pair = from.kind == PtxType::Kind::f16x2 || from.kind == PtxType::Kind::bf16x2;
   if (is_pair != compares_pair && to.bytes == 4 && compares_pair) return false;
   i.count = is_pair ? 5 : static_cast<u8>(to.bytes);
-  const u32 one = to.is_integer() ? ~0u : to.is_f32() ? 0x3f800000u
-                  : to.kind == PtxType::Kind::bf || to.kind == PtxType::Kind::bf16x2 ? 0x3f80u : 0x3c00u;
+  const u32 one = to.is_integer()                                                    ? ~0u
+                  : to.is_f32()                                                      ? 0x3f800000u
+                  : to.kind == PtxType::Kind::bf || to.kind == PtxType::Kind::bf16x2 ? 0x3f80u
+                                                                                     : 0x3c00u;
   i.offset = static_cast<i32>(one);
   i.d = d.destination(s.operands[0], to.bytes);
   i.c = d.scratch_predicate();
@@ -203,7 +246,9 @@ bool decode_selp(Decoder& d, const Statement& s, Instruction& i) {
   const u32 bytes = last_type(s).bytes;
   if (s.operands.size() != 4 || s.operands[3].is_negated) return false;
   i.c = d.predicate(s.operands[3]);
-  const Handler handler = bytes == 2 ? Handler{select<u16>} : bytes == 4 ? Handler{select<u32>} : Handler{select<u64>};
+  const Handler handler = bytes == 2   ? Handler{select<u16>}
+                          : bytes == 4 ? Handler{select<u32>}
+                                       : Handler{select<u64>};
   return place(d, s, i, handler, OpClass::integer, 2, bytes);
 }
 

@@ -5,8 +5,10 @@
 #include <fmt/core.h>
 
 #include "evaluators/worker/vgpu/instruction_table.h"
-#include "evaluators/worker/vgpu/ops.h"
 #include "evaluators/worker/vgpu/lanes.h"
+#include "evaluators/worker/vgpu/ops.h"
+
+#pragma GCC target("avx,avx2,fma,f16c,bmi,bmi2,lzcnt,popcnt")
 
 namespace kernelites::worker::vgpu {
 namespace {
@@ -19,10 +21,22 @@ inline u32 source_lane(Shuffle kind, u32 lane, u32 b, u32 c, bool& is_valid) {
   const u32 top = (lane & segment) | (clamp & ~segment), bottom = lane & segment;
   i32 from = 0;
   switch (kind) {
-    case Shuffle::up: from = static_cast<i32>(lane - delta); is_valid = from >= static_cast<i32>(top); break;
-    case Shuffle::down: from = static_cast<i32>(lane + delta); is_valid = from <= static_cast<i32>(top); break;
-    case Shuffle::butterfly: from = static_cast<i32>(lane ^ delta); is_valid = from <= static_cast<i32>(top); break;
-    case Shuffle::index: from = static_cast<i32>(bottom | (delta & ~segment)); is_valid = from <= static_cast<i32>(top); break;
+    case Shuffle::up:
+      from = static_cast<i32>(lane - delta);
+      is_valid = from >= static_cast<i32>(top);
+      break;
+    case Shuffle::down:
+      from = static_cast<i32>(lane + delta);
+      is_valid = from <= static_cast<i32>(top);
+      break;
+    case Shuffle::butterfly:
+      from = static_cast<i32>(lane ^ delta);
+      is_valid = from <= static_cast<i32>(top);
+      break;
+    case Shuffle::index:
+      from = static_cast<i32>(bottom | (delta & ~segment));
+      is_valid = from <= static_cast<i32>(top);
+      break;
   }
   return is_valid ? static_cast<u32>(from) & 31 : lane;
 }
@@ -33,7 +47,8 @@ void check_sources(Warp& warp, const u32* sources, Mask mask) {
     const u32 lane = lowest_lane(rest);
     if (is_active(mask, sources[lane]) || !is_active(warp.alive, sources[lane])) continue;
     raise(FaultKind::invalid_shuffle, lane,
-          fmt::format("lane {} shuffles from lane {}, which does not take part in this shuffle", lane, sources[lane]));
+          fmt::format("lane {} shuffles from lane {}, which does not take part in this shuffle", lane,
+                      sources[lane]));
   }
 }
 
@@ -43,7 +58,8 @@ void exchange(Warp& warp, const Instruction& i, Mask mask, const u32* sources, M
   u32 out[k_lanes];
   for (u32 l = 0; l < k_lanes; l += 8) {
     const __m256i index = _mm256_loadu_si256(reinterpret_cast<const __m256i*>(sources + l));
-    _mm256_storeu_si256(reinterpret_cast<__m256i*>(out + l), _mm256_i32gather_epi32(reinterpret_cast<const int*>(a), index, 4));
+    _mm256_storeu_si256(reinterpret_cast<__m256i*>(out + l),
+                        _mm256_i32gather_epi32(reinterpret_cast<const int*>(a), index, 4));
   }
   if (mask != k_all_lanes) {  // what a lane outside the shuffle holds is unspecified: a NaN shows itself
     KERNELITES_LANES(l) out[l] = is_active(mask, sources[l]) ? out[l] : ~0u;
@@ -84,7 +100,8 @@ bool decode_shfl(Decoder& d, const Statement& s, Instruction& i) {
   i.c = d.source(s.operands[3], 4);
   d.wait_for_members(s.operands[4], i);
   i.handler = shuffle;
-  if (s.operands[2].kind != Operand::Kind::immediate || s.operands[3].kind != Operand::Kind::immediate) return true;
+  if (s.operands[2].kind != Operand::Kind::immediate || s.operands[3].kind != Operand::Kind::immediate)
+    return true;
   std::vector<u32> sources(k_lanes + 1, 0);
   for (u32 lane = 0; lane < k_lanes; ++lane) {
     bool is_valid = false;
@@ -108,7 +125,9 @@ void vote(Warp& warp, const Instruction& i, Mask mask) {
     write_lanes(lanes_of<u32>(warp, i.d), out, mask);
     return;
   }
-  const bool result = kind == Vote::all ? held == mask : kind == Vote::any ? held != 0 : held == 0 || held == mask;
+  const bool result = kind == Vote::all   ? held == mask
+                      : kind == Vote::any ? held != 0
+                                          : held == 0 || held == mask;
   write_predicate(warp, i.d, result ? mask : 0, mask);
 }
 
@@ -116,7 +135,10 @@ bool decode_vote(Decoder& d, const Statement& s, Instruction& i) {
   if (s.parts.size() < 4 || s.parts[1] != "sync" || s.operands.size() != 3) return false;
   i.handler = vote;
   i.op_class = OpClass::shuffle;
-  i.mode = static_cast<u8>(s.has("all") ? Vote::all : s.has("any") ? Vote::any : s.has("uni") ? Vote::uniform : Vote::ballot);
+  i.mode = static_cast<u8>(s.has("all")   ? Vote::all
+                           : s.has("any") ? Vote::any
+                           : s.has("uni") ? Vote::uniform
+                                          : Vote::ballot);
   i.d = s.has("ballot") ? d.destination(s.operands[0], 4) : d.predicate(s.operands[0]);
   i.a = d.predicate(s.operands[1]);
   i.extra = s.operands[1].is_negated;
@@ -181,10 +203,16 @@ struct Xor {
   u32 operator()(u32 a, u32 b) const { return a ^ b; }
 };
 struct Least {
-  template <class T> T operator()(T a, T b) const { return std::min(a, b); }
+  template <class T>
+  T operator()(T a, T b) const {
+    return std::min(a, b);
+  }
 };
 struct Greatest {
-  template <class T> T operator()(T a, T b) const { return std::max(a, b); }
+  template <class T>
+  T operator()(T a, T b) const {
+    return std::max(a, b);
+  }
 };
 
 bool decode_redux(Decoder& d, const Statement& s, Instruction& i) {
@@ -195,7 +223,8 @@ bool decode_redux(Decoder& d, const Statement& s, Instruction& i) {
   if (s.has("or")) i.handler = reduce<u32, Or>;
   if (s.has("xor")) i.handler = reduce<u32, Xor>;
   if (s.has("min")) i.handler = type.is_signed() ? Handler{reduce<i32, Least>} : Handler{reduce<u32, Least>};
-  if (s.has("max")) i.handler = type.is_signed() ? Handler{reduce<i32, Greatest>} : Handler{reduce<u32, Greatest>};
+  if (s.has("max"))
+    i.handler = type.is_signed() ? Handler{reduce<i32, Greatest>} : Handler{reduce<u32, Greatest>};
   i.op_class = OpClass::shuffle;
   i.d = d.destination(s.operands[0], 4);
   i.a = d.source(s.operands[1], 4);
@@ -236,9 +265,12 @@ bool decode_elect(Decoder& d, const Statement& s, Instruction& i) {
   return true;
 }
 
-constexpr InstructionRow k_rows[] = {{"shfl", decode_shfl},   {"vote", decode_vote},
-                                     {"match", decode_match}, {"redux", decode_redux},
-                                     {"activemask", decode_activemask}, {"elect", decode_elect}};
+constexpr InstructionRow k_rows[] = {{"shfl", decode_shfl},
+                                     {"vote", decode_vote},
+                                     {"match", decode_match},
+                                     {"redux", decode_redux},
+                                     {"activemask", decode_activemask},
+                                     {"elect", decode_elect}};
 
 }  // namespace
 

@@ -6,10 +6,12 @@
 // element 32 s + l in row-major order. Fragments with more slots than elements hold copies.
 #include <algorithm>
 
-#include "evaluators/worker/vgpu/instruction_table.h"
-#include "evaluators/worker/vgpu/ops.h"
 #include "evaluators/worker/vgpu/access.h"
 #include "evaluators/worker/vgpu/half.h"
+#include "evaluators/worker/vgpu/instruction_table.h"
+#include "evaluators/worker/vgpu/ops.h"
+
+#pragma GCC target("avx,avx2,fma,f16c,bmi,bmi2,lzcnt,popcnt")
 
 namespace kernelites::worker::vgpu {
 namespace {
@@ -61,7 +63,8 @@ constexpr u16 pack_fragment(Role role, Element element, u32 shape) {
   return static_cast<u16>(static_cast<u32>(role) | static_cast<u32>(element) << 4 | shape << 8);
 }
 Fragment unpack_fragment(u16 packed) {
-  return fragment_of(static_cast<Role>(packed & 15), static_cast<Element>(packed >> 4 & 15), k_shapes[packed >> 8]);
+  return fragment_of(static_cast<Role>(packed & 15), static_cast<Element>(packed >> 4 & 15),
+                     k_shapes[packed >> 8]);
 }
 
 /// Calls body(slot, access, lanes, bytes) for the elements of a fragment: neighbours in a pair as one access.
@@ -74,7 +77,8 @@ void for_each_slot(Warp& warp, const Instruction& i, const Fragment& f, Use use,
   const u32 slots = i.count * f.per_register();
   auto address = [&](u32 slot, u32 l) {
     const Place place = place_of(f, slot, l);
-    const u64 index = is_column_major ? u64{place.column} * stride + place.row : u64{place.row} * stride + place.column;
+    const u64 index =
+        is_column_major ? u64{place.column} * stride + place.row : u64{place.row} * stride + place.column;
     return base[l] + index * f.bytes();
   };
   for (u32 slot = 0; slot < slots;) {
@@ -87,7 +91,8 @@ void for_each_slot(Warp& warp, const Instruction& i, const Fragment& f, Use use,
     const u32 bytes = is_pair ? 4 : f.bytes();
     for (Mask rest = k_all_lanes; rest != 0;) {
       Access access;
-      const Mask part = resolve_part(warp, i, static_cast<Space>(i.mode), addresses, rest, bytes, use, access);
+      const Mask part =
+          resolve_part(warp, i, static_cast<Space>(i.mode), addresses, rest, bytes, use, access);
       body(slot, access, part, bytes);
       rest &= ~part;
     }
@@ -96,11 +101,14 @@ void for_each_slot(Warp& warp, const Instruction& i, const Fragment& f, Use use,
 }
 
 u8* slot_bytes(Warp& warp, const u32* registers, const Fragment& f, u32 slot, u32 lane) {
-  return warp.registers + registers[slot / f.per_register()] + 4 * lane + f.bytes() * (slot % f.per_register());
+  return warp.registers + registers[slot / f.per_register()] + 4 * lane +
+         f.bytes() * (slot % f.per_register());
 }
 
 void require_whole_warp(Mask mask) {
-  if (mask != k_all_lanes) raise(FaultKind::invalid_shuffle, lowest_lane(mask), "a wmma operation is executed by a part of the warp only; all 32 lanes must execute it together");
+  if (mask != k_all_lanes)
+    raise(FaultKind::invalid_shuffle, lowest_lane(mask),
+          "a wmma operation is executed by a part of the warp only; all 32 lanes must execute it together");
 }
 
 void load_fragment(Warp& warp, const Instruction& i, Mask mask) {
@@ -112,10 +120,12 @@ void load_fragment(Warp& warp, const Instruction& i, Mask mask) {
     const u32 per = f.per_register();
     for (Mask rest = part; rest != 0; rest &= rest - 1) {
       const u32 l = lowest_lane(rest);
-      std::memcpy(reinterpret_cast<u8*>(&loaded[slot / per][l]) + f.bytes() * (slot % per), access.base + access.offsets[l], bytes);
+      std::memcpy(reinterpret_cast<u8*>(&loaded[slot / per][l]) + f.bytes() * (slot % per),
+                  access.base + access.offsets[l], bytes);
     }
   });
-  for (u32 r = 0; r < i.count; ++r) std::memcpy(lanes_of<u32>(warp, registers[r]), loaded[r], sizeof loaded[r]);
+  for (u32 r = 0; r < i.count; ++r)
+    std::memcpy(lanes_of<u32>(warp, registers[r]), loaded[r], sizeof loaded[r]);
 }
 
 void store_fragment(Warp& warp, const Instruction& i, Mask mask) {
@@ -134,15 +144,25 @@ using Matrix = float[32][32];
 
 float value_of(const u8* bytes, Element element) {
   u32 bits = 0;
-  std::memcpy(&bits, bytes, element == Element::f16 || element == Element::bf16 ? 2 : element == Element::s8 || element == Element::u8_ ? 1 : 4);
+  std::memcpy(&bits, bytes,
+              element == Element::f16 || element == Element::bf16 ? 2
+              : element == Element::s8 || element == Element::u8_ ? 1
+                                                                  : 4);
   switch (element) {
-    case Element::f16: return F16::to_float(static_cast<u16>(bits));
-    case Element::bf16: return BF16::to_float(static_cast<u16>(bits));
-    case Element::tf32: return bits_as<float>(bits & ~0x1fffu);
-    case Element::f32: return bits_as<float>(bits);
-    case Element::s8: return static_cast<float>(static_cast<i8>(bits));
-    case Element::u8_: return static_cast<float>(bits);
-    case Element::s32: return static_cast<float>(static_cast<i32>(bits));
+    case Element::f16:
+      return F16::to_float(static_cast<u16>(bits));
+    case Element::bf16:
+      return BF16::to_float(static_cast<u16>(bits));
+    case Element::tf32:
+      return bits_as<float>(bits & ~0x1fffu);
+    case Element::f32:
+      return bits_as<float>(bits);
+    case Element::s8:
+      return static_cast<float>(static_cast<i8>(bits));
+    case Element::u8_:
+      return static_cast<float>(bits);
+    case Element::s32:
+      return static_cast<float>(static_cast<i32>(bits));
   }
   return 0;
 }
@@ -161,7 +181,9 @@ void spread_fragment(Warp& warp, const u32* registers, u32 count, const Fragment
     KERNELITES_LANES(l) {
       const Place place = place_of(f, slot, l);
       const float value = matrix[place.row][place.column];
-      const u32 bits = f.element == Element::f16 ? F16::from_float(value) : f.element == Element::s32 ? static_cast<u32>(static_cast<i32>(value)) : bits_as<u32>(value);
+      const u32 bits = f.element == Element::f16   ? F16::from_float(value)
+                       : f.element == Element::s32 ? static_cast<u32>(static_cast<i32>(value))
+                                                   : bits_as<u32>(value);
       std::memcpy(slot_bytes(warp, registers, f, slot, l), &bits, f.bytes());
     }
   }
@@ -182,7 +204,8 @@ void multiply_fragments(Warp& warp, const Instruction& i, Mask mask) {
   for (u32 row = 0; row < shape.m; ++row) {
     for (u32 k = 0; k < shape.k; ++k) {
       const float x = ma[row][k];
-      for (u32 column = 0; column < shape.n; ++column) mc[row][column] = __builtin_fmaf(x, mb[k][column], mc[row][column]);
+      for (u32 column = 0; column < shape.n; ++column)
+        mc[row][column] = __builtin_fmaf(x, mb[k][column], mc[row][column]);
     }
   }
   spread_fragment(warp, d, list[3], fragment_of(Role::accumulator, result, shape), mc);
@@ -209,14 +232,17 @@ bool decode_transfer(Decoder& d, const Statement& s, Instruction& i, u32 shape, 
   const Operand& memory = s.operands[is_store ? 0 : 1];
   const Operand& fragment = s.operands[is_store ? 1 : 0];
   const Role role = s.parts[2] == "a" ? Role::a : s.parts[2] == "b" ? Role::b : Role::accumulator;
-  if (is_store) d.sources(fragment, 4, i);
-  else d.destinations(fragment, 4, i);
+  if (is_store)
+    d.sources(fragment, 4, i);
+  else
+    d.destinations(fragment, 4, i);
   const bool is_shared = s.has("shared") || s.has("shared::cta");
   const Fragment f = fragment_of(role, element, k_shapes[shape]);
   if (i.count > 16 || i.count * f.per_register() * k_lanes < f.rows * f.columns) return false;
   i.mode = static_cast<u8>(is_shared ? Space::shared : s.has("global") ? Space::global : Space::generic);
   i.handler = is_store ? store_fragment : load_fragment;
-  i.op_class = is_store ? (is_shared ? OpClass::shared_store : OpClass::global_store) : (is_shared ? OpClass::shared_load : OpClass::global_load);
+  i.op_class = is_store ? (is_shared ? OpClass::shared_store : OpClass::global_store)
+                        : (is_shared ? OpClass::shared_load : OpClass::global_load);
   i.size = s.has("col");
   i.extra = pack_fragment(role, element, shape);
   i.c = s.operands.size() > 2 ? d.source(s.operands[2], 4) : d.constant(i.size == 1 ? f.rows : f.columns, 4);
@@ -225,25 +251,38 @@ bool decode_transfer(Decoder& d, const Statement& s, Instruction& i, u32 shape, 
 
 bool decode_multiply(Decoder& d, const Statement& s, Instruction& i, u32 shape) {
   if (s.operands.size() != 4) return false;
-  const bool is_short = s.parts[s.parts.size() - 3].starts_with("m") || s.parts[s.parts.size() - 3] == "col" || s.parts[s.parts.size() - 3] == "row";
+  const bool is_short = s.parts[s.parts.size() - 3].starts_with("m") ||
+                        s.parts[s.parts.size() - 3] == "col" || s.parts[s.parts.size() - 3] == "row";
   Element result, left = Element::f16, right = Element::f16, addend;
   if (is_short) {  // .dtype.ctype: half factors
-    if (!find_element(s.parts[s.parts.size() - 2], result) || !find_element(s.parts.back(), addend)) return false;
-  } else {         // .dtype.atype.btype.ctype
+    if (!find_element(s.parts[s.parts.size() - 2], result) || !find_element(s.parts.back(), addend))
+      return false;
+  } else {  // .dtype.atype.btype.ctype
     const auto types = std::span(s.parts).last(4);
-    if (!find_element(types[0], result) || !find_element(types[1], left) || !find_element(types[2], right) || !find_element(types[3], addend)) return false;
+    if (!find_element(types[0], result) || !find_element(types[1], left) || !find_element(types[2], right) ||
+        !find_element(types[3], addend))
+      return false;
   }
   std::vector<u32> list;
-  for (u32 k : {1u, 2u, 3u, 0u}) list.push_back(static_cast<u32>(std::max<std::size_t>(1, s.operands[k].elements.size())));
-  const Fragment fragments[] = {fragment_of(Role::a, left, k_shapes[shape]), fragment_of(Role::b, right, k_shapes[shape]),
-                                fragment_of(Role::accumulator, addend, k_shapes[shape]), fragment_of(Role::accumulator, result, k_shapes[shape])};
+  for (u32 k : {1u, 2u, 3u, 0u})
+    list.push_back(static_cast<u32>(std::max<std::size_t>(1, s.operands[k].elements.size())));
+  const Fragment fragments[] = {fragment_of(Role::a, left, k_shapes[shape]),
+                                fragment_of(Role::b, right, k_shapes[shape]),
+                                fragment_of(Role::accumulator, addend, k_shapes[shape]),
+                                fragment_of(Role::accumulator, result, k_shapes[shape])};
   for (u32 k = 0; k < 4; ++k) {
-    if (list[k] > 16 || list[k] * fragments[k].per_register() * k_lanes < fragments[k].rows * fragments[k].columns) return false;
+    if (list[k] > 16 ||
+        list[k] * fragments[k].per_register() * k_lanes < fragments[k].rows * fragments[k].columns)
+      return false;
   }
   for (u32 k = 0; k < 4; ++k) {
-    auto add = [&](const Operand& element) { list.push_back(k == 0 ? d.destination(element, 4) : d.source(element, 4)); };
-    if (s.operands[k].kind == Operand::Kind::vector) std::for_each(s.operands[k].elements.begin(), s.operands[k].elements.end(), add);
-    else add(s.operands[k]);
+    auto add = [&](const Operand& element) {
+      list.push_back(k == 0 ? d.destination(element, 4) : d.source(element, 4));
+    };
+    if (s.operands[k].kind == Operand::Kind::vector)
+      std::for_each(s.operands[k].elements.begin(), s.operands[k].elements.end(), add);
+    else
+      add(s.operands[k]);
   }
   i.list = d.add_list(list);
   i.handler = multiply_fragments;
@@ -251,7 +290,10 @@ bool decode_multiply(Decoder& d, const Statement& s, Instruction& i, u32 shape) 
   i.extra = static_cast<u16>(static_cast<u32>(left) | static_cast<u32>(result) << 4 | shape << 8);
   i.size = static_cast<u8>(addend);
   i.count = static_cast<u8>(right);
-  i.b = static_cast<u32>(left == Element::f16 ? TensorType::f16 : left == Element::bf16 ? TensorType::bf16 : left == Element::tf32 ? TensorType::tf32 : TensorType::int8);
+  i.b = static_cast<u32>(left == Element::f16    ? TensorType::f16
+                         : left == Element::bf16 ? TensorType::bf16
+                         : left == Element::tf32 ? TensorType::tf32
+                                                 : TensorType::int8);
   return true;
 }
 

@@ -15,7 +15,7 @@ struct Declaration {
   std::string_view type, name;
   u32 align = 1;
   u64 bytes = 0;
-  u64 count = 1;       ///< "<N>" of register declarations
+  u64 count = 1;  ///< "<N>" of register declarations
   bool is_array = false;
 };
 

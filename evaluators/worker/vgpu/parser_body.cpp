@@ -80,7 +80,8 @@ void BodyParser::parse_directive(std::string_view name) {
   if (name == ".shared") return parse_variable(Space::shared);
   if (name == ".local") return parse_variable(Space::local);
   if (name == ".param") return parse_variable(Space::parameter);
-  while (lexer_.peek().kind != Token::Kind::end && !lexer_.accept(";")) lexer_.next();  // .pragma and the like
+  while (lexer_.peek().kind != Token::Kind::end && !lexer_.accept(";"))
+    lexer_.next();  // .pragma and the like
 }
 
 // Lines of inlined library code are of no use to the author of the kernel: only lines of the file that the
@@ -138,7 +139,8 @@ void BodyParser::parse_label(std::string_view name) {
   Scope& scope = scopes_[static_cast<std::size_t>(scope_)];
   if (lexer_.accept(".branchtargets")) {
     auto& list = scope.target_lists[name];
-    do list.push_back(lexer_.next().text); while (lexer_.accept(","));
+    do list.push_back(lexer_.next().text);
+    while (lexer_.accept(","));
     lexer_.expect(";");
     return;
   }
@@ -165,7 +167,8 @@ void BodyParser::parse_statement() {
   } else if (statement.is("bra") || statement.is("brx")) {
     parse_branch(statement);
   } else if (!lexer_.peek().is(";")) {
-    do statement.operands.push_back(parse_operand()); while (lexer_.accept(","));
+    do statement.operands.push_back(parse_operand());
+    while (lexer_.accept(","));
   }
   if (!lexer_.peek().is(";")) lexer_.fail(fmt::format("expected ';' after {}", word.text));
   statement.text = lexer_.source().substr(begin, lexer_.position() - begin);
@@ -187,7 +190,8 @@ void BodyParser::parse_call(Statement& statement) {
     lexer_.expect(",");
   }
   statement.operands.push_back(parse_operand());
-  if (statement.operands[0].kind == Operand::Kind::symbol) function_.callees.push_back(statement.operands[0].name);
+  if (statement.operands[0].kind == Operand::Kind::symbol)
+    function_.callees.push_back(statement.operands[0].name);
   if (!lexer_.accept(",")) return;
   lexer_.expect("(");
   statement.arguments = parse_list(")");
@@ -227,7 +231,8 @@ Operand BodyParser::parse_operand() {
     operand.kind = Operand::Kind::immediate;
     operand.immediate = is_negative ? u64{0} - token.value : token.value;
     operand.is_double = token.is_double;
-    if (is_negative && token.is_float) operand.immediate = token.value ^ (token.is_double ? 1ull << 63 : 1ull << 31);
+    if (is_negative && token.is_float)
+      operand.immediate = token.value ^ (token.is_double ? 1ull << 63 : 1ull << 31);
     return operand;
   }
   if (token.kind != Token::Kind::word) lexer_.fail(fmt::format("unexpected operand '{}'", token.text));
@@ -258,8 +263,10 @@ Operand BodyParser::parse_memory() {
     const u64 value = lexer_.next().value;
     operand.immediate += is_negative ? u64{0} - value : value;
   }
-  if (lexer_.accept(",")) operand.elements = parse_list("]");  // coordinates of a tensor copy
-  else lexer_.expect("]");
+  if (lexer_.accept(","))
+    operand.elements = parse_list("]");  // coordinates of a tensor copy
+  else
+    lexer_.expect("]");
   return operand;
 }
 

@@ -67,8 +67,13 @@ void parse_variable(Lexer& lexer, Space space, Module& module) {
     module.shared[std::string(declaration.name)] = {.bytes = static_cast<u32>(declaration.bytes),
                                                     .align = declaration.align};
   } else {
-    ModuleVariable variable{.name = std::string(declaration.name), .space = space, .size = declaration.bytes,
-                            .align = declaration.align, .address = 0, .bytes = {}, .relocations = {}};
+    ModuleVariable variable{.name = std::string(declaration.name),
+                            .space = space,
+                            .size = declaration.bytes,
+                            .align = declaration.align,
+                            .address = 0,
+                            .bytes = {},
+                            .relocations = {}};
     if (lexer.accept("=")) parse_initialiser(lexer, type_bytes(declaration.type), variable);
     module.variables.push_back(std::move(variable));
   }
@@ -94,7 +99,8 @@ u32 parse_formals(Lexer& lexer, std::vector<FormalParameter>& formals) {
 
 void parse_max_threads(Lexer& lexer, Function& function) {
   u64 product = 1;
-  do product *= lexer.next().value; while (lexer.accept(","));
+  do product *= lexer.next().value;
+  while (lexer.accept(","));
   function.max_threads = static_cast<u32>(product);
 }
 
@@ -136,7 +142,8 @@ Declaration parse_declaration(Lexer& lexer) {
     if (token.kind != Token::Kind::word) lexer.fail("expected a declaration");
     if (token.is(".align")) {
       declaration.align = static_cast<u32>(lexer.next().value);
-    } else if (token.is(".ptr")) {  // .ptr .global .align 16: facts about the pointee, not about the parameter
+    } else if (token.is(
+                   ".ptr")) {  // .ptr .global .align 16: facts about the pointee, not about the parameter
       while (lexer.peek().kind == Token::Kind::word && lexer.peek().text[0] == '.') {
         if (lexer.next().is(".align")) lexer.next();
       }
@@ -182,7 +189,8 @@ Module parse_module(std::string_view source) {
       parse_variable(lexer, Space::shared, module);
     } else if (token.is(".section")) {
       skip_braces(lexer);
-    } else if (token.is(".file") || token.is(".version") || token.is(".target") || token.is(".address_size")) {
+    } else if (token.is(".file") || token.is(".version") || token.is(".target") ||
+               token.is(".address_size")) {
       while (lexer.peek().line == token.line && lexer.peek().kind != Token::Kind::end) lexer.next();
     } else if (token.is(".alias") || token.is(".pragma")) {
       skip_statement(lexer);

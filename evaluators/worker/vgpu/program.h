@@ -14,10 +14,10 @@ namespace kernelites::worker::vgpu {
 
 class Program {
  public:
-  std::string source;                    ///< the PTX; everything below refers into it
-  u64 id = 0;                            ///< digest of the source: programs of the same text share module variables
+  std::string source;  ///< the PTX; everything below refers into it
+  u64 id = 0;          ///< digest of the source: programs of the same text share module variables
   std::vector<ModuleVariable> variables;
-  std::vector<KernelImage> kernels;      ///< in file order
+  std::vector<KernelImage> kernels;  ///< in file order
   std::map<std::string, std::vector<FormalParameter>, std::less<>> parameters;
 
   const KernelImage* find(std::string_view kernel) const;

@@ -6,6 +6,8 @@
 
 #include "evaluators/worker/vgpu/lanes.h"
 
+#pragma GCC target("avx,avx2,fma,f16c,bmi,bmi2,lzcnt,popcnt")
+
 namespace kernelites::worker::vgpu {
 namespace {
 
@@ -52,8 +54,10 @@ bool RaceDetector::read_words(u32 warp, const u32* offsets) {
   __m256i conflict = _mm256_setzero_si256(), stale = _mm256_setzero_si256();
   for (u32 l = 0; l < k_lanes; l += 8) {
     const __m256i at = _mm256_loadu_si256(reinterpret_cast<const __m256i*>(offsets + l));
-    const __m256i writer = _mm256_i32gather_epi32(reinterpret_cast<const int*>(writers_.data()), _mm256_srli_epi32(at, 2), 4);
-    const __m256i reader = _mm256_i32gather_epi32(reinterpret_cast<const int*>(readers_.data()), _mm256_srli_epi32(at, 2), 4);
+    const __m256i writer =
+        _mm256_i32gather_epi32(reinterpret_cast<const int*>(writers_.data()), _mm256_srli_epi32(at, 2), 4);
+    const __m256i reader =
+        _mm256_i32gather_epi32(reinterpret_cast<const int*>(readers_.data()), _mm256_srli_epi32(at, 2), 4);
     const __m256i is_current = _mm256_cmpeq_epi32(_mm256_srli_epi32(writer, 8), interval);
     conflict = _mm256_or_si256(conflict, _mm256_andnot_si256(_mm256_cmpeq_epi32(writer, mine), is_current));
     stale = _mm256_or_si256(stale, _mm256_xor_si256(reader, mine));

@@ -36,7 +36,9 @@ void visit_registers(const Statement& statement, Use use, Define define) {
 }
 
 using Bits = std::vector<u64>;
-bool test(const Bits& bits, int index) { return (bits[static_cast<u32>(index) / 64] >> (index % 64) & 1) != 0; }
+bool test(const Bits& bits, int index) {
+  return (bits[static_cast<u32>(index) / 64] >> (index % 64) & 1) != 0;
+}
 void set(Bits& bits, int index) { bits[static_cast<u32>(index) / 64] |= u64{1} << (index % 64); }
 
 struct BasicBlock {
@@ -62,7 +64,9 @@ std::vector<BasicBlock> split_blocks(const Function& function) {
   std::vector<BasicBlock> blocks;
   std::vector<std::size_t> block_at(statements.size() + 1, 0);
   for (std::size_t k = 0; k < statements.size(); ++k) {
-    if (leads[k]) blocks.push_back({.begin = k, .end = k, .use = {}, .define = {}, .live_in = {}, .live_out = {}, .successors = {}});
+    if (leads[k])
+      blocks.push_back(
+          {.begin = k, .end = k, .use = {}, .define = {}, .live_in = {}, .live_out = {}, .successors = {}});
     blocks.back().end = k + 1;
     block_at[k] = blocks.size() - 1;
   }
@@ -142,7 +146,8 @@ std::vector<Interval> live_intervals(const Function& function) {
 void drop_dead_moves(Function& function) {
   std::vector<bool> is_read(function.registers.size(), false);
   for (const Statement& statement : function.statements) {
-    visit_registers(statement, [&](int reg) { is_read[static_cast<u32>(reg)] = true; }, [](int) {});
+    visit_registers(
+        statement, [&](int reg) { is_read[static_cast<u32>(reg)] = true; }, [](int) {});
   }
   std::vector<u32> moved(function.statements.size() + 1);
   std::vector<Statement> kept;
@@ -175,12 +180,14 @@ void fold_constants(Function& function) {
   for (const Statement& statement : function.statements) {
     const bool is_move = statement.is("mov") && statement.guard < 0 && statement.operands.size() == 2 &&
                          statement.operands[1].kind == Operand::Kind::immediate;
-    visit_registers(statement, [](int) {}, [&](int reg) {
-      Definition& definition = definitions[static_cast<u32>(reg)];
-      ++definition.count;
-      definition.is_constant = is_move && !function.registers[static_cast<u32>(reg)].is_predicate;
-      if (is_move) definition.value = statement.operands[1].immediate;
-    });
+    visit_registers(
+        statement, [](int) {},
+        [&](int reg) {
+          Definition& definition = definitions[static_cast<u32>(reg)];
+          ++definition.count;
+          definition.is_constant = is_move && !function.registers[static_cast<u32>(reg)].is_predicate;
+          if (is_move) definition.value = statement.operands[1].immediate;
+        });
   }
   auto replace = [&](Operand& operand) {
     if (operand.kind != Operand::Kind::reg || operand.is_negated || operand.second >= 0) return;
@@ -223,8 +230,8 @@ RegisterSlots allocate_registers(const Function& function, u32 predicates_begin,
   }
   std::stable_sort(order.begin(), order.end(),
                    [&](std::size_t a, std::size_t b) { return intervals[a].first < intervals[b].first; });
-  std::map<u8, std::vector<u32>> free_slots;             // by width
-  std::set<std::pair<int, std::size_t>> live;            // (last use, register)
+  std::map<u8, std::vector<u32>> free_slots;   // by width
+  std::set<std::pair<int, std::size_t>> live;  // (last use, register)
   for (std::size_t reg : order) {
     while (!live.empty() && live.begin()->first < intervals[reg].first) {
       const std::size_t ended = live.begin()->second;

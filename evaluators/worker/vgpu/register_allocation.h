@@ -12,8 +12,8 @@ namespace kernelites::worker::vgpu {
 void fold_constants(Function& function);
 
 struct RegisterSlots {
-  std::vector<u32> offsets;   ///< by register: byte offset into the arena
-  u32 end = 0;                ///< first free byte behind them
+  std::vector<u32> offsets;  ///< by register: byte offset into the arena
+  u32 end = 0;               ///< first free byte behind them
 };
 
 /// Places predicates from `predicates_begin` on (4 bytes each, none shared) and the other registers from

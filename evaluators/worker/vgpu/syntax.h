@@ -15,26 +15,26 @@ namespace kernelites::worker::vgpu {
 struct Operand {
   enum class Kind : u8 { none, reg, immediate, memory, vector, symbol, special, sink };
   Kind kind = Kind::none;
-  bool is_negated = false;            ///< !p
-  bool is_double = false;             ///< the immediate holds the bits of a double literal
-  int reg = -1;                       ///< index into Function::registers; base of a memory operand
-  int second = -1;                    ///< q of p|q
-  int local = -1;                     ///< index into Function::locals of the symbol or of the memory base
-  u64 immediate = 0;                  ///< value, or offset of a memory or symbol operand
-  std::string_view name;              ///< symbol or special register; base symbol of a memory operand
-  std::vector<Operand> elements;      ///< of {a, b, c}
+  bool is_negated = false;        ///< !p
+  bool is_double = false;         ///< the immediate holds the bits of a double literal
+  int reg = -1;                   ///< index into Function::registers; base of a memory operand
+  int second = -1;                ///< q of p|q
+  int local = -1;                 ///< index into Function::locals of the symbol or of the memory base
+  u64 immediate = 0;              ///< value, or offset of a memory or symbol operand
+  std::string_view name;          ///< symbol or special register; base symbol of a memory operand
+  std::vector<Operand> elements;  ///< of {a, b, c}
 };
 
 struct Statement {
-  std::string_view opcode;                 ///< with modifiers
-  std::vector<std::string_view> parts;     ///< opcode split at dots: {"ld", "global", "u32"}
+  std::string_view opcode;              ///< with modifiers
+  std::vector<std::string_view> parts;  ///< opcode split at dots: {"ld", "global", "u32"}
   std::vector<Operand> operands;
   int guard = -1;
   bool is_guard_negated = false;
-  int line = 0;                            ///< of the .cu, 0 if unknown
-  std::string_view text;                   ///< PTX source of the statement
-  std::vector<u32> targets;                ///< statement indices a branch may go to
-  std::vector<Operand> results, arguments; ///< of a call; operands[0] is the callee
+  int line = 0;                             ///< of the .cu, 0 if unknown
+  std::string_view text;                    ///< PTX source of the statement
+  std::vector<u32> targets;                 ///< statement indices a branch may go to
+  std::vector<Operand> results, arguments;  ///< of a call; operands[0] is the callee
 
   bool has(std::string_view part) const;
   bool is(std::string_view base) const { return parts[0] == base; }
@@ -42,7 +42,7 @@ struct Statement {
 
 struct VirtualRegister {
   bool is_predicate = false;
-  u8 width = 4;      ///< bytes per lane
+  u8 width = 4;  ///< bytes per lane
 };
 
 /// A variable of a state space inside a function: its offset in the function's shared, local or parameter memory.
@@ -82,13 +82,13 @@ struct ModuleVariable {
   Space space = Space::global;
   u64 size = 0;
   u32 align = 1;
-  u64 address = 0;                 ///< virtual device address (global and constant)
-  std::vector<u8> bytes;           ///< initial value, may be shorter than size
+  u64 address = 0;        ///< virtual device address (global and constant)
+  std::vector<u8> bytes;  ///< initial value, may be shorter than size
   std::vector<Relocation> relocations;
 };
 
 struct SharedVariable {
-  u32 bytes = 0;       ///< 0: the dynamic array
+  u32 bytes = 0;  ///< 0: the dynamic array
   u32 align = 1;
 };
 

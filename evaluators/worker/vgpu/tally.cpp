@@ -27,7 +27,8 @@ u64 footprint_bytes(const std::vector<Tally>& tallies, std::vector<std::vector<u
   return sectors * k_sector_bytes;
 }
 
-void add_instruction(Counts& counts, LineCounts& line, const KernelImage& image, std::size_t k, const Tally& tally) {
+void add_instruction(Counts& counts, LineCounts& line, const KernelImage& image, std::size_t k,
+                     const Tally& tally) {
   const OpClass op_class = image.code[k].op_class;
   const u64 executed = tally.executed[k], lanes = tally.lanes[k];
   const Traffic& traffic = tally.traffic[k];
@@ -41,14 +42,25 @@ void add_instruction(Counts& counts, LineCounts& line, const KernelImage& image,
   }
   switch (op_class) {
     case OpClass::global_load:
-    case OpClass::async_copy: counts.global_load += traffic, line.global += traffic; break;
+    case OpClass::async_copy:
+      counts.global_load += traffic, line.global += traffic;
+      break;
     case OpClass::global_store:
-    case OpClass::atomic: counts.global_store += traffic, line.global += traffic; break;
-    case OpClass::shared_load: counts.shared_load += traffic, line.shared += traffic; break;
-    case OpClass::shared_store: counts.shared_store += traffic, line.shared += traffic; break;
+    case OpClass::atomic:
+      counts.global_store += traffic, line.global += traffic;
+      break;
+    case OpClass::shared_load:
+      counts.shared_load += traffic, line.shared += traffic;
+      break;
+    case OpClass::shared_store:
+      counts.shared_store += traffic, line.shared += traffic;
+      break;
     case OpClass::local_load:
-    case OpClass::local_store: counts.local_bytes += traffic.bytes; break;
-    default: break;
+    case OpClass::local_store:
+      counts.local_bytes += traffic.bytes;
+      break;
+    default:
+      break;
   }
 }
 
@@ -65,7 +77,8 @@ Counts sum_tallies(const std::vector<Tally>& tallies, const KernelImage& image) 
   std::map<u32, LineCounts> lines;
   for (const Tally& tally : tallies) {
     counts.divergent_branches += tally.divergent_branches;
-    for (std::size_t type = 0; type < k_tensor_types; ++type) counts.tensor_flops[type] += tally.tensor_flops[type];
+    for (std::size_t type = 0; type < k_tensor_types; ++type)
+      counts.tensor_flops[type] += tally.tensor_flops[type];
     for (std::size_t k = 0; k < image.code.size(); ++k) {
       if (tally.executed[k] == 0) continue;
       LineCounts& line = lines[image.code[k].line];

@@ -4,6 +4,8 @@
 
 #include <algorithm>
 
+#pragma GCC target("avx,avx2,fma,f16c,bmi,bmi2,lzcnt,popcnt")
+
 namespace kernelites::worker::vgpu {
 namespace {
 
@@ -41,8 +43,8 @@ u32 wavefronts_of(const u32* offsets, u32 begin, u32 end, Mask mask, u32 words) 
 
 }  // namespace
 
-void count_global(Warp& warp, const Instruction& i, const Region& region, const Access& access, Mask mask, u32 bytes,
-                  Use use) {
+void count_global(Warp& warp, const Instruction& i, const Region& region, const Access& access, Mask mask,
+                  u32 bytes, Use use) {
   Traffic& traffic = traffic_of(warp, i);
   const u64 slot = region.base >> 32;
   auto& footprints = use == Use::load ? warp.tally->loaded : warp.tally->stored;

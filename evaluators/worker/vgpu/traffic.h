@@ -4,14 +4,19 @@
 
 #include "evaluators/worker/vgpu/access.h"
 
+#pragma GCC push_options
+#pragma GCC target("avx,avx2,fma,f16c,bmi,bmi2,lzcnt,popcnt")
+
 namespace kernelites::worker::vgpu {
 
 /// Counts a global request of `bytes` per active lane and adds its sectors to the launch's footprint.
-void count_global(Warp& warp, const Instruction& i, const Region& region, const Access& access, Mask mask, u32 bytes,
-                  Use use);
+void count_global(Warp& warp, const Instruction& i, const Region& region, const Access& access, Mask mask,
+                  u32 bytes, Use use);
 /// Counts a shared request.
 void count_shared(Warp& warp, const Instruction& i, const Access& access, Mask mask, u32 bytes);
 /// Counts shared requests whose wavefronts are known (ldmatrix, stmatrix).
 void count_shared_wavefronts(Warp& warp, const Instruction& i, u32 bytes, u32 wavefronts, u32 ideal);
 
 }  // namespace kernelites::worker::vgpu
+
+#pragma GCC pop_options

@@ -8,6 +8,8 @@
 
 #include "evaluators/worker/vgpu/lanes.h"
 
+#pragma GCC target("avx,avx2,fma,f16c,bmi,bmi2,lzcnt,popcnt")
+
 namespace kernelites::worker::vgpu {
 namespace {
 
@@ -95,17 +97,19 @@ std::string lanes_text(Mask mask) {
   for (const Group& other : warp.groups) {
     if ((other.mask & missing) == 0) continue;
     const u32 at = other.wait == Wait::barrier ? other.pc - 1 : other.pc;
-    elsewhere += fmt::format("; lanes {} wait at line {}", lanes_text(other.mask & missing), warp.context->image->code[at].line);
+    elsewhere += fmt::format("; lanes {} wait at line {}", lanes_text(other.mask & missing),
+                             warp.context->image->code[at].line);
   }
   warp.pc = group.pc;
   warp.active = group.mask;
   if (i.flow == Flow::barrier) {
     raise(FaultKind::divergent_barrier, lowest_lane(group.mask),
-          fmt::format("__syncthreads() is reached by lanes {} of warp {} but not by lanes {}{}", lanes_text(group.mask),
-                      warp.index, lanes_text(missing), elsewhere));
+          fmt::format("__syncthreads() is reached by lanes {} of warp {} but not by lanes {}{}",
+                      lanes_text(group.mask), warp.index, lanes_text(missing), elsewhere));
   }
   raise(FaultKind::invalid_shuffle, lowest_lane(group.mask),
-        fmt::format("a warp-wide operation names lanes {}, which never reach it{}", lanes_text(missing), elsewhere));
+        fmt::format("a warp-wide operation names lanes {}, which never reach it{}", lanes_text(missing),
+                    elsewhere));
 }
 
 void branch(Warp& warp, u32 target, Mask taken) {
@@ -185,8 +189,10 @@ void exit_lanes(Warp& warp, Mask mask) {
     warp.is_done = true;
     return;
   }
-  if (warp.active != 0) ++warp.pc;
-  else pick_group(warp);
+  if (warp.active != 0)
+    ++warp.pc;
+  else
+    pick_group(warp);
 }
 
 void return_lanes(Warp& warp, Mask mask) {
@@ -207,7 +213,8 @@ void return_lanes(Warp& warp, Mask mask) {
       --warp.depth[other];
     }
     const Instruction& caller = warp.context->image->code[site];
-    copy_parameters(warp, warp.context->image->lists.data() + caller.list + 3u * caller.count, caller.extra, same);
+    copy_parameters(warp, warp.context->image->lists.data() + caller.list + 3u * caller.count, caller.extra,
+                    same);
     warp.groups.push_back({site + 1, same, Wait::none, 0});
     rest &= ~same;
   }
@@ -215,8 +222,10 @@ void return_lanes(Warp& warp, Mask mask) {
   if (leaving == 0) {
     warp.active = staying;
     if (staying != 0) ++warp.pc;
-    if (staying == 0) pick_group(warp);
-    else update_merge_pc(warp);
+    if (staying == 0)
+      pick_group(warp);
+    else
+      update_merge_pc(warp);
     return;
   }
   warp.active = staying | leaving;
@@ -226,10 +235,12 @@ void return_lanes(Warp& warp, Mask mask) {
 /// Executes an instruction that needs certain lanes at once, or parks the group until they come.
 bool wait_for_lanes(Warp& warp, const Instruction& i) {
   const Mask needed = needed_lanes(warp, i, warp.active);
-  const Mask exited = i.flow == Flow::warp_sync && i.members != 0 ? i.members & ~warp.alive & warp.existing : 0;
+  const Mask exited =
+      i.flow == Flow::warp_sync && i.members != 0 ? i.members & ~warp.alive & warp.existing : 0;
   if (exited != 0) {
     raise(FaultKind::invalid_shuffle, lowest_lane(warp.active),
-          fmt::format("the member mask {:#x} names lanes {}, which have exited", i.members, lanes_text(exited)));
+          fmt::format("the member mask {:#x} names lanes {}, which have exited", i.members,
+                      lanes_text(exited)));
   }
   if ((warp.active & needed) == needed) return true;
   warp.groups.push_back({warp.pc, warp.active, Wait::lanes, 0});
@@ -240,15 +251,23 @@ bool wait_for_lanes(Warp& warp, const Instruction& i) {
 
 void control(Warp& warp, const Instruction& i, Mask mask) {
   switch (i.flow) {
-    case Flow::plain: break;
-    case Flow::branch: return branch(warp, i.target, mask);
-    case Flow::indexed_branch: return mask == 0 ? void(++warp.pc) : indexed_branch(warp, i, mask);
-    case Flow::call: return call(warp, i, mask);
-    case Flow::ret: return mask == 0 ? void(++warp.pc) : return_lanes(warp, mask);
-    case Flow::exit: return mask == 0 ? void(++warp.pc) : exit_lanes(warp, mask);
+    case Flow::plain:
+      break;
+    case Flow::branch:
+      return branch(warp, i.target, mask);
+    case Flow::indexed_branch:
+      return mask == 0 ? void(++warp.pc) : indexed_branch(warp, i, mask);
+    case Flow::call:
+      return call(warp, i, mask);
+    case Flow::ret:
+      return mask == 0 ? void(++warp.pc) : return_lanes(warp, mask);
+    case Flow::exit:
+      return mask == 0 ? void(++warp.pc) : exit_lanes(warp, mask);
     case Flow::barrier:
-      if (mask == 0) ++warp.pc;
-      else if (wait_for_lanes(warp, i)) arrive_at_barrier(warp, i, mask);
+      if (mask == 0)
+        ++warp.pc;
+      else if (wait_for_lanes(warp, i))
+        arrive_at_barrier(warp, i, mask);
       return;
     case Flow::warp_sync:
       if (!wait_for_lanes(warp, i)) return;
@@ -264,9 +283,8 @@ void raise(FaultKind kind, u32 lane, std::string message) { throw Raised{kind, s
 
 bool can_run(const Warp& warp) {
   if (warp.is_done) return false;
-  return warp.active != 0 || std::any_of(warp.groups.begin(), warp.groups.end(), [](const Group& group) {
-           return group.wait != Wait::barrier;
-         });
+  return warp.active != 0 || std::any_of(warp.groups.begin(), warp.groups.end(),
+                                         [](const Group& group) { return group.wait != Wait::barrier; });
 }
 
 bool pick_group(Warp& warp) {
@@ -317,7 +335,8 @@ u64 run_warp(Warp& warp, u64 quantum) {
   }
   // A group that spins on what another group of this warp must do would starve it: let the last group have a turn.
   if (warp.active != 0 && !warp.groups.empty()) {
-    const auto other = std::find_if(warp.groups.begin(), warp.groups.end(), [](const Group& g) { return g.wait == Wait::none; });
+    const auto other = std::find_if(warp.groups.begin(), warp.groups.end(),
+                                    [](const Group& g) { return g.wait == Wait::none; });
     if (other != warp.groups.end()) {
       const Group turn = *other;
       warp.groups.erase(other);

@@ -23,8 +23,8 @@ struct Raised {
   FaultKind kind;
   std::string message;
   u32 lane = 0;
-  int warp = -1;   ///< of the block; -1: the warp that is running
-  u32 pc = 0;      ///< with a warp: where it was
+  int warp = -1;  ///< of the block; -1: the warp that is running
+  u32 pc = 0;     ///< with a warp: where it was
 };
 
 /// A read of shared bytes that nothing had written: uninitialised, or too early (see access.cpp).
@@ -36,10 +36,10 @@ struct EarlyRead {
 /// Counts of one OS thread, by instruction of the kernel.
 struct Tally {
   std::vector<u64> executed, lanes;
-  std::vector<Traffic> traffic;                       ///< memory instructions only
+  std::vector<Traffic> traffic;  ///< memory instructions only
   std::array<u64, k_tensor_types> tensor_flops{};
   u64 divergent_branches = 0;
-  std::vector<std::vector<u64>> loaded, stored;       ///< bit per 32-byte sector, by region
+  std::vector<std::vector<u64>> loaded, stored;  ///< bit per 32-byte sector, by region
 };
 
 /// What all blocks of one launch share; immutable while they run.
@@ -47,11 +47,11 @@ struct LaunchContext {
   const KernelImage* image = nullptr;
   const Launch* launch = nullptr;
   LaunchOptions options;
-  std::vector<Region*> slots;        ///< by device address >> 32; null where nothing is mapped
-  u32 shared_bytes = 0;              ///< static and dynamic
+  std::vector<Region*> slots;  ///< by device address >> 32; null where nothing is mapped
+  u32 shared_bytes = 0;        ///< static and dynamic
   u32 dynamic_shared_offset = 0;
   u32 threads_per_block = 0, warps_per_block = 0;
-  u64 grid_workspace = 0;            ///< device address for cooperative groups' grid barrier
+  u64 grid_workspace = 0;  ///< device address for cooperative groups' grid barrier
 
   Region* region(u64 address) const {
     const u64 slot = address >> 32;
@@ -82,30 +82,30 @@ struct Warp {
   u8* registers = nullptr;
   u32 pc = 0;
   Mask active = 0;
-  u32 merge_pc = ~0u;           ///< the run loop must look at the other groups when pc reaches this
+  u32 merge_pc = ~0u;  ///< the run loop must look at the other groups when pc reaches this
   Mask alive = 0;
-  Mask existing = 0;            ///< lanes that the launch started
-  std::vector<Group> groups;    ///< all but the running one
+  Mask existing = 0;          ///< lanes that the launch started
+  std::vector<Group> groups;  ///< all but the running one
   Block* block = nullptr;
   const LaunchContext* context = nullptr;
-  Tally* steps = nullptr;       ///< counts executions
-  Tally* tally = nullptr;       ///< counts traffic and tensor work; null: do not
-  u8* local = nullptr;          ///< lane l's local memory begins at l * image.local_bytes
-  u8* local_state = nullptr;    ///< one byte per byte: 0 unwritten
-  u32 index = 0;                ///< in its block
-  u64 executed = 0;             ///< instructions, for %clock and the budget
+  Tally* steps = nullptr;     ///< counts executions
+  Tally* tally = nullptr;     ///< counts traffic and tensor work; null: do not
+  u8* local = nullptr;        ///< lane l's local memory begins at l * image.local_bytes
+  u8* local_state = nullptr;  ///< one byte per byte: 0 unwritten
+  u32 index = 0;              ///< in its block
+  u64 executed = 0;           ///< instructions, for %clock and the budget
   std::array<u32, k_lanes> copy_group{};
   std::vector<PendingCopy> copies;
   std::vector<std::array<u32, k_lanes>> returns;  ///< return addresses: [depth][lane]
   std::array<u8, k_lanes> depth{};                ///< calls each lane is in
-  bool favours_running = false; ///< do not switch to a group with a lower pc until the next slice
+  bool favours_running = false;  ///< do not switch to a group with a lower pc until the next slice
   bool is_done = false;
 };
 
 struct Barrier {
-  u32 arrived = 0;      ///< lanes
-  u32 expected = 0;     ///< 0: all threads of the block that have not exited
-  u32 votes = 0;        ///< lanes whose predicate held (bar.red)
+  u32 arrived = 0;   ///< lanes
+  u32 expected = 0;  ///< 0: all threads of the block that have not exited
+  u32 votes = 0;     ///< lanes whose predicate held (bar.red)
   u32 voters = 0;
 };
 inline constexpr u32 k_barriers = 16;
@@ -121,12 +121,12 @@ struct Block {
   std::vector<u8> shared, shared_state;
   std::array<Barrier, k_barriers> barriers{};
   RaceDetector races;
-  std::optional<EarlyRead> early_read;   ///< the first one of this interval
+  std::optional<EarlyRead> early_read;  ///< the first one of this interval
   bool is_done = false;
   // Backing of the warps' pointers.
   std::unique_ptr<u8[]> arena;
   std::vector<u8> local, local_state;
-  u64 random = 0;       ///< of the schedule; 0: in order
+  u64 random = 0;  ///< of the schedule; 0: in order
 };
 
 [[noreturn]] void raise(FaultKind kind, u32 lane, std::string message);
