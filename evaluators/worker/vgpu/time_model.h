@@ -30,7 +30,7 @@ struct ModelledDevice {
   double hiding_half_warps = 0;  ///< resident warps per SM at which half of the latency is hidden
 };
 
-/// H100 SXM: 132 SMs at 1.755 GHz, 3.0 TB/s achievable (whitepaper; CUDA programming guide, arithmetic throughput table).
+/// H100 SXM: 132 SMs at 1.755 GHz, 3.0 TB/s achievable (whitepaper; CUDA programming guide, throughput table).
 extern const ModelledDevice k_h100;
 
 /// Blocks that fit on one SM together; at least 1.
