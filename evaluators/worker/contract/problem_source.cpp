@@ -164,15 +164,20 @@ std::string plan_unit(const Task& task, Form form, std::span<const PlanPoint> po
                       const DeviceFacts& device, std::string_view source) {
   std::string text = code_unit(task, form, points, source);
   text += fmt::format("#line 1 \"{}\"\n", k_suffix_file);
+  // Each plan is encoded as soon as it is evaluated: keeping them all costs the evaluator twice the time.
   text +=
-      "constexpr kl::Plan kernelites_evaluate(const Problem& problem) {\n"
-      "  kl::Plan result;\n  ::plan(problem, result);\n  return result;\n}\n"
-      "constexpr auto kernelites_evaluate_all() {\n  const kl::Plan plans[] = {\n";
+      "constexpr void kernelites_evaluate(const Problem& problem, kl::detail::Encoder& encoder) {\n"
+      "  kl::Plan result;\n  ::plan(problem, result);\n  encoder.plan(result);\n}\n"
+      "constexpr auto kernelites_evaluate_all() {\n";
+  text += fmt::format(
+      "  kl::detail::Stream<{0}> stream{{}};\n  kl::detail::Encoder encoder{{stream.words, 0}};\n"
+      "  encoder.begin({0});\n",
+      points.size());
   for (const PlanPoint& point : points) {
-    text += fmt::format("      kernelites_evaluate({}),\n", problem_value(task, form, point, device));
+    text += fmt::format("  kernelites_evaluate({}, encoder);\n", problem_value(task, form, point, device));
   }
   text += fmt::format(
-      "  }};\n  return kl::detail::encode(plans);\n}}\n"
+      "  return stream;\n}}\n"
       "extern \"C\" __device__ constexpr auto {} = kernelites_evaluate_all();\n",
       k_plans_symbol);
   return text;

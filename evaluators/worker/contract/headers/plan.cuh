@@ -440,11 +440,9 @@ struct Encoder {
     word(plan.map_count_);
     for (int i = 0; i < plan.map_count_; ++i) map(plan.maps_[i]);
   }
-  template <int N>
-  constexpr void plans(const Plan (&all)[N]) {
+  constexpr void begin(int plans) {
     word(0x31304e414c504c4b);  // "KLPLAN01": a reader takes no other layout
-    word(N);
-    for (const Plan& one : all) plan(one);
+    word(plans);
   }
 };
 
@@ -453,13 +451,6 @@ template <int N>
 struct Stream {
   unsigned long long words[2 + N * k_plan_words_max];
 };
-template <int N>
-constexpr Stream<N> encode(const Plan (&plans)[N]) {
-  Stream<N> stream{};
-  Encoder encoder{stream.words, 0};
-  encoder.plans(plans);
-  return stream;
-}
 
 }  // namespace detail
 }  // namespace kernelites
