@@ -2,6 +2,7 @@
 // The harness's own kernels, run by referee and executor on either device.
 //
 //   harness_fill      inputs from a counter-based generator: value i depends on (seed, i) alone
+//   harness_invalid   NaN beyond each sequence's valid prefix: what a candidate must not read into its result
 //   harness_poison    outputs and workspaces before every launch, so that nothing left over can pass
 //   harness_clear     zeroed workspaces, inside the timed region
 //   harness_flush     evicts the L2 by writing a buffer larger than it
@@ -81,11 +82,11 @@ __device__ __forceinline__ double load(const void* base, int dtype, i64 index) {
 // A fixed pattern of signs over the last axis: fills that shift or trend correlate through it.
 __device__ __forceinline__ float sign_of(i64 column) { return (mix((u64)column) & 1) ? 1.0f : -1.0f; }
 
-// Kinds of evaluators/worker/pipeline/fill.cpp, in its order.
-enum FillKind : int { k_normal, k_uniform, k_constant, k_shifted, k_rising, k_one_hot, k_heavy_tail, k_signs };
+// Kinds of engine/core/fill_kind.cpp, in its order.
+enum FillKind : int { k_normal, k_uniform, k_constant, k_shifted, k_rising, k_one_hot, k_heavy_tail, k_signs, k_spike };
 
 // `tokens`: extent of axis 1; `inner`: elements per step of axis 1; `columns`: extent of the last axis.
-// p0, p1: the kind's parameters (fill.cpp).
+// p0, p1: the kind's parameters, in the table's order.
 extern "C" __global__ void __launch_bounds__(256)
 harness_fill(void* out, i64 count, int dtype, int kind, u64 seed, float p0, float p1, i64 tokens, i64 inner, i64 columns) {
   const i64 stride = (i64)gridDim.x * blockDim.x;
@@ -99,13 +100,18 @@ harness_fill(void* out, i64 count, int dtype, int kind, u64 seed, float p0, floa
       case k_constant: value = p0; break;
       case k_shifted: value = p0 * sign_of(column) + p1 * normal(bits); break;
       case k_rising: value = p0 * sign_of(column) * ((float)(token + 1) / (float)tokens) + p1 * normal(bits); break;
-      case k_one_hot: {  // a token in p1 of all carries p0 in one column that its hash chooses
+      case k_one_hot: {  // about p1 tokens of a sequence carry p0, in one column that their hash chooses
         const u64 draw = mix(seed ^ mix((u64)(i / columns) * 2654435761ull + 1));
-        value = unit((u32)draw) < p1 && (i64)((draw >> 32) % (u64)columns) == column ? p0 : 0.0f;
+        value = unit((u32)draw) * (float)tokens < p1 && (i64)((draw >> 32) % (u64)columns) == column ? p0 : 0.0f;
         break;
       }
       case k_heavy_tail: {  // one column in 64 is an outlier channel
         value = p1 * normal(bits) * ((mix(seed ^ (u64)column) & 63) == 0 ? p0 : 1.0f);
+        break;
+      }
+      case k_spike: {  // one token of each sequence stands out along the pattern of signs
+        const i64 chosen = (i64)(mix(seed ^ mix((u64)(i / (inner * tokens)) + 7)) % (u64)tokens);
+        value = (token == chosen ? p0 * sign_of(column) : 0.0f) + p1 * normal(bits);
         break;
       }
       default: value = p0 * sign_of(column); break;
@@ -114,26 +120,51 @@ harness_fill(void* out, i64 count, int dtype, int kind, u64 seed, float p0, floa
   }
 }
 
-// Poison in rotation: NaN in every 16- and 32-bit format, large finite values, small plausible ones.
-extern "C" __global__ void __launch_bounds__(256) harness_poison(u32* out, i64 words, u64 seed, int kind) {
+// Element i belongs to sequence i / (inner * tokens) and token (i / inner) % tokens. Floating-point formats only.
+extern "C" __global__ void __launch_bounds__(256)
+harness_invalid(void* out, i64 count, int dtype, const int* lengths, i64 tokens, i64 inner) {
   const i64 stride = (i64)gridDim.x * blockDim.x;
+  for (i64 i = (i64)blockIdx.x * blockDim.x + threadIdx.x; i < count; i += stride) {
+    if ((i / inner) % tokens < lengths[i / (inner * tokens)]) continue;
+    switch (dtype) {
+      case bf16:
+      case f16: ((unsigned short*)out)[i] = 0x7FFF; break;
+      case f32: ((u32*)out)[i] = 0x7FFFFFFFu; break;
+      case f64: ((u64*)out)[i] = 0x7FFFFFFFFFFFFFFFull; break;
+      default: ((unsigned char*)out)[i] = 0x7F; break;
+    }
+  }
+}
+
+// Writes a word, or at the end of a buffer as many of its bytes as there are.
+__device__ __forceinline__ void store_word(unsigned char* out, i64 bytes, i64 word, u32 value) {
+  if (word * 4 + 4 <= bytes) {
+    ((u32*)out)[word] = value;
+  } else {
+    for (i64 i = word * 4; i < bytes; ++i) out[i] = (unsigned char)(value >> (8 * (i % 4)));
+  }
+}
+
+// Poison in rotation: NaN in every 16- and 32-bit format, large finite values, small plausible ones.
+extern "C" __global__ void __launch_bounds__(256) harness_poison(unsigned char* out, i64 bytes, u64 seed, int kind) {
+  const i64 stride = (i64)gridDim.x * blockDim.x, words = (bytes + 3) / 4;
   for (i64 i = (i64)blockIdx.x * blockDim.x + threadIdx.x; i < words; i += stride) {
     const u32 bits = (u32)mix(seed + (u64)i);
     u32 value;
     if (kind == 0) value = 0xFFC07FC1u | (bits & 0x80008000u);
     else if (kind == 1) value = 0x46EA46EAu ^ (bits & 0x803F803Fu);
     else value = 0x3C003C00u ^ (bits & 0x81FF81FFu);
-    out[i] = value;
+    store_word(out, bytes, i, value);
   }
 }
 
-extern "C" __global__ void __launch_bounds__(256) harness_clear(u32* out, i64 words) {
-  const i64 stride = (i64)gridDim.x * blockDim.x;
-  for (i64 i = (i64)blockIdx.x * blockDim.x + threadIdx.x; i < words; i += stride) out[i] = 0;
+extern "C" __global__ void __launch_bounds__(256) harness_clear(unsigned char* out, i64 bytes) {
+  const i64 stride = (i64)gridDim.x * blockDim.x, words = (bytes + 3) / 4;
+  for (i64 i = (i64)blockIdx.x * blockDim.x + threadIdx.x; i < words; i += stride) store_word(out, bytes, i, 0);
 }
 
-// Reads and writes every 16 bytes of a buffer larger than the L2. Dirty lines are written back before the launch
-// under test by the read of the second half.
+// Reads every 16 bytes of a buffer twice the size of the L2: what the launches before left in it is evicted, and dirty
+// lines are written back before the launch under test.
 extern "C" __global__ void __launch_bounds__(512) harness_flush(uint4* buffer, i64 vectors, u32 salt) {
   const i64 stride = (i64)gridDim.x * blockDim.x;
   u32 sum = 0;

@@ -1,0 +1,198 @@
+// SPDX-License-Identifier: Apache-2.0
+// Stage check: every input family at every shape against the float64 reference, by rows.
+//
+// Check and hold-out shapes are compared on all rows; bench shapes on a secret sample, drawn after the
+// candidate ran. On the virtual GPU bench shapes that are too large to interpret are left out, and the
+// examination says so.
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <map>
+
+#include "evaluators/worker/pipeline/evaluation_context.h"
+
+namespace kernelites::worker {
+namespace {
+
+constexpr double k_run_s_max = 10;
+/// Families tried at a bench shape: the first, and one drawn by the key.
+constexpr std::size_t k_bench_families = 2;
+
+/// One trial: a shape, a family, contents of the metadata.
+struct Trial {
+  std::size_t point = 0;
+  std::size_t family = 0;
+  std::size_t rotation = 0;
+};
+
+std::vector<Trial> plan_trials(const EvaluationContext& context) {
+  std::vector<Trial> trials;
+  const std::size_t families = context.task.families.size(), rotations = metadata_rotations(context.task);
+  for (std::size_t point = 0; point < context.points.size(); ++point) {
+    const EvaluationPoint& shape = context.points[point];
+    if (shape.use == PointUse::bench) {
+      if (context.device.is_virtual && !is_small_enough_to_interpret(context.task, shape.workload)) continue;
+      const std::uint64_t draw = context.request.key.derive("bench_family", point).seed();
+      for (std::size_t i = 0; i < std::min(k_bench_families, families); ++i) {
+        trials.push_back({point, i == 0 ? 0 : draw % families, draw + i});
+      }
+      continue;
+    }
+    // Families cross with metadata contents along a diagonal: every pair comes up over the shapes.
+    for (std::size_t family = 0; family < families; ++family)
+      trials.push_back({point, family, point + family});
+  }
+  for (Trial& trial : trials) trial.rotation %= rotations;
+  return trials;
+}
+
+/// Where in the output the worst row lies: a hint for the model that gives no value away.
+const char* place_of(std::int64_t index, std::int64_t count) {
+  if (index == 0) return "the first rows";
+  if (index >= count - 1) return "the last rows";
+  return "rows in the middle";
+}
+
+/// How far off, in coarse steps.
+std::string bucket(double share) {
+  if (share > 1000) return "far beyond the gate";
+  int factor = 1;
+  while (share > factor) factor *= 2;
+  return fmt::format("up to {}x the gate", factor);
+}
+
+Verdict wrong_output(const EvaluationContext& context, const Trial& trial, const OutputError& error,
+                     std::int64_t row_index, std::int64_t rows) {
+  const EvaluationPoint& point = context.points[trial.point];
+  if (point.use == PointUse::hold_out) {
+    return Verdict::failed("check", "hold_out_mismatch",
+                           "the result is wrong at a shape that is not among the listed workloads");
+  }
+  const InputFamily& family = context.task.families[trial.family];
+  std::string message = fmt::format("output '{}' is wrong at workload '{}' with inputs '{}'", error.output,
+                                    point.workload.name, family.name);
+  if (error.mismatches > 0)
+    message +=
+        fmt::format(": {} has values that are not finite or were never written", place_of(row_index, rows));
+  else
+    message += fmt::format(": the error of {} is {}", place_of(row_index, rows),
+                           bucket(std::max(error.row_share, error.element_share)));
+  if (!family.catches.empty()) message += fmt::format(". These inputs show: {}", family.catches);
+  return Verdict::failed("check", error.mismatches > 0 ? "not_finite_or_unwritten" : "numerical_mismatch",
+                         message);
+}
+
+/// The trials of one examination in one executor.
+class CheckRun {
+ public:
+  CheckRun(EvaluationContext& context, Station& station)
+      : context_(context), station_(station), executor_(station.take_executor()) {
+    module_ = executor_->load(image_of(context.compiled));
+  }
+
+  std::optional<Verdict> run() {
+    std::uint64_t ordinal = 0;
+    for (const Trial& trial : plan_trials(context_)) {
+      if (context_.seconds_left() <= 0) {
+        return Verdict::failed("check", "deadline",
+                               "the checks did not finish within the evaluation's deadline");
+      }
+      enter(trial.point);
+      if (auto verdict = run_trial(trial, ordinal++)) return verdict;
+    }
+    return std::nullopt;
+  }
+
+  std::vector<CheckSummary> summary() const {
+    std::vector<CheckSummary> entries;
+    for (const auto& [output, entry] : summary_) entries.push_back(entry);
+    return entries;
+  }
+
+ private:
+  /// Trials come sorted by shape: tensors are allocated once for each.
+  void enter(std::size_t point) {
+    if (session_ && point_ == point) return;
+    session_.reset();
+    session_.emplace(station_.referee(), *executor_, context_.task, context_.points[point].workload);
+    arm_ = session_->add_arm(module_, context_.compiled.plans[point], context_.compiled.lowered);
+    point_ = point;
+  }
+
+  std::optional<Verdict> run_trial(const Trial& trial, std::uint64_t ordinal) {
+    const EvaluationPoint& point = context_.points[trial.point];
+    const Key key = context_.request.key.derive("trial", ordinal);
+    session_->fill(context_.task.families[trial.family], trial.rotation, key);
+    session_->run(arm_, RunMode::full, key.derive("poison").seed(),
+                  static_cast<int>(ordinal % k_poison_kinds), k_run_s_max);
+    if (executor_->fault()) {
+      if (point.use != PointUse::hold_out) return fault_verdict("check", *executor_->fault());
+      return Verdict::failed("check", "hold_out_fault",
+                             "it faults at a shape that is not among the listed workloads");
+    }
+    const std::vector<std::int64_t> rows =
+        draw_rows(row_count(context_.task, point.workload), point.rows, key);
+    const auto compared = static_cast<std::int64_t>(rows.size());
+    std::optional<Verdict> verdict;
+    for (const OutputError& error : session_->check(context_.reference->plan(trial.point), rows)) {
+      add_to_summary(error, compared);
+      if (!error.is_passed() && !verdict)
+        verdict = wrong_output(context_, trial, error, error.worst_index, compared);
+    }
+    return verdict;
+  }
+
+  void add_to_summary(const OutputError& error, std::int64_t rows) {
+    CheckSummary& entry = summary_[error.output];
+    entry.output = error.output;
+    // Families may have gates of their own: what is reported is the row that came nearest to its gate.
+    if (error.row_share * entry.gate_row >= entry.worst_row) {
+      entry.worst_row = error.worst_row;
+      entry.gate_row = error.row_share > 0 ? error.worst_row / error.row_share
+                                           : context_.task.precision.at(error.output).row;
+    }
+    entry.rows += rows;
+    entry.trials += 1;
+  }
+
+  EvaluationContext& context_;
+  Station& station_;
+  std::unique_ptr<ExecutorClient> executor_;
+  int module_ = -1;
+  std::optional<WorkloadSession> session_;
+  std::size_t point_ = 0;
+  int arm_ = -1;
+  std::map<std::string, CheckSummary> summary_;
+};
+
+bool has_unchecked_shapes(const EvaluationContext& context) {
+  return context.device.is_virtual &&
+         std::any_of(context.points.begin(), context.points.end(), [&](const auto& point) {
+           return point.use == PointUse::bench && !is_small_enough_to_interpret(context.task, point.workload);
+         });
+}
+
+}  // namespace
+
+std::optional<Verdict> run_check_stage(EvaluationContext& context) {
+  std::vector<PlanPoint> points;
+  for (const EvaluationPoint& point : context.points) {
+    points.push_back({.workload = &point.workload, .reference_rows = point.rows});
+  }
+  context.reference.emplace(compile_reference(context.compiler, context.task, points, context.device));
+
+  StationPool::Lease station = context.stations.take();
+  const auto start = std::chrono::steady_clock::now();
+  station->referee().use_reference(context.reference->image(), context.reference->digest());
+  CheckRun run(context, *station);
+  std::optional<Verdict> verdict = run.run();
+  context.examination.checks = run.summary();
+  context.device_s += std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
+  if (has_unchecked_shapes(context)) {
+    context.examination.notes.push_back(
+        "bench shapes too large for the virtual GPU were not checked here; their times are modelled");
+  }
+  return verdict;
+}
+
+}  // namespace kernelites::worker

@@ -1,0 +1,222 @@
+// SPDX-License-Identifier: Apache-2.0
+// Calls to children: one command at a time, one deadline for each, and what their end is called.
+#include "evaluators/worker/pipeline/child_client.h"
+
+#include <fmt/format.h>
+
+#include <cstring>
+
+#include "engine/core/error.h"
+
+namespace kernelites::worker {
+namespace {
+
+/// Creating a CUDA context on a busy machine.
+constexpr double k_open_s_max = 60;
+constexpr double k_command_s_max = 60;
+/// What a device may take beyond its own deadline to report it.
+constexpr double k_grace_s = 3;
+
+ChildLimits limits_of(const std::string& device) {
+  // A CUDA context reserves terabytes of address space; the virtual GPU needs what its tensors need.
+  if (device == "gpu") return {.address_space_bytes = 0, .cpu_s = 3600, .file_bytes = 0, .open_files = 1024};
+  return {.address_space_bytes = std::uint64_t{256} << 30,
+          .cpu_s = 3600,
+          .file_bytes = UINT64_MAX,
+          .open_files = 1024};
+}
+
+Message open_command(const std::string& device, unsigned threads) {
+  return {.body = {{"command", "open"}, {"device", device}, {"threads", threads}}};
+}
+
+}  // namespace
+
+DeviceFacts probe_device(const std::string& kind) {
+  Child child = Child::start("executor", limits_of(kind));
+  std::optional<Message> reply;
+  if (child.channel().send(open_command(kind, 1), k_transfer_s_max))
+    reply = child.channel().receive(k_open_s_max);
+  if (!reply) throw Error("the child that looks for the device ended");
+  if (const auto fault = fault_of(reply->body)) throw Error(fault->message);
+  return reply->body.at("facts").get<DeviceFacts>();
+}
+
+ChildClient::ChildClient(const std::string& role, const DeviceChoice& device)
+    : child_(Child::start(role, limits_of(device.kind))) {
+  const Message opened = expect(open_command(device.kind, device.threads), k_open_s_max);
+  facts_ = opened.body.at("facts").get<DeviceFacts>();
+  Message harness{.body = {{"command", "harness"}}};
+  attach_image(harness, *device.harness);
+  expect(std::move(harness), k_command_s_max);
+}
+
+Message ChildClient::expect(Message command, double deadline_s) {
+  auto result = call(std::move(command), deadline_s);
+  if (const auto* fault = std::get_if<DeviceFault>(&result)) {
+    throw Error(fmt::format("{} cannot work: {}", child_.role(), fault->message));
+  }
+  return std::move(std::get<Message>(result));
+}
+
+std::variant<Message, DeviceFault> ChildClient::call(Message command, double deadline_s) {
+  if (end_) return *end_;
+  Channel& channel = child_.channel();
+  std::optional<Message> reply;
+  if (channel.send(command, k_transfer_s_max)) reply = channel.receive(deadline_s);
+  if (reply) {
+    if (auto fault = fault_of(reply->body)) return *fault;
+    return std::move(*reply);
+  }
+  const bool is_late = channel.status() == ChannelStatus::deadline;
+  const std::optional<ChildEnd> ended = is_late ? std::nullopt : child_.wait(1.0);
+  child_.kill();
+  const auto name = command.body.value("command", "?");
+  end_ = is_late
+             ? DeviceFault{.reason = "deadline",
+                           .message = fmt::format("the {} did not answer '{}' within {:.1f} s and was killed",
+                                                  child_.role(), name, deadline_s)}
+             : DeviceFault{.reason = "child_died",
+                           .message = fmt::format("the {} ended during '{}': {}", child_.role(), name,
+                                                  ended ? ended->words : "connection lost")};
+  return *end_;
+}
+
+// --- referee ---
+
+Message Referee::call(Message command, double deadline_s) {
+  const auto name = command.body.value("command", "?");
+  auto result = client_.call(std::move(command), deadline_s);
+  if (const auto* fault = std::get_if<DeviceFault>(&result)) {
+    throw Error(fmt::format("referee, {}: {}", name, fault->message));
+  }
+  return std::move(std::get<Message>(result));
+}
+
+void Referee::use_reference(const ModuleImage& image, const std::string& digest) {
+  if (digest == reference_digest_) return;
+  Message command{.body = {{"command", "reference"}}};
+  attach_image(command, image);
+  call(std::move(command), k_command_s_max);
+  reference_digest_ = digest;
+}
+
+Referee::Allocation Referee::allocate(const std::vector<Tensor>& tensors) {
+  Message command{.body = {{"command", "allocate"}, {"tensors", Json::array()}}};
+  for (const Tensor& tensor : tensors) {
+    command.body["tensors"].push_back({{"name", tensor.name}, {"bytes", tensor.bytes}});
+  }
+  Message reply = call(std::move(command), k_command_s_max);
+  if (reply.descriptors.size() != tensors.size()) throw Error("referee: a descriptor is missing");
+  return {.slot = reply.body.at("slot").get<int>(), .descriptors = std::move(reply.descriptors)};
+}
+
+void Referee::release(int slot) { call({.body = {{"command", "release"}, {"slot", slot}}}, k_command_s_max); }
+
+void Referee::fill(int slot, const std::vector<FillOrder>& orders) {
+  Message command{.body = {{"command", "fill"}, {"slot", slot}, {"fills", Json::array()}}};
+  for (const FillOrder& order : orders) {
+    command.body["fills"].push_back({{"tensor", order.tensor},
+                                     {"dtype", static_cast<int>(order.dtype)},
+                                     {"shape", order.shape},
+                                     {"kind", order.fill.kind},
+                                     {"p0", order.fill.p0},
+                                     {"p1", order.fill.p1},
+                                     {"seed", order.seed},
+                                     {"lengths", order.lengths}});
+  }
+  call(std::move(command), k_command_s_max);
+}
+
+void Referee::write(int slot, int tensor, std::vector<std::byte> bytes) {
+  call({.body = {{"command", "write"}, {"slot", slot}, {"tensor", tensor}}, .payload = std::move(bytes)},
+       k_command_s_max);
+}
+
+std::vector<std::byte> Referee::read(int slot, int tensor) {
+  return call({.body = {{"command", "read"}, {"slot", slot}, {"tensor", tensor}}}, k_command_s_max).payload;
+}
+
+std::vector<std::vector<RowResult>> Referee::check(int slot, const LaunchPlan& plan,
+                                                   const std::map<std::string, std::string>& lowered,
+                                                   const std::vector<Output>& outputs,
+                                                   const std::vector<std::int64_t>& rows) {
+  Message command{.body = {{"command", "check"}, {"slot", slot}, {"plan", plan}, {"lowered", lowered}}};
+  command.body["outputs"] = Json::array();
+  for (const Output& output : outputs) {
+    command.body["outputs"].push_back({{"tensor", output.tensor},
+                                       {"dtype", static_cast<int>(output.dtype)},
+                                       {"columns", output.columns},
+                                       {"ulp", output.gate.ulp},
+                                       {"rms_factor", output.gate.rms_factor},
+                                       {"absolute", output.gate.absolute}});
+  }
+  command.payload.resize(rows.size() * sizeof(std::int64_t));
+  std::memcpy(command.payload.data(), rows.data(), command.payload.size());
+  const Message reply = call(std::move(command), 2 * k_command_s_max);
+  const std::size_t bytes = rows.size() * sizeof(RowResult);
+  if (reply.payload.size() != bytes * outputs.size()) throw Error("referee: row results of another size");
+  std::vector<std::vector<RowResult>> results(outputs.size(), std::vector<RowResult>(rows.size()));
+  for (std::size_t i = 0; i < outputs.size(); ++i) {
+    std::memcpy(results[i].data(), reply.payload.data() + i * bytes, bytes);
+  }
+  return results;
+}
+
+// --- executor ---
+
+Message ExecutorClient::call(Message command, double deadline_s) {
+  if (fault_) return {.body = Json::object()};
+  auto result = client_.call(std::move(command), deadline_s);
+  if (const auto* fault = std::get_if<DeviceFault>(&result)) {
+    fault_ = *fault;
+    return {.body = Json::object()};
+  }
+  return std::move(std::get<Message>(result));
+}
+
+int ExecutorClient::load(const ModuleImage& image) {
+  Message command{.body = {{"command", "load"}}};
+  attach_image(command, image);
+  return call(std::move(command), k_command_s_max).body.value("module", -1);
+}
+
+int ExecutorClient::bind(const std::vector<Referee::Tensor>& tensors, const std::vector<bool>& is_writable,
+                         const std::vector<FileDescriptor>& descriptors) {
+  Message command{.body = {{"command", "bind"}, {"tensors", Json::array()}}};
+  for (std::size_t i = 0; i < tensors.size(); ++i) {
+    command.body["tensors"].push_back({{"name", tensors[i].name},
+                                       {"bytes", tensors[i].bytes},
+                                       {"writable", static_cast<bool>(is_writable[i])}});
+    command.descriptors.emplace_back(::dup(descriptors[i].get()));
+  }
+  return call(std::move(command), k_command_s_max).body.value("slot", -1);
+}
+
+void ExecutorClient::unbind(int slot) {
+  call({.body = {{"command", "unbind"}, {"slot", slot}}}, k_command_s_max);
+}
+
+int ExecutorClient::plan(int slot, int module, const LaunchPlan& plan,
+                         const std::map<std::string, std::string>& lowered,
+                         const std::vector<int>& poisoned) {
+  Message command{.body = {{"command", "plan"},
+                           {"slot", slot},
+                           {"module", module},
+                           {"plan", plan},
+                           {"lowered", lowered},
+                           {"poison", poisoned}}};
+  return call(std::move(command), k_command_s_max).body.value("plan", -1);
+}
+
+double ExecutorClient::run(const Run& run) {
+  Message command{.body = {{"command", "run"},
+                           {"plan", run.plan},
+                           {"mode", run.mode == RunMode::timing ? "timing" : "full"},
+                           {"poison_seed", run.poison_seed},
+                           {"poison_kind", run.poison_kind},
+                           {"deadline_s", run.deadline_s}}};
+  return call(std::move(command), run.deadline_s + k_grace_s).body.value("elapsed_us", 0.0);
+}
+
+}  // namespace kernelites::worker

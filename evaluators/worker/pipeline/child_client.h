@@ -1,0 +1,131 @@
+// SPDX-License-Identifier: Apache-2.0
+// The supervisor's end of referee and executor: calls with a deadline; death and hanging are faults with a
+// name.
+#pragma once
+
+#include <map>
+#include <optional>
+#include <string>
+#include <variant>
+#include <vector>
+
+#include "evaluators/worker/pipeline/child_messages.h"
+#include "evaluators/worker/pipeline/harness_launch.h"
+#include "evaluators/worker/sandbox/child.h"
+
+namespace kernelites::worker {
+
+/// What the children of one device need to start.
+struct DeviceChoice {
+  std::string kind;                      ///< "gpu" or "vgpu"
+  unsigned threads = 1;                  ///< of the virtual GPU
+  const ModuleImage* harness = nullptr;  ///< borrowed; outlives the children
+};
+
+/// Facts of a device, learned by a child that opens it and ends. Throws Error with the reason if it cannot be
+/// used.
+DeviceFacts probe_device(const std::string& kind);
+
+/// A child and the calls to it.
+class ChildClient {
+ public:
+  ChildClient(const std::string& role, const DeviceChoice& device);
+
+  /// Sends a command and waits for its reply. A child that dies or is late is killed; every later call fails
+  /// alike.
+  std::variant<Message, DeviceFault> call(Message command, double deadline_s);
+  /// The device's facts, from the reply to "open".
+  const DeviceFacts& facts() const { return facts_; }
+  bool is_alive() const { return !end_; }
+
+ private:
+  Message expect(Message command, double deadline_s);
+
+  Child child_;
+  DeviceFacts facts_;
+  std::optional<DeviceFault> end_;
+};
+
+/// The referee as functions. Trouble with it is trouble of the worker: Error.
+class Referee {
+ public:
+  explicit Referee(const DeviceChoice& device) : client_("referee", device) {}
+  const DeviceFacts& facts() const { return client_.facts(); }
+
+  /// Loads the reference unless it is the one with this digest already.
+  void use_reference(const ModuleImage& image, const std::string& digest);
+
+  struct Tensor {
+    std::string name;
+    std::int64_t bytes = 0;
+  };
+  struct Allocation {
+    int slot = 0;
+    std::vector<FileDescriptor> descriptors;
+  };
+  Allocation allocate(const std::vector<Tensor>& tensors);
+  void release(int slot);
+
+  struct FillOrder {
+    int tensor = 0;
+    Dtype dtype = Dtype::f32;
+    std::vector<std::int64_t> shape;
+    DeviceFill fill;
+    std::uint64_t seed = 0;
+    int lengths = -1;  ///< tensor of the valid lengths: beyond them the tensor becomes NaN; -1: all is valid
+  };
+  void fill(int slot, const std::vector<FillOrder>& orders);
+  void write(int slot, int tensor, std::vector<std::byte> bytes);
+  std::vector<std::byte> read(int slot, int tensor);
+
+  struct Output {
+    int tensor = 0;
+    Dtype dtype = Dtype::f32;
+    std::int64_t columns = 0;
+    CompareGate gate;
+  };
+  /// Results per output, per row of `rows`.
+  std::vector<std::vector<RowResult>> check(int slot, const LaunchPlan& plan,
+                                            const std::map<std::string, std::string>& lowered,
+                                            const std::vector<Output>& outputs,
+                                            const std::vector<std::int64_t>& rows);
+
+ private:
+  Message call(Message command, double deadline_s);
+
+  ChildClient client_;
+  std::string reference_digest_;
+};
+
+/// An executor as functions. Its first fault sticks: later calls do nothing, so that a stage reads straight
+/// down and looks at `fault` once.
+class ExecutorClient {
+ public:
+  explicit ExecutorClient(const DeviceChoice& device) : client_("executor", device) {}
+  const std::optional<DeviceFault>& fault() const { return fault_; }
+
+  int load(const ModuleImage& image);
+  int bind(const std::vector<Referee::Tensor>& tensors, const std::vector<bool>& is_writable,
+           const std::vector<FileDescriptor>& descriptors);
+  void unbind(int slot);
+  int plan(int slot, int module, const LaunchPlan& plan, const std::map<std::string, std::string>& lowered,
+           const std::vector<int>& poisoned);
+
+  struct Run {
+    int plan = 0;
+    RunMode mode = RunMode::full;
+    std::uint64_t poison_seed = 0;
+    int poison_kind = 0;
+    double deadline_s = 10;
+  };
+  /// Elapsed microseconds, 0 after a fault.
+  double run(const Run& run);
+
+ private:
+  Message call(Message command, double deadline_s);
+
+  ChildClient client_;
+  std::optional<DeviceFault> fault_;
+};
+
+}  // namespace kernelites::worker

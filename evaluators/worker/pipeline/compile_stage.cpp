@@ -1,0 +1,34 @@
+// SPDX-License-Identifier: Apache-2.0
+// Stages plan and compile: every plan evaluated and judged, the code compiled once, resources and descriptors
+// read.
+#include "evaluators/worker/contract/descriptors.h"
+#include "evaluators/worker/pipeline/evaluation_context.h"
+
+namespace kernelites::worker {
+
+std::optional<Verdict> run_compile_stage(EvaluationContext& context) {
+  std::vector<PlanPoint> points;
+  for (const EvaluationPoint& point : context.points) {
+    points.push_back({.workload = &point.workload, .is_hidden = point.use == PointUse::hold_out});
+  }
+  auto result = compile_candidate(context.compiler, context.request.candidate, context.task, Form::candidate,
+                                  points, context.device);
+  if (auto* verdict = std::get_if<Verdict>(&result)) return std::move(*verdict);
+  context.compiled = std::move(std::get<CompiledCandidate>(result));
+
+  Examination& examination = context.examination;
+  examination.kernels = context.compiled.kernels;
+  examination.descriptors = describe(context.compiled, context.task);
+  examination.counts = count_opcodes(context.compiled.ptx);
+  examination.code_digest = context.compiled.code_digest;
+  examination.notes = context.compiled.advisories;
+  examination.stage_ms = context.compiled.stage_ms;
+  for (std::size_t i = 0; i < context.points.size(); ++i) {
+    if (context.points[i].use == PointUse::bench) {
+      examination.plans[context.points[i].workload.name] = context.compiled.plans[i];
+    }
+  }
+  return std::nullopt;
+}
+
+}  // namespace kernelites::worker

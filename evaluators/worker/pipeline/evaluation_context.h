@@ -1,0 +1,79 @@
+// SPDX-License-Identifier: Apache-2.0
+// What the stages of one `examine` share, and the table of stages.
+#pragma once
+
+#include <array>
+#include <chrono>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "evaluators/protocol/protocol.h"
+#include "evaluators/worker/nvrtc/candidate_compiler.h"
+#include "evaluators/worker/pipeline/reference_library.h"
+#include "evaluators/worker/pipeline/station.h"
+
+namespace kernelites::worker {
+
+/// What a shape is used for, which decides what a failure there may say.
+enum class PointUse { check, bench, hold_out };
+
+/// A shape of this evaluation: the candidate's plan, the reference's plan and the rows it is compared on.
+struct EvaluationPoint {
+  Workload workload;
+  PointUse use = PointUse::check;
+  std::int64_t rows =
+      0;  ///< how many rows are compared: all at check and hold-out shapes, a sample at bench shapes
+};
+
+/// State of one examination. Stages fill in `examination` and what later stages need.
+struct EvaluationContext {
+  const ExamineRequest& request;
+  const Task& task;
+  Compiler& compiler;
+  StationPool& stations;
+  const DeviceFacts device;
+  std::chrono::steady_clock::time_point deadline;
+
+  std::vector<EvaluationPoint> points;
+  CompiledCandidate compiled;          ///< after `compile`; plans in the order of `points`
+  std::optional<Reference> reference;  ///< after `check` has begun
+  Examination examination;
+  double device_s = 0;
+
+  double seconds_left() const;
+};
+
+/// A stage: a verdict ends the examination, nothing passes on to the next.
+struct Stage {
+  const char* name;
+  std::optional<Verdict> (*run)(EvaluationContext&);
+};
+
+// One file each, in the order of their cost.
+std::optional<Verdict> run_compile_stage(EvaluationContext& context);
+std::optional<Verdict> run_screen_stage(EvaluationContext& context);
+std::optional<Verdict> run_smoke_stage(EvaluationContext& context);
+std::optional<Verdict> run_check_stage(EvaluationContext& context);
+
+inline constexpr std::array k_examine_stages = {
+    Stage{"compile",
+          run_compile_stage},  // evaluates the plans (verdicts of stage "plan"), then compiles the code
+    Stage{"screen", run_screen_stage},
+    Stage{"smoke", run_smoke_stage},
+    Stage{"check", run_check_stage},
+};
+
+/// All shapes of an evaluation: check workloads, bench workloads, and hold-out shapes drawn by `key`.
+std::vector<EvaluationPoint> draw_points(const Task& task, const Key& key);
+
+/// Rows to compare: all, or a secret sample of `wanted` that always has the first and the last.
+std::vector<std::int64_t> draw_rows(std::int64_t total, std::int64_t wanted, const Key& key);
+
+/// Whether the virtual GPU can run this shape in full; larger ones are only modelled.
+bool is_small_enough_to_interpret(const Task& task, const Workload& workload);
+
+/// A fault of the executor as a verdict of `stage`.
+Verdict fault_verdict(const char* stage, const DeviceFault& fault);
+
+}  // namespace kernelites::worker

@@ -1,0 +1,25 @@
+// SPDX-License-Identifier: Apache-2.0
+// The verbs: one request in, one reply out, never an exception for what a candidate does.
+#pragma once
+
+#include "evaluators/protocol/protocol.h"
+#include "evaluators/worker/nvrtc/compile_child.h"
+#include "evaluators/worker/pipeline/station.h"
+
+namespace kernelites::worker {
+
+/// What every evaluation uses. Borrowed; thread-safe.
+struct Workshop {
+  Compiler& compiler;
+  StationPool& stations;
+};
+
+/// Runs the stages of `examine` in order up to the first failure.
+Examination examine(const Workshop& workshop, const ExamineRequest& request, const Task& task,
+                    double deadline_s, double& device_s);
+
+/// Times the arms against each other; the verdict is arm 0's.
+Duel duel(const Workshop& workshop, const DuelRequest& request, const Task& task, double deadline_s,
+          double& device_s);
+
+}  // namespace kernelites::worker

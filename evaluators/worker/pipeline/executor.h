@@ -1,0 +1,21 @@
+// SPDX-License-Identifier: Apache-2.0
+// Role "executor": holds a device and the candidate, and nothing secret.
+//
+// It never sees a reference output, a seed of inputs, a tolerance or whether a launch will be looked at:
+// verified and timed launches arrive as the same command. Commands:
+//   open    {device, threads}                      -> {facts, jail}
+//   harness image                                  -> {}          the poison, clear and flush kernels
+//   load    image                                  -> {module}
+//   bind    {tensors: [{name, bytes, writable}]} fds -> {slot}
+//   plan    {slot, module, plan, lowered, poison: [tensor]} -> {plan}
+//   run     {plan, mode, poison_seed, poison_kind, flush, deadline_s} -> {elapsed_us}
+//   unbind  {slot}                                 -> {}          its plans go with it
+#pragma once
+
+#include "evaluators/worker/sandbox/channel.h"
+
+namespace kernelites::worker {
+
+int executor_main(Channel& channel);
+
+}  // namespace kernelites::worker

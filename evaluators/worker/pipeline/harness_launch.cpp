@@ -1,0 +1,101 @@
+// SPDX-License-Identifier: Apache-2.0
+// Argument layouts of harness.cu's kernels.
+#include "evaluators/worker/pipeline/harness_launch.h"
+
+#include <algorithm>
+#include <cstring>
+
+#include "engine/core/embedded_file.h"
+
+namespace kernelites {
+extern const std::vector<EmbeddedFile> k_harness_kernels;
+}
+
+namespace kernelites::worker {
+namespace {
+
+/// Enough blocks to fill any device; the kernels stride.
+constexpr std::int64_t k_blocks_max = 2048;
+
+template <typename T>
+BoundArgument value(const T& scalar) {
+  BoundArgument argument;
+  argument.bytes.resize(sizeof scalar);
+  std::memcpy(argument.bytes.data(), &scalar, sizeof scalar);
+  return argument;
+}
+
+template <typename... Values>
+BoundLaunch launch(ModuleId module, const char* kernel, std::int64_t blocks, std::uint32_t threads,
+                   const Values&... values) {
+  BoundLaunch bound{.module = module, .kernel = kernel};
+  bound.plan.kernel = kernel;
+  bound.plan.grid = {static_cast<std::uint32_t>(std::clamp<std::int64_t>(blocks, 1, UINT32_MAX)), 1, 1};
+  bound.plan.block = {threads, 1, 1};
+  (bound.arguments.push_back(value(values)), ...);
+  return bound;
+}
+
+std::int64_t strided_blocks(std::int64_t items, std::int64_t threads) {
+  return std::min((items + threads - 1) / threads, k_blocks_max);
+}
+
+std::int64_t words(const Buffer& buffer) { return (buffer.bytes + 3) / 4; }
+
+/// A shape as the fills see it: axis 1 counts tokens, `inner` elements per token, the last axis counts
+/// columns.
+struct Extents {
+  explicit Extents(const std::vector<std::int64_t>& shape) {
+    for (std::size_t axis = 0; axis < shape.size(); ++axis) {
+      count *= shape[axis];
+      if (axis >= 2) inner *= shape[axis];
+    }
+    if (shape.size() > 1) tokens = shape[1];
+    if (!shape.empty()) columns = shape.back();
+  }
+  std::int64_t count = 1, tokens = 1, inner = 1, columns = 1;
+};
+
+}  // namespace
+
+std::string_view harness_source() { return k_harness_kernels.front().text; }
+
+BoundLaunch fill_launch(ModuleId harness, const Buffer& buffer, Dtype dtype,
+                        const std::vector<std::int64_t>& shape, const DeviceFill& fill, std::uint64_t seed) {
+  const Extents extents(shape);
+  return launch(harness, "harness_fill", strided_blocks(extents.count, 256), 256, buffer.address,
+                extents.count, static_cast<int>(dtype), fill.kind, seed, fill.p0, fill.p1, extents.tokens,
+                extents.inner, extents.columns);
+}
+
+BoundLaunch invalid_launch(ModuleId harness, const Buffer& buffer, Dtype dtype,
+                           const std::vector<std::int64_t>& shape, const Buffer& lengths) {
+  const Extents extents(shape);
+  return launch(harness, "harness_invalid", strided_blocks(extents.count, 256), 256, buffer.address,
+                extents.count, static_cast<int>(dtype), lengths.address, extents.tokens, extents.inner);
+}
+
+BoundLaunch poison_launch(ModuleId harness, const Buffer& buffer, std::uint64_t seed, int kind) {
+  return launch(harness, "harness_poison", strided_blocks(words(buffer), 256), 256, buffer.address,
+                buffer.bytes, seed, kind);
+}
+
+BoundLaunch clear_launch(ModuleId harness, const Buffer& buffer) {
+  return launch(harness, "harness_clear", strided_blocks(words(buffer), 256), 256, buffer.address,
+                buffer.bytes);
+}
+
+BoundLaunch flush_launch(ModuleId harness, const Buffer& buffer) {
+  const std::int64_t vectors = buffer.bytes / 16;
+  return launch(harness, "harness_flush", strided_blocks(vectors, 512), 512, buffer.address, vectors,
+                std::uint32_t{0x51ED270B});
+}
+
+BoundLaunch compare_launch(ModuleId harness, const Buffer& output, Dtype dtype, const Buffer& gold,
+                           const Buffer& row_list, std::int64_t rows, std::int64_t columns,
+                           const CompareGate& gate, const Buffer& results) {
+  return launch(harness, "harness_compare", rows, 128, output.address, static_cast<int>(dtype), gold.address,
+                row_list.address, columns, gate.ulp, gate.rms_factor, gate.absolute, results.address);
+}
+
+}  // namespace kernelites::worker

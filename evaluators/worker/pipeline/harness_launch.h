@@ -1,0 +1,52 @@
+// SPDX-License-Identifier: Apache-2.0
+// Launches of the harness's own kernels (harness.cu), with their arguments laid out.
+#pragma once
+
+#include <cstdint>
+
+#include "evaluators/worker/device/device.h"
+#include "evaluators/worker/pipeline/fill.h"
+
+namespace kernelites::worker {
+
+/// Text of harness.cu; compiled once per worker.
+std::string_view harness_source();
+
+/// Fills `buffer`, `count` elements of `dtype` over `shape`. Values depend on (seed, index) alone.
+BoundLaunch fill_launch(ModuleId harness, const Buffer& buffer, Dtype dtype,
+                        const std::vector<std::int64_t>& shape, const DeviceFill& fill, std::uint64_t seed);
+
+/// NaN in every element of `buffer` whose index along axis 1 is not below lengths[index along axis 0] (i32).
+BoundLaunch invalid_launch(ModuleId harness, const Buffer& buffer, Dtype dtype,
+                           const std::vector<std::int64_t>& shape, const Buffer& lengths);
+
+/// Poison in one of `k_poison_kinds` kinds.
+BoundLaunch poison_launch(ModuleId harness, const Buffer& buffer, std::uint64_t seed, int kind);
+inline constexpr int k_poison_kinds = 3;
+
+/// Zeros, as a launch, so that it is part of the timed sequence.
+BoundLaunch clear_launch(ModuleId harness, const Buffer& buffer);
+
+/// Reads all of `buffer`, which is larger than the L2.
+BoundLaunch flush_launch(ModuleId harness, const Buffer& buffer);
+
+/// Gates of one output as numbers (Precision without the row gate, which the host applies).
+struct CompareGate {
+  double ulp = 0;
+  double rms_factor = 0;
+  double absolute = 0;
+};
+
+/// Per listed row, as harness.cu writes it.
+struct RowResult {
+  double row = 0;       ///< rms(e)/rms(g)
+  double element = 0;   ///< worst |e| over what is allowed
+  double mismatch = 0;  ///< elements of which one is not finite and the other differs
+};
+
+/// Compares `rows` rows of `columns` elements; results are RowResult[rows].
+BoundLaunch compare_launch(ModuleId harness, const Buffer& output, Dtype dtype, const Buffer& gold,
+                           const Buffer& row_list, std::int64_t rows, std::int64_t columns,
+                           const CompareGate& gate, const Buffer& results);
+
+}  // namespace kernelites::worker

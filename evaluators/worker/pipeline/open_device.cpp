@@ -1,0 +1,33 @@
+// SPDX-License-Identifier: Apache-2.0
+// Opening a device and closing everything else.
+#include "evaluators/worker/pipeline/open_device.h"
+
+#include <fmt/format.h>
+
+#include "engine/core/error.h"
+#include "evaluators/worker/sandbox/jail.h"
+
+namespace kernelites::worker {
+
+std::unique_ptr<Device> open_device(const Message& command, Message& reply) {
+  const auto kind = command.body.at("device").get<std::string>();
+  const bool is_gpu = kind == "gpu";
+  if (!is_gpu && kind != "vgpu") throw Error(fmt::format("unknown device '{}'; known: gpu, vgpu", kind));
+
+  std::unique_ptr<Device> device;
+  JailReport jail;
+  if (is_gpu) {
+    // The driver opens its files and starts its threads first; the jail covers what comes after.
+    device = make_gpu_device();
+    jail = enter_jail(gpu_jail());
+  } else {
+    jail = enter_jail(vgpu_jail());
+    device = make_vgpu_device(command.body.at("threads").get<unsigned>());
+  }
+  if (!jail.is_sufficient()) throw Error(fmt::format("the jail is not complete: {}", jail.describe()));
+  reply.body["facts"] = device->facts();
+  reply.body["jail"] = jail.describe();
+  return device;
+}
+
+}  // namespace kernelites::worker

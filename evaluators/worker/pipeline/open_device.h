@@ -1,0 +1,16 @@
+// SPDX-License-Identifier: Apache-2.0
+// First act of referee and executor: open the device by name, then enter the jail.
+#pragma once
+
+#include <memory>
+
+#include "evaluators/worker/device/device.h"
+#include "evaluators/worker/sandbox/channel.h"
+
+namespace kernelites::worker {
+
+/// Opens "gpu" or "vgpu" as the command says and jails the process; `reply` gets facts and the jail's layers.
+/// Throws Error if there is no such device or the jail is not sufficient.
+std::unique_ptr<Device> open_device(const Message& command, Message& reply);
+
+}  // namespace kernelites::worker

@@ -1,0 +1,16 @@
+// SPDX-License-Identifier: Apache-2.0
+// Stage screen: what the compiled code may not contain.
+#include "evaluators/worker/contract/screen.h"
+
+#include "evaluators/worker/pipeline/evaluation_context.h"
+
+namespace kernelites::worker {
+
+std::optional<Verdict> run_screen_stage(EvaluationContext& context) {
+  if (auto verdict = screen(context.compiled)) return verdict;
+  for (std::string& remark : screen_remarks(context.compiled))
+    context.examination.notes.push_back(std::move(remark));
+  return std::nullopt;
+}
+
+}  // namespace kernelites::worker

@@ -1,0 +1,105 @@
+// SPDX-License-Identifier: Apache-2.0
+// Setting up a worker and answering one request.
+#include "evaluators/worker/pipeline/supervisor.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <chrono>
+#include <thread>
+
+#include "engine/core/digest.h"
+#include "engine/core/error.h"
+#include "evaluators/worker/pipeline/examine.h"
+#include "evaluators/worker/pipeline/harness_launch.h"
+
+namespace kernelites::worker {
+namespace {
+
+constexpr int k_jobs_max = 4;
+constexpr double k_harness_compile_s_max = 60;
+constexpr std::size_t k_tasks_cached_max = 16;
+
+/// The harness's kernels are compiled for the oldest target that both devices run: PTX for the virtual GPU, a
+/// cubin for the real one.
+ModuleImage compile_harness(Compiler& compiler, const std::string& architecture) {
+  const CompileOutput output =
+      compiler.compile({.source = std::string(harness_source()),
+                        .file_name = "harness.cu",
+                        .options = {"-arch=" + architecture, "--std=c++20", "-default-device"}},
+                       k_harness_compile_s_max);
+  if (!output.ok)
+    throw Error(fmt::format("the harness's kernels do not compile ({}): {}", output.failure, output.log));
+  return {.ptx = output.ptx, .cubin = output.cubin};
+}
+
+/// "auto" means the GPU if there is one. The supervisor itself never holds a CUDA context: a child looks.
+std::pair<std::string, DeviceFacts> choose_device(const std::string& wanted) {
+  if (wanted == "auto") {
+    try {
+      return {"gpu", probe_device("gpu")};
+    } catch (const Error&) {
+      return {"vgpu", probe_device("vgpu")};
+    }
+  }
+  return {wanted, probe_device(wanted)};
+}
+
+int default_jobs() {
+  return std::clamp(static_cast<int>(std::thread::hardware_concurrency()), 1, k_jobs_max);
+}
+
+}  // namespace
+
+Supervisor::Supervisor(const WorkerOptions& options)
+    : jobs_(options.jobs > 0 ? options.jobs : default_jobs()),
+      compiler_(std::make_unique<Compiler>(find_toolkit(options.toolkit))) {
+  const auto [device, facts] = choose_device(options.device);
+  device_ = device;
+  harness_ = std::make_unique<ModuleImage>(compile_harness(*compiler_, facts.architecture));
+  const DeviceChoice choice{.kind = device_, .threads = 1, .harness = harness_.get()};
+  stations_ = std::make_unique<StationPool>(choice, device_ == "gpu" ? 1 : jobs_);
+  provenance_ = {.harness_version = k_harness_version,
+                 .toolkit = compiler_->toolkit().version,
+                 .device = stations_->facts()};
+}
+
+Supervisor::~Supervisor() = default;
+
+std::shared_ptr<const Task> Supervisor::task_of(const Request& request) {
+  const std::string key = digest_parts({request.task_document.dump(), request.reference_source});
+  const std::lock_guard lock(tasks_mutex_);
+  const auto found = tasks_.find(key);
+  if (found != tasks_.end()) return found->second;
+  auto task =
+      std::make_shared<Task>(parse_task(request.task_document, request.reference_source, "task.json"));
+  if (tasks_.size() >= k_tasks_cached_max) tasks_.clear();
+  return tasks_[key] = std::move(task);
+}
+
+Reply Supervisor::handle(const Request& request) {
+  const auto start = std::chrono::steady_clock::now();
+  Reply reply{.id = request.id, .provenance = provenance_};
+  try {
+    if (request.device != device_) {
+      throw Error(
+          fmt::format("the request is for device '{}', this worker has '{}'", request.device, device_));
+    }
+    const std::shared_ptr<const Task> task = task_of(request);
+    reply.provenance.task_digest = task->digest;
+    const Workshop workshop{*compiler_, *stations_};
+    if (request.examine) {
+      reply.examination = examine(workshop, *request.examine, *task, request.deadline_s, reply.device_s);
+    } else if (request.duel) {
+      reply.duel = duel(workshop, *request.duel, *task, request.deadline_s, reply.device_s);
+    } else {
+      throw Error("the request has neither 'examine' nor 'duel'");
+    }
+  } catch (const std::exception& error) {
+    reply.error = error.what();
+  }
+  reply.worker_s = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
+  return reply;
+}
+
+}  // namespace kernelites::worker

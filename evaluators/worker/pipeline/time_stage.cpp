@@ -1,0 +1,199 @@
+// SPDX-License-Identifier: Apache-2.0
+// Stage time: all arms in one executor, interleaved in random order, every timed launch poisoned and liable
+// to be checked.
+//
+// Each round runs every arm once, in an order drawn anew; outputs are poisoned and the L2 is flushed before
+// each launch, exactly as in `check`. In two rounds per arm that only the key knows, the timed launch's
+// outputs are compared with the reference. Ratios are paired by round. The virtual GPU models times from
+// counts, which repeat exactly: one round.
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <set>
+
+#include "engine/core/rng.h"
+#include "evaluators/worker/pipeline/evaluation_context.h"
+#include "evaluators/worker/pipeline/examine.h"
+#include "evaluators/worker/pipeline/statistics.h"
+
+namespace kernelites::worker {
+namespace {
+
+constexpr int k_warm_up_runs = 5;
+constexpr int k_checked_rounds = 2;
+constexpr std::int64_t k_checked_rows = 64;
+constexpr double k_run_s_max = 20;
+constexpr double k_confidence = 0.95;
+
+/// What a duel knows of one arm.
+struct Arm {
+  const DuelArm* spec = nullptr;
+  CompiledCandidate compiled;
+  int module = -1;
+};
+
+class DuelRun {
+ public:
+  DuelRun(const Workshop& workshop, const DuelRequest& request, const Task& task)
+      : workshop_(workshop), request_(request), task_(task), facts_(workshop.stations.facts()) {}
+
+  std::optional<Verdict> run(Duel& result, double deadline_s, double& device_s) {
+    deadline_ =
+        std::chrono::steady_clock::now() + std::chrono::milliseconds(static_cast<long>(deadline_s * 1000));
+    if (auto verdict = compile()) return verdict;
+    std::vector<PlanPoint> points;
+    for (const Workload& workload : workloads_) {
+      points.push_back(
+          {.workload = &workload, .reference_rows = std::min(row_count(task_, workload), k_checked_rows)});
+    }
+    const Reference reference = compile_reference(workshop_.compiler, task_, points, facts_);
+
+    StationPool::Lease station = workshop_.stations.take();
+    const auto start = std::chrono::steady_clock::now();
+    station->referee().use_reference(reference.image(), reference.digest());
+    executor_ = station->take_executor();
+    for (Arm& arm : arms_) arm.module = executor_->load(image_of(arm.compiled));
+    std::optional<Verdict> verdict;
+    for (std::size_t w = 0; w < workloads_.size() && !verdict; ++w) {
+      verdict = time_workload(station->referee(), reference, w, result);
+    }
+    executor_.reset();
+    device_s += std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
+    return verdict;
+  }
+
+ private:
+  std::optional<Verdict> compile() {
+    for (const std::string& name : request_.workloads) {
+      const Workload* workload = task_.find_workload(name);
+      if (!workload)
+        return Verdict::failed("time", "unknown_workload", fmt::format("no bench workload '{}'", name));
+      workloads_.push_back(*workload);
+    }
+    std::vector<PlanPoint> points;
+    for (const Workload& workload : workloads_) points.push_back({.workload = &workload});
+    for (const DuelArm& spec : request_.arms) {
+      auto compiled =
+          compile_candidate(workshop_.compiler, spec.candidate, task_, Form::candidate, points, facts_);
+      if (auto* verdict = std::get_if<Verdict>(&compiled)) {
+        if (arms_.empty()) return std::move(*verdict);
+        return Verdict::failed("time", "arm_unusable",
+                               fmt::format("arm '{}' cannot be compiled: {}", spec.label, verdict->message));
+      }
+      arms_.push_back({.spec = &spec, .compiled = std::move(std::get<CompiledCandidate>(compiled))});
+    }
+    return std::nullopt;
+  }
+
+  /// Rounds in which arm `a`'s output is looked at; drawn by the key, unknown to the executor.
+  std::set<int> checked_rounds(std::size_t workload, std::size_t arm, int rounds) const {
+    Rng rng(request_.key.derive("checked_rounds", workload * 1000 + arm).seed());
+    std::set<int> chosen;
+    while (static_cast<int>(chosen.size()) < std::min(k_checked_rounds, rounds)) {
+      chosen.insert(static_cast<int>(rng.below(static_cast<std::uint64_t>(rounds))));
+    }
+    return chosen;
+  }
+
+  std::optional<Verdict> time_workload(Referee& referee, const Reference& reference, std::size_t w,
+                                       Duel& result) {
+    const Workload& workload = workloads_[w];
+    const bool is_modelled = facts_.is_virtual;
+    const int rounds = is_modelled ? 1 : request_.rounds;
+    const Key key = request_.key.derive("workload", w);
+    WorkloadSession session(referee, *executor_, task_, workload);
+    session.fill(task_.families.front(), 0, key, is_modelled);
+
+    std::vector<int> arms;
+    std::vector<std::set<int>> checked;
+    for (std::size_t a = 0; a < arms_.size(); ++a) {
+      arms.push_back(session.add_arm(arms_[a].module, arms_[a].compiled.plans[w], arms_[a].compiled.lowered));
+      checked.push_back(checked_rounds(w, a, rounds));
+    }
+    if (!is_modelled) {
+      for (int i = 0; i < k_warm_up_runs; ++i) {
+        for (const int arm : arms)
+          session.run(arm, RunMode::timing, key.derive("warm_up", i).seed(), 0, k_run_s_max);
+      }
+    }
+    std::vector<std::vector<double>> time_us(arms.size());
+    std::vector<std::size_t> order(arms.size());
+    for (std::size_t a = 0; a < order.size(); ++a) order[a] = a;
+    Rng rng(key.derive("order").seed());
+    for (int round = 0; round < rounds; ++round) {
+      rng.shuffle(order);
+      for (const std::size_t a : order) {
+        time_us[a].push_back(
+            session.run(arms[a], RunMode::timing, rng.bits(), round % k_poison_kinds, k_run_s_max));
+        if (executor_->fault()) return arm_fault(a, *executor_->fault());
+        if (is_modelled || !checked[a].contains(round)) continue;
+        if (auto verdict = check_timed(session, reference, w, a, key.derive("checked_rows", round)))
+          return verdict;
+      }
+      if (std::chrono::steady_clock::now() > deadline_) {
+        return Verdict::failed("time", "deadline", "timing did not finish within the evaluation's deadline");
+      }
+    }
+    summarise_workload(workload.name, time_us, key, result);
+    return std::nullopt;
+  }
+
+  Verdict arm_fault(std::size_t arm, const DeviceFault& fault) const {
+    if (arm == 0) return fault_verdict("time", fault);
+    return Verdict::failed("time", "arm_unusable",
+                           fmt::format("arm '{}' faulted: {}", arms_[arm].spec->label, fault.message));
+  }
+
+  std::optional<Verdict> check_timed(WorkloadSession& session, const Reference& reference, std::size_t w,
+                                     std::size_t a, const Key& key) const {
+    const std::int64_t total = row_count(task_, workloads_[w]);
+    const std::vector<std::int64_t> rows = draw_rows(total, std::min(total, k_checked_rows), key);
+    for (const OutputError& error : session.check(reference.plan(w), rows)) {
+      if (error.is_passed()) continue;
+      if (a != 0) {
+        return Verdict::failed("time", "arm_unusable",
+                               fmt::format("arm '{}' gave a wrong output while timed", arms_[a].spec->label));
+      }
+      return Verdict::failed("time", "timed_output_wrong",
+                             fmt::format("output '{}' of a timed launch at workload '{}' is wrong",
+                                         error.output, workloads_[w].name));
+    }
+    return std::nullopt;
+  }
+
+  void summarise_workload(const std::string& name, const std::vector<std::vector<double>>& time_us,
+                          const Key& key, Duel& result) const {
+    for (std::size_t a = 0; a < time_us.size(); ++a) {
+      result.timing[name].push_back(summarise(time_us[a], facts_.is_virtual));
+      if (a == 0) continue;
+      result.ratio[name].push_back(
+          paired_ratio(time_us[0], time_us[a], k_confidence, key.derive("bootstrap", a).seed()));
+    }
+  }
+
+  const Workshop& workshop_;
+  const DuelRequest& request_;
+  const Task& task_;
+  const DeviceFacts facts_;
+  std::chrono::steady_clock::time_point deadline_;
+  std::vector<Workload> workloads_;
+  std::vector<Arm> arms_;
+  std::unique_ptr<ExecutorClient> executor_;
+};
+
+}  // namespace
+
+Duel duel(const Workshop& workshop, const DuelRequest& request, const Task& task, double deadline_s,
+          double& device_s) {
+  const auto start = std::chrono::steady_clock::now();
+  Duel result;
+  for (const DuelArm& arm : request.arms) result.arms.push_back(arm.label);
+  DuelRun run(workshop, request, task);
+  const std::optional<Verdict> verdict = run.run(result, deadline_s, device_s);
+  result.verdict = verdict ? *verdict : Verdict::passed();
+  result.stage_ms["time"] =
+      std::chrono::duration<double, std::milli>(std::chrono::steady_clock::now() - start).count();
+  return result;
+}
+
+}  // namespace kernelites::worker

@@ -1,0 +1,71 @@
+// SPDX-License-Identifier: Apache-2.0
+// One workload's tensors, shared between referee and executor: fill, run an arm, compare.
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "engine/core/digest.h"
+#include "engine/core/task.h"
+#include "evaluators/worker/contract/compiled_candidate.h"
+#include "evaluators/worker/pipeline/child_client.h"
+
+namespace kernelites::worker {
+
+/// The compiled reference of a task, and its plans by workload and number of rows (reference_library.h makes
+/// it).
+struct ReferencePlan {
+  LaunchPlan plan;
+  const std::map<std::string, std::string>* lowered = nullptr;  ///< borrowed
+};
+
+/// The error of one output over the compared rows, as shares of its gates: above 1 fails.
+struct OutputError {
+  std::string output;
+  double worst_row = 0;  ///< rms(e)/rms(g) of the worst row
+  double row_share = 0;  ///< worst_row / gate
+  double element_share = 0;
+  double mismatches = 0;  ///< elements that are not finite where the reference is, or the other way round
+  std::int64_t worst_index = 0;  ///< index into the list of rows, of the row that decides
+  bool is_passed() const { return row_share <= 1 && element_share <= 1 && mismatches == 0; }
+};
+
+/// Borrows everything; releases the tensors at its end. Faults of the executor stick in it; trouble of the
+/// referee is an Error.
+class WorkloadSession {
+ public:
+  WorkloadSession(Referee& referee, ExecutorClient& executor, const Task& task, const Workload& workload);
+  ~WorkloadSession();
+  WorkloadSession(const WorkloadSession&) = delete;
+  WorkloadSession& operator=(const WorkloadSession&) = delete;
+
+  /// Draws all inputs by `family` and the metadata by its `rotation`-th contents. Bulk inputs may be skipped
+  /// where only modelled times are wanted: the model does not depend on their values. `family` must outlive the session.
+  void fill(const InputFamily& family, std::size_t rotation, const Key& key, bool is_metadata_only = false);
+  /// Makes a loaded module runnable at this workload. The result is an arm for `run`.
+  int add_arm(int module, const LaunchPlan& plan, const std::map<std::string, std::string>& lowered);
+  /// Poisons outputs, runs the arm, returns microseconds.
+  double run(int arm, RunMode mode, std::uint64_t poison_seed, int poison_kind, double deadline_s);
+  /// REQUIRES: a fill. Compares all outputs on `rows` (flattened over task.rows) with the reference.
+  std::vector<OutputError> check(const ReferencePlan& reference, const std::vector<std::int64_t>& rows);
+
+ private:
+  Referee& referee_;
+  ExecutorClient& executor_;
+  const Task& task_;
+  const Workload& workload_;
+  int referee_slot_ = -1;
+  int executor_slot_ = -1;
+  const InputFamily* family_ = nullptr;  ///< of the last fill: it may have gates of its own
+  std::vector<int> outputs_;             ///< tensor indexes
+};
+
+/// What a device loads of a compiled candidate.
+ModuleImage image_of(const CompiledCandidate& compiled);
+/// Number of different metadata contents of a task: at least 1.
+std::size_t metadata_rotations(const Task& task);
+/// Bytes of all tensors of a workload.
+std::int64_t workload_bytes(const Task& task, const Workload& workload);
+
+}  // namespace kernelites::worker
