@@ -1,0 +1,90 @@
+// SPDX-License-Identifier: Apache-2.0
+// The run as lines in a terminal: one per result, and a progress line that stays at the bottom.
+#include "engine/search/console_sink.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+
+namespace kernelites {
+namespace {
+
+constexpr std::size_t k_columns = 79;
+constexpr int k_plain_progress_every = 10;  // results
+/// `text` as one line of the terminal: no control characters, cut at a character.
+std::string fitted(std::string text) {
+  for (char& c : text)
+    if (static_cast<unsigned char>(c) < ' ' || c == 0x7F) c = ' ';
+  std::size_t cut = std::min(text.size(), k_columns);
+  while (cut < text.size() && cut > 0 && (static_cast<unsigned char>(text[cut]) & 0xC0) == 0x80) --cut;
+  text.resize(cut);
+  while (!text.empty() && text.back() == ' ') text.pop_back();
+  return text;
+}
+
+constexpr const char* k_green = "\x1b[32m";
+constexpr const char* k_red = "\x1b[31m";
+
+}  // namespace
+
+void ConsoleSink::on_event(const Json& event) {
+  const std::string name = event.at("event").get<std::string>();
+  time_s_ = event.value("time_s", time_s_);
+  if (name == "started") {
+    told_before_ = told_ = event.value("told", 0);
+    usd_ = event.value("usd", 0.0);
+    print(fmt::format("{} on {}{}", event.value("task", ""), event.value("device", ""),
+                      event.value("is_resumed", false) ? ", resumed" : ""));
+  } else if (name == "answered") {
+    usd_ += event.value("usd", 0.0);
+  } else if (name == "told") {
+    on_told(event);
+  } else if (name == "rejected") {
+    ++rejected_;
+    print(fmt::format("#{} {} rejected: {}", event.value("ordinal", 0), event.value("operator", ""),
+                      event.value("message", "")));
+  } else if (name == "incident") {
+    print("worker: " + event.value("message", ""), k_red);
+  } else if (name == "stopping") {
+    print(
+        fmt::format("stopping; waiting at most {:.0f} s for what is under way", event.value("grace_s", 0.0)));
+  } else if (name == "stopped") {
+    print(progress_line());
+    const std::string detail = event.value("detail", "");
+    print(fmt::format("stopped: {}{}", event.value("reason", ""), detail.empty() ? "" : " (" + detail + ")"));
+  }
+}
+
+std::string ConsoleSink::progress_line() const {
+  const double rate = time_s_ > 0 ? 60 * (told_ - told_before_) / time_s_ : 0;
+  return fmt::format("{:>5} told  {:>2} elites {:>4.1f} %  QD {:.2f}  best {:.3f}x  ${:.2f}  {:.1f}/min",
+                     told_, elites_, 100 * coverage_, qd_score_, best_speedup_, usd_, rate);
+}
+
+void ConsoleSink::on_told(const Json& event) {
+  ++told_;
+  elites_ = event.value("elites", elites_);
+  coverage_ = event.value("coverage", coverage_);
+  qd_score_ = event.value("qd_score", qd_score_);
+  best_speedup_ = event.value("best_speedup", best_speedup_);
+  const std::string outcome = event.value("outcome", "");
+  const double speedup = event.value("speedup", 0.0);
+  const bool is_elite = outcome == "added" || outcome == "improved";
+  print(fmt::format("#{} {} {} {} {}", event.value("ordinal", 0), event.value("operator", ""), outcome,
+                    event.value("cell", ""), speedup > 0 ? fmt::format("{:.3f}x", speedup) : ""),
+        is_elite ? k_green : "");
+  if (!style_.is_terminal && told_ % k_plain_progress_every == 0) print(progress_line());
+}
+
+void ConsoleSink::print(const std::string& line, const char* color) {
+  const std::string text = fitted(line);
+  if (style_.is_terminal) out_ << "\r\x1b[K";
+  if (style_.has_color && *color != 0)
+    out_ << color << text << "\x1b[0m\n";
+  else
+    out_ << text << '\n';
+  if (style_.is_terminal) out_ << fitted(progress_line());
+  out_ << std::flush;
+}
+
+}  // namespace kernelites

@@ -1,0 +1,231 @@
+// SPDX-License-Identifier: Apache-2.0
+// The one data path of a run, on one thread: select, propose, admit, examine, place, duel, tell.
+#include "engine/search/loop.h"
+
+#include <fmt/format.h>
+#include <poll.h>
+
+#include <algorithm>
+#include <array>
+
+#include "engine/core/error.h"
+#include "engine/llm/poll_wait.h"
+#include "engine/search/placement.h"
+
+namespace kernelites {
+namespace {
+
+constexpr std::chrono::milliseconds k_wait{500};
+constexpr double k_wall_clock_step_s = 5;
+
+}  // namespace
+
+const char* stop_reason_name(StopReason reason) {
+  constexpr std::array<const char*, 5> k_names{"budget", "exhausted", "barren", "interrupted", "waiting"};
+  return k_names.at(static_cast<std::size_t>(reason));
+}
+
+Loop::Loop(RunParts& parts)
+    : parts_(parts), announcer_(parts), variations_(parts, announcer_), candidates_(parts, announcer_) {}
+
+LoopEnd Loop::run() {
+  start();
+  for (;;) {
+    receive();
+    while (progress()) {
+    }
+    if (auto end = ending()) {
+      update_wall_clock();
+      const bool is_waiting = end->reason == StopReason::waiting;
+      const bool is_done = end->reason == StopReason::exhausted || end->reason == StopReason::barren;
+      parts_.archive.set_state(is_waiting ? "waiting" : is_done ? "done" : "stopped");
+      announcer_.announce(
+          {{"event", "stopped"}, {"reason", stop_reason_name(end->reason)}, {"detail", end->detail}});
+      return *end;
+    }
+    wait();
+  }
+}
+
+void Loop::start() {
+  earlier_wall_s_ = recorded_wall_s_ = parts_.archive.run().wall_s;
+  parts_.archive.set_state("running");
+  const bool is_resumed = parts_.archive.next_ordinal() > 1;
+  announcer_.announce({{"event", "started"},
+                       {"task", parts_.task.name},
+                       {"is_resumed", is_resumed},
+                       {"told", parts_.archive.counters().told},
+                       {"usd", parts_.archive.spent().usd},
+                       {"device", parts_.evaluator.provenance().device.kind},
+                       {"endpoint", parts_.endpoint != nullptr ? parts_.endpoint->name() : std::string()}});
+  record_seeds();
+  candidates_.resume();
+  variations_.resume(candidates_.baseline_id());
+}
+
+/// Also completes a recording that was cut short.
+void Loop::record_seeds() {
+  std::uint64_t ordinal = 0;
+  std::vector<std::string> seen;
+  for (const Seed& seed : parts_.seeds) {
+    CandidateRecord record;
+    record.candidate = seed.candidate;
+    record.id = candidate_id(record.candidate);
+    if (std::find(seen.begin(), seen.end(), record.id) != seen.end()) continue;  // two files of one content
+    seen.push_back(record.id);
+    record.ordinal = record.variation = ++ordinal;
+    record.summary = "seed " + seed.name;
+    record.created_unix_s = announcer_.now_unix_s();
+    if (!parts_.archive.variation(ordinal)) {
+      if (parts_.archive.next_ordinal() != ordinal)
+        return;  // the run began with fewer seeds: they stay as they were
+      parts_.archive.record_variation({.ordinal = ordinal,
+                                       .operator_name = "seed",
+                                       .decision = {{"seed", seed.name}},
+                                       .created_unix_s = record.created_unix_s});
+    }
+    if (parts_.archive.candidate(ordinal)) continue;
+    parts_.archive.record_candidate(record);
+    announcer_.announce(
+        {{"event", "submitted"}, {"ordinal", ordinal}, {"id", record.id}, {"summary", record.summary}});
+  }
+}
+
+/// Takes every reply that is there.
+bool Loop::receive() {
+  bool is_any = false;
+  parts_.evaluator.pump(parts_.clock.steady());
+  while (auto reply = parts_.evaluator.take()) {
+    candidates_.on_reply(*reply);
+    is_any = true;
+  }
+  if (parts_.endpoint != nullptr) {
+    parts_.endpoint->pump();
+    while (auto reply = parts_.endpoint->take()) {
+      variations_.on_reply(std::move(*reply));
+      is_any = true;
+    }
+  }
+  if (parts_.incidents)
+    for (const std::string& incident : parts_.incidents())
+      announcer_.announce({{"event", "incident"}, {"message", incident}});
+  return is_any;
+}
+
+/// One round of everything that can be done without waiting. In a deterministic run at most one ordinal completes in
+/// it and the next is asked before another may, so that what a variation sees of the grid depends on order alone.
+bool Loop::progress() {
+  if (parts_.config.is_deterministic) ask();
+  const std::uint64_t before = completed();
+  const std::size_t open_before = variations_.count();
+  const auto admitted = variations_.settle(before);
+  for (const CandidateRecord& record : admitted) candidates_.admit(record);
+  const bool is_settled = variations_.count() != open_before;
+  int told = 0;
+  if (!parts_.config.is_deterministic || completed() == before) told = candidates_.step(before, may_send());
+  const std::size_t open_after = variations_.count();
+  if (!parts_.config.is_deterministic) ask();
+  return is_settled || told > 0 || variations_.count() != open_after;
+}
+
+void Loop::ask() {
+  if (candidates_.baseline_id().empty()) return;
+  const auto first_candidate = candidates_.first();
+  if (first_candidate && *first_candidate <= static_cast<std::uint64_t>(parts_.archive.spent().seeds)) return;
+  while (may_ask()) {
+    const bool has_model = parts_.endpoint != nullptr;
+    has_nothing_to_ask_ = !variations_.ask(candidates_.grid(), candidates_.baseline_id(), has_model);
+    if (has_nothing_to_ask_) return;
+  }
+}
+
+bool Loop::may_ask() const {
+  if (interrupted_at_s_ >= 0 || variations_.has_held_back()) return false;
+  if (variations_.rejections_after(candidates_.last_told()) >= parts_.config.barren_max) return false;
+  const auto in_flight = static_cast<std::size_t>(parts_.config.in_flight);
+  const std::size_t under_way = parts_.config.is_deterministic
+                                    ? parts_.archive.next_ordinal() - 1 - completed()
+                                    : variations_.count() + candidates_.count();
+  if (under_way >= in_flight) return false;
+  return exhausted_budget(parts_.config.budget, spent(), variations_.reserved()).empty();
+}
+
+/// Requests go out until a budget of time is used up or the user wants to stop.
+bool Loop::may_send() const { return interrupted_at_s_ < 0 && time_budget_used().empty(); }
+
+/// "minutes" or "device_s" if that budget, less what is under way, is used up.
+std::string Loop::time_budget_used() const {
+  const BudgetLimits time{.minutes = parts_.config.budget.minutes, .device_s = parts_.config.budget.device_s};
+  const Spent so_far = spent();
+  const double mean_device_s =
+      so_far.candidates > 0 ? so_far.device_s / static_cast<double>(so_far.candidates) : 0;
+  return exhausted_budget(time, so_far,
+                          {.device_s = mean_device_s * static_cast<double>(candidates_.outstanding())});
+}
+
+/// Every ordinal up to this one is told or rejected.
+std::uint64_t Loop::completed() const {
+  std::uint64_t first = parts_.archive.next_ordinal();
+  if (const auto variation = variations_.first()) first = std::min(first, *variation);
+  if (const auto candidate = candidates_.first()) first = std::min(first, *candidate);
+  return first - 1;
+}
+
+std::optional<LoopEnd> Loop::ending() {
+  const double now_s = announcer_.elapsed_s();
+  const bool is_idle = variations_.calls() == 0 && candidates_.outstanding() == 0;
+  if (interrupted_at_s_ >= 0 && (is_idle || now_s - interrupted_at_s_ >= parts_.config.stop_grace_s))
+    return LoopEnd{StopReason::interrupted, ""};
+
+  const std::string spent_up = exhausted_budget(parts_.config.budget, spent(), {});
+  const std::string time_used = time_budget_used();
+  if (time_used.empty())
+    over_since_s_ = -1;
+  else if (over_since_s_ < 0)
+    over_since_s_ = now_s;
+  const bool is_over_for_long = over_since_s_ >= 0 && now_s - over_since_s_ >= parts_.config.stop_grace_s;
+  if (!time_used.empty() && (is_idle || is_over_for_long)) return LoopEnd{StopReason::budget, time_used};
+
+  const bool is_call_possible = variations_.calls() > 0 && !parts_.endpoint->is_waiting_outside();
+  const bool is_reply_possible = candidates_.outstanding() > 0 && !parts_.evaluator.is_waiting_for_batch();
+  const bool is_any_open = variations_.count() + candidates_.count() > 0;
+  if (parts_.config.is_batch && !is_idle && !is_call_possible && !is_reply_possible)
+    return LoopEnd{StopReason::waiting, candidates_.outstanding() > 0 ? "batch" : "replies"};
+  if (!is_idle) return std::nullopt;
+  if (variations_.has_held_back() && variations_.count() > 0 && candidates_.count() == 0)
+    return LoopEnd{StopReason::budget, spent_up.empty() ? "usd or tokens" : spent_up};
+  if (is_any_open) return std::nullopt;
+  if (!spent_up.empty()) return LoopEnd{StopReason::budget, spent_up};
+  if (variations_.rejections_after(candidates_.last_told()) >= parts_.config.barren_max)
+    return LoopEnd{StopReason::barren, variations_.last_rejection()};
+  if (has_nothing_to_ask_) return LoopEnd{StopReason::exhausted, ""};
+  return std::nullopt;
+}
+
+void Loop::wait() {
+  std::vector<pollfd> others = parts_.evaluator.poll_descriptors();
+  const bool can_stop = parts_.stop_descriptor >= 0 && interrupted_at_s_ < 0;
+  if (can_stop) others.push_back({parts_.stop_descriptor, POLLIN, 0});
+  if (parts_.endpoint != nullptr)
+    parts_.endpoint->wait(others, k_wait);
+  else
+    poll_wait(others, k_wait);
+  if (can_stop && (others.back().revents & POLLIN) != 0) {
+    interrupted_at_s_ = announcer_.elapsed_s();
+    announcer_.announce({{"event", "stopping"}, {"grace_s", parts_.config.stop_grace_s}});
+  }
+  if (earlier_wall_s_ + announcer_.elapsed_s() - recorded_wall_s_ >= k_wall_clock_step_s) update_wall_clock();
+}
+
+void Loop::update_wall_clock() {
+  recorded_wall_s_ = earlier_wall_s_ + announcer_.elapsed_s();
+  parts_.archive.set_wall_s(recorded_wall_s_);
+}
+
+Spent Loop::spent() const {
+  Spent spent = parts_.archive.spent();
+  spent.wall_s = earlier_wall_s_ + announcer_.elapsed_s();
+  return spent;
+}
+
+}  // namespace kernelites

@@ -1,0 +1,308 @@
+// SPDX-License-Identifier: Apache-2.0
+// Examine, place, duel and tell: the candidates that are recorded and not told.
+#include "engine/search/open_candidates.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <cmath>
+
+#include "engine/core/error.h"
+
+namespace kernelites {
+namespace {
+
+constexpr int k_errors_in_a_row_max = 6;
+
+/// What became of a seed's examination and duel.
+struct SeedStanding {
+  bool is_pending = false;
+  std::vector<Course> passed;
+  std::string first_failure;
+};
+
+SeedStanding seed_standing(const Archive& archive) {
+  SeedStanding standing;
+  for (const CandidateRecord& record : archive.candidates()) {
+    if (record.operator_name != "seed") break;  // seeds come first
+    Course course = course_of(record, archive.evaluations(record.ordinal));
+    const bool is_failed = !course.error.empty() ||
+                           (course.examination && !course.examination->verdict.is_passed) ||
+                           (!course.duels.empty() && !course.duels.back().duel->verdict.is_passed);
+    if (is_failed) {
+      if (standing.first_failure.empty())
+        standing.first_failure = !course.error.empty()  ? course.error
+                                 : course.duels.empty() ? course.examination->verdict.message
+                                                        : course.duels.back().duel->verdict.message;
+    } else if (!course.examination || course.duels.empty()) {
+      standing.is_pending = true;
+    } else {
+      standing.passed.push_back(std::move(course));
+    }
+  }
+  return standing;
+}
+
+}  // namespace
+
+OpenCandidates::OpenCandidates(RunParts& parts, Announcer& announcer)
+    : parts_(parts), announcer_(announcer), weights_(workload_weights(parts.task)) {}
+
+void OpenCandidates::resume() {
+  grid_ = parts_.archive.grid();
+  champions_ = parts_.archive.champions();
+  for (const CandidateRecord& record : parts_.archive.told_candidates())
+    last_told_ = std::max(last_told_, record.ordinal);
+  for (const CandidateRecord& record : parts_.archive.unfinished_candidates())
+    courses_.emplace(record.ordinal, course_of(record, parts_.archive.evaluations(record.ordinal)));
+  for (const EvaluationRecord& record : parts_.archive.outstanding_requests()) {
+    if (courses_.count(record.ordinal) == 0) continue;
+    ordinal_of_[record.request_id] = record.ordinal;
+    ++outstanding_;
+    parts_.evaluator.submit(request_from(record));
+  }
+  find_baseline();
+}
+
+void OpenCandidates::admit(const CandidateRecord& record) {
+  courses_.emplace(record.ordinal, course_of(record, {}));
+}
+
+void OpenCandidates::on_reply(const Reply& reply) {
+  const auto waiting = ordinal_of_.find(reply.id);
+  if (waiting == ordinal_of_.end()) return;
+  const std::uint64_t ordinal = waiting->second;
+  ordinal_of_.erase(waiting);
+  --outstanding_;
+  Json event{
+      {"event", "evaluated"}, {"ordinal", ordinal}, {"request_id", reply.id}, {"device_s", reply.device_s}};
+  Provenance provenance = reply.provenance;
+  provenance.task_digest = parts_.task.digest;
+  if (reply.examination && reply.error.empty()) {
+    parts_.archive.record_examination(reply.id, *reply.examination, provenance, reply.worker_s,
+                                      reply.device_s);
+    const Verdict& verdict = reply.examination->verdict;
+    event.update({{"verb", "examine"},
+                  {"is_passed", verdict.is_passed},
+                  {"stage", verdict.stage},
+                  {"reason", verdict.reason}});
+  } else if (reply.duel && reply.error.empty()) {
+    parts_.archive.record_duel(reply.id, *reply.duel, provenance, reply.worker_s, reply.device_s);
+    event.update({{"verb", "duel"},
+                  {"is_passed", reply.duel->verdict.is_passed},
+                  {"reason", reply.duel->verdict.reason}});
+  } else {
+    const std::string error = reply.error.empty() ? "the worker's reply holds no result" : reply.error;
+    parts_.archive.record_request_failed(reply.id, error, reply.worker_s, reply.device_s);
+    event.update({{"verb", "none"}, {"error", error}});
+    if (++errors_in_a_row_ >= k_errors_in_a_row_max)
+      throw Error(
+          fmt::format("{} evaluations in a row gave no result; the last: {}", errors_in_a_row_, error));
+  }
+  if (!event.contains("error")) errors_in_a_row_ = 0;
+  Course& course = courses_.at(ordinal);
+  course = course_of(course.record, parts_.archive.evaluations(ordinal));
+  announcer_.announce(std::move(event));
+  if (course.is_seed) find_baseline();
+}
+
+int OpenCandidates::step(std::uint64_t completed, bool may_send) {
+  int told = 0;
+  for (auto at = courses_.begin(); at != courses_.end();) {
+    Course& course = at->second;
+    const auto step = next(course, completed);
+    if (!step || std::holds_alternative<Waits>(*step)) {
+      ++at;
+      continue;
+    }
+    if (const auto* end = std::get_if<Ends>(&*step)) {
+      tell(course, end->outcome);
+      at = courses_.erase(at);
+      ++told;
+      if (parts_.config.is_deterministic) return told;
+      continue;
+    }
+    if (may_send) {
+      if (std::holds_alternative<NeedsExamination>(*step))
+        examine(course);
+      else
+        duel(course, std::get<NeedsDuel>(*step));
+    }
+    ++at;
+  }
+  return told;
+}
+
+std::optional<std::uint64_t> OpenCandidates::first() const {
+  if (courses_.empty()) return std::nullopt;
+  return courses_.begin()->first;
+}
+
+std::optional<NextStep> OpenCandidates::next(const Course& course, std::uint64_t completed) const {
+  const bool is_placeable = course.waiting_for.empty() && course.error.empty() && course.examination;
+  if (is_placeable && course.is_seed && course.examination->verdict.is_passed && baseline_id_.empty())
+    return seed_step(course);
+  const bool is_its_turn = !parts_.config.is_deterministic || course.record.ordinal == completed + 1;
+  const bool needs_turn = course.examination.has_value() || !course.error.empty();
+  if (needs_turn && !is_its_turn) return std::nullopt;
+  if (is_placeable && course.examination->verdict.is_passed && repeats_code(course))
+    return Ends{{.ordinal = course.record.ordinal, .status = "duplicate_code", .elite = {}, .champions = {}}};
+  return next_step(course, {.grid = grid_,
+                            .champions = champions_,
+                            .baseline_id = baseline_id_,
+                            .weights = weights_,
+                            .rule = rule_for(course),
+                            .confirms_eagerly = parts_.config.is_batch});
+}
+
+/// Seeds duel all other passed seeds and, as an A/A test, themselves, once every seed has been examined.
+std::optional<NextStep> OpenCandidates::seed_step(const Course& course) const {
+  if (!course.duels.empty()) return std::nullopt;
+  NeedsDuel need;
+  for (const auto& [ordinal, other] : courses_) {
+    if (!other.is_seed) break;
+    if (!other.examination && other.error.empty()) return std::nullopt;
+    if (other.examination && other.examination->verdict.is_passed) need.arms.push_back(other.record.id);
+  }
+  return need;
+}
+
+/// True if an earlier candidate compiled to the same code and launches it in the same way: timing it again tells nothing.
+bool OpenCandidates::repeats_code(const Course& course) const {
+  const std::string& code = course.examination->code_digest;
+  if (code.empty() || course.is_seed || !course.duels.empty()) return false;
+  const auto other = parts_.archive.first_with_code(code, course.record.ordinal);
+  if (!other || *other > course.record.ordinal) return false;
+  const auto evaluated = parts_.archive.evaluated(*other);
+  return evaluated && evaluated->examination && evaluated->examination->examination &&
+         evaluated->examination->examination->plans == course.examination->plans;
+}
+
+void OpenCandidates::find_baseline() {
+  if (!baseline_id_.empty()) return;
+  const SeedStanding standing = seed_standing(parts_.archive);
+  if (standing.is_pending) return;
+  if (standing.passed.empty()) {
+    if (standing.first_failure.empty()) return;  // nothing recorded yet
+    throw Error(
+        fmt::format("no seed of {} passes on this device: {}", parts_.task.name, standing.first_failure));
+  }
+  std::vector<const Course*> courses;
+  for (const Course& course : standing.passed) courses.push_back(&course);
+  baseline_id_ = fastest_seed(courses, weights_);
+  for (const Course& course : standing.passed) {
+    if (course.record.id != baseline_id_) continue;
+    const Duel& duel = *course.duels.back().duel;
+    // The A/A arm says how far from zero chance alone can carry an interval here.
+    if (const auto self = pooled_ratio(duel, baseline_id_, weights_))
+      null_half_width_ = std::max(std::abs(self->log_ratio_low), std::abs(self->log_ratio_high));
+    announcer_.announce({{"event", "baseline"},
+                         {"ordinal", course.record.ordinal},
+                         {"id", baseline_id_},
+                         {"null_half_width", null_half_width_}});
+  }
+}
+
+void OpenCandidates::examine(Course& course) {
+  EvaluationRecord record;
+  record.request_id = fmt::format("{}-examine", course.record.ordinal);
+  record.ordinal = course.record.ordinal;
+  record.verb = "examine";
+  record.sent_unix_s = announcer_.now_unix_s();
+  parts_.archive.record_request_sent(record);
+  course.waiting_for.push_back(record.request_id);
+  ordinal_of_[record.request_id] = record.ordinal;
+  ++outstanding_;
+  parts_.evaluator.submit(request_from(record));
+}
+
+void OpenCandidates::duel(Course& course, const NeedsDuel& need) {
+  send_duel(course, need, need.is_confirmation);
+  const bool has_opponent_to_replace = need.arms.size() > 1 || need.arms.front() != baseline_id_;
+  if (need.wants_confirmation_at_once && !baseline_id_.empty() && has_opponent_to_replace)
+    send_duel(course, need, true);
+}
+
+void OpenCandidates::send_duel(Course& course, const NeedsDuel& need, bool is_confirmation) {
+  EvaluationRecord record;
+  record.request_id = fmt::format("{}-duel-{}", course.record.ordinal, course.duels_sent++);
+  record.ordinal = course.record.ordinal;
+  record.verb = "duel";
+  Json workloads = Json::array();
+  for (const Workload& workload : parts_.task.bench) workloads.push_back(workload.name);
+  record.request = {{"arms", need.arms},
+                    {"workloads", workloads},
+                    {"rounds", parts_.config.rounds},
+                    {"is_confirmation", is_confirmation}};
+  record.sent_unix_s = announcer_.now_unix_s();
+  parts_.archive.record_request_sent(record);
+  course.waiting_for.push_back(record.request_id);
+  ordinal_of_[record.request_id] = record.ordinal;
+  ++outstanding_;
+  parts_.evaluator.submit(request_from(record));
+}
+
+/// The request as it goes out. Its key depends on its id alone, so that every duel has inputs of its own.
+Request OpenCandidates::request_from(const EvaluationRecord& record) const {
+  const auto candidate = parts_.archive.candidate(record.ordinal);
+  KERNELITES_ASSERT(candidate.has_value());
+  const Key key = parts_.run_key.derive(record.request_id);
+  Request request;
+  request.id = record.request_id;
+  request.device = parts_.device;
+  request.task_document = parts_.task.document;
+  request.reference_source = parts_.task.reference_source;
+  if (record.verb == "examine") {
+    request.deadline_s = parts_.config.examine_deadline_s;
+    request.examine = ExamineRequest{.candidate = candidate->candidate, .key = key};
+    return request;
+  }
+  request.deadline_s = parts_.config.duel_deadline_s;
+  DuelRequest duel;
+  duel.arms.push_back({"candidate", candidate->candidate});
+  for (const Json& id : record.request.at("arms")) {
+    const auto arm = parts_.archive.find_candidate(id.get<std::string>());
+    if (!arm)
+      throw Error(fmt::format("request {}: the archive has no candidate {}", record.request_id,
+                              id.get<std::string>()));
+    duel.arms.push_back({arm->id, arm->candidate});
+  }
+  duel.workloads = record.request.at("workloads").get<std::vector<std::string>>();
+  duel.rounds = record.request.at("rounds").get<int>();
+  duel.key = key;
+  request.duel = std::move(duel);
+  return request;
+}
+
+void OpenCandidates::tell(const Course& course, const Outcome& outcome) {
+  parts_.archive.tell(outcome);
+  last_told_ = std::max(last_told_, outcome.ordinal);
+  if (outcome.elite) grid_.put(*outcome.elite);
+  champions_ = parts_.archive.champions();
+  Json event{{"event", "told"},
+             {"ordinal", outcome.ordinal},
+             {"outcome", outcome.status},
+             {"operator", course.record.operator_name}};
+  if (course.examination)
+    event["cell"] = cell_name(course.examination->descriptors, grid_.axes()).value_or("");
+  if (!course.duels.empty())
+    event["speedup"] = speedup_over(*course.duels.back().duel, baseline_id_, weights_);
+  Json won = Json::array();
+  for (const Champion& champion : outcome.champions) won.push_back(champion.workload);
+  event["champion_of"] = won;
+  event["elites"] = grid_.elite_count();
+  event["coverage"] = grid_.coverage();
+  event["qd_score"] = grid_.qd_score();
+  if (const auto best = grid_.best()) event["best_speedup"] = best->speedup;
+  announcer_.announce(std::move(event));
+}
+
+EliteRule OpenCandidates::rule_for(const Course& course) const {
+  const bool is_exact = course.provenance.device.is_virtual;
+  return {.effect_min = parts_.config.effect_min,
+          .null_half_width = is_exact ? 0 : null_half_width_,
+          .needs_confirmation = !is_exact,
+          .workload_loss_max = parts_.config.workload_loss_max};
+}
+
+}  // namespace kernelites

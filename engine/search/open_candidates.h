@@ -1,0 +1,66 @@
+// SPDX-License-Identifier: Apache-2.0
+// Examine, place, duel and tell: the candidates that are recorded and not told.
+//
+// In a deterministic run examinations overlap, but a candidate is placed, dueled and told only when every earlier ordinal is
+// over. Seeds are special: they duel each other, the fastest becomes the baseline, and only then the first one is told.
+#pragma once
+
+#include <map>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "engine/search/placement.h"
+#include "engine/search/run_parts.h"
+
+namespace kernelites {
+
+class OpenCandidates {
+ public:
+  OpenCandidates(RunParts& parts, Announcer& announcer);
+
+  /// Takes up what the archive says is untold, and sends outstanding requests again under their old ids.
+  void resume();
+  void admit(const CandidateRecord& record);
+  void on_reply(const Reply& reply);
+  /// One pass in order of ordinals: sends requests (if `may_send`) and tells. In a deterministic run only the ordinal
+  /// `completed + 1` is placed and the pass ends after one was told. Returns how many were told.
+  int step(std::uint64_t completed, bool may_send);
+
+  std::size_t count() const { return courses_.size(); }
+  std::optional<std::uint64_t> first() const;
+  /// Requests sent and not answered.
+  std::size_t outstanding() const { return outstanding_; }
+  /// The fastest seed's id; empty until the seeds have dueled.
+  const std::string& baseline_id() const { return baseline_id_; }
+  std::uint64_t last_told() const { return last_told_; }
+  const Grid& grid() const { return grid_; }
+  const std::vector<Champion>& champions() const { return champions_; }
+
+ private:
+  std::optional<NextStep> next(const Course& course, std::uint64_t completed) const;
+  std::optional<NextStep> seed_step(const Course& course) const;
+  bool repeats_code(const Course& course) const;
+  void find_baseline();
+  void examine(Course& course);
+  void duel(Course& course, const NeedsDuel& need);
+  void send_duel(Course& course, const NeedsDuel& need, bool is_confirmation);
+  Request request_from(const EvaluationRecord& record) const;
+  void tell(const Course& course, const Outcome& outcome);
+  EliteRule rule_for(const Course& course) const;
+
+  RunParts& parts_;
+  Announcer& announcer_;
+  std::map<std::string, double> weights_;
+  std::map<std::uint64_t, Course> courses_;
+  std::map<std::string, std::uint64_t> ordinal_of_;  // of requests outstanding
+  std::size_t outstanding_ = 0;
+  Grid grid_;
+  std::vector<Champion> champions_;
+  std::string baseline_id_;
+  double null_half_width_ = 0;
+  std::uint64_t last_told_ = 0;
+  int errors_in_a_row_ = 0;
+};
+
+}  // namespace kernelites

@@ -1,0 +1,224 @@
+// SPDX-License-Identifier: Apache-2.0
+// What a candidate needs next: an examination, a duel and against whom, a confirmation, or its end.
+#include "engine/search/placement.h"
+
+#include <algorithm>
+#include <cmath>
+
+#include "engine/core/error.h"
+
+namespace kernelites {
+namespace {
+
+bool is_confirmation(const EvaluationRecord& duel) { return duel.request.value("is_confirmation", false); }
+
+bool has_arm(const EvaluationRecord& duel, const std::string& id) {
+  return std::find(duel.duel->arms.begin(), duel.duel->arms.end(), id) != duel.duel->arms.end();
+}
+
+DuelEvidence evidence_of(const EvaluationRecord& record, const std::string& incumbent_id,
+                         const PlacementContext& context) {
+  Duel duel = with_role(*record.duel, context.baseline_id, "baseline");
+  if (!incumbent_id.empty()) duel = with_role(std::move(duel), incumbent_id, "incumbent");
+  return duel_evidence(record.request_id, duel, incumbent_id, context.weights);
+}
+
+/// The newest first duel and the newest confirmation after it, of those that include the baseline.
+struct Chosen {
+  const EvaluationRecord* duel = nullptr;
+  const EvaluationRecord* confirmation = nullptr;
+};
+
+Chosen choose(const Course& course, const std::string& baseline_id) {
+  Chosen chosen;
+  for (const EvaluationRecord& duel : course.duels) {
+    if (!has_arm(duel, baseline_id)) continue;
+    if (!is_confirmation(duel))
+      chosen = {&duel, nullptr};
+    else if (chosen.duel != nullptr)
+      chosen.confirmation = &duel;
+  }
+  return chosen;
+}
+
+bool gains_at(const EvaluationRecord& duel, const Champion& champion, const EliteRule& rule) {
+  const auto ratio = pooled_ratio(*duel.duel, champion.candidate_id, {{champion.workload, 1.0}});
+  return ratio && is_significant_gain(*ratio, rule);
+}
+
+Champion champion_from(const Course& course, const EvaluationRecord& duel, const std::string& workload,
+                       const std::string& baseline_id) {
+  return {.workload = workload,
+          .ordinal = course.record.ordinal,
+          .candidate_id = course.record.id,
+          .speedup = speedup_over(*duel.duel, baseline_id, {{workload, 1.0}}),
+          .timing = duel.duel->timing.at(workload).front(),
+          .duel_id = duel.request_id};
+}
+
+/// Workloads where the candidate is faster than the champion. `needs_confirmation` is set if one of them awaits it.
+std::vector<Champion> championships(const Course& course, const Chosen& chosen,
+                                    const PlacementContext& context, bool* needs_confirmation) {
+  std::vector<Champion> won;
+  if (!chosen.duel->duel->verdict.is_passed) return won;
+  for (const auto& [workload, weight] : context.weights) {
+    if (chosen.duel->duel->timing.count(workload) == 0) continue;
+    const auto holder = std::find_if(context.champions.begin(), context.champions.end(),
+                                     [&](const Champion& champion) { return champion.workload == workload; });
+    if (holder == context.champions.end()) {
+      won.push_back(champion_from(course, *chosen.duel, workload, context.baseline_id));
+    } else if (gains_at(*chosen.duel, *holder, context.rule)) {
+      if (!context.rule.needs_confirmation) {
+        won.push_back(champion_from(course, *chosen.duel, workload, context.baseline_id));
+      } else if (chosen.confirmation == nullptr) {
+        *needs_confirmation = true;
+      } else if (chosen.confirmation->duel->verdict.is_passed &&
+                 gains_at(*chosen.confirmation, *holder, context.rule)) {
+        won.push_back(champion_from(course, *chosen.confirmation, workload, context.baseline_id));
+      }
+    }
+  }
+  return won;
+}
+
+NeedsDuel duel_against_all(const Course& course, const Elite* incumbent, const PlacementContext& context) {
+  NeedsDuel need;
+  const auto add = [&](const std::string& id) {
+    if (id == course.record.id || need.arms.size() >= k_opponents_max) return;
+    if (std::find(need.arms.begin(), need.arms.end(), id) == need.arms.end()) need.arms.push_back(id);
+  };
+  add(context.baseline_id);
+  if (incumbent != nullptr) add(incumbent->candidate_id);
+  for (const Champion& champion : context.champions) add(champion.candidate_id);
+  need.wants_confirmation_at_once = context.confirms_eagerly && context.rule.needs_confirmation;
+  return need;
+}
+
+NextStep ends(const Course& course, const std::string& status) {
+  return Ends{{.ordinal = course.record.ordinal, .status = status, .elite = {}, .champions = {}}};
+}
+
+NextStep place(const Course& course, const PlacementContext& context) {
+  const std::string cell = cell_name(course.examination->descriptors, context.grid.axes()).value_or("");
+  const Elite* incumbent = cell.empty() ? nullptr : context.grid.find(cell);
+  const std::string incumbent_id = incumbent != nullptr ? incumbent->candidate_id : "";
+  const Chosen chosen = choose(course, context.baseline_id);
+
+  Evidence evidence{.ordinal = course.record.ordinal,
+                    .candidate_id = course.record.id,
+                    .is_passed = true,
+                    .descriptors = course.examination->descriptors,
+                    .provenance = course.provenance,
+                    .duel = {},
+                    .confirmation = {}};
+  if (chosen.duel != nullptr) evidence.duel = evidence_of(*chosen.duel, incumbent_id, context);
+  if (chosen.confirmation != nullptr)
+    evidence.confirmation = evidence_of(*chosen.confirmation, incumbent_id, context);
+  const Decision decision = decide_insert(context.grid, evidence, context.rule);
+  const std::string status = insert_status_name(decision.status);
+  const bool can_duel = course.duels_sent < k_duels_max;
+
+  switch (decision.status) {
+    case InsertStatus::untimed:
+      if (chosen.duel == nullptr && can_duel) return duel_against_all(course, incumbent, context);
+      return ends(course, status);
+    case InsertStatus::incumbent_changed:
+      // Slower than the new incumbent by the common baseline: not worth a second duel.
+      if (evidence.duel->speedup <= incumbent->speedup)
+        return ends(course, insert_status_name(InsertStatus::tie));
+      if (can_duel) return duel_against_all(course, incumbent, context);
+      return ends(course, status);
+    case InsertStatus::unconfirmed: {
+      if (!can_duel) return ends(course, insert_status_name(InsertStatus::not_confirmed));
+      NeedsDuel need = duel_against_all(course, incumbent, context);
+      need.is_confirmation = true;
+      return need;
+    }
+    case InsertStatus::incomparable:
+    case InsertStatus::failed:
+    case InsertStatus::unplaced:
+      return ends(course, status);
+    default:
+      break;
+  }
+  bool needs_confirmation = false;
+  std::vector<Champion> won = championships(course, chosen, context, &needs_confirmation);
+  if (needs_confirmation && can_duel) {
+    NeedsDuel need = duel_against_all(course, incumbent, context);
+    need.is_confirmation = true;
+    return need;
+  }
+  return Ends{{.ordinal = course.record.ordinal,
+               .status = status,
+               .elite = decision.elite,
+               .champions = std::move(won)}};
+}
+
+}  // namespace
+
+Course course_of(const CandidateRecord& record, const std::vector<EvaluationRecord>& evaluations) {
+  Course course{.record = record};
+  course.is_seed = record.operator_name == "seed";
+  for (const EvaluationRecord& evaluation : evaluations) {
+    if (evaluation.verb == "duel") ++course.duels_sent;
+    if (evaluation.state == "sent") course.waiting_for.push_back(evaluation.request_id);
+    if (evaluation.state == "failed") course.error = evaluation.error;
+    if (evaluation.state != "answered") continue;
+    if (evaluation.examination) {
+      course.examination = evaluation.examination;
+      course.provenance = evaluation.provenance;
+    }
+    if (evaluation.duel) course.duels.push_back(evaluation);
+  }
+  return course;
+}
+
+NextStep next_step(const Course& course, const PlacementContext& context) {
+  if (!course.waiting_for.empty()) return Waits{};
+  if (!course.error.empty()) return ends(course, "evaluation_failed");
+  if (!course.examination) return NeedsExamination{};
+  if (!course.examination->verdict.is_passed) return ends(course, insert_status_name(InsertStatus::failed));
+  KERNELITES_ASSERT(!context.baseline_id.empty());
+  return place(course, context);
+}
+
+std::string fastest_seed(const std::vector<const Course*>& courses,
+                         const std::map<std::string, double>& weights) {
+  KERNELITES_ASSERT(!courses.empty());
+  std::string best = courses.front()->record.id;
+  double gain = 0;  // log(time of the first / time of the arm)
+  for (const Course* course : courses) {
+    if (courses.front()->duels.empty()) break;
+    const auto ratio = pooled_ratio(*courses.front()->duels.back().duel, course->record.id, weights);
+    if (course == courses.front() || !ratio || ratio->log_ratio_median <= gain) continue;
+    gain = ratio->log_ratio_median;
+    best = course->record.id;
+  }
+  return best;
+}
+
+Duel with_role(Duel duel, const std::string& id, const std::string& label) {
+  const auto found = std::find(duel.arms.begin() + (duel.arms.empty() ? 0 : 1), duel.arms.end(), id);
+  if (found == duel.arms.end()) return duel;
+  const auto arm = static_cast<std::size_t>(found - duel.arms.begin());
+  duel.arms.push_back(label);
+  for (auto& [workload, timings] : duel.timing)
+    if (arm < timings.size()) timings.push_back(ArmTiming(timings[arm]));
+  for (auto& [workload, ratios] : duel.ratio)
+    if (arm - 1 < ratios.size()) ratios.push_back(PairedRatio(ratios[arm - 1]));
+  return duel;
+}
+
+double speedup_over(const Duel& duel, const std::string& baseline_id,
+                    const std::map<std::string, double>& weights) {
+  const auto ratio = pooled_ratio(duel, baseline_id, weights);
+  return ratio ? std::exp(-ratio->log_ratio_median) : 0;
+}
+
+std::map<std::string, double> workload_weights(const Task& task) {
+  std::map<std::string, double> weights;
+  for (const Workload& workload : task.bench) weights[workload.name] = workload.weight;
+  return weights;
+}
+
+}  // namespace kernelites

@@ -1,0 +1,81 @@
+// SPDX-License-Identifier: Apache-2.0
+// What a candidate needs next: an examination, a duel and against whom, a confirmation, or its end.
+//
+// A pure function of what the archive says about it and of the grid, so that a resumed run continues as if it had never
+// stopped. Arms of a duel are labelled by candidate id ("candidate" for arm 0): who is incumbent, champion or baseline is
+// decided when the result is used, not when it was asked for.
+#pragma once
+
+#include <map>
+#include <string>
+#include <variant>
+#include <vector>
+
+#include "archive/archive.h"
+#include "archive/elite_rule.h"
+#include "archive/grid.h"
+
+namespace kernelites {
+
+/// The way of one candidate through the worker, so far.
+struct Course {
+  CandidateRecord record;
+  bool is_seed = false;
+  std::optional<Examination> examination;
+  Provenance provenance;
+  std::vector<EvaluationRecord> duels;   ///< answered, in the order sent
+  std::vector<std::string> waiting_for;  ///< request ids sent and not answered
+  int duels_sent = 0;
+  std::string error;  ///< no result came and none will
+};
+
+/// The course that the evaluations of a candidate amount to.
+Course course_of(const CandidateRecord& record, const std::vector<EvaluationRecord>& evaluations);
+
+/// What placing depends on besides the course.
+struct PlacementContext {
+  const Grid& grid;
+  const std::vector<Champion>& champions;
+  std::string baseline_id;
+  std::map<std::string, double> weights;  ///< of bench workloads
+  EliteRule rule;
+  bool confirms_eagerly = false;  ///< batches: ask for the confirmation together with the duel
+};
+
+struct NeedsExamination {};
+struct Waits {};
+/// `arms`: candidate ids of the opponents.
+struct NeedsDuel {
+  std::vector<std::string> arms;
+  bool is_confirmation = false;
+  bool wants_confirmation_at_once = false;
+};
+struct Ends {
+  Outcome outcome;
+};
+using NextStep = std::variant<NeedsExamination, Waits, NeedsDuel, Ends>;
+
+/// Duels that one candidate may have before it is told as it stands.
+inline constexpr int k_duels_max = 6;
+/// Opponents in one duel.
+inline constexpr std::size_t k_opponents_max = 7;
+
+/// The next step. REQUIRES: context.baseline_id is known unless the examination is missing or failed.
+NextStep next_step(const Course& course, const PlacementContext& context);
+
+/// The fastest of the seeds that `courses` (passed and dueled against each other) hold: the run's baseline. By the first
+/// one's duel: the arm with the greatest pooled log ratio against it, or itself.
+std::string fastest_seed(const std::vector<const Course*>& courses,
+                         const std::map<std::string, double>& weights);
+
+/// The duel with the arms of `request` renamed: the opponent `id` becomes `label`. An arm can play several roles.
+Duel with_role(Duel duel, const std::string& id, const std::string& label);
+
+/// Speed-up of the candidate over the arm `baseline_id`, geometric mean by weight; 0 if that arm is missing.
+double speedup_over(const Duel& duel, const std::string& baseline_id,
+                    const std::map<std::string, double>& weights);
+
+/// Weights of the bench workloads.
+std::map<std::string, double> workload_weights(const Task& task);
+
+}  // namespace kernelites

@@ -1,0 +1,138 @@
+// SPDX-License-Identifier: Apache-2.0
+// Everything that a run can be told, with its defaults: the configuration file's and the command line's one struct.
+#include "engine/search/run_config.h"
+
+#include <fmt/format.h>
+
+#include "engine/core/error.h"
+#include "engine/variation/operator_table.h"
+
+namespace kernelites {
+namespace {
+
+BudgetLimits parse_budget(const Json& json, const std::string& where, BudgetLimits base) {
+  ObjectReader reader(json, where, "budget");
+  base.candidates = reader.optional("candidates", base.candidates);
+  base.minutes = reader.optional("minutes", base.minutes);
+  base.usd = reader.optional("usd", base.usd);
+  base.tokens = reader.optional("tokens", base.tokens);
+  base.device_s = reader.optional("device_s", base.device_s);
+  reader.finish();
+  return base;
+}
+
+WorkerSettings parse_workers(const Json& json, const std::string& where, WorkerSettings base) {
+  ObjectReader reader(json, where, "workers");
+  base.launch = reader.optional("launch", base.launch);
+  base.program = reader.optional("program", base.program);
+  base.count = reader.optional("count", base.count);
+  base.requests_each = reader.optional("requests_each", base.requests_each);
+  reader.finish();
+  return base;
+}
+
+/// One range check: `value` in [low, high].
+template <typename T>
+void check_range(const std::string& where, const char* field, T value, T low, T high) {
+  if (!(value >= low && value <= high))
+    throw ConfigError(where, field, fmt::format("is {}, expected {} to {}", value, low, high));
+}
+
+}  // namespace
+
+RunConfig parse_run_config(const Json& json, const std::string& where, RunConfig base) {
+  ObjectReader reader(json, where);
+  base.task = reader.optional("task", base.task);
+  base.device = reader.optional("device", base.device);
+  base.seed = reader.optional("seed", base.seed);
+  base.endpoint = reader.optional("endpoint", base.endpoint);
+  base.is_batch = reader.optional("is_batch", base.is_batch);
+  base.is_deterministic = reader.optional("is_deterministic", base.is_deterministic);
+  base.in_flight = reader.optional("in_flight", base.in_flight);
+  base.operators = reader.optional("operators", base.operators);
+  base.greed = reader.optional("greed", base.greed);
+  base.rounds = reader.optional("rounds", base.rounds);
+  base.examine_deadline_s = reader.optional("examine_deadline_s", base.examine_deadline_s);
+  base.duel_deadline_s = reader.optional("duel_deadline_s", base.duel_deadline_s);
+  base.effect_min = reader.optional("effect_min", base.effect_min);
+  base.workload_loss_max = reader.optional("workload_loss_max", base.workload_loss_max);
+  base.barren_max = reader.optional("barren_max", base.barren_max);
+  base.stop_grace_s = reader.optional("stop_grace_s", base.stop_grace_s);
+  if (const Json budget = reader.optional("budget", Json()); !budget.is_null())
+    base.budget = parse_budget(budget, where, base.budget);
+  if (const Json workers = reader.optional("workers", Json()); !workers.is_null())
+    base.workers = parse_workers(workers, where, base.workers);
+  reader.finish();
+  check_run_config(base, where);
+  return base;
+}
+
+RunConfig read_run_config(const std::filesystem::path& file) {
+  return parse_run_config(read_json(file), file.string());
+}
+
+void check_run_config(const RunConfig& config, const std::string& where) {
+  if (config.device != "auto" && config.device != "gpu" && config.device != "vgpu")
+    throw ConfigError(where, "device", fmt::format("is \"{}\", expected auto, gpu or vgpu", config.device));
+  check_range(where, "in_flight", config.in_flight, 1, 1024);
+  check_range(where, "greed", config.greed, 0.0, 1.0);
+  check_range(where, "rounds", config.rounds, 2, 1000);
+  check_range(where, "examine_deadline_s", config.examine_deadline_s, 1.0, 86400.0);
+  check_range(where, "duel_deadline_s", config.duel_deadline_s, 1.0, 86400.0);
+  check_range(where, "effect_min", config.effect_min, 0.0, 0.5);
+  check_range(where, "workload_loss_max", config.workload_loss_max, 0.0, 1.0);
+  check_range(where, "barren_max", config.barren_max, 1, 100000);
+  check_range(where, "stop_grace_s", config.stop_grace_s, 0.0, 3600.0);
+  check_range(where, "workers.count", config.workers.count, 1, 256);
+  check_range(where, "workers.requests_each", config.workers.requests_each, 1, 16);
+  check_range<std::int64_t>(where, "budget.candidates", config.budget.candidates, 0, 1'000'000'000);
+  check_range<std::int64_t>(where, "budget.tokens", config.budget.tokens, 0, 1'000'000'000'000);
+  check_range(where, "budget.minutes", config.budget.minutes, 0.0, 1e7);
+  check_range(where, "budget.usd", config.budget.usd, 0.0, 1e9);
+  check_range(where, "budget.device_s", config.budget.device_s, 0.0, 1e9);
+  double share = 0;
+  for (const auto& [name, weight] : config.operators) {
+    if (find_operator(name) == nullptr) {
+      std::string known;
+      for (const OperatorRow& row : operator_table())
+        known += fmt::format("{}{}", known.empty() ? "" : ", ", row.name);
+      throw ConfigError(where, "operators",
+                        fmt::format("there is no operator \"{}\"; known are {}", name, known));
+    }
+    check_range(where, "operators", weight, 0.0, 1e6);
+    share += weight;
+  }
+  if (share <= 0) throw ConfigError(where, "operators", "at least one share must be above 0");
+}
+
+Json run_config_json(const RunConfig& config) {
+  return {{"task", config.task},
+          {"device", config.device},
+          {"seed", config.seed},
+          {"endpoint", config.endpoint},
+          {"is_batch", config.is_batch},
+          {"is_deterministic", config.is_deterministic},
+          {"in_flight", config.in_flight},
+          {"operators", config.operators},
+          {"greed", config.greed},
+          {"rounds", config.rounds},
+          {"examine_deadline_s", config.examine_deadline_s},
+          {"duel_deadline_s", config.duel_deadline_s},
+          {"effect_min", config.effect_min},
+          {"workload_loss_max", config.workload_loss_max},
+          {"barren_max", config.barren_max},
+          {"stop_grace_s", config.stop_grace_s},
+          {"budget",
+           {{"candidates", config.budget.candidates},
+            {"minutes", config.budget.minutes},
+            {"usd", config.budget.usd},
+            {"tokens", config.budget.tokens},
+            {"device_s", config.budget.device_s}}},
+          {"workers",
+           {{"launch", config.workers.launch},
+            {"program", config.workers.program},
+            {"count", config.workers.count},
+            {"requests_each", config.workers.requests_each}}}};
+}
+
+}  // namespace kernelites

@@ -1,0 +1,67 @@
+// SPDX-License-Identifier: Apache-2.0
+// Everything that a run can be told, with its defaults: the configuration file's and the command line's one struct.
+#pragma once
+
+#include <cstdint>
+#include <filesystem>
+#include <map>
+#include <string>
+#include <vector>
+
+#include "engine/core/json.h"
+
+namespace kernelites {
+
+/// What a run may use up; 0 means no limit. Totals of the run over all its sessions.
+struct BudgetLimits {
+  std::int64_t candidates = 0;  ///< beyond the seeds
+  double minutes = 0;           ///< wall clock
+  double usd = 0;               ///< by the endpoint's price list
+  std::int64_t tokens = 0;      ///< input + output
+  double device_s = 0;          ///< seconds the device was held
+  bool operator==(const BudgetLimits&) const = default;
+};
+
+/// How workers are started.
+struct WorkerSettings {
+  std::vector<std::string>
+      launch;           ///< prefix words: {"ssh", "host"}, {"srun", "--gpus=1"}; empty: this machine
+  std::string program;  ///< the worker there; empty: the one beside this program
+  int count = 1;
+  int requests_each = 2;
+  bool operator==(const WorkerSettings&) const = default;
+};
+
+/// A JSON object with these names as keys; `budget` and `workers` are objects. Comments are allowed, unknown keys refused.
+struct RunConfig {
+  std::string task;             ///< a name under the data root's tasks/, or a folder
+  std::string device = "auto";  ///< auto, gpu, vgpu
+  std::uint64_t seed = 1;
+  Json endpoint;                  ///< null: no model. A string as --endpoint takes it, or an object
+  bool is_batch = false;          ///< evaluate through batch files instead of live workers
+  bool is_deterministic = false;  ///< golden: fixed key, results told in ask order
+  int in_flight = 8;              ///< variations under way together
+  std::map<std::string, double> operators{{"refine", 0.7}, {"tune", 0.3}};  ///< share of each operator
+  double greed = 0.25;  ///< share of parents that are the best elite; the rest is uniform over elites
+  int rounds = 30;      ///< paired rounds of a duel
+  double examine_deadline_s = 180;
+  double duel_deadline_s = 600;
+  double effect_min = 0.005;     ///< smallest gain that replaces an elite
+  double workload_loss_max = 0;  ///< if positive: no workload may lose more than this share
+  int barren_max = 24;           ///< variations in a row without a candidate that end the run
+  double stop_grace_s = 10;      ///< after Ctrl-C, for what is under way
+  BudgetLimits budget;
+  WorkerSettings workers;
+  bool operator==(const RunConfig&) const = default;
+};
+
+/// Reads a configuration document over `base`. Throws ConfigError naming `where` and the field.
+RunConfig parse_run_config(const Json& json, const std::string& where, RunConfig base = {});
+/// Reads a file.
+RunConfig read_run_config(const std::filesystem::path& file);
+/// Checks ranges and names. Throws ConfigError naming `where`.
+void check_run_config(const RunConfig& config, const std::string& where);
+/// What `parse_run_config` reads back to an equal value.
+Json run_config_json(const RunConfig& config);
+
+}  // namespace kernelites

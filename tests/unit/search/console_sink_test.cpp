@@ -1,0 +1,73 @@
+// SPDX-License-Identifier: Apache-2.0
+// The console: no line too long, no escape codes where there is no terminal.
+#include "engine/search/console_sink.h"
+
+#include <sstream>
+
+#include "engine/search/event_log.h"
+#include "tests/support/catch.h"
+#include "tests/support/temporary_folder.h"
+
+using namespace kernelites;
+
+namespace {
+
+Json told(int ordinal) {
+  return {{"event", "told"},      {"time_s", 60.0},      {"ordinal", ordinal},
+          {"operator", "refine"}, {"outcome", "added"},  {"cell", "cp_async/mma/split_kv"},
+          {"speedup", 1.5},       {"elites", 5},         {"coverage", 0.104},
+          {"qd_score", 7.31},     {"best_speedup", 1.84}};
+}
+
+std::string printed(ConsoleStyle style, const std::vector<Json>& events) {
+  std::ostringstream out;
+  ConsoleSink sink(out, style);
+  for (const Json& event : events) sink.on_event(event);
+  return out.str();
+}
+
+}  // namespace
+
+TEST_CASE("without a terminal results are plain lines") {
+  const std::string text = printed({}, {told(3)});
+  CHECK(text == "#3 refine added cp_async/mma/split_kv 1.500x\n");
+}
+
+TEST_CASE("every tenth result brings the progress line") {
+  std::vector<Json> events;
+  for (int i = 1; i <= 10; ++i) events.push_back(told(i));
+  CHECK_THAT(printed({}, events),
+             Catch::Contains("10 told   5 elites 10.4 %  QD 7.31  best 1.840x  $0.00  10.0/min"));
+}
+
+TEST_CASE("color is used only where it is wanted") {
+  CHECK_THAT(printed({.is_terminal = true, .has_color = true}, {told(1)}), Catch::Contains("\x1b[32m"));
+  CHECK_THAT(printed({.is_terminal = true, .has_color = false}, {told(1)}), !Catch::Contains("\x1b[32m"));
+}
+
+TEST_CASE("a hostile message stays one short line") {
+  const Json event{{"event", "rejected"},
+                   {"ordinal", 1},
+                   {"operator", "refine"},
+                   {"message", std::string(500, 'x') + "\x1b[2J\n"}};
+  const std::string text = printed({}, {event});
+  CHECK(text.size() <= 80);
+  CHECK(text.find('\x1b') == std::string::npos);
+}
+
+TEST_CASE("the event log has one line per event and survives a torn one") {
+  TemporaryFolder folder;
+  const auto file = folder.path() / "events.jsonl";
+  std::ofstream(file) << "{\"event\": \"to";
+  {
+    EventLog log(file);
+    log.on_event({{"event", "a"}, {"text", "\xff"}});
+    log.on_event({{"event", "b"}});
+  }
+  std::ifstream in(file);
+  std::vector<std::string> lines;
+  for (std::string line; std::getline(in, line);) lines.push_back(line);
+  REQUIRE(lines.size() == 3);
+  CHECK(Json::parse(lines[1]).at("event") == "a");
+  CHECK(Json::parse(lines[2]).at("event") == "b");
+}

@@ -1,0 +1,83 @@
+// SPDX-License-Identifier: Apache-2.0
+// Configurations: what is written is read back, what is wrong is named.
+#include "engine/search/run_config.h"
+
+#include "engine/core/error.h"
+#include "engine/search/budget.h"
+#include "tests/support/catch.h"
+
+using namespace kernelites;
+
+TEST_CASE("a configuration is read back as it was written") {
+  RunConfig config;
+  config.task = "rmsnorm";
+  config.endpoint = "openai:m";
+  config.budget.usd = 2.5;
+  config.workers.launch = {"ssh", "host"};
+  config.operators = {{"tune", 1.0}};
+  CHECK(parse_run_config(run_config_json(config), "x.json") == config);
+}
+
+TEST_CASE("what a file does not say keeps its default") {
+  const RunConfig config =
+      parse_run_config(parse_json("{\"budget\": {\"usd\": 1}} // note", "x.json"), "x.json");
+  CHECK(config.budget.usd == 1);
+  CHECK(config.in_flight == RunConfig{}.in_flight);
+}
+
+TEST_CASE("a wrong configuration names the file, the field and what was expected") {
+  const std::pair<const char*, const char*> rows[] = {
+      {R"({"taks": "x"})", "taks"},
+      {R"({"budget": {"dollars": 1}})", "dollars"},
+      {R"({"workers": {"cuont": 1}})", "cuont"},
+      {R"({"device": "tpu"})", "auto, gpu or vgpu"},
+      {R"({"in_flight": 0})", "in_flight"},
+      {R"({"in_flight": "many"})", "in_flight"},
+      {R"({"operators": {"magic": 1}})", "refine, tune"},
+      {R"({"operators": {"tune": 0}})", "operators"},
+      {R"({"greed": 2})", "greed"},
+      {R"({"budget": {"usd": -1}})", "usd"},
+      {R"([])", "x.json"},
+  };
+  for (const auto& [text, word] : rows) {
+    INFO(text);
+    CHECK_THROWS_WITH(parse_run_config(parse_json(text, "x.json"), "x.json"),
+                      Catch::Contains(word) && Catch::Contains("x.json"));
+    CHECK_THROWS_AS(parse_run_config(parse_json(text, "x.json"), "x.json"), ConfigError);
+  }
+}
+
+TEST_CASE("each budget is found exhausted by its name") {
+  Spent spent;
+  spent.candidates = 12;
+  spent.seeds = 2;
+  spent.wall_s = 120;
+  spent.usd = 1;
+  spent.input_tokens = 600;
+  spent.output_tokens = 400;
+  spent.device_s = 30;
+  const std::pair<BudgetLimits, const char*> rows[] = {
+      {{}, ""},
+      {{.candidates = 10}, "candidates"},
+      {{.candidates = 11}, ""},
+      {{.minutes = 2}, "minutes"},
+      {{.minutes = 2.1}, ""},
+      {{.usd = 1}, "usd"},
+      {{.usd = 1.01}, ""},
+      {{.tokens = 1000}, "tokens"},
+      {{.tokens = 1001}, ""},
+      {{.device_s = 30}, "device_s"},
+      {{.device_s = 31}, ""},
+  };
+  for (const auto& [limits, name] : rows) CHECK(exhausted_budget(limits, spent, {}) == name);
+  CHECK(exhausted_budget({.candidates = 11}, spent, {.candidates = 1}) == "candidates");
+}
+
+TEST_CASE("a call must fit beside those in flight") {
+  Spent spent;
+  spent.usd = 0.5;
+  CHECK(can_call({.usd = 1}, spent, {.usd = 0.3}, 0, 0.2));
+  CHECK_FALSE(can_call({.usd = 1}, spent, {.usd = 0.3}, 0, 0.21));
+  CHECK_FALSE(can_call({.tokens = 100}, spent, {.tokens = 60}, 41, 0));
+  CHECK(can_call({}, spent, {.tokens = 1 << 30, .usd = 1e6}, 1 << 30, 1e6));
+}
