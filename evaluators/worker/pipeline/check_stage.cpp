@@ -15,8 +15,9 @@ namespace kernelites::worker {
 namespace {
 
 constexpr double k_run_s_max = 10;
-/// Families tried at a bench shape: the first, and one drawn by the key.
+/// Families tried at shapes that are costly: the first, and others drawn by the key.
 constexpr std::size_t k_bench_families = 2;
+constexpr std::size_t k_hold_out_families = 3;
 
 /// One trial: a shape, a family, contents of the metadata.
 struct Trial {
@@ -25,24 +26,30 @@ struct Trial {
   std::size_t rotation = 0;
 };
 
+/// How many of the families a shape is tried with: all at the check shapes.
+std::size_t family_count(const EvaluationContext& context, const EvaluationPoint& shape) {
+  const std::size_t families = context.task.families.size();
+  if (shape.use == PointUse::check) return families;
+  if (shape.use == PointUse::hold_out) return std::min(k_hold_out_families, families);
+  const bool is_too_large =
+      context.device.is_virtual && !is_small_enough_to_interpret(context.task, shape.workload);
+  return is_too_large ? 0 : std::min(k_bench_families, families);
+}
+
+/// Families cross with metadata contents along a diagonal, so that every pair comes up over the check shapes;
+/// elsewhere key and shape decide where the diagonal begins.
 std::vector<Trial> plan_trials(const EvaluationContext& context) {
   std::vector<Trial> trials;
   const std::size_t families = context.task.families.size(), rotations = metadata_rotations(context.task);
   for (std::size_t point = 0; point < context.points.size(); ++point) {
     const EvaluationPoint& shape = context.points[point];
-    if (shape.use == PointUse::bench) {
-      if (context.device.is_virtual && !is_small_enough_to_interpret(context.task, shape.workload)) continue;
-      const std::uint64_t draw = context.request.key.derive("bench_family", point).seed();
-      for (std::size_t i = 0; i < std::min(k_bench_families, families); ++i) {
-        trials.push_back({point, i == 0 ? 0 : draw % families, draw + i});
-      }
-      continue;
+    const std::uint64_t draw =
+        shape.use == PointUse::check ? point : context.request.key.derive("families", point).seed();
+    for (std::size_t i = 0; i < family_count(context, shape); ++i) {
+      const std::size_t family = i == 0 ? 0 : 1 + (draw + i) % (families - 1);
+      trials.push_back({.point = point, .family = family, .rotation = (draw + family) % rotations});
     }
-    // Families cross with metadata contents along a diagonal: every pair comes up over the shapes.
-    for (std::size_t family = 0; family < families; ++family)
-      trials.push_back({point, family, point + family});
   }
-  for (Trial& trial : trials) trial.rotation %= rotations;
   return trials;
 }
 
