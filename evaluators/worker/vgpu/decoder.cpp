@@ -76,6 +76,11 @@ u32 Decoder::predicate(const Operand& operand) const {
   return slots_.at(function_).offsets[static_cast<u32>(operand.reg)];
 }
 
+u32 Decoder::predicate_destination(const Operand& operand) const {
+  if (operand.kind == Operand::Kind::immediate) throw Undecodable{};  // the constant predicates stay what they are
+  return predicate(operand);
+}
+
 u32 Decoder::second_predicate(const Operand& operand) const {
   if (operand.second < 0) return scratch_predicate();
   if (!function_->registers[static_cast<u32>(operand.second)].is_predicate) throw Undecodable{};

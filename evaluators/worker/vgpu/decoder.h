@@ -52,6 +52,8 @@ class Decoder {
   u32 source(const Operand& operand, u32 width);
   /// A predicate register; for an immediate the constant predicate; a scratch slot for "_" and for `absent`.
   u32 predicate(const Operand& operand) const;
+  /// A predicate register that is written, or a scratch slot for "_".
+  u32 predicate_destination(const Operand& operand) const;
   u32 second_predicate(const Operand& operand) const;
   /// A predicate that nobody reads; a second one lies 4 bytes behind it.
   u32 scratch_predicate() const { return predicates_ + 8; }

@@ -183,7 +183,7 @@ bool decode_logic(Decoder& d, const Statement& s, Instruction& i) {
   }
   if (s.operands.size() < 3) return false;
   i.handler = predicate_logic<Operation>;
-  i.d = d.predicate(s.operands[0]);
+  i.d = d.predicate_destination(s.operands[0]);
   i.a = d.predicate(s.operands[1]);
   i.b = d.predicate(s.operands[2]);
   return true;
@@ -196,7 +196,7 @@ bool decode_not(Decoder& d, const Statement& s, Instruction& i) {
   }
   if (s.operands.size() < 2) return false;
   i.handler = predicate_logic<3>;
-  i.d = d.predicate(s.operands[0]);
+  i.d = d.predicate_destination(s.operands[0]);
   i.a = i.b = d.predicate(s.operands[1]);
   return true;
 }

@@ -85,7 +85,7 @@ bool decode_barrier(Decoder& d, const Statement& s, Instruction& i) {
   i.a = d.source(s.operands[first], 4);
   i.b = first + 1 < last ? d.source(s.operands[first + 1], 4) : d.constant(0, 4);
   if (is_reduction) {
-    i.d = s.has("popc") ? d.destination(s.operands[0], 4) : d.predicate(s.operands[0]);
+    i.d = s.has("popc") ? d.destination(s.operands[0], 4) : d.predicate_destination(s.operands[0]);
     i.c = d.predicate(s.operands.back());
     i.extra = s.operands.back().is_negated;
   }

@@ -246,7 +246,7 @@ bool decode_testp(Decoder& d, const Statement& s, Instruction& i) {
     if (s.parts[1] == k_names[mode]) i.mode = mode, i.handler = test_property;
   }
   i.size = static_cast<u8>(last_type(s).bytes);
-  i.d = d.predicate(s.operands[0]);
+  i.d = d.predicate_destination(s.operands[0]);
   i.a = d.source(s.operands[1], i.size);
   return i.handler != nullptr;
 }

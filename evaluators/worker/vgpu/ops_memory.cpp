@@ -140,7 +140,8 @@ OpClass class_of(Space space, bool is_store) {
 bool decode_parameter_load(Decoder& d, const Operand& memory, const PtxType& type, u32 width, u32 offset,
                            Instruction& i) {
   const u64 at = offset + memory.immediate;
-  if (at + u64{type.bytes} * i.count > d.image().parameter_bytes) return false;
+  const u64 end = d.image().parameter_bytes, size = u64{type.bytes} * i.count;
+  if (size > end || at > end - size) return false;
   i.offset = static_cast<i32>(at);
   i.handler = by_width<ChooseParameterLoad>(type, width);
   return i.handler != nullptr;

@@ -85,7 +85,7 @@ bool decode_mov(Decoder& d, const Statement& s, Instruction& i) {
   const PtxType type = last_type(s);
   if (type.kind == PtxType::Kind::predicate) {
     i.handler = move_predicate;
-    i.d = d.predicate(s.operands[0]);
+    i.d = d.predicate_destination(s.operands[0]);
     i.a = d.predicate(s.operands[1]);
     return true;
   }
@@ -152,7 +152,7 @@ bool decode_isspacep(Decoder& d, const Statement& s, Instruction& i) {
                              : s.has("local") ? k_local_slot
                              : s.has("param") ? k_parameter_slot
                                               : 0);
-  i.d = d.predicate(s.operands[0]);
+  i.d = d.predicate_destination(s.operands[0]);
   i.a = d.source(s.operands[1], 8);
   return s.parts[1] != "const";
 }

@@ -169,7 +169,7 @@ bool decode_setp(Decoder& d, const Statement& s, Instruction& i) {
   const PtxType type = last_type(s);
   i.handler = comparison_handler(s.parts[1], type);
   i.op_class = class_of(type);
-  i.d = d.predicate(s.operands[0]);
+  i.d = d.predicate_destination(s.operands[0]);
   i.e = d.second_predicate(s.operands[0]);
   i.a = d.source(s.operands[1], type.bytes);
   i.b = d.source(s.operands[2], type.bytes);

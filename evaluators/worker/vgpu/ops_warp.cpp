@@ -139,7 +139,7 @@ bool decode_vote(Decoder& d, const Statement& s, Instruction& i) {
                            : s.has("any") ? Vote::any
                            : s.has("uni") ? Vote::uniform
                                           : Vote::ballot);
-  i.d = s.has("ballot") ? d.destination(s.operands[0], 4) : d.predicate(s.operands[0]);
+  i.d = s.has("ballot") ? d.destination(s.operands[0], 4) : d.predicate_destination(s.operands[0]);
   i.a = d.predicate(s.operands[1]);
   i.extra = s.operands[1].is_negated;
   d.wait_for_members(s.operands[2], i);
