@@ -77,7 +77,8 @@ u32 Decoder::predicate(const Operand& operand) const {
 }
 
 u32 Decoder::predicate_destination(const Operand& operand) const {
-  if (operand.kind == Operand::Kind::immediate) throw Undecodable{};  // the constant predicates stay what they are
+  if (operand.kind == Operand::Kind::immediate)
+    throw Undecodable{};  // the constant predicates stay what they are
   return predicate(operand);
 }
 

@@ -142,9 +142,10 @@ class Worker {
     const u64 slice = is_cooperative
                           ? (context_.options.schedule_seed != 0 ? k_seeded_slice : k_cooperative_slice)
                           : k_slice;
+    const u64 budgeted = std::min(slice, context_.options.instruction_budget + 1);
     while (open_next(is_cooperative) || !open_.empty()) {
       const std::size_t turn = turn_++ % open_.size();
-      if (!advance(open_[turn], slice)) return;
+      if (!advance(open_[turn], budgeted)) return;
       if (open_[turn].block->is_done) {
         spare_.push_back(std::move(open_[turn].block));
         open_.erase(open_.begin() + static_cast<std::ptrdiff_t>(turn));
