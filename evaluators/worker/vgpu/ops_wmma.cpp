@@ -167,11 +167,25 @@ float value_of(const u8* bytes, Element element) {
   return 0;
 }
 
-void gather_fragment(Warp& warp, const u32* registers, u32 count, const Fragment& f, Matrix& matrix) {
-  for (u32 slot = 0; slot < count * f.per_register(); ++slot) {
-    KERNELITES_LANES(l) {
-      const Place place = place_of(f, slot, l);
-      matrix[place.row][place.column] = value_of(slot_bytes(warp, registers, f, slot, l), f.element);
+/// One register of all lanes as values: lane l's are values[per_register * l ...].
+void unpack_register(const u8* bytes, const Fragment& f, float* values) {
+  const u16* halves = reinterpret_cast<const u16*>(bytes);
+  if (f.element == Element::f16) return F16::to_floats(halves, values, 64);
+  if (f.element == Element::bf16) return BF16::to_floats(halves, values, 64);
+  for (u32 k = 0; k < k_lanes * f.per_register(); ++k) values[k] = value_of(bytes + k * f.bytes(), f.element);
+}
+
+void gather_fragment(Warp& warp, const u32* registers, const Fragment& f, Matrix& matrix) {
+  const u32 per = f.per_register();
+  const u32 slots = std::max(1u, f.rows * f.columns / k_lanes);  // the slots behind these hold copies
+  for (u32 r = 0; r * per < slots; ++r) {
+    float values[4 * k_lanes];
+    unpack_register(warp.registers + registers[r], f, values);
+    for (u32 e = 0; e < per; ++e) {
+      KERNELITES_LANES(l) {
+        const Place place = place_of(f, r * per + e, l);
+        matrix[place.row][place.column] = values[l * per + e];
+      }
     }
   }
 }
@@ -198,9 +212,9 @@ void multiply_fragments(Warp& warp, const Instruction& i, Mask mask) {
   const Element factor = static_cast<Element>(i.extra & 15), result = static_cast<Element>(i.extra >> 4 & 15);
   const u32 *d = list + 4, *a = d + list[3], *b = a + list[0], *c = b + list[1];
   Matrix ma, mb, mc;
-  gather_fragment(warp, a, list[0], fragment_of(Role::a, factor, shape), ma);
-  gather_fragment(warp, b, list[1], fragment_of(Role::b, static_cast<Element>(i.count), shape), mb);
-  gather_fragment(warp, c, list[2], fragment_of(Role::accumulator, static_cast<Element>(i.size), shape), mc);
+  gather_fragment(warp, a, fragment_of(Role::a, factor, shape), ma);
+  gather_fragment(warp, b, fragment_of(Role::b, static_cast<Element>(i.count), shape), mb);
+  gather_fragment(warp, c, fragment_of(Role::accumulator, static_cast<Element>(i.size), shape), mc);
   for (u32 row = 0; row < shape.m; ++row) {
     for (u32 k = 0; k < shape.k; ++k) {
       const float x = ma[row][k];
