@@ -55,13 +55,25 @@ Json duel_json(const DuelRequest& request) {
               {"key", request.key.hex()}};
 }
 
+/// A number out of bounds is the fault of the other side, and must not reach arithmetic.
+template <typename T>
+T bounded(const Json& json, const char* key, T least, T most) {
+  const T value = json.at(key).get<T>();
+  if (!(value >= least && value <= most))
+    throw Error(fmt::format("{} must be from {} to {}", key, least, most));
+  return value;
+}
+
 DuelRequest duel_from_json(const Json& json) {
   DuelRequest request;
   for (const Json& arm : json.at("arms")) {
     request.arms.push_back({arm.at("label").get<std::string>(), arm.at("candidate").get<Candidate>()});
   }
   json.at("workloads").get_to(request.workloads);
-  json.at("rounds").get_to(request.rounds);
+  request.rounds = bounded<int>(json, "rounds", 1, k_rounds_max);
+  if (request.arms.empty() || request.arms.size() > k_arms_max)
+    throw Error(fmt::format("a duel has 1 to {} arms", k_arms_max));
+  if (request.workloads.empty()) throw Error("a duel needs at least one workload");
   request.key = Key::from_hex(json.at("key").get<std::string>(), "request");
   return request;
 }
@@ -81,6 +93,12 @@ std::string encode(const Request& request) {
   return line_of(json);
 }
 
+std::string request_id_of(std::string_view line) {
+  const Json json = Json::parse(line, nullptr, /*allow_exceptions=*/false);
+  if (!json.is_object() || !json.contains("id") || !json.at("id").is_string()) return "";
+  return json.at("id").get<std::string>();
+}
+
 Request decode_request(std::string_view line) {
   return decode("request", line, [](const Json& json) {
     if (json.at("kernelites_request") != k_protocol_version) throw Error("another protocol version");
@@ -88,7 +106,7 @@ Request decode_request(std::string_view line) {
                     .device = json.at("device").get<std::string>(),
                     .task_document = json.at("task_document"),
                     .reference_source = json.at("reference_source").get<std::string>(),
-                    .deadline_s = json.at("deadline_s").get<double>(),
+                    .deadline_s = bounded<double>(json, "deadline_s", 0.001, k_deadline_s_max),
                     .examine = {},
                     .duel = {}};
     if (json.contains("examine") == json.contains("duel")) throw Error("expected one of examine and duel");

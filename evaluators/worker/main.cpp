@@ -5,6 +5,7 @@
 #include <unistd.h>
 
 #include <CLI/CLI.hpp>
+#include <csignal>
 #include <cstdio>
 
 #include "engine/core/error.h"
@@ -68,6 +69,8 @@ int run(int argc, char** argv) {
 
 int main(int argc, char** argv) {
   run_child_role(argc, argv, k_roles);
+  // A controller or a child that is gone shows as a failed write, not as a signal.
+  std::signal(SIGPIPE, SIG_IGN);
   try {
     return run(argc, argv);
   } catch (const kernelites::ConfigError& error) {

@@ -22,7 +22,7 @@ struct DeviceChoice {
   const ModuleImage* harness = nullptr;  ///< borrowed; outlives the children
 };
 
-/// Facts of a device, learned by a child that opens it and ends. Throws Error with the reason if it cannot be
+/// Facts of a device with its measured copy rate, learned by a child that opens it and ends. Throws Error with the reason if it cannot be
 /// used.
 DeviceFacts probe_device(const std::string& kind);
 
@@ -36,7 +36,8 @@ class ChildClient {
   std::variant<Message, DeviceFault> call(Message command, double deadline_s);
   /// The device's facts, from the reply to "open".
   const DeviceFacts& facts() const { return facts_; }
-  bool is_alive() const { return !end_; }
+  /// False once it died, was killed, or ended by itself.
+  bool is_alive() { return !end_ && !child_.wait(0); }
 
  private:
   Message expect(Message command, double deadline_s);
@@ -51,6 +52,8 @@ class Referee {
  public:
   explicit Referee(const DeviceChoice& device) : client_("referee", device) {}
   const DeviceFacts& facts() const { return client_.facts(); }
+  /// False after any failed call: its device may be beyond repair.
+  bool is_usable() { return is_usable_ && client_.is_alive(); }
 
   /// Loads the reference unless it is the one with this digest already.
   void use_reference(const ModuleImage& image, const std::string& digest);
@@ -94,6 +97,7 @@ class Referee {
   Message call(Message command, double deadline_s);
 
   ChildClient client_;
+  bool is_usable_ = true;
   std::string reference_digest_;
 };
 
@@ -103,6 +107,7 @@ class ExecutorClient {
  public:
   explicit ExecutorClient(const DeviceChoice& device) : client_("executor", device) {}
   const std::optional<DeviceFault>& fault() const { return fault_; }
+  bool is_alive() { return client_.is_alive(); }
 
   int load(const ModuleImage& image);
   int bind(const std::vector<Referee::Tensor>& tensors, const std::vector<bool>& is_writable,

@@ -30,8 +30,8 @@ using CommandTable = std::map<std::string, std::function<Message(Message&)>>;
 /// Error replies with the reason "error" and its words.
 int serve_commands(Channel& channel, const CommandTable& commands);
 
-/// A child that waits longer than this for its next command ends: its supervisor is gone or has forgotten it.
-inline constexpr double k_idle_s_max = 3600;
+/// A child that waits longer than this for its next command ends: its supervisor has forgotten it.
+inline constexpr double k_idle_s_max = 7 * 24 * 3600;
 /// A child must take or give a message within this time.
 inline constexpr double k_transfer_s_max = 60;
 

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // Stages plan and compile: every plan evaluated and judged, the code compiled once, resources and descriptors
 // read.
+#include <set>
+
 #include "evaluators/worker/contract/descriptors.h"
 #include "evaluators/worker/pipeline/evaluation_context.h"
 
@@ -17,16 +19,22 @@ std::optional<Verdict> run_compile_stage(EvaluationContext& context) {
   context.compiled = std::move(std::get<CompiledCandidate>(result));
 
   Examination& examination = context.examination;
-  examination.kernels = context.compiled.kernels;
   examination.descriptors = describe(context.compiled, context.task);
   examination.counts = count_opcodes(context.compiled.ptx);
   examination.code_digest = context.compiled.code_digest;
   examination.notes = context.compiled.advisories;
   examination.stage_ms = context.compiled.stage_ms;
+  std::set<std::string> shown;
   for (std::size_t i = 0; i < context.points.size(); ++i) {
+    // What is launched at hold-out shapes alone would tell about them.
+    if (context.points[i].use == PointUse::hold_out) continue;
+    for (const PlannedLaunch& launch : context.compiled.plans[i].launches) shown.insert(launch.kernel);
     if (context.points[i].use == PointUse::bench) {
       examination.plans[context.points[i].workload.name] = context.compiled.plans[i];
     }
+  }
+  for (const KernelResources& kernel : context.compiled.kernels) {
+    if (shown.contains(kernel.kernel)) examination.kernels.push_back(kernel);
   }
   return std::nullopt;
 }

@@ -4,6 +4,7 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <map>
 
 #include "engine/core/error.h"
@@ -128,10 +129,45 @@ class Executor {
     timed.insert(timed.end(), ready.launches.begin(), ready.launches.end());
 
     const RunMode mode = command.body.at("mode") == "timing" ? RunMode::timing : RunMode::full;
-    const SequenceOutcome outcome =
-        device().run(before, timed, mode, command.body.at("deadline_s").get<double>());
+    const double deadline_s = command.body.at("deadline_s").get<double>();
+    const SequenceOutcome outcome = device().facts().is_virtual
+                                        ? run_virtual(ready, before, timed, mode, deadline_s)
+                                        : device().run(before, timed, mode, deadline_s);
     if (outcome.fault) return fault_reply(*outcome.fault);
+    if (const auto fault = uncleared(ready, mode)) return fault_reply(*fault);
     return {.body = {{"elapsed_us", outcome.elapsed_us}}};
+  }
+
+  /// The virtual GPU can tell what the candidate itself wrote: poison does not count as written.
+  SequenceOutcome run_virtual(const ReadyPlan& ready, const std::vector<BoundLaunch>& before,
+                              const std::vector<BoundLaunch>& timed, RunMode mode, double deadline_s) {
+    if (mode == RunMode::timing) return device().run({}, timed, mode, deadline_s);
+    SequenceOutcome outcome = device().run(before, {}, mode, deadline_s);
+    if (outcome.fault) return outcome;
+    for (const int tensor : ready.poisoned_tensors) {
+      device().mark_unwritten(slot(ready.slot).tensors.at(static_cast<std::size_t>(tensor)));
+    }
+    for (std::size_t i = 0; i < ready.workspaces.size(); ++i) {
+      if (ready.workspace_specs[i].kind == WorkspaceKind::poisoned)
+        device().mark_unwritten(ready.workspaces[i]);
+    }
+    return device().run({}, timed, mode, deadline_s);
+  }
+
+  /// A self-clearing workspace must be all zero after every launch; a sampled launch of the virtual GPU cannot tell.
+  std::optional<DeviceFault> uncleared(const ReadyPlan& ready, RunMode mode) {
+    if (device().facts().is_virtual && mode == RunMode::timing) return std::nullopt;
+    for (std::size_t i = 0; i < ready.workspaces.size(); ++i) {
+      if (ready.workspace_specs[i].kind != WorkspaceKind::self_clearing) continue;
+      std::vector<std::byte> contents(static_cast<std::size_t>(ready.workspaces[i].bytes));
+      device().read(ready.workspaces[i], 0, contents);
+      if (std::all_of(contents.begin(), contents.end(), [](std::byte byte) { return byte == std::byte{0}; }))
+        continue;
+      return DeviceFault{
+          .reason = "workspace_not_cleared",
+          .message = fmt::format("self-clearing workspace {} is not all zero after the launch", i)};
+    }
+    return std::nullopt;
   }
 
   Message unbind(Message& command) {

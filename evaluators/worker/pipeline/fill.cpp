@@ -15,9 +15,8 @@
 namespace kernelites::worker {
 namespace {
 
-/// Length of entry `i` of `count`, at most `longest`.
-std::int64_t drawn_length(const Fill& fill, std::int64_t i, std::int64_t count, std::int64_t longest,
-                          Rng& rng) {
+/// A length, at most `longest`.
+std::int64_t drawn_length(const Fill& fill, std::int64_t longest, Rng& rng) {
   if (fill.kind == "lengths_full") return longest;
   if (fill.kind == "lengths_one") return 1;
   const auto number = fill.number.find("min_fraction");
@@ -25,8 +24,6 @@ std::int64_t drawn_length(const Fill& fill, std::int64_t i, std::int64_t count, 
   const auto shortest = std::max<std::int64_t>(1, std::llround(least * static_cast<double>(longest)));
   const auto length =
       shortest + static_cast<std::int64_t>(rng.below(static_cast<std::uint64_t>(longest - shortest + 1)));
-  // The empty row moves about, so that no fixed index can be special-cased.
-  if (fill.kind == "lengths_with_empty" && i == static_cast<std::int64_t>(longest % count)) return 0;
   return length;
 }
 
@@ -52,9 +49,12 @@ std::vector<std::byte> metadata_contents(const TensorSpec& tensor, const Fill& f
   const std::int64_t bound = workload.dims.at(fill.of);
   Rng rng(seed);
   const std::int64_t count = element_count(tensor, workload);
+  // Which entry is empty is drawn, so that no fixed index can be special-cased.
+  const bool has_empty = fill.kind == "lengths_with_empty";
+  const auto empty = has_empty ? static_cast<std::int64_t>(rng.below(static_cast<std::uint64_t>(count))) : -1;
   std::vector<std::byte> bytes(static_cast<std::size_t>(count) * sizeof(std::int32_t));
   for (std::int64_t i = 0; i < count; ++i) {
-    const auto length = static_cast<std::int32_t>(drawn_length(fill, i, count, bound, rng));
+    const auto length = static_cast<std::int32_t>(i == empty ? 0 : drawn_length(fill, bound, rng));
     std::memcpy(bytes.data() + i * static_cast<std::int64_t>(sizeof length), &length, sizeof length);
   }
   return bytes;

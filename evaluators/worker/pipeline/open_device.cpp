@@ -5,6 +5,7 @@
 #include <fmt/format.h>
 
 #include "engine/core/error.h"
+#include "evaluators/worker/device/copy_rate.h"
 #include "evaluators/worker/sandbox/jail.h"
 
 namespace kernelites::worker {
@@ -25,7 +26,10 @@ std::unique_ptr<Device> open_device(const Message& command, Message& reply) {
     device = make_vgpu_device(command.body.at("threads").get<unsigned>());
   }
   if (!jail.is_sufficient()) throw Error(fmt::format("the jail is not complete: {}", jail.describe()));
-  reply.body["facts"] = device->facts();
+  DeviceFacts facts = device->facts();
+  if (is_gpu && command.body.value("measure", false))
+    facts.memory_gb_per_s = measure_copy_rate(*device).gb_per_s_median;
+  reply.body["facts"] = facts;
   reply.body["jail"] = jail.describe();
   return device;
 }

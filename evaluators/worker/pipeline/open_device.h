@@ -9,7 +9,8 @@
 
 namespace kernelites::worker {
 
-/// Opens "gpu" or "vgpu" as the command says and jails the process; `reply` gets facts and the jail's layers.
+/// Opens "gpu" or "vgpu" as the command says and jails the process; `reply` gets facts and the jail's layers. If the
+/// command asks for it, the copy rate of a real device is measured.
 /// Throws Error if there is no such device or the jail is not sufficient.
 std::unique_ptr<Device> open_device(const Message& command, Message& reply);
 

@@ -46,19 +46,21 @@ class Referee {
   }
 
   Message reference(Message& command) {
+    const ModuleId loaded = device().load(detach_image(command));
     if (reference_ >= 0) device().unload(reference_);
-    reference_ = device().load(detach_image(command));
+    reference_ = loaded;
     return {};
   }
 
   Message allocate(Message& command) {
     Message reply;
-    std::vector<Buffer>& tensors = slots_[next_slot_];
+    std::vector<Buffer> tensors;
     for (const Json& spec : command.body.at("tensors")) {
       tensors.push_back(
           device().allocate(spec.at("bytes").get<std::int64_t>(), spec.at("name").get<std::string>()));
       reply.descriptors.emplace_back(device().share(tensors.back()));
     }
+    slots_[next_slot_] = std::move(tensors);
     reply.body["slot"] = next_slot_++;
     return reply;
   }

@@ -28,15 +28,26 @@ class Jobs {
       : supervisor_(supervisor), deliver_(std::move(deliver)) {
     for (int i = 0; i < supervisor.jobs(); ++i) threads_.emplace_back([this] { work(); });
   }
-  /// Finishes what is queued.
-  ~Jobs() {
+  ~Jobs() { finish(); }
+  /// Finishes what is queued; nothing can be added afterwards.
+  void finish() {
     {
       const std::lock_guard lock(mutex_);
       is_closed_ = true;
     }
     changed_.notify_all();
     for (std::thread& thread : threads_) thread.join();
+    threads_.clear();
   }
+
+  /// Drops what has not begun: the other side is gone.
+  void drop() {
+    const std::lock_guard lock(mutex_);
+    queue_.clear();
+    changed_.notify_all();
+  }
+  /// Why replies could not be delivered; empty: all were. REQUIRES: `finish` was called.
+  const std::string& trouble() const { return trouble_; }
 
   void add(std::string line) {
     std::unique_lock lock(mutex_);
@@ -61,11 +72,25 @@ class Jobs {
       try {
         reply = supervisor_.handle(decode_request(line));
       } catch (const std::exception& error) {
+        reply.id = request_id_of(line);
         reply.error = error.what();
         reply.provenance = supervisor_.provenance();
       }
-      const std::lock_guard lock(deliver_mutex_);
+      deliver(reply);
+    }
+  }
+
+  /// A reply that cannot be written ends the work: nobody is listening, or the disk is full.
+  void deliver(const Reply& reply) {
+    const std::lock_guard lock(deliver_mutex_);
+    if (!trouble_.empty()) return;
+    try {
       deliver_(reply);
+    } catch (const std::exception& error) {
+      trouble_ = error.what();
+      const std::lock_guard queue_lock(mutex_);
+      queue_.clear();
+      changed_.notify_all();
     }
   }
 
@@ -75,6 +100,7 @@ class Jobs {
   std::condition_variable changed_;
   std::deque<std::string> queue_;
   bool is_closed_ = false;
+  std::string trouble_;
   std::vector<std::thread> threads_;
 };
 
@@ -139,6 +165,8 @@ int serve_lines(const WorkerOptions& options, int input, int output) {
   write_line(output, encode(Greeting{.provenance = supervisor->provenance()}));
   Jobs jobs(*supervisor, [&](const Reply& reply) { write_line(output, encode(reply)); });
   for_each_line(input, [&](std::string line) { jobs.add(std::move(line)); });
+  jobs.drop();
+  jobs.finish();
   return 0;
 }
 
@@ -151,19 +179,14 @@ int serve_batch(const WorkerOptions& options, const std::filesystem::path& in,
   mend_tail(output);
   const std::set<std::string> answered = answered_ids(out);
   Supervisor supervisor(options);
-  {
-    Jobs jobs(supervisor, [&](const Reply& reply) { write_line(output, encode(reply)); });
-    for_each_line(input, [&](std::string line) {
-      try {
-        if (answered.contains(decode_request(line).id)) return;
-      } catch (const Error&) {
-        // The reply says what is wrong with it.
-      }
-      jobs.add(std::move(line));
-    });
-  }
+  Jobs jobs(supervisor, [&](const Reply& reply) { write_line(output, encode(reply)); });
+  for_each_line(input, [&](std::string line) {
+    if (!answered.contains(request_id_of(line))) jobs.add(std::move(line));
+  });
+  jobs.finish();
   ::close(input);
   ::close(output);
+  if (!jobs.trouble().empty()) throw Error(jobs.trouble());
   return 0;
 }
 

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// Stage smoke: two small shapes in a fresh executor, one second each; whatever faults, hangs or dies ends
+// Stage smoke: two small shapes in a fresh executor; whatever faults, hangs or dies ends
 // here.
 #include <algorithm>
 
@@ -19,7 +19,7 @@ std::optional<Verdict> run_smoke_stage(EvaluationContext& context) {
   const std::unique_ptr<ExecutorClient> executor = station->take_executor();
   const int module = executor->load(image_of(context.compiled));
   int done = 0;
-  for (std::size_t i = 0; i < context.points.size() && done < k_smoke_shapes; ++i) {
+  for (std::size_t i = 0; i < context.points.size() && done < k_smoke_shapes && !executor->fault(); ++i) {
     if (context.points[i].use != PointUse::check) continue;
     WorkloadSession session(station->referee(), *executor, context.task, context.points[i].workload);
     session.fill(context.task.families.front(), 0, context.request.key.derive("smoke", i));

@@ -5,13 +5,24 @@
 #include "engine/core/error.h"
 
 namespace kernelites::worker {
+namespace {
 
-Station::Station(DeviceChoice device) : device_(std::move(device)) {
-  restart();
+/// A referee's device tables grow with every tensor it ever held: a fresh one now and then keeps lookups short.
+constexpr int k_leases_max = 256;
+
+}  // namespace
+
+Station::Station(DeviceChoice device)
+    : device_(std::move(device)), referee_(std::make_unique<Referee>(device_)) {
   prepare_spare();
 }
 
-void Station::restart() { referee_ = std::make_unique<Referee>(device_); }
+void Station::make_ready() {
+  if (referee_->is_usable() && ++leases_ < k_leases_max) return;
+  referee_.reset();  // first, so that the device's memory is free again
+  referee_ = std::make_unique<Referee>(device_);
+  leases_ = 0;
+}
 
 void Station::prepare_spare() {
   if (spare_.valid()) return;
@@ -21,10 +32,11 @@ void Station::prepare_spare() {
 
 std::unique_ptr<ExecutorClient> Station::take_executor() {
   prepare_spare();
-  return spare_.get();
+  std::unique_ptr<ExecutorClient> executor = spare_.get();
+  return executor->is_alive() ? std::move(executor) : std::make_unique<ExecutorClient>(device_);
 }
 
-StationPool::StationPool(DeviceChoice device, int count) {
+StationPool::StationPool(DeviceChoice device, const DeviceFacts& facts, int count) : facts_(facts) {
   KERNELITES_ASSERT(count > 0);
   for (int i = 0; i < count; ++i) {
     stations_.push_back(std::make_unique<Station>(device));
@@ -33,11 +45,16 @@ StationPool::StationPool(DeviceChoice device, int count) {
 }
 
 StationPool::Lease StationPool::take() {
-  std::unique_lock lock(mutex_);
-  is_free_.wait(lock, [this] { return !free_.empty(); });
-  Station* station = free_.back();
-  free_.pop_back();
-  return Lease(*this, *station);
+  Station* station = nullptr;
+  {
+    std::unique_lock lock(mutex_);
+    is_free_.wait(lock, [this] { return !free_.empty(); });
+    station = free_.back();
+    free_.pop_back();
+  }
+  Lease lease(*this, *station);
+  lease->make_ready();
+  return lease;
 }
 
 void StationPool::put_back(Station& station) {

@@ -7,7 +7,7 @@
 #include <future>
 #include <memory>
 #include <mutex>
-#include <string>
+#include <utility>
 #include <vector>
 
 #include "evaluators/worker/pipeline/child_client.h"
@@ -21,31 +21,36 @@ class Station {
   explicit Station(DeviceChoice device);
   const DeviceFacts& facts() const { return referee_->facts(); }
   Referee& referee() { return *referee_; }
-  /// A fresh executor that has run nothing. Throws Error if none can be started.
+  /// A fresh executor that has run nothing; a spare that has died meanwhile is replaced. Throws Error if none can be
+  /// started.
   std::unique_ptr<ExecutorClient> take_executor();
+  /// Replaces a referee that failed or has served long. Throws Error if none can be started.
+  void make_ready();
   /// Starts the next executor in the background.
   void prepare_spare();
-  /// After trouble: a new referee.
-  void restart();
 
  private:
   DeviceChoice device_;
   std::unique_ptr<Referee> referee_;
+  int leases_ = 0;  ///< of this referee
   std::future<std::unique_ptr<ExecutorClient>> spare_;
 };
 
 /// The stations of one device kind. `gpu` has one (its device is one); `vgpu` one for each job.
 class StationPool {
  public:
-  StationPool(DeviceChoice device, int count);
+  /// `facts` are what the device was found to be.
+  StationPool(DeviceChoice device, const DeviceFacts& facts, int count);
 
   /// Exclusive use of a station until destruction.
   class Lease {
    public:
     Lease(StationPool& pool, Station& station) : pool_(&pool), station_(&station) {}
-    ~Lease() { pool_->put_back(*station_); }
-    Lease(const Lease&) = delete;
-    Lease& operator=(const Lease&) = delete;
+    ~Lease() {
+      if (pool_) pool_->put_back(*station_);
+    }
+    Lease(Lease&& other) noexcept : pool_(std::exchange(other.pool_, nullptr)), station_(other.station_) {}
+    Lease& operator=(Lease&&) = delete;
     Station& operator*() { return *station_; }
     Station* operator->() { return station_; }
 
@@ -53,13 +58,14 @@ class StationPool {
     StationPool* pool_;
     Station* station_;
   };
-  /// Waits for a free station.
+  /// Waits for a free station. Throws Error if it cannot be made ready.
   Lease take();
-  const DeviceFacts& facts() const { return stations_.front()->facts(); }
+  const DeviceFacts& facts() const { return facts_; }
 
  private:
   void put_back(Station& station);
 
+  DeviceFacts facts_;
   std::vector<std::unique_ptr<Station>> stations_;
   std::vector<Station*> free_;
   std::mutex mutex_;

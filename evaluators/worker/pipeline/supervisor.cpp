@@ -20,8 +20,7 @@ constexpr int k_jobs_max = 4;
 constexpr double k_harness_compile_s_max = 60;
 constexpr std::size_t k_tasks_cached_max = 16;
 
-/// The harness's kernels are compiled for the oldest target that both devices run: PTX for the virtual GPU, a
-/// cubin for the real one.
+/// The harness's kernels for the device's own architecture: PTX for the virtual GPU, a cubin for the real one.
 ModuleImage compile_harness(Compiler& compiler, const std::string& architecture) {
   const CompileOutput output =
       compiler.compile({.source = std::string(harness_source()),
@@ -58,7 +57,7 @@ Supervisor::Supervisor(const WorkerOptions& options)
   device_ = device;
   harness_ = std::make_unique<ModuleImage>(compile_harness(*compiler_, facts.architecture));
   const DeviceChoice choice{.kind = device_, .threads = 1, .harness = harness_.get()};
-  stations_ = std::make_unique<StationPool>(choice, device_ == "gpu" ? 1 : jobs_);
+  stations_ = std::make_unique<StationPool>(choice, facts, device_ == "gpu" ? 1 : jobs_);
   provenance_ = {.harness_version = k_harness_version,
                  .toolkit = compiler_->toolkit().version,
                  .device = stations_->facts()};

@@ -9,9 +9,12 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <cmath>
+#include <numeric>
 #include <set>
 
 #include "engine/core/rng.h"
+#include "evaluators/worker/contract/screen.h"
 #include "evaluators/worker/pipeline/evaluation_context.h"
 #include "evaluators/worker/pipeline/examine.h"
 #include "evaluators/worker/pipeline/statistics.h"
@@ -19,11 +22,14 @@
 namespace kernelites::worker {
 namespace {
 
-constexpr int k_warm_up_runs = 5;
+constexpr std::uint64_t k_warm_up_runs = 5;
 constexpr int k_checked_rounds = 2;
 constexpr std::int64_t k_checked_rows = 64;
 constexpr double k_run_s_max = 20;
 constexpr double k_confidence = 0.95;
+/// Of the compulsory bytes at the measured copy rate: pure reading is up to a tenth faster than copying, and part of the
+/// inputs may still lie in the L2 on small shapes.
+constexpr double k_floor_share = 0.8;
 
 /// What a duel knows of one arm.
 struct Arm {
@@ -52,8 +58,11 @@ class DuelRun {
     const auto start = std::chrono::steady_clock::now();
     station->referee().use_reference(reference.image(), reference.digest());
     executor_ = station->take_executor();
-    for (Arm& arm : arms_) arm.module = executor_->load(image_of(arm.compiled));
     std::optional<Verdict> verdict;
+    for (std::size_t a = 0; a < arms_.size() && !verdict; ++a) {
+      arms_[a].module = executor_->load(image_of(arms_[a].compiled));
+      verdict = fault_of_arm(a);
+    }
     for (std::size_t w = 0; w < workloads_.size() && !verdict; ++w) {
       verdict = time_workload(station->referee(), reference, w, result);
     }
@@ -80,7 +89,13 @@ class DuelRun {
         return Verdict::failed("time", "arm_unusable",
                                fmt::format("arm '{}' cannot be compiled: {}", spec.label, verdict->message));
       }
-      arms_.push_back({.spec = &spec, .compiled = std::move(std::get<CompiledCandidate>(compiled))});
+      auto& code = std::get<CompiledCandidate>(compiled);
+      if (auto verdict = screen(code)) {
+        if (arms_.empty()) return verdict;
+        return Verdict::failed("time", "arm_unusable",
+                               fmt::format("arm '{}': {}", spec.label, verdict->message));
+      }
+      arms_.push_back({.spec = &spec, .compiled = std::move(code)});
     }
     return std::nullopt;
   }
@@ -95,38 +110,43 @@ class DuelRun {
     return chosen;
   }
 
+  /// The first fault since the last question is `arm`'s: it was the only one that did anything.
+  std::optional<Verdict> fault_of_arm(std::size_t arm) const {
+    if (!executor_->fault()) return std::nullopt;
+    if (arm == 0) return fault_verdict("time", *executor_->fault());
+    return Verdict::failed(
+        "time", "arm_unusable",
+        fmt::format("arm '{}' faulted: {}", arms_[arm].spec->label, executor_->fault()->message));
+  }
+
   std::optional<Verdict> time_workload(Referee& referee, const Reference& reference, std::size_t w,
                                        Duel& result) {
-    const Workload& workload = workloads_[w];
-    const bool is_modelled = facts_.is_virtual;
-    const int rounds = is_modelled ? 1 : request_.rounds;
     const Key key = request_.key.derive("workload", w);
-    WorkloadSession session(referee, *executor_, task_, workload);
-    session.fill(task_.families.front(), 0, key, is_modelled);
-
+    WorkloadSession session(referee, *executor_, task_, workloads_[w]);
     std::vector<int> arms;
-    std::vector<std::set<int>> checked;
     for (std::size_t a = 0; a < arms_.size(); ++a) {
       arms.push_back(session.add_arm(arms_[a].module, arms_[a].compiled.plans[w], arms_[a].compiled.lowered));
-      checked.push_back(checked_rounds(w, a, rounds));
+      if (auto verdict = fault_of_arm(a)) return verdict;
     }
-    if (!is_modelled) {
-      for (int i = 0; i < k_warm_up_runs; ++i) {
-        for (const int arm : arms)
-          session.run(arm, RunMode::timing, key.derive("warm_up", i).seed(), 0, k_run_s_max);
-      }
-    }
+    if (auto verdict = warm_up(session, arms, key)) return verdict;
+
+    const int rounds = facts_.is_virtual ? 1 : request_.rounds;
+    std::vector<std::set<int>> checked;
+    for (std::size_t a = 0; a < arms.size(); ++a) checked.push_back(checked_rounds(w, a, rounds));
     std::vector<std::vector<double>> time_us(arms.size());
     std::vector<std::size_t> order(arms.size());
-    for (std::size_t a = 0; a < order.size(); ++a) order[a] = a;
+    std::iota(order.begin(), order.end(), std::size_t{0});
     Rng rng(key.derive("order").seed());
     for (int round = 0; round < rounds; ++round) {
+      // Fresh values for every round: what an arm might have kept of the round before is of no use to it.
+      session.fill(task_.families.front(), 0, key.derive("round", static_cast<std::uint64_t>(round)),
+                   facts_.is_virtual);
       rng.shuffle(order);
       for (const std::size_t a : order) {
         time_us[a].push_back(
             session.run(arms[a], RunMode::timing, rng.bits(), round % k_poison_kinds, k_run_s_max));
-        if (executor_->fault()) return arm_fault(a, *executor_->fault());
-        if (is_modelled || !checked[a].contains(round)) continue;
+        if (auto verdict = fault_of_arm(a)) return verdict;
+        if (facts_.is_virtual || !checked[a].contains(round)) continue;
         if (auto verdict = check_timed(session, reference, w, a, key.derive("checked_rows", round)))
           return verdict;
       }
@@ -134,14 +154,44 @@ class DuelRun {
         return Verdict::failed("time", "deadline", "timing did not finish within the evaluation's deadline");
       }
     }
-    summarise_workload(workload.name, time_us, key, result);
+    if (auto verdict = check_times(w, time_us)) return verdict;
+    summarise_workload(workloads_[w].name, time_us, key, result);
     return std::nullopt;
   }
 
-  Verdict arm_fault(std::size_t arm, const DeviceFault& fault) const {
-    if (arm == 0) return fault_verdict("time", fault);
-    return Verdict::failed("time", "arm_unusable",
-                           fmt::format("arm '{}' faulted: {}", arms_[arm].spec->label, fault.message));
+  std::optional<Verdict> warm_up(WorkloadSession& session, const std::vector<int>& arms,
+                                 const Key& key) const {
+    if (facts_.is_virtual) return std::nullopt;
+    session.fill(task_.families.front(), 0, key.derive("warm_up"));
+    for (std::uint64_t i = 0; i < k_warm_up_runs; ++i) {
+      for (std::size_t a = 0; a < arms.size(); ++a) {
+        session.run(arms[a], RunMode::timing, key.derive("warm_up_poison", i).seed(), 0, k_run_s_max);
+        if (auto verdict = fault_of_arm(a)) return verdict;
+      }
+    }
+    return std::nullopt;
+  }
+
+  /// No kernel is faster than the memory that it must read: such a time means that work was skipped.
+  std::optional<Verdict> check_times(std::size_t w, const std::vector<std::vector<double>>& time_us) const {
+    const double bytes = roofline_counts(task_, workloads_[w]).bytes;
+    const double floor_us = k_floor_share * bytes / (std::max(facts_.memory_gb_per_s, 1e-9) * 1e3);
+    for (std::size_t a = 0; a < time_us.size(); ++a) {
+      const double time = median(time_us[a]);
+      const bool is_possible =
+          time > 0 && std::isfinite(time) && (facts_.memory_gb_per_s <= 0 || time >= floor_us);
+      if (is_possible) continue;
+      if (a != 0) {
+        return Verdict::failed("time", "arm_unusable",
+                               fmt::format("arm '{}' is faster than memory allows", arms_[a].spec->label));
+      }
+      return Verdict::failed(
+          "time", "faster_than_memory",
+          fmt::format("at workload '{}' the time is below what reading the inputs once takes: "
+                      "work was skipped",
+                      workloads_[w].name));
+    }
+    return std::nullopt;
   }
 
   std::optional<Verdict> check_timed(WorkloadSession& session, const Reference& reference, std::size_t w,

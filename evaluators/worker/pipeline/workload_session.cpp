@@ -5,6 +5,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <cmath>
 
 #include "engine/core/error.h"
 #include "engine/core/rng.h"
@@ -32,18 +33,21 @@ int tensor_index(const Task& task, const std::string& name) {
   throw Error(fmt::format("no tensor '{}'", name));
 }
 
+/// The larger, where NaN is larger than everything.
+double worse(double a, double b) { return std::isnan(a) || a >= b ? a : b; }
+
 OutputError judge(const std::string& name, const Precision& gate, const std::vector<RowResult>& rows) {
   OutputError error{.output = name};
   double worst = -1;
   for (std::size_t i = 0; i < rows.size(); ++i) {
     const RowResult& row = rows[i];
-    // Written so that a NaN fails: it is not below anything.
+    // A NaN is kept, and fails: it is not at most 1.
     const double row_share = gate.row > 0 ? row.row / gate.row : 0;
-    error.worst_row = std::max(error.worst_row, row.row);
-    error.row_share = row_share <= error.row_share ? error.row_share : row_share;
-    error.element_share = row.element <= error.element_share ? error.element_share : row.element;
+    error.worst_row = worse(error.worst_row, row.row);
+    error.row_share = worse(error.row_share, row_share);
+    error.element_share = worse(error.element_share, row.element);
     error.mismatches += row.mismatch;
-    const double badness = std::max(row_share, row.element) + (row.mismatch > 0 ? 1e6 : 0);
+    const double badness = worse(row_share, row.element) + (row.mismatch > 0 ? 1e6 : 0);
     if (!(badness <= worst)) {
       worst = badness;
       error.worst_index = static_cast<std::int64_t>(i);
@@ -98,8 +102,8 @@ WorkloadSession::~WorkloadSession() {
   try {
     executor_.unbind(executor_slot_);
     referee_.release(referee_slot_);
-  } catch (const Error&) {
-    // The referee is gone; the station that owns it finds out at its next call.
+  } catch (const std::exception&) {
+    // The referee is gone; the station replaces it before its next lease.
   }
 }
 

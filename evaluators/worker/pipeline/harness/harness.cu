@@ -5,7 +5,7 @@
 //   harness_invalid   NaN beyond each sequence's valid prefix: what a candidate must not read into its result
 //   harness_poison    outputs and workspaces before every launch, so that nothing left over can pass
 //   harness_clear     zeroed workspaces, inside the timed region
-//   harness_flush     evicts the L2 by writing a buffer larger than it
+//   harness_flush     evicts the L2 by reading a buffer larger than it
 //   harness_compare   one block per row: a candidate's output row against the float64 reference row
 //
 // Names start with `harness_` and are refused in candidates, so that no launch can be mistaken for one of these.
@@ -70,6 +70,16 @@ __device__ __forceinline__ double load(const void* base, int dtype, i64 index) {
     case f16: {
       float value;
       asm("cvt.f32.f16 %0, %1;" : "=f"(value) : "h"(((const unsigned short*)base)[index]));
+      return value;
+    }
+    case e4m3:
+    case e5m2: {
+      const unsigned short pair = ((const unsigned char*)base)[index];
+      u32 halves;
+      if (dtype == e4m3) asm("cvt.rn.f16x2.e4m3x2 %0, %1;" : "=r"(halves) : "h"(pair));
+      else asm("cvt.rn.f16x2.e5m2x2 %0, %1;" : "=r"(halves) : "h"(pair));
+      float value;
+      asm("cvt.f32.f16 %0, %1;" : "=f"(value) : "h"((unsigned short)halves));
       return value;
     }
     case i8: return ((const signed char*)base)[index];
