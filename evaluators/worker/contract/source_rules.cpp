@@ -226,9 +226,10 @@ std::string code_without_literals(std::string_view source) {
       blank(at, end);
     } else if (source.substr(at, 2) == "R\"" && (at == 0 || !is_identifier(source[at - 1]))) {
       const auto open = source.find('(', at);
-      const std::string closing = open == std::string_view::npos
-                                      ? ""
-                                      : ")" + std::string(source.substr(at + 2, open - at - 2)) + "\"";
+      std::string closing;
+      if (open != std::string_view::npos) {
+        closing.append(")").append(source.substr(at + 2, open - at - 2)).append("\"");
+      }
       const auto close = closing.empty() ? std::string_view::npos : source.find(closing, open);
       end = close == std::string_view::npos ? source.size() : close + closing.size();
       blank(at + 2, end - 1);

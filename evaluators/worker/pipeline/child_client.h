@@ -22,8 +22,8 @@ struct DeviceChoice {
   const ModuleImage* harness = nullptr;  ///< borrowed; outlives the children
 };
 
-/// Facts of a device with its measured copy rate, learned by a child that opens it and ends. Throws Error with the reason if it cannot be
-/// used.
+/// Facts of a device with its measured copy rate, learned by a child that opens it and ends. Throws Error with the
+/// reason if it cannot be used.
 DeviceFacts probe_device(const std::string& kind);
 
 /// A child and the calls to it.

@@ -27,8 +27,8 @@ constexpr int k_checked_rounds = 2;
 constexpr std::int64_t k_checked_rows = 64;
 constexpr double k_run_s_max = 20;
 constexpr double k_confidence = 0.95;
-/// Of the compulsory bytes at the measured copy rate: pure reading is up to a tenth faster than copying, and part of the
-/// inputs may still lie in the L2 on small shapes.
+/// Of the compulsory bytes at the measured copy rate: pure reading is up to a tenth faster than copying, and part of
+/// the inputs may still lie in the L2 on small shapes.
 constexpr double k_floor_share = 0.8;
 
 /// What a duel knows of one arm.

@@ -41,7 +41,8 @@ class WorkloadSession {
   WorkloadSession& operator=(const WorkloadSession&) = delete;
 
   /// Draws all inputs by `family` and the metadata by its `rotation`-th contents. Bulk inputs may be skipped
-  /// where only modelled times are wanted: the model does not depend on their values. `family` must outlive the session.
+  /// where only modelled times are wanted: the model does not depend on their values. `family` must outlive the
+  /// session.
   void fill(const InputFamily& family, std::size_t rotation, const Key& key, bool is_metadata_only = false);
   /// Makes a loaded module runnable at this workload. The result is an arm for `run`.
   int add_arm(int module, const LaunchPlan& plan, const std::map<std::string, std::string>& lowered);
