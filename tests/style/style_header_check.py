@@ -41,7 +41,8 @@ def content_keys(tree):
 def compile_alone(tree, compiler, name):
     """None if `name` compiles as the only include of a file, else the finding."""
     command = [compiler, "-std=c++20", "-fsyntax-only", "-x", "c++", *DEFINITIONS, "-I", str(tree.root), "-"]
-    run = subprocess.run(command, text=True, input=f'#include "{name}"\n', capture_output=True, check=False, timeout=120)
+    text = f'#include "{name}"\n'
+    run = subprocess.run(command, input=text, text=True, capture_output=True, check=False, timeout=120)
     if run.returncode == 0:
         return None
     error = next((line for line in run.stderr.splitlines() if "error" in line), run.stderr[:200])
