@@ -124,6 +124,11 @@ Symbols read_symbols(const std::vector<Section>& sections, Cubin& cubin) {
       // Names of the tool chain's own (.nv.reservedSmem...) are no calls out of the module.
       if (symbol.st_shndx == SHN_UNDEF && !name.empty() && name[0] != '.')
         cubin.undefined_symbols.push_back(name);
+      if (symbol.st_shndx < sections.size() && ELF64_ST_TYPE(symbol.st_info) != STT_SECTION &&
+          sections[symbol.st_shndx].name.starts_with(".nv.global")) {
+        constexpr std::uint64_t k_bytes_max = std::numeric_limits<std::int64_t>::max();
+        cubin.variables.push_back({name, static_cast<std::int64_t>(std::min(symbol.st_size, k_bytes_max))});
+      }
     }
   }
   return symbols;

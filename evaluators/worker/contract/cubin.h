@@ -27,12 +27,19 @@ struct CubinKernel {
   std::string code;  ///< raw bytes of its text section
 };
 
+/// A variable in device memory (.nv.global, .nv.global.init).
+struct CubinVariable {
+  std::string name;  ///< as in the PTX; "$__name__46$1" for one that is declared inside a function
+  std::int64_t bytes = 0;
+};
+
 struct Cubin {
   std::map<std::string, CubinKernel> kernels;  ///< by name in the module
   std::int64_t writable_bytes = 0;             ///< .nv.global: module data without initialiser
   std::int64_t initialised_bytes = 0;          ///< .nv.global.init
   std::int64_t constant_bytes = 0;             ///< user constants (.nv.constant3)
   std::string constant_data;  ///< raw bytes of initialised data and user constants, for the digest
+  std::vector<CubinVariable> variables;
   std::vector<std::string> undefined_symbols;
 };
 

@@ -175,6 +175,9 @@ class Parser {
         declared.has_initialiser = true;
       } else if (word == ".align") {
         ++at_;
+      } else if (word == ".attribute") {
+        for (; at_ < tokens_.size() && text(at_) != ")"; ++at_)
+          declared.is_managed |= text(at_) == ".managed";
       } else if (word == ".v2" || word == ".v4") {
         count = saturating_product(count, word == ".v2" ? 2 : 4);
       } else if (word.starts_with(".")) {
@@ -215,8 +218,7 @@ std::vector<PtxToken> tokenize_ptx(std::string_view ptx) {
   for (std::size_t at = skip_blank(ptx, 0, begins_line); at < ptx.size();) {
     std::size_t end = at + 1;
     if (ptx[at] == '"') {
-      while (end < ptx.size() && ptx[end] != '"') end += ptx[end] == '\\' ? 2 : 1;
-      end = std::min(end, ptx.size());
+      end = std::min(ptx.find('"', end), ptx.size());
       tokens.push_back({ptx.substr(at + 1, end - at - 1), true, begins_line});
       end = std::min(end + 1, ptx.size());
     } else {

@@ -21,7 +21,7 @@ struct PtxToken {
   bool begins_line = false;
 };
 
-/// All tokens of `ptx`, which must outlive them.
+/// All tokens of `ptx`, which must outlive them. A string ends at the next quote: PTX has no escapes.
 std::vector<PtxToken> tokenize_ptx(std::string_view ptx);
 
 /// `.entry` with what is declared of it.
@@ -37,6 +37,7 @@ struct PtxVariable {
   bool is_constant = false;  ///< .const
   bool has_initialiser = false;
   bool is_external = false;
+  bool is_managed = false;     ///< .attribute(.managed)
   bool is_referenced = false;  ///< named anywhere else in the module
 };
 

@@ -5,10 +5,12 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <array>
+#include <cstdint>
+#include <map>
 #include <set>
 
 #include "evaluators/worker/contract/cubin.h"
+#include "evaluators/worker/contract/ptx_plain.h"
 #include "evaluators/worker/contract/ptx_text.h"
 #include "evaluators/worker/contract/source_rules.h"
 #include "evaluators/worker/contract/table_writes.h"
@@ -54,6 +56,17 @@ struct Subject {
 
 Verdict refused(std::string_view code, std::string words) {
   return Verdict::failed("screen", std::string(code), std::move(words));
+}
+
+std::optional<Verdict> screen_plainness(const Subject& s) {
+  if (const auto words = find_unplain_ptx(s.candidate.ptx, s.tokens)) {
+    return refused(
+        "screen_unplain_assembly",
+        fmt::format("the PTX holds {}, which inline assembly may not bring in: write plain instructions, "
+                    "without escapes, preprocessor lines or texts",
+                    *words));
+  }
+  return std::nullopt;
 }
 
 std::optional<Verdict> screen_tokens(const Subject& s) {
@@ -116,6 +129,11 @@ std::optional<Verdict> screen_entries(const Subject& s) {
   std::set<std::string, std::less<>> seen;
   for (const PtxEntry& entry : s.module.entries) {
     seen.insert(entry.name);
+    if (entry.name.starts_with("harness_")) {
+      return refused("screen_harness_name",
+                     fmt::format("the kernel \"{}\" has a name that belongs to the harness: drop harness_",
+                                 entry.name.substr(0, 80)));
+    }
     if (!launched.contains(entry.name) && !is_spelled(entry.name, names)) {
       return refused("screen_hidden_entry",
                      fmt::format("the code holds a kernel \"{}\" that the source does not declare",
@@ -132,6 +150,39 @@ std::optional<Verdict> screen_entries(const Subject& s) {
   return std::nullopt;
 }
 
+/// "hidden" of "$__hidden__46$1", as ptxas names a variable that is declared inside a function.
+std::string_view declared_name(std::string_view symbol) {
+  if (!symbol.starts_with("$__")) return symbol;
+  const auto end = symbol.rfind("__");
+  return end > 3 ? symbol.substr(3, end - 3) : symbol;
+}
+
+/// Device memory of the cubin that no declaration in the PTX explains.
+std::optional<Verdict> screen_variables(const Subject& s) {
+  std::map<std::string_view, std::int64_t> declared;
+  for (const PtxVariable& variable : s.module.variables) {
+    if (!variable.is_constant) declared[variable.name] = std::max(declared[variable.name], variable.bytes);
+  }
+  // Between variables ptxas aligns, at most to their largest alignment.
+  constexpr std::int64_t k_alignment_max = 256, k_device_bytes_max = std::int64_t{1} << 40;
+  std::int64_t explained = 0;
+  for (const CubinVariable& variable : s.cubin.variables) {
+    auto found = declared.find(variable.name);
+    if (found == declared.end()) found = declared.find(declared_name(variable.name));
+    if (found == declared.end() || variable.bytes > found->second) {
+      return refused(
+          "screen_module_state",
+          fmt::format("the cubin holds the variable \"{}\" of {} bytes, which the PTX does not declare",
+                      variable.name.substr(0, 80), variable.bytes));
+    }
+    explained += std::min<std::int64_t>(variable.bytes, k_device_bytes_max) + k_alignment_max;
+  }
+  if (s.cubin.writable_bytes + s.cubin.initialised_bytes > explained) {
+    return refused("screen_module_state", "the cubin holds more device memory than its variables explain");
+  }
+  return std::nullopt;
+}
+
 std::optional<Verdict> screen_state(const Subject& s) {
   std::int64_t initialised = 0, unreferenced = 0, constants = 0;
   for (const PtxVariable& variable : s.module.variables) {
@@ -143,6 +194,12 @@ std::optional<Verdict> screen_state(const Subject& s) {
                         : variable.is_referenced ? initialised
                                                  : unreferenced;
     if (__builtin_add_overflow(sum, variable.bytes, &sum)) sum = k_module_data_bytes_max + 1;
+    if (variable.is_managed) {
+      return refused(
+          "screen_module_state",
+          fmt::format("the variable \"{}\" is __managed__, which the host can see: use __constant__",
+                      variable.name.substr(0, 80)));
+    }
     if (variable.is_constant || variable.has_initialiser || !variable.is_referenced) continue;
     return refused(
         "screen_module_state",
@@ -197,8 +254,8 @@ std::optional<Verdict> screen_sizes(const Subject& s) {
 }
 
 using Rule = std::optional<Verdict> (*)(const Subject&);
-constexpr std::array<Rule, 5> k_rules{screen_tokens, screen_externals, screen_entries, screen_state,
-                                      screen_sizes};
+constexpr Rule k_rules[] = {screen_plainness, screen_tokens,    screen_externals, screen_entries,
+                            screen_state,     screen_variables, screen_sizes};
 
 }  // namespace
 

@@ -7,19 +7,90 @@
 #include <set>
 #include <span>
 #include <string_view>
+#include <unordered_map>
 
 namespace kernelites::worker {
 namespace {
 
-using Names =
-    std::map<std::string_view, std::string_view>;  ///< register or symbol -> table whose address it holds
+using Operand = std::span<const PtxToken>;
 
 /// One instruction: opcode, guard and operands, the latter split at top-level commas.
 struct Instruction {
   std::string_view opcode;
   std::string_view guard;
-  std::vector<std::span<const PtxToken>> operands;
+  std::vector<Operand> operands;
 };
+
+/// What an opcode may do with an address.
+enum class Use {
+  none,        ///< nothing at all
+  copy,        ///< hand it on, from operand 1 or 2
+  add,         ///< hand it on, from one of operands 1 and 2; the other must be free of addresses
+  subtract,    ///< hand it on, from operand 1
+  accumulate,  ///< hand it on, from operand 3 of a multiply-add
+  load,        ///< read through operand 1
+  prefetch,    ///< name it as operand 0
+};
+struct Rule {
+  std::string_view prefix;
+  Use use;
+};
+/// In this order: the first prefix that fits decides.
+constexpr Rule k_rules[] = {
+    {"ld.", Use::load},
+    {"ldu.", Use::load},
+    {"cp.async.bulk.tensor", Use::none},
+    {"cp.async.bulk.prefetch", Use::none},
+    {"cp.async.", Use::load},
+    {"prefetch.", Use::prefetch},
+    {"mov.u64", Use::copy},
+    {"mov.b64", Use::copy},
+    {"mov.s64", Use::copy},
+    {"cvta.", Use::copy},
+    {"selp.b64", Use::copy},
+    {"selp.u64", Use::copy},
+    {"selp.s64", Use::copy},
+    {"add.s64", Use::add},
+    {"add.u64", Use::add},
+    {"sub.s64", Use::subtract},
+    {"sub.u64", Use::subtract},
+    {"mad.lo.s64", Use::accumulate},
+    {"mad.lo.u64", Use::accumulate},
+    {"mad.wide.s32", Use::accumulate},
+    {"mad.wide.u32", Use::accumulate},
+};
+
+Use use_of(std::string_view opcode) {
+  for (const Rule& rule : k_rules) {
+    const bool is_family = rule.prefix.ends_with('.') || opcode.size() == rule.prefix.size() ||
+                           opcode.substr(0, rule.prefix.size() + 1).ends_with('.');
+    if (opcode.starts_with(rule.prefix) && is_family) return rule.use;
+  }
+  return Use::none;
+}
+
+bool hands_on(Use use) {
+  return use == Use::copy || use == Use::add || use == Use::subtract || use == Use::accumulate;
+}
+
+/// Whether an address may stand in operand `i` of an instruction with that use.
+bool may_stand(Use use, std::size_t i) {
+  switch (use) {
+    case Use::none:
+      return false;
+    case Use::copy:
+    case Use::add:
+      return i == 1 || i == 2;
+    case Use::subtract:
+    case Use::load:
+      return i == 1;
+    case Use::accumulate:
+      return i == 3;
+    case Use::prefetch:
+      return i == 0;
+  }
+  return false;
+}
 
 bool is_opcode(std::string_view word) { return !word.empty() && word[0] >= 'a' && word[0] <= 'z'; }
 
@@ -48,107 +119,166 @@ Instruction read_instruction(const std::vector<PtxToken>& tokens, std::size_t& a
   return instruction;
 }
 
-std::string_view table_in(std::span<const PtxToken> operand, const Names& names) {
-  for (const PtxToken& token : operand) {
-    if (const auto found = names.find(token.text); found != names.end()) return found->second;
-  }
-  return {};
-}
-
-/// What an instruction lets out: the table that it could write or whose address it stores or passes on.
-std::string_view escaping_table(const Instruction& instruction, const Names& names) {
-  const auto starts = [&](std::string_view prefix) { return instruction.opcode.starts_with(prefix); };
-  // An asynchronous copy may read a table: only its destination, the first operand, counts.
-  if (starts("cp.async") || starts("cp.reduce")) {
-    return instruction.operands.empty() ? std::string_view() : table_in(instruction.operands[0], names);
-  }
-  if (!starts("st") && !starts("red") && !starts("atom") && !starts("call") && !starts("mbarrier") &&
-      !starts("mapa"))
-    return {};
-  for (const auto& operand : instruction.operands) {
-    if (const auto table = table_in(operand, names); !table.empty()) return table;
-  }
-  return {};
-}
-
-/// Adds what the instruction's destination then holds. True if that is new.
-bool propagate(const Instruction& instruction, Names& names) {
-  const std::string_view op = instruction.opcode;
-  // What is loaded is a table's content, and content may go anywhere; the others have no destination register.
-  static constexpr std::string_view k_without[] = {"ld",       "st",  "red", "cp.", "tex",
-                                                   "prefetch", "bra", "brx", "bar"};
-  const bool has_no_copy = std::any_of(std::begin(k_without), std::end(k_without),
-                                       [&](std::string_view prefix) { return op.starts_with(prefix); });
-  if (has_no_copy || instruction.operands.size() < 2) return false;
-  std::string_view table;
-  if (const auto guard = names.find(instruction.guard); guard != names.end()) table = guard->second;
-  for (std::size_t i = 1; i < instruction.operands.size() && table.empty(); ++i) {
-    table = table_in(instruction.operands[i], names);
-  }
-  if (table.empty()) return false;
-  bool is_new = false;
-  for (const PtxToken& token : instruction.operands[0]) {
-    const char c = token.text[0];
-    const bool is_name = c == '%' || c == '_' || c == '$' || (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z');
-    if (is_name && token.text != "_") is_new |= names.emplace(token.text, table).second;
-  }
-  return is_new;
-}
-
-/// All instructions between the braces of one function.
-std::vector<Instruction> read_body(const std::vector<PtxToken>& tokens, std::size_t begin, std::size_t end) {
-  std::vector<Instruction> instructions;
-  for (std::size_t at = begin; at < end;) {
-    const std::string_view word = tokens[at].text;
-    const bool is_label = at + 1 < end && tokens[at + 1].text == ":";
-    if (word == "@" || (is_opcode(word) && !is_label && !tokens[at].is_string)) {
-      instructions.push_back(read_instruction(tokens, at, end));
+/// Sets `at`, which is at ".loc", behind the directive: it ends with no semicolon, and an instruction may follow on its
+/// line. ".loc 1 12 3, function_name $L__info_string0, inlined_at 1 40 5".
+void skip_location(const std::vector<PtxToken>& tokens, std::size_t& at, std::size_t end) {
+  const auto text = [&](std::size_t i) { return i < end ? tokens[i].text : std::string_view(); };
+  at += 4;
+  while (text(at) == ",") {
+    if (text(at + 1) == "function_name") {
+      at += text(at + 3) == "+" ? 5 : 3;
+    } else if (text(at + 1) == "inlined_at") {
+      at += 5;
     } else {
-      ++at;
+      break;
     }
   }
-  return instructions;
+  at = std::min(at, end);
 }
 
-std::optional<std::string> check_body(const std::vector<Instruction>& instructions, const Names& tables) {
-  Names names = tables;
-  for (bool is_changed = true; is_changed;) {
-    is_changed = false;
-    for (const Instruction& instruction : instructions) is_changed |= propagate(instruction, names);
+/// The instructions of one function, and the registers in it that hold the address of a table.
+class Body {
+ public:
+  Body(std::vector<Instruction> instructions, const std::set<std::string_view>& tables)
+      : instructions_(std::move(instructions)) {
+    for (const std::string_view table : tables) hold(table, table);
+    for (std::size_t i = 0; i < instructions_.size(); ++i) {
+      if (!hands_on(use_of(instructions_[i].opcode))) continue;
+      for (std::size_t k = 1; k < instructions_[i].operands.size(); ++k) {
+        for (const PtxToken& token : instructions_[i].operands[k]) readers_[token.text].push_back(i);
+      }
+    }
+    follow();
   }
-  for (const Instruction& instruction : instructions) {
-    if (const auto table = escaping_table(instruction, names); !table.empty()) return std::string(table);
+
+  /// A table whose address is used as no rule allows; empty if there is none.
+  std::string_view escaping_table() const {
+    for (const Instruction& instruction : instructions_) {
+      if (const auto table = escaping_from(instruction); !table.empty()) return table;
+    }
+    return {};
   }
-  return std::nullopt;
-}
+
+ private:
+  void hold(std::string_view name, std::string_view table) {
+    if (held_.emplace(name, table).second) fresh_.push_back(name);
+  }
+
+  /// Each name is taken from the work list once, so that the time is linear in the number of operands.
+  void follow() {
+    while (!fresh_.empty()) {
+      const std::string_view name = fresh_.back();
+      fresh_.pop_back();
+      const auto readers = readers_.find(name);
+      if (readers == readers_.end()) continue;
+      for (const std::size_t i : readers->second) {
+        for (const PtxToken& token : instructions_[i].operands[0]) hold(token.text, held_.at(name));
+      }
+    }
+  }
+
+  std::string_view table_in(Operand operand) const {
+    for (const PtxToken& token : operand) {
+      if (const auto found = held_.find(token.text); found != held_.end()) return found->second;
+    }
+    return {};
+  }
+
+  std::string_view escaping_from(const Instruction& instruction) const {
+    if (const auto guard = held_.find(instruction.guard); guard != held_.end()) return guard->second;
+    const Use use = use_of(instruction.opcode);
+    // Operand 0 of these is a register that they set, all others are read.
+    const bool has_destination = hands_on(use) || instruction.opcode.starts_with("ld");
+    int addresses = 0;
+    for (std::size_t i = 0; i < instruction.operands.size(); ++i) {
+      const Operand operand = instruction.operands[i];
+      const std::string_view table = table_in(operand);
+      if (table.empty()) continue;
+      // "{lo, hi}" takes an address apart.
+      if (hands_on(use) && operand.front().text == "{") return table;
+      if (i == 0 && has_destination) continue;
+      if (!may_stand(use, i) || (use == Use::add && ++addresses > 1)) return table;
+    }
+    return {};
+  }
+
+  std::vector<Instruction> instructions_;
+  std::unordered_map<std::string_view, std::vector<std::size_t>> readers_;
+  std::unordered_map<std::string_view, std::string_view> held_;  ///< register or symbol -> table
+  std::vector<std::string_view> fresh_;                          ///< held, but its readers not yet visited
+};
+
+/// Walks over a module and judges one function after the other.
+class Walk {
+ public:
+  Walk(const std::vector<PtxToken>& tokens, const std::set<std::string_view>& tables)
+      : tokens_(tokens), tables_(tables) {}
+
+  std::optional<std::string> find() {
+    for (std::size_t at = 0; at < tokens_.size(); ++at) {
+      const std::string_view word = tokens_[at].text;
+      if (word != ".entry" && word != ".func") {
+        if (note_outside(word)) return std::string(word);
+        continue;
+      }
+      while (at < tokens_.size() && tokens_[at].text != "{" && tokens_[at].text != ";") ++at;
+      if (at >= tokens_.size() || tokens_[at].text == ";") continue;
+      const std::size_t begin = at + 1;
+      int depth = 1;
+      for (++at; at < tokens_.size() && depth > 0; ++at) {
+        if (tokens_[at].text == "{") ++depth;
+        if (tokens_[at].text == "}") --depth;
+      }
+      if (auto table = find_in_body(begin, --at)) return table;
+    }
+    return std::nullopt;
+  }
+
+ private:
+  /// True at a table's second name outside of instructions: the first declares it, the next puts its address into
+  /// another table, where nothing follows it.
+  bool note_outside(std::string_view word) { return tables_.contains(word) && ++outside_[word] > 1; }
+
+  std::optional<std::string> find_in_body(std::size_t begin, std::size_t end) {
+    std::vector<Instruction> instructions;
+    for (std::size_t at = begin; at < end;) {
+      const std::string_view word = tokens_[at].text;
+      const bool is_label = (at + 1 < end && tokens_[at + 1].text == ":") || tables_.contains(word);
+      const std::string_view before = at > begin ? tokens_[at - 1].text : std::string_view();
+      const bool is_declared =
+          before.starts_with(".") && (before == ".pred" || ptx_type_bytes(before.substr(1)) > 0);
+      if (word == ".loc") {
+        skip_location(tokens_, at, end);
+        continue;
+      }
+      if (word == "@" || (is_opcode(word) && !is_label && !is_declared && !tokens_[at].is_string)) {
+        if (++instructions_ > k_followed_instructions_max) return std::string(*tables_.begin());
+        instructions.push_back(read_instruction(tokens_, at, end));
+      } else {
+        if (note_outside(word)) return std::string(word);
+        ++at;
+      }
+    }
+    const Body body(std::move(instructions), tables_);
+    const std::string_view table = body.escaping_table();
+    return table.empty() ? std::nullopt : std::optional(std::string(table));
+  }
+
+  const std::vector<PtxToken>& tokens_;
+  const std::set<std::string_view>& tables_;
+  std::map<std::string_view, int> outside_;
+  std::size_t instructions_ = 0;
+};
 
 }  // namespace
 
 std::optional<std::string> find_writable_table(const std::vector<PtxToken>& tokens, const PtxModule& module) {
-  Names tables;
+  std::set<std::string_view> tables;
   for (const PtxVariable& variable : module.variables) {
-    if (!variable.is_constant && variable.is_referenced) tables.emplace(variable.name, variable.name);
+    if (!variable.is_constant && variable.is_referenced) tables.insert(variable.name);
   }
   if (tables.empty()) return std::nullopt;
-  std::map<std::string_view, int> outside;  // uses beyond the declaration that no function explains
-  for (std::size_t at = 0; at < tokens.size(); ++at) {
-    const std::string_view word = tokens[at].text;
-    if (word == ".entry" || word == ".func") {
-      while (at < tokens.size() && tokens[at].text != "{" && tokens[at].text != ";") ++at;
-      if (at >= tokens.size() || tokens[at].text == ";") continue;
-      const std::size_t begin = at + 1;
-      int depth = 1;
-      for (++at; at < tokens.size() && depth > 0; ++at) {
-        if (tokens[at].text == "{") ++depth;
-        if (tokens[at].text == "}") --depth;
-      }
-      --at;
-      if (auto table = check_body(read_body(tokens, begin, at), tables)) return table;
-    } else if (tables.contains(word) && ++outside[word] > 1) {
-      return std::string(word);  // its address lies in another table, where nothing follows it
-    }
-  }
-  return std::nullopt;
+  return Walk(tokens, tables).find();
 }
 
 }  // namespace kernelites::worker

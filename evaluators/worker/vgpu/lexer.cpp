@@ -82,10 +82,11 @@ void Lexer::advance() {
   } else if (is_word_start(c)) {
     read_word();
   } else if (c == '"') {
-    std::size_t end = at_ + 1;
-    while (end < source_.size() && source_[end] != '"') end += source_[end] == '\\' ? 2 : 1;
+    // PTX has no escapes: a string ends at the next quote.
+    const std::size_t end = std::min(source_.find('"', at_ + 1), source_.size());
     token_.kind = Token::Kind::string;
-    token_.text = source_.substr(at_ + 1, std::min(end, source_.size()) - at_ - 1);
+    token_.text = source_.substr(at_ + 1, end - at_ - 1);
+    for (const char in_text : token_.text) line_ += in_text == '\n';
     at_ = std::min(end + 1, source_.size());
   } else {
     token_.kind = Token::Kind::punctuation;

@@ -2,7 +2,13 @@
 // PTX tokens and declarations.
 #include "evaluators/worker/contract/ptx_text.h"
 
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <chrono>
+
 #include "evaluators/worker/contract/descriptors.h"
+#include "evaluators/worker/contract/ptx_plain.h"
 #include "evaluators/worker/contract/table_writes.h"
 #include "tests/support/catch.h"
 
@@ -106,6 +112,94 @@ TEST_CASE("a table that is only read stays, one that a store could reach does no
   CHECK(
       could_write("mov.u64 %rd1, table; setp.ne.u64 p, %rd1, 0; selp.b64 %rd2, %rd3, %rd4, p; "
                   "red.global.add.u32 [%rd2], 1;"));
+}
+
+TEST_CASE("every use of a table's address that is not on the list refuses the table") {
+  const std::string take = "mov.u64 %rd1, table; ";
+  for (const char* use : {
+           "wmma.store.d.sync.aligned.row.m16n16k16.global.f32 [%rd1], {%f1, %f2}, 16;",
+           "wmma.store.d.sync.aligned.row.m16n16k16.global.f32 [table], {%f1, %f2}, 16;",
+           "setp.eq.u64 %p1, %rd1, %rd2;",
+           "and.b64 %rd2, %rd1, 255; ld.shared.u8 %r1, [%rd2];",
+           "cvt.u32.u64 %r1, %rd1;",
+           "mov.b64 {%r1, %r2}, %rd1;",
+           "mul.lo.s64 %rd2, %rd1, 3;",
+           "add.s64 %rd2, %rd1, %rd1;",
+           "sub.s64 %rd2, %rd9, %rd1;",
+           "mad.lo.s64 %rd2, %rd1, %rd3, %rd4;",
+           "isspacep.global %p1, %rd1;",
+           "@%rd1 bra DONE;",
+           "cp.async.bulk.global.shared::cta.bulk_group [%rd1], [%r1], 16;",
+           "cp.async.bulk.tensor.1d.global.shared::cta.bulk_group [%rd1, {%r1}], [%r2];",
+           "call.uni (r), f, (%rd1);",
+           "discard.global.L2 [%rd1], 128;",
+           ".loc 1 2 3, function_name $L__info_string0, inlined_at 1 2 3\nst.global.u32 [%rd1], %r1;",
+           ".loc 1 2 3 st.global.u32 [%rd1], %r1;",
+           ".global .u64 other = table;",
+       }) {
+    INFO(use);
+    CHECK(could_write(take + use));
+  }
+}
+
+TEST_CASE("reading a table in the ways compilers do keeps it") {
+  for (const char* body : {
+           "mov.u64 %rd1, table; mul.wide.s32 %rd2, %r1, 4; add.s64 %rd3, %rd2, %rd1; ld.global.nc.u32 %r2, "
+           "[%rd3+4];",
+           "mov.b64 %rd1, table; cvta.global.u64 %rd2, %rd1; ld.v2.u32 {%r1, %r2}, [%rd2];",
+           "LOOP: add.s64 %rd1, %rd1, 4; ld.global.u32 %r1, [%rd1]; @%p1 bra LOOP; mov.u64 %rd1, table;",
+           "selp.b64 %rd1, table, table, %p1; prefetch.global.L2 [%rd1];",
+           ".reg .b32 a, b; .loc 1 2 3, function_name $L__info_string0, inlined_at 1 2 3\nld.global.u32 a, "
+           "[table];",
+           "mad.wide.s32 %rd2, %r1, 4, %rd1; mov.u64 %rd1, table; ld.global.u32 %r1, [%rd2]; setp.eq.u32 "
+           "%p1, %r1, 0;",
+       }) {
+    INFO(body);
+    CHECK_FALSE(could_write(body));
+  }
+}
+
+TEST_CASE("a chain of copies as long as a source allows is followed in linear time") {
+  std::string body;
+  for (int i = 100'000; i > 0; --i) body += fmt::format("mov.u64 %rd{}, %rd{};\n", i, i - 1);
+  const auto begin = std::chrono::steady_clock::now();
+  CHECK(could_write(body + "mov.u64 %rd0, table; st.global.u32 [%rd100000], %r1;"));
+  CHECK(std::chrono::steady_clock::now() - begin < std::chrono::seconds(5));
+  body.clear();
+  for (std::size_t i = 0; i <= k_followed_instructions_max; ++i) body += "ret;";
+  CHECK(could_write(body + "ld.global.u32 %r1, [table];"));
+}
+
+TEST_CASE("a managed variable is known by its attribute, under its own name") {
+  const auto tokens = tokenize_ptx(".global .attribute(.managed) .align 4 .b8 shown[8] = {1};");
+  const PtxVariable variable = parse_ptx(tokens).variables.at(0);
+  CHECK(variable.name == "shown");
+  CHECK(variable.is_managed);
+  CHECK(variable.bytes == 8);
+}
+
+TEST_CASE("a backslash does not keep a PTX string open") {
+  const auto tokens = tokenize_ptx(R"(.pragma "a\"; mov.u32 %r1, %clock; // ";)");
+  const auto is_clock = [](const PtxToken& token) { return !token.is_string && token.text == "%clock"; };
+  CHECK(std::any_of(tokens.begin(), tokens.end(), is_clock));
+}
+
+TEST_CASE("text that an assembler could split otherwise is not plain") {
+  const auto is_plain = [](std::string_view ptx) {
+    return !find_unplain_ptx(ptx, tokenize_ptx(ptx)).has_value();
+  };
+  for (const char* ptx :
+       {".pragma \"a\\\"; mov.u32 %r1, %clock; // \";", "// a \\\nmov", "mov.u32\f%r1, 1;", "// a\rmov",
+        "\n# 5 \"x\"", ".pragma \"anything\";", ".pragma \"nounroll\", \"/*\";",
+        ".pragma \"used_bytes_mask 4;\";", ".file 1 \"a\nb\"", "\"nounroll\"", "// caf\xc3\xa9"}) {
+    INFO(ptx);
+    CHECK_FALSE(is_plain(ptx));
+  }
+  for (const char* ptx : {k_module, ".pragma \"nounroll\";", ".pragma \"used_bytes_mask 4095\";",
+                          "\t.file\t1 \"kernelites/plan.cuh\"", "// begin # inline \"asm\""}) {
+    INFO(ptx);
+    CHECK(is_plain(ptx));
+  }
 }
 
 TEST_CASE("a table whose address lies in another table is refused") {

@@ -90,6 +90,37 @@ constexpr Row k_rows[] = {
      "__global__ void work(void* o, float* l) { asm "
      "volatile(\"tensormap.replace.tile.global_address.global.b1024.b64 [%0], "
      "%1;\" ::\"l\"(o), \"l\"(l)); }"},
+    {"screen", "screen_unplain_assembly",
+     "__global__ void work(void* o, float* l) { unsigned t; asm volatile(\"mov.u32 %0, 1; .pragma "
+     "\\\"a\\\\\\\"; mov.u32 "
+     "%0, %%clock; // \\\";\\n\" : \"=r\"(t)); l[0] = t; }"},
+    {"screen", "screen_unplain_assembly",
+     "__global__ void work(void* o, float* l) { unsigned n; asm volatile(\"{ mov.u32 %0, 0; .pragma "
+     "\\\"a\\\\\\\"; .global "
+     ".align 4 .u32 hidden; atom.global.add.u32 %0, [hidden], 1; // \\\";\\n }\" : \"=r\"(n)); l[0] = n; }"},
+    {"screen", "screen_module_state",
+     "__managed__ int table[2] = {1, 2};\n__global__ void work(void* o, float* l) { l[0] = table[1]; }"},
+    {"screen", "screen_module_state",
+     "#include <mma.h>\n__device__ float table[256] = {1.0f};\n__global__ void work(void* o, float* l) {\n  "
+     "using "
+     "namespace nvcuda::wmma;\n  fragment<accumulator, 16, 16, 16, float> f;\n  fill_fragment(f, "
+     "table[5]);\n  "
+     "store_matrix_sync(table, f, 16, mem_row_major);\n  l[0] = 1;\n}"},
+    {"screen", "screen_module_state",
+     "__device__ int table[256] = {1};\n__global__ void work(void* o, float* l) {\n  unsigned long long a = "
+     "(unsigned "
+     "long long)table, b = 0;\n  for (int i = 0; i < 64; ++i) if (a >> i & 1) b |= 1ull << i;\n  *(int*)b = "
+     "7;\n  l[0] "
+     "= table[3];\n}"},
+    {"screen", "screen_harness_name",
+     "extern \"C\" __global__ void harness_poison(void* o) {}\n__global__ void work(void* o, float* l) { "
+     "l[0] = 1; }"},
+    {"passed", "passed",
+     "__device__ const float table[64] = {1, 2, 3};\n__device__ float at(const float* t, int i) { return "
+     "t[i]; }\n__global__ "
+     "void work(void* o, float* l) {\n  float s = 0;\n  for (int i = 0; i < 64; ++i) s += at(table, i) * "
+     "l[i];\n  l[0] = "
+     "s + table[threadIdx.x & 63];\n}"},
     {"passed", "passed",
      "#include <stdio.h>\n__global__ void work(void* o, float* l) { printf(\"%p\", o); assert(l); l[0] = 1; "
      "}"},
