@@ -63,7 +63,11 @@ bool is_kernel_name(std::string_view name) {
   const auto is_letter = [](char c) {
     return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || c == '_' || c == ':';
   };
-  return !name.empty() && is_letter(name[0]) && std::all_of(name.begin(), name.end(), is_allowed);
+  // A comment would let any words into messages that quote the name.
+  const bool has_comment =
+      name.find("//") != std::string_view::npos || name.find("/*") != std::string_view::npos;
+  return !name.empty() && !has_comment && is_letter(name[0]) &&
+         std::all_of(name.begin(), name.end(), is_allowed);
 }
 
 std::optional<Verdict> check_extents(const PlannedLaunch& launch, std::size_t i) {

@@ -71,6 +71,8 @@ constexpr Row k_rows[] = {
     {"plan_programmatic_first", "plan.launch(\"copy\").programmatic();", "programmatic"},
     {"plan_kernel_name", "plan.launch(\"copy; evil\");", "launch 0"},
     {"plan_kernel_name", "plan.launch(\"\");", "launch 0"},
+    {"plan_kernel_name", "plan.launch(\"copy/* verified */\");", "launch 0"},
+    {"plan_kernel_name", "plan.launch(\"copy// verified\");", "launch 0"},
     {"plan_workspace_size", "plan.workspace(kl::f32, 1LL << 33);", "workspace 0"},
     {"plan_workspace_size", "plan.workspace(kl::f32, 0);", "workspace 0"},
     {"plan_workspace_size", "for (int i = 0; i < 3; ++i) plan.workspace(kl::u8, 3LL << 29);", "together"},
