@@ -17,11 +17,12 @@ struct Reserved {
   double device_s = 0;          ///< of requests in flight: the mean so far
 };
 
-/// The first limit that `spent` plus `reserved` reaches: "candidates", "minutes", "usd", "tokens", "device_s"; empty if
-/// none. With `reserved` empty it says whether a run is over.
+/// The first limit that `spent` plus `reserved` reaches: "candidates", "minutes", "usd", "tokens", "device_s"; empty
+/// if none. With `reserved` empty it says whether a run is over.
 std::string exhausted_budget(const BudgetLimits& limits, const Spent& spent, const Reserved& reserved);
 
-/// True if one more call of at most `tokens` and `usd` stays within the limits even if every call in flight costs its most.
+/// True if one more call of at most `tokens` and `usd` stays within the limits even if every call in flight costs
+/// its most.
 bool can_call(const BudgetLimits& limits, const Spent& spent, const Reserved& reserved, std::int64_t tokens,
               double usd);
 

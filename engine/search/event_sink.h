@@ -6,7 +6,8 @@
 
 namespace kernelites {
 
-/// Receives events. An event has "event" (its name), "ordinal" where it concerns a candidate, and "time_s" since start.
+/// Receives events. An event has "event" (its name), "ordinal" where it concerns a candidate, and "time_s" since
+/// start.
 class EventSink {
  public:
   virtual ~EventSink() = default;

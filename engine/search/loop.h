@@ -32,8 +32,8 @@ class Loop {
  public:
   explicit Loop(RunParts& parts);
 
-  /// Records the seeds if the run is new, then works until it must stop. Throws Error if the run is in trouble; the archive
-  /// is consistent then and the same call goes on later.
+  /// Records the seeds if the run is new, then works until it must stop. Throws Error if the run is in trouble; the
+  /// archive is consistent then and the same call goes on later.
   LoopEnd run();
 
   const Grid& grid() const { return candidates_.grid(); }

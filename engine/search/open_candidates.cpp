@@ -5,43 +5,14 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <cmath>
 
 #include "engine/core/error.h"
+#include "engine/search/baseline.h"
 
 namespace kernelites {
 namespace {
 
 constexpr int k_errors_in_a_row_max = 6;
-
-/// What became of a seed's examination and duel.
-struct SeedStanding {
-  bool is_pending = false;
-  std::vector<Course> passed;
-  std::string first_failure;
-};
-
-SeedStanding seed_standing(const Archive& archive) {
-  SeedStanding standing;
-  for (const CandidateRecord& record : archive.candidates()) {
-    if (record.operator_name != "seed") break;  // seeds come first
-    Course course = course_of(record, archive.evaluations(record.ordinal));
-    const bool is_failed = !course.error.empty() ||
-                           (course.examination && !course.examination->verdict.is_passed) ||
-                           (!course.duels.empty() && !course.duels.back().duel->verdict.is_passed);
-    if (is_failed) {
-      if (standing.first_failure.empty())
-        standing.first_failure = !course.error.empty()  ? course.error
-                                 : course.duels.empty() ? course.examination->verdict.message
-                                                        : course.duels.back().duel->verdict.message;
-    } else if (!course.examination || course.duels.empty()) {
-      standing.is_pending = true;
-    } else {
-      standing.passed.push_back(std::move(course));
-    }
-  }
-  return standing;
-}
 
 }  // namespace
 
@@ -167,7 +138,8 @@ std::optional<NextStep> OpenCandidates::seed_step(const Course& course) const {
   return need;
 }
 
-/// True if an earlier candidate compiled to the same code and launches it in the same way: timing it again tells nothing.
+/// True if an earlier candidate compiled to the same code and launches it in the same way: timing it again tells
+/// nothing.
 bool OpenCandidates::repeats_code(const Course& course) const {
   const std::string& code = course.examination->code_digest;
   if (code.empty() || course.is_seed || !course.duels.empty()) return false;
@@ -180,27 +152,18 @@ bool OpenCandidates::repeats_code(const Course& course) const {
 
 void OpenCandidates::find_baseline() {
   if (!baseline_id_.empty()) return;
-  const SeedStanding standing = seed_standing(parts_.archive);
-  if (standing.is_pending) return;
-  if (standing.passed.empty()) {
-    if (standing.first_failure.empty()) return;  // nothing recorded yet
-    throw Error(
-        fmt::format("no seed of {} passes on this device: {}", parts_.task.name, standing.first_failure));
+  const Baseline baseline = baseline_of(parts_.archive, weights_);
+  if (baseline.is_pending) return;
+  if (baseline.id.empty()) {
+    if (baseline.failure.empty()) return;  // nothing recorded yet
+    throw Error(fmt::format("no seed of {} passes on this device: {}", parts_.task.name, baseline.failure));
   }
-  std::vector<const Course*> courses;
-  for (const Course& course : standing.passed) courses.push_back(&course);
-  baseline_id_ = fastest_seed(courses, weights_);
-  for (const Course& course : standing.passed) {
-    if (course.record.id != baseline_id_) continue;
-    const Duel& duel = *course.duels.back().duel;
-    // The A/A arm says how far from zero chance alone can carry an interval here.
-    if (const auto self = pooled_ratio(duel, baseline_id_, weights_))
-      null_half_width_ = std::max(std::abs(self->log_ratio_low), std::abs(self->log_ratio_high));
-    announcer_.announce({{"event", "baseline"},
-                         {"ordinal", course.record.ordinal},
-                         {"id", baseline_id_},
-                         {"null_half_width", null_half_width_}});
-  }
+  baseline_id_ = baseline.id;
+  null_half_width_ = baseline.null_half_width;
+  announcer_.announce({{"event", "baseline"},
+                       {"ordinal", baseline.ordinal},
+                       {"id", baseline_id_},
+                       {"null_half_width", null_half_width_}});
 }
 
 void OpenCandidates::examine(Course& course) {

@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 // Examine, place, duel and tell: the candidates that are recorded and not told.
 //
-// In a deterministic run examinations overlap, but a candidate is placed, dueled and told only when every earlier ordinal is
-// over. Seeds are special: they duel each other, the fastest becomes the baseline, and only then the first one is told.
+// In a deterministic run examinations overlap, but a candidate is placed, dueled and told only when every earlier
+// ordinal is over. Seeds are special: they duel each other, the fastest becomes the baseline, and only then the
+// first one is told.
 #pragma once
 
 #include <map>

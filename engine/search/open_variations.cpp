@@ -17,7 +17,7 @@ namespace {
 
 constexpr int k_failures_shown = 3;
 constexpr int k_rejections_shown = 3;
-constexpr int k_rejections_searched = 16;
+constexpr int k_rejections_searched = 4096;
 
 std::int64_t prompt_tokens(const ModelRequest& request) {
   std::size_t bytes = 0;
@@ -203,10 +203,18 @@ VariationInput OpenVariations::input_for(const VariationRecord& record,
       message_of[rejection.ordinal] = rejection.message;
     for (const Json& ordinal : wanted) input.rejections.push_back(message_of[ordinal.get<std::uint64_t>()]);
   }
-  input.is_known = [this](const Candidate& candidate) {
-    return parts_.archive.find_candidate(candidate_id(candidate)).has_value();
-  };
+  input.is_known = [this](const Candidate& candidate) { return is_known(candidate); };
   return input;
+}
+
+/// Recorded, or proposed by a variation that is about to be.
+bool OpenVariations::is_known(const Candidate& candidate) const {
+  const std::string id = candidate_id(with_full_tuning(candidate));
+  for (const auto& [ordinal, one] : open_) {
+    const auto* proposal = std::get_if<Proposal>(&one.end);
+    if (proposal != nullptr && candidate_id(with_full_tuning(proposal->candidate)) == id) return true;
+  }
+  return parts_.archive.find_candidate(id).has_value();
 }
 
 std::vector<std::string> OpenVariations::tunable_elites(const Grid& grid) const {

@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 // Ask: the variations under way, from the choice of parents to a recorded candidate or rejection.
 //
-// In a deterministic run variations submit in the order in which they were asked, model-free operators start only when
-// every earlier variation has submitted, and a rejection counts when everything before it is over. What a variation sees
-// then depends on order alone, never on which reply came first.
+// In a deterministic run variations submit in the order in which they were asked, model-free operators start only
+// when every earlier variation has submitted, and a rejection counts when everything before it is over. What a
+// variation sees then depends on order alone, never on which reply came first.
 #pragma once
 
 #include <map>
@@ -58,6 +58,7 @@ class OpenVariations {
   };
 
   VariationInput input_for(const VariationRecord& record, const std::string& baseline_id) const;
+  bool is_known(const Candidate& candidate) const;
   std::vector<std::string> tunable_elites(const Grid& grid) const;
   Open& open(VariationRecord record, const std::string& baseline_id);
   void start(Open& open);

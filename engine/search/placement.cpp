@@ -189,7 +189,7 @@ std::string fastest_seed(const std::vector<const Course*>& courses,
   double gain = 0;  // log(time of the first / time of the arm)
   for (const Course* course : courses) {
     if (courses.front()->duels.empty()) break;
-    const auto ratio = pooled_ratio(*courses.front()->duels.back().duel, course->record.id, weights);
+    const auto ratio = pooled_ratio(*courses.front()->duels.front().duel, course->record.id, weights);
     if (course == courses.front() || !ratio || ratio->log_ratio_median <= gain) continue;
     gain = ratio->log_ratio_median;
     best = course->record.id;

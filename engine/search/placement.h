@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 // What a candidate needs next: an examination, a duel and against whom, a confirmation, or its end.
 //
-// A pure function of what the archive says about it and of the grid, so that a resumed run continues as if it had never
-// stopped. Arms of a duel are labelled by candidate id ("candidate" for arm 0): who is incumbent, champion or baseline is
-// decided when the result is used, not when it was asked for.
+// A pure function of what the archive says about it and of the grid, so that a resumed run continues as if it had
+// never stopped. Arms of a duel are labelled by candidate id ("candidate" for arm 0): who is incumbent, champion or
+// baseline is decided when the result is used, not when it was asked for.
 #pragma once
 
 #include <map>
@@ -63,8 +63,8 @@ inline constexpr std::size_t k_opponents_max = 7;
 /// The next step. REQUIRES: context.baseline_id is known unless the examination is missing or failed.
 NextStep next_step(const Course& course, const PlacementContext& context);
 
-/// The fastest of the seeds that `courses` (passed and dueled against each other) hold: the run's baseline. By the first
-/// one's duel: the arm with the greatest pooled log ratio against it, or itself.
+/// The fastest of the seeds that `courses` (passed and dueled against each other) hold: the run's baseline. By the
+/// first one's duel: the arm with the greatest pooled log ratio against it, or itself.
 std::string fastest_seed(const std::vector<const Course*>& courses,
                          const std::map<std::string, double>& weights);
 

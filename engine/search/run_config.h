@@ -32,7 +32,8 @@ struct WorkerSettings {
   bool operator==(const WorkerSettings&) const = default;
 };
 
-/// A JSON object with these names as keys; `budget` and `workers` are objects. Comments are allowed, unknown keys refused.
+/// A JSON object with these names as keys; `budget` and `workers` are objects. Comments are allowed, unknown keys
+/// refused.
 struct RunConfig {
   std::string task;             ///< a name under the data root's tasks/, or a folder
   std::string device = "auto";  ///< auto, gpu, vgpu

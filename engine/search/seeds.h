@@ -15,8 +15,8 @@ struct Seed {
   Candidate candidate;
 };
 
-/// The `*.cu` files of `folder` in the order of their names, tunables at their defaults. Throws ConfigError if there is none
-/// or one is too long.
+/// The `*.cu` files of `folder` in the order of their names, tunables at their defaults. Throws ConfigError if there
+/// is none or one is too long.
 std::vector<Seed> load_seeds(const std::filesystem::path& folder);
 /// One file as a candidate with its default tuning. Throws ConfigError if it cannot be read or is too long.
 Candidate load_candidate(const std::filesystem::path& file);

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// Who becomes a parent, who inspires, and which operator works: pure functions of grid, configuration and random stream.
+// Who becomes a parent, who inspires, and which operator works: a pure function.
 #include "engine/search/selection.h"
 
 #include <algorithm>

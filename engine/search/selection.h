@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// Who becomes a parent, who inspires, and which operator works: pure functions of grid, configuration and random stream.
+// Who becomes a parent, who inspires, and which operator works: a pure function.
 #pragma once
 
 #include <optional>
@@ -24,9 +24,9 @@ struct Selection {
   std::vector<Elite> inspirations;  ///< of other cells, best first
 };
 
-/// Draws an operator by its share among those that can work now, then a parent: with probability `greed` the best elite,
-/// else uniform over elites (for tune: over the tunable ones). Inspirations are the best of the other cells and uniform
-/// draws of the rest. Empty if nothing can be done: no elites, or no model and nothing to tune.
+/// Draws an operator by its share among those that can work now, then a parent: with probability `greed` the best
+/// elite, else uniform over elites (for tune: over the tunable ones). Inspirations are the best of the other cells
+/// and uniform draws of the rest. Empty if nothing can be done: no elites, or no model and nothing to tune.
 std::optional<Selection> select(const Grid& grid, const Choices& choices, const RunConfig& config, Rng rng);
 
 }  // namespace kernelites
