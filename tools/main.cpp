@@ -1,3 +1,21 @@
 // SPDX-License-Identifier: Apache-2.0
-// The command line of the controller.
-int main() { return 2; }
+// The controller's entry point.
+#include <unistd.h>
+
+#include <cstdlib>
+#include <filesystem>
+#include <iostream>
+
+#include "tools/command_line.h"
+
+int main(int argc, char** argv) {
+  std::error_code ignored;
+  kernelites::Program program{.out = std::cout,
+                              .err = std::cerr,
+                              .executable = std::filesystem::read_symlink("/proc/self/exe", ignored),
+                              .is_terminal = isatty(STDOUT_FILENO) != 0};
+  // The one setting that the whole world agrees to read from the environment: https://no-color.org
+  const char* no_color = std::getenv("NO_COLOR");
+  program.has_color = program.is_terminal && (no_color == nullptr || *no_color == 0);
+  return kernelites::run_program({argv + 1, argv + argc}, program);
+}

@@ -1,0 +1,186 @@
+// SPDX-License-Identifier: Apache-2.0
+// The command line: wrong input is one sentence and exit code 2, and changes nothing.
+#include "tools/command_line.h"
+
+#include <fstream>
+#include <sstream>
+
+#include "archive/archive.h"
+#include "tests/support/catch.h"
+#include "tests/support/temporary_folder.h"
+#include "tests/unit/search/search_rig.h"
+#include "tools/text_table.h"
+
+using namespace kernelites;
+namespace fs = std::filesystem;
+
+namespace {
+
+struct Result {
+  int code = 0;
+  std::string out;
+  std::string err;
+};
+
+/// Runs one command line with the repository's data and a worker that answers as `fake_worker.py MODE` does.
+Result call(std::vector<std::string> arguments) {
+  std::ostringstream out;
+  std::ostringstream err;
+  Program program{.out = out,
+                  .err = err,
+                  .executable = fs::path(KERNELITES_SOURCE_DIR) / "build" / "tools" / "kernelites"};
+  const int code = run_program(arguments, program);
+  return {code, out.str(), err.str()};
+}
+
+std::size_t files_in(const fs::path& folder) {
+  std::size_t count = 0;
+  for (const auto& entry : fs::recursive_directory_iterator(folder)) count += entry.is_regular_file() ? 1 : 0;
+  return count;
+}
+
+}  // namespace
+
+TEST_CASE("wrong input is one clear sentence, exit code 2, and changes nothing") {
+  TemporaryFolder folder;
+  const std::string run = (folder.path() / "run").string();
+  const std::string file = (folder.path() / "k.cu").string();
+  const std::string config = (folder.path() / "config.json").string();
+  const std::string broken = (folder.path() / "broken.json").string();
+  const std::string foreign = (folder.path() / "foreign").string();
+  std::ofstream(file) << "__global__ void k() {}\n";
+  std::ofstream(config) << "{\"budgte\": 1}";
+  std::ofstream(broken) << "{\"task\": ";
+  fs::create_directories(foreign);
+  std::ofstream(foreign + "/run.db") << "this is no database, and long enough to be looked at as one: "
+                                     << std::string(200, 'x');
+  struct Row {
+    std::vector<std::string> arguments;
+    std::string word;
+  };
+  const Row rows[] = {
+      {{}, "subcommand"},
+      {{"fly"}, "fly"},
+      {{"run"}, "--task"},
+      {{"run", "--task"}, "--task"},
+      {{"run", "--task", "no_such_task", "--out", run}, "rmsnorm"},
+      {{"run", "--task", "../tasks/rmsnorm", "--out", run}, "--task"},
+      {{"run", "--task", "rmsnorm", "--out", run, "--speed", "9"}, "--speed"},
+      {{"run", "--task", "rmsnorm", "--out", run, "--budget-usd", "many"}, "--budget-usd"},
+      {{"run", "--task", "rmsnorm", "--out", run, "--budget-candidates", "-1"}, "candidates"},
+      {{"run", "--task", "rmsnorm", "--out", run, "--device", "tpu"}, "auto, gpu or vgpu"},
+      {{"run", "--task", "rmsnorm", "--out", run, "--batch"}, "--device"},
+      {{"run", "--task", "rmsnorm", "--out", run, "--launch", "ssh host"}, "--worker"},
+      {{"run", "--task", "rmsnorm", "--out", run, "--endpoint", "telepathy"}, "telepathy"},
+      {{"run", "--task", "rmsnorm", "--out", run, "--endpoint", "openai:m@http://127.0.0.1:1/v1"},
+       "127.0.0.1:1"},
+      {{"run", "--config", config, "--out", run}, "budgte"},
+      {{"run", "--config", broken, "--out", run}, "broken.json"},
+      {{"run", "--config", "/no/such/file.json", "--out", run}, "/no/such/file.json"},
+      {{"run", "--task", "rmsnorm", "--out", foreign}, "run.db"},
+      {{"run", "--task", "rmsnorm", "--data", foreign, "--out", run}, "--data"},
+      {{"elites", run}, run},
+      {{"elites", foreign}, "run.db"},
+      {{"show", run, "1"}, run},
+      {{"dump", run}, run},
+      {{"evaluate", file, "--task", "no_such_task"}, "no_such_task"},
+      {{"evaluate", "/no/such/file.cu", "--task", "rmsnorm"}, "/no/such/file.cu"},
+      {{"evaluate", file, "--task", "rmsnorm", "--tune", "BN=64"}, "BN=64"},
+      {{"evaluate", file, "--task", "rmsnorm", "--device", "abacus"}, "--device"},
+      {{"tune", file, "--task", "rmsnorm"}, "no tunables"},
+      {{"tasks", "no_such_task"}, "no_such_task"},
+  };
+  const std::size_t before = files_in(folder.path());
+  for (const Row& row : rows) {
+    const Result result = call(row.arguments);
+    INFO((row.arguments.empty() ? "" : row.arguments[0]) << ": " << result.err);
+    CHECK(result.code == exit_wrong);
+    CHECK_THAT(result.err, Catch::Contains(row.word));
+    CHECK(std::count(result.err.begin(), result.err.end(), '\n') == 1);
+    CHECK(result.out.empty());
+    CHECK(files_in(folder.path()) == before);
+    CHECK_FALSE(fs::exists(run));
+  }
+}
+
+TEST_CASE("every command has help with an example") {
+  for (const char* name : {"run", "elites", "show", "evaluate", "tune", "tasks", "dump"}) {
+    const Result result = call({name, "--help"});
+    CHECK(result.code == exit_done);
+    CHECK_THAT(result.out,
+               Catch::Contains("Example: kernelites " + std::string(name)) && Catch::Contains("--json"));
+  }
+  CHECK_THAT(call({"--help"}).out, Catch::Contains("evaluate") && Catch::Contains("Exit codes"));
+}
+
+TEST_CASE("a worker that cannot work is trouble of the machine, with its words") {
+  TemporaryFolder folder;
+  const fs::path worker = folder.path() / "worker.sh";
+  std::ofstream(worker) << "#!/bin/sh\nexec python3 " KERNELITES_SOURCE_DIR
+                           "/tests/support/fake_worker.py problem "
+                        << folder.path().string() << "\n";
+  fs::permissions(worker, fs::perms::owner_all);
+  const Result result = call(
+      {"run", "--task", "rmsnorm", "--out", (folder.path() / "run").string(), "--worker", worker.string()});
+  CHECK(result.code == exit_trouble);
+  CHECK_THAT(result.err, Catch::Contains("no CUDA driver"));
+  CHECK_FALSE(fs::exists(folder.path() / "run" / "run.db"));
+}
+
+TEST_CASE("tasks lists every task and shows one in detail") {
+  const Result all = call({"tasks"});
+  CHECK(all.code == exit_done);
+  CHECK_THAT(all.out, Catch::Contains("rmsnorm") && Catch::Contains("gqa_decode_splitkv"));
+  CHECK_THAT(call({"tasks", "rmsnorm"}).out, Catch::Contains("llama3_8b_prefill"));
+  CHECK(Json::parse(call({"tasks", "--json"}).out).size() >= 2);
+}
+
+TEST_CASE("elites, show and dump explain a run") {
+  SearchRig rig;
+  FakeEvaluator evaluator;
+  FakeModel model;
+  rig.run(evaluator, &model);
+  const std::string folder = rig.folder.path().string();
+  const Result elites = call({"elites", folder});
+  CHECK(elites.code == exit_done);
+  CHECK_THAT(elites.out,
+             Catch::Contains("shared/fma/tile") && Catch::Contains("modelled") && Catch::Contains("wide"));
+  const Json grid = Json::parse(call({"elites", folder, "--json"}).out);
+  CHECK(grid.at("elites").size() > 2);
+  const std::string id = grid.at("elites").at(0).at("id").get<std::string>();
+
+  const Result shown = call({"show", folder, id.substr(0, 10), "--prompt"});
+  CHECK(shown.code == exit_done);
+  CHECK_THAT(shown.out, Catch::Contains("__global__") && Catch::Contains("lineage") &&
+                            Catch::Contains("speed-up over the baseline"));
+  CHECK(Json::parse(call({"show", folder, "1", "--json"}).out).at("operator") == "seed");
+  CHECK(call({"show", folder, "2", "--source"}).out == rig.seeds[1].candidate.source);
+  CHECK(call({"show", folder, "999"}).code == exit_wrong);
+  CHECK(call({"show", folder, "zz"}).code == exit_wrong);
+
+  CHECK(call({"dump", folder}).out == rig.dump_text());
+  CHECK(call({"dump", folder, "--signature"}).out.size() == 65);
+}
+
+TEST_CASE("a run that another process writes is refused") {
+  SearchRig rig;
+  rig.task = load_task(fs::path(KERNELITES_SOURCE_DIR) / "tasks" / "rmsnorm");
+  Archive archive = rig.open();
+  const Result result = call({"run", "--task", "rmsnorm", "--out", rig.folder.path().string()});
+  CHECK(result.code == exit_wrong);
+  CHECK_THAT(result.err, Catch::Contains(rig.folder.path().string()));
+}
+
+TEST_CASE("a run keeps its task and its seed") {
+  SearchRig rig;
+  rig.open();
+  const std::string folder = rig.folder.path().string();
+  CHECK_THAT(call({"run", "--task", "rmsnorm", "--out", folder}).err, Catch::Contains("scaled_rows"));
+  CHECK_THAT(call({"run", "--task", "rmsnorm", "--seed", "9", "--out", folder}).err,
+             Catch::Contains("keeps its seed"));
+}
+
+TEST_CASE("a table aligns numbers right and words left") {
+  CHECK(text_table({{"name", "n"}, {"a", "1"}, {"long", "100"}}) ==
+        "name    n\n----  ---\na       1\nlong  100\n");
+}

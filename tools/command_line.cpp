@@ -1,0 +1,66 @@
+// SPDX-License-Identifier: Apache-2.0
+// The command line as a function: arguments in, text and an exit code out.
+#include "tools/command_line.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+
+#include "engine/core/error.h"
+
+namespace kernelites {
+namespace {
+
+constexpr CommandRow k_commands[] = {
+    {"run", "Start a run, or go on with it", add_run_command},
+    {"elites", "The grid of a run: table and heat map", add_elites_command},
+    {"show", "One candidate of a run: source, verdict, timing, lineage", add_show_command},
+    {"evaluate", "One kernel file through all stages; the exit code says the verdict", add_evaluate_command},
+    {"tune", "Sweep the tunables that a kernel file declares", add_tune_command},
+    {"tasks", "The tasks, or one in detail", add_tasks_command},
+    {"dump", "The canonical text of a run, or its signature", add_dump_command},
+};
+
+/// CLI11 only says that a command is missing when the one given is unknown.
+void check_command(const std::vector<std::string>& arguments) {
+  if (arguments.empty() || arguments[0].empty() || arguments[0][0] == '-') return;
+  std::string known;
+  for (const CommandRow& row : k_commands) {
+    if (arguments[0] == row.name) return;
+    known += fmt::format("{}{}", known.empty() ? "" : ", ", row.name);
+  }
+  throw ConfigError("command", arguments[0], "is unknown; commands are " + known);
+}
+
+}  // namespace
+
+int run_program(const std::vector<std::string>& arguments, Program& program) {
+  CLI::App app("Kernelites finds faster CUDA kernels for attention and the KV cache.", "kernelites");
+  app.require_subcommand(1);
+  app.footer(
+      "Exit codes: 0 done (evaluate: passed), 1 the candidate failed, 2 wrong input, 3 the run or machine is "
+      "in trouble.");
+  for (const CommandRow& row : k_commands) row.add(*app.add_subcommand(row.name, row.purpose), program);
+  try {
+    check_command(arguments);
+    std::vector<std::string> reversed(arguments.rbegin(),
+                                      arguments.rend());  // CLI11 takes them from the back
+    app.parse(reversed);
+    return program.exit_code;
+  } catch (const CLI::CallForHelp&) {
+    const auto commands = app.get_subcommands();
+    program.out << (commands.empty() ? app.help() : commands.front()->help());
+    return exit_done;
+  } catch (const CLI::ParseError& error) {
+    program.err << fmt::format("kernelites: {} (see --help)\n", error.what());
+    return exit_wrong;
+  } catch (const ConfigError& error) {
+    program.err << fmt::format("kernelites: {}\n", error.what());
+    return exit_wrong;
+  } catch (const std::exception& error) {
+    program.err << fmt::format("kernelites: {}\n", error.what());
+    return exit_trouble;
+  }
+}
+
+}  // namespace kernelites

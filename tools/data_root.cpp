@@ -1,0 +1,55 @@
+// SPDX-License-Identifier: Apache-2.0
+// Where the program's data lies: tasks, seeds, prompts, and the worker beside the program.
+#include "tools/data_root.h"
+
+#include <fmt/format.h>
+#include <fmt/ranges.h>
+
+#include "engine/core/error.h"
+
+namespace kernelites {
+
+namespace fs = std::filesystem;
+
+DataRoot find_data_root(const std::string& given, const fs::path& executable) {
+  const auto is_root = [](const fs::path& folder) {
+    return fs::is_directory(folder / "tasks") && fs::is_directory(folder / "prompts");
+  };
+  if (!given.empty()) {
+    if (!is_root(given)) throw ConfigError("--data", given, "has no folders tasks and prompts");
+    return {given};
+  }
+  for (fs::path folder = executable.parent_path(); !folder.empty(); folder = folder.parent_path()) {
+    if (is_root(folder)) return {folder};
+    if (is_root(folder / "share" / "kernelites")) return {folder / "share" / "kernelites"};
+    if (folder == folder.root_path()) break;
+  }
+  throw ConfigError("--data", "", "is needed: no folder above the program has tasks and prompts");
+}
+
+Task find_task(const std::string& name, const DataRoot& data) {
+  if (name.empty()) throw ConfigError("--task", "", "is needed: a name (see kernelites tasks) or a folder");
+  if (fs::exists(fs::path(name) / "task.json")) return load_task(name);
+  const bool is_name = name.find('/') == std::string::npos && name != "." && name != "..";
+  if (is_name && fs::exists(data.tasks() / name / "task.json")) return load_task(data.tasks() / name);
+  throw ConfigError("--task", name,
+                    fmt::format("is neither a folder with a task.json nor one of {}",
+                                fmt::join(list_tasks(data.tasks()), ", ")));
+}
+
+std::vector<Seed> find_seeds(const Task& task, const DataRoot& data) {
+  if (fs::is_directory(task.folder / "seeds")) return load_seeds(task.folder / "seeds");
+  return load_seeds(data.folder / "kernels_seed" / task.name);
+}
+
+fs::path find_worker(const std::string& given, const fs::path& executable) {
+  if (!given.empty()) return given;
+  const fs::path beside = executable.parent_path();
+  for (const fs::path& place :
+       {beside / "kernelites-worker", beside / ".." / "evaluators" / "worker" / "kernelites-worker",
+        beside / ".." / "libexec" / "kernelites" / "kernelites-worker"})
+    if (fs::exists(place)) return fs::weakly_canonical(place);
+  throw ConfigError("--worker", "", "is needed: kernelites-worker is not beside this program");
+}
+
+}  // namespace kernelites

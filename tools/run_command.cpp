@@ -1,0 +1,296 @@
+// SPDX-License-Identifier: Apache-2.0
+// kernelites run: starts a run, or goes on with the one that is in the folder.
+#include <fmt/format.h>
+#include <signal.h>
+#include <sys/signalfd.h>
+#include <unistd.h>
+
+#include <ctime>
+#include <memory>
+#include <sstream>
+
+#include "engine/core/error.h"
+#include "engine/llm/http_loop.h"
+#include "engine/llm/make_endpoint.h"
+#include "engine/search/console_sink.h"
+#include "engine/search/event_log.h"
+#include "engine/search/loop.h"
+#include "engine/search/run_folder.h"
+#include "evaluators/batch_evaluator.h"
+#include "tools/command_line.h"
+#include "tools/data_root.h"
+#include "tools/worker_setup.h"
+
+namespace kernelites {
+namespace {
+
+struct RunOptions {
+  std::string config_file;
+  std::string out;
+  std::string data;
+  std::string launch;
+  std::string endpoint;
+  RunConfig given;  ///< what options said; which ones is asked of CLI11
+  bool is_json = false;
+};
+
+/// SIGINT and SIGTERM as a readable descriptor instead of the end of the process; undone at the end.
+class StopSignals {
+ public:
+  StopSignals() {
+    sigset_t set;
+    sigemptyset(&set);
+    sigaddset(&set, SIGINT);
+    sigaddset(&set, SIGTERM);
+    sigprocmask(SIG_BLOCK, &set, &before_);
+    descriptor_ = signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
+  }
+  ~StopSignals() {
+    // Signals that arrived have done their work; pending ones would end the process now.
+    signalfd_siginfo info;
+    while (read(descriptor_, &info, sizeof info) == sizeof info) {
+    }
+    close(descriptor_);
+    sigprocmask(SIG_SETMASK, &before_, nullptr);
+  }
+  StopSignals(const StopSignals&) = delete;
+  int descriptor() const { return descriptor_; }
+
+ private:
+  sigset_t before_;
+  int descriptor_ = -1;
+};
+
+/// Every event as a line of JSON on stdout, for --json.
+class JsonSink : public EventSink {
+ public:
+  explicit JsonSink(std::ostream& out) : out_(out) {}
+  void on_event(const Json& event) override {
+    out_ << event.dump(-1, ' ', false, Json::error_handler_t::replace) << std::endl;
+  }
+
+ private:
+  std::ostream& out_;
+};
+
+std::vector<std::string> words_of(const std::string& text) {
+  std::istringstream in(text);
+  std::vector<std::string> words;
+  for (std::string word; in >> word;) words.push_back(word);
+  return words;
+}
+
+/// Defaults, then what the run was started with, then the configuration file, then the options that were given.
+RunConfig effective_config(const RunOptions& options, const CLI::App& command,
+                           const std::optional<RunRecord>& resumed) {
+  RunConfig config;
+  if (resumed) config = parse_run_config(resumed->configuration, options.out + ": configuration");
+  if (!options.config_file.empty())
+    config = parse_run_config(read_json(options.config_file), options.config_file, config);
+  const auto given = [&](const char* name) { return command.count(name) > 0; };
+  const RunConfig& said = options.given;
+  if (given("--task")) config.task = said.task;
+  if (given("--device")) config.device = said.device;
+  if (given("--seed")) config.seed = said.seed;
+  if (given("--endpoint")) config.endpoint = options.endpoint;
+  if (given("--batch")) config.is_batch = said.is_batch;
+  if (given("--deterministic")) config.is_deterministic = said.is_deterministic;
+  if (given("--in-flight")) config.in_flight = said.in_flight;
+  if (given("--rounds")) config.rounds = said.rounds;
+  if (given("--budget-candidates")) config.budget.candidates = said.budget.candidates;
+  if (given("--budget-minutes")) config.budget.minutes = said.budget.minutes;
+  if (given("--budget-usd")) config.budget.usd = said.budget.usd;
+  if (given("--budget-tokens")) config.budget.tokens = said.budget.tokens;
+  if (given("--budget-device-s")) config.budget.device_s = said.budget.device_s;
+  if (given("--workers")) config.workers.count = said.workers.count;
+  if (given("--worker")) config.workers.program = said.workers.program;
+  if (given("--launch")) config.workers.launch = words_of(options.launch);
+  check_run_config(config, "command line");
+  if (resumed && config.seed != resumed->seed)
+    throw ConfigError(
+        "--seed", "",
+        fmt::format("the run in {} has seed {}; a run keeps its seed", options.out, resumed->seed));
+  return config;
+}
+
+/// The task of a resumed run must be the one it began with.
+void check_same_task(const std::string& folder, const RunRecord& run, const Task& task) {
+  if (run.task_digest != task.digest)
+    throw ConfigError(
+        "--out", folder,
+        fmt::format("holds a run of task {} as it was then (digest {}), not of {} (digest {}): "
+                    "choose another folder",
+                    run.task, run.task_digest.substr(0, 12), task.name, task.digest.substr(0, 12)));
+}
+
+std::string default_folder(const std::string& task) {
+  const std::time_t now = std::time(nullptr);
+  std::tm local{};
+  localtime_r(&now, &local);
+  char text[32];
+  std::strftime(text, sizeof text, "%Y%m%d-%H%M%S", &local);
+  return fmt::format("runs/{}-{}", std::filesystem::path(task).filename().string(), text);
+}
+
+RunRecord new_run(const RunConfig& config, const Task& task) {
+  RunRecord run;
+  run.seed = config.seed;
+  run.task = task.name;
+  run.task_digest = task.digest;
+  run.task_document = task.document;
+  run.reference_source = task.reference_source;
+  run.configuration = run_config_json(config);
+  run.started_unix_s = static_cast<double>(std::time(nullptr));
+  return run;
+}
+
+/// Workers here or far away, or batch files: one of them is set.
+struct Workers {
+  std::unique_ptr<WorkerPool> pool;
+  std::unique_ptr<BatchEvaluator> batch;
+  Evaluator& evaluator() { return pool ? static_cast<Evaluator&>(*pool) : *batch; }
+};
+
+Workers open_workers(const RunConfig& config, const RunFolder& folder, const std::filesystem::path& program) {
+  Workers workers;
+  if (config.is_batch) {
+    Provenance until_known;
+    until_known.device.kind = "a device that batches are run on";
+    workers.batch = std::make_unique<BatchEvaluator>(folder.batches(), until_known);
+  } else {
+    workers.pool = start_workers(config.workers, config.device, program, folder.worker_log());
+  }
+  return workers;
+}
+
+EndpointConfig endpoint_config(const Json& endpoint) {
+  if (endpoint.is_string()) return endpoint_config_from_option(endpoint.get<std::string>());
+  return parse_endpoint_config(endpoint, "configuration", "endpoint", std::filesystem::current_path());
+}
+
+/// Elites of another harness, task or device prove nothing here.
+void check_fresh(const Archive& archive, const Provenance& now, const std::string& folder) {
+  for (const Elite& elite : archive.grid().elites())
+    if (is_stale(elite, now))
+      throw ConfigError(
+          "--out", folder,
+          fmt::format("holds elites proven on {} by harness {}; this is {} with harness {}: "
+                      "start a new run",
+                      elite.device, elite.harness_version, now.device.kind, now.harness_version));
+}
+
+void report_end(const LoopEnd& end, const Workers& workers, const RunFolder& folder,
+                const RunOptions& options, Program& program) {
+  if (options.is_json) return;
+  if (end.reason == StopReason::waiting && workers.batch) {
+    for (const auto& [in, out] : workers.batch->unanswered())
+      program.out << fmt::format(
+          "batch written: run `kernelites-worker --batch {} {}` there and start the same run again\n",
+          in.string(), out.string());
+    if (workers.batch->unanswered().empty())
+      program.out << "waiting for replies in " << folder.spool().string() << "\n";
+  }
+  program.out << fmt::format("kernelites elites {} shows the result; the same run command goes on\n",
+                             folder.root.string());
+}
+
+void run(RunOptions& options, const CLI::App& command, Program& program) {
+  const StopSignals stop;
+  const DataRoot data = find_data_root(options.data, program.executable);
+  // Everything that can be wrong is found before anything is made: wrong input changes nothing.
+  std::optional<Archive> archive;
+  if (!options.out.empty() && Archive::exists(options.out)) archive.emplace(Archive::open(options.out));
+  const std::optional<RunRecord> resumed = archive ? std::optional(archive->run()) : std::nullopt;
+  RunConfig config = effective_config(options, command, resumed);
+  const Task task = find_task(config.task, data);
+  if (resumed) check_same_task(options.out, *resumed, task);
+  const PromptLibrary prompts = PromptLibrary::load(data.prompts());
+  const std::vector<Seed> seeds = find_seeds(task, data);
+  const std::filesystem::path worker = config.is_batch || !config.workers.launch.empty()
+                                           ? std::filesystem::path(config.workers.program)
+                                           : find_worker(config.workers.program, program.executable);
+  if (!config.is_batch && !config.workers.launch.empty() && worker.empty())
+    throw ConfigError("--worker", "", "is needed with --launch: the path of kernelites-worker there");
+  if (config.is_batch && config.device == "auto")
+    throw ConfigError("--device", "", "must be gpu or vgpu with --batch: nobody can look from here");
+
+  const Clock clock;
+  HttpLoop http({}, clock);
+  const RunFolder folder{options.out.empty() ? default_folder(task.name) : options.out};
+  const EndpointContext context{
+      .http = http, .clock = clock, .seed = config.seed, .run_folder = folder.root, .recordings = {}};
+  std::optional<EndpointConfig> wanted;
+  if (!config.endpoint.is_null()) {
+    wanted = endpoint_config(config.endpoint);
+    probe_endpoint(*wanted, context);
+  }
+
+  std::filesystem::create_directories(folder.root);
+  Workers workers = open_workers(config, folder, worker);
+  Provenance now = workers.evaluator().provenance();
+  now.task_digest = task.digest;
+  if (archive && workers.pool) check_fresh(*archive, now, folder.root.string());
+  if (!archive) archive.emplace(Archive::create(folder.root, new_run(config, task)));
+  const auto endpoint = wanted ? make_endpoint(*wanted, context) : nullptr;
+
+  EventLog log(folder.events());
+  ConsoleSink console(program.out, {program.is_terminal, program.has_color});
+  JsonSink json(program.out);
+  EventSink* shown = options.is_json ? static_cast<EventSink*>(&json) : &console;
+  RunParts parts{
+      .task = task,
+      .config = config,
+      .prompts = prompts,
+      .seeds = seeds,
+      .archive = *archive,
+      .evaluator = workers.evaluator(),
+      .endpoint = endpoint.get(),
+      .device = workers.pool ? device_of(now) : config.device,
+      .run_key = config.is_deterministic ? Key::fixed(fmt::format("golden {}", config.seed)) : Key::random(),
+      .clock = clock,
+      .sinks = {&log, shown},
+      .stop_descriptor = stop.descriptor(),
+      .incidents = {}};
+  if (workers.pool) parts.incidents = [&] { return workers.pool->take_incidents(); };
+  const LoopEnd end = Loop(parts).run();
+  if (workers.batch) workers.batch->write();
+  report_end(end, workers, folder, options, program);
+  program.exit_code = end.reason == StopReason::barren ? exit_trouble : exit_done;
+}
+
+}  // namespace
+
+void add_run_command(CLI::App& command, Program& program) {
+  auto options = std::make_shared<RunOptions>();
+  RunConfig& given = options->given;
+  command.add_option("--task", given.task, "Task name or folder");
+  command.add_option("--config", options->config_file, "JSON file with comments; options win over it");
+  command.add_option("--out", options->out,
+                     "The run folder; an existing run goes on (default runs/TASK-TIME)");
+  command.add_option("--device", given.device, "auto, gpu or vgpu");
+  command.add_option("--seed", given.seed, "Seed of every random decision");
+  command.add_option("--endpoint", options->endpoint,
+                     "openai:MODEL[@URL], spool[:FOLDER], replay:PATH or FILE.json; none: tuner only");
+  command.add_option("--budget-candidates", given.budget.candidates,
+                     "Stop after so many candidates beyond the seeds");
+  command.add_option("--budget-minutes", given.budget.minutes, "Stop after so many minutes");
+  command.add_option("--budget-usd", given.budget.usd, "Stop before more is spent");
+  command.add_option("--budget-tokens", given.budget.tokens, "Stop before more tokens are used");
+  command.add_option("--budget-device-s", given.budget.device_s, "Stop after so many seconds of the device");
+  command.add_option("--workers", given.workers.count, "Worker processes, one per device");
+  command.add_option("--worker", given.workers.program, "The worker program, where it runs");
+  command.add_option("--launch", options->launch,
+                     "Words before the worker's command: \"ssh host\", \"srun --gpus=1\"");
+  command.add_option("--in-flight", given.in_flight,
+                     "Variations under way together; with --batch a generation");
+  command.add_option("--rounds", given.rounds, "Paired rounds of a duel");
+  command.add_flag("--batch", given.is_batch, "Evaluate through batch files in RUN/batches");
+  command.add_flag("--deterministic", given.is_deterministic,
+                   "Golden run: fixed key, results told in the order asked");
+  command.add_option("--data", options->data, "Folder that holds tasks/, kernels_seed/ and prompts/");
+  command.add_flag("--json", options->is_json, "Print every event as a line of JSON");
+  command.footer("Example: kernelites run --task gqa_decode_splitkv --out runs/first --budget-candidates 40");
+  command.callback([options, &command, &program] { run(*options, command, program); });
+}
+
+}  // namespace kernelites

@@ -1,0 +1,131 @@
+// SPDX-License-Identifier: Apache-2.0
+// kernelites show: everything about one candidate of a run.
+#include <fmt/format.h>
+#include <fmt/ranges.h>
+
+#include <memory>
+
+#include "engine/search/placement.h"
+#include "engine/variation/prompt_values.h"
+#include "tools/command_line.h"
+#include "tools/evaluation_text.h"
+#include "tools/run_reader.h"
+
+namespace kernelites {
+namespace {
+
+struct ShowOptions {
+  std::string run;
+  std::string id;
+  bool is_source = false;
+  bool has_prompt = false;
+  bool is_json = false;
+};
+
+Json show_json(const RunReader& run, const CandidateRecord& record) {
+  Json json{{"ordinal", record.ordinal},
+            {"id", record.id},
+            {"operator", record.operator_name},
+            {"generation", record.generation},
+            {"parents", record.parents},
+            {"summary", record.summary},
+            {"endpoint", record.endpoint},
+            {"prompt_digest", record.prompt_digest},
+            {"state", record.state},
+            {"outcome", record.outcome},
+            {"tuning", record.candidate.tuning},
+            {"source", record.candidate.source}};
+  if (const auto evaluated = run.archive.evaluated(record.ordinal)) {
+    if (evaluated->examination && evaluated->examination->examination) {
+      json["examination"] = *evaluated->examination->examination;
+      json["provenance"] = evaluated->examination->provenance;
+    }
+    if (evaluated->duel && evaluated->duel->duel) {
+      json["duel"] = *evaluated->duel->duel;
+      json["speedup"] = speedup_over(*evaluated->duel->duel, run.baseline_id, run.weights);
+      json["rates"] = rates_json(run.task, run.device, *evaluated->duel->duel);
+    }
+  }
+  return json;
+}
+
+/// Arms are labelled by id; people know candidates by number.
+Duel with_numbers(const RunReader& run, Duel duel) {
+  for (std::string& arm : duel.arms)
+    if (const auto record = arm == "candidate" ? std::nullopt : run.archive.find_candidate(arm))
+      arm = fmt::format("#{}", record->ordinal);
+  return duel;
+}
+
+void print_lineage(const RunReader& run, const CandidateRecord& record, std::ostream& out) {
+  out << "lineage:";
+  for (const CandidateRecord& step : run.archive.lineage(record.ordinal))
+    out << fmt::format(" {}#{} {}", step.ordinal == record.ordinal ? "" : "<- ", step.ordinal,
+                       step.operator_name);
+  out << "\n";
+}
+
+void print_calls(const RunReader& run, const CandidateRecord& record, bool has_prompt, std::ostream& out) {
+  for (const ModelCallRecord& call : run.archive.model_calls(record.variation)) {
+    out << fmt::format("model call {}: {} {}, {} + {} tokens, ${:.4f}, prompt {}\n", call.request_id,
+                       call.model, call.state, call.input_tokens, call.output_tokens, call.usd,
+                       call.prompt_digest.substr(0, 12));
+    if (!has_prompt) continue;
+    for (const Json& message : call.prompt)
+      out << fmt::format("--- {} ---\n{}\n", message.value("role", ""), message.value("text", ""));
+    out << fmt::format("--- reply ---\n{}\n", call.reply);
+  }
+}
+
+void show(const ShowOptions& options, Program& program) {
+  const RunReader run = read_run(options.run);
+  const CandidateRecord record = find_candidate(run, options.id);
+  if (options.is_json) {
+    program.out << show_json(run, record).dump(2) << "\n";
+    return;
+  }
+  if (options.is_source) {
+    program.out << record.candidate.source;
+    return;
+  }
+  std::vector<std::string> tuning;
+  for (const auto& [name, value] : record.candidate.tuning)
+    tuning.push_back(fmt::format("{}={}", name, value));
+  program.out << fmt::format("#{} {}\n{}: {}\ngeneration {}, tunables {}, outcome {}\n", record.ordinal,
+                             record.id, record.operator_name, record.summary, record.generation,
+                             tuning.empty() ? "none" : fmt::format("{}", fmt::join(tuning, " ")),
+                             record.outcome.empty() ? record.state : record.outcome);
+  print_lineage(run, record, program.out);
+  print_calls(run, record, options.has_prompt, program.out);
+  if (const auto evaluated = run.archive.evaluated(record.ordinal)) {
+    if (evaluated->examination && evaluated->examination->examination)
+      program.out << "\n" << examination_text(*evaluated->examination->examination);
+    if (evaluated->duel && evaluated->duel->duel) {
+      const double speedup = speedup_over(*evaluated->duel->duel, run.baseline_id, run.weights);
+      const Verdict& verdict = evaluated->duel->duel->verdict;
+      if (!verdict.is_passed)
+        program.out << "\nits last duel " << describe_verdict(verdict);
+      else
+        program.out << fmt::format("\nspeed-up over the baseline: {:.3f}x (geometric mean by weight)\n",
+                                   speedup);
+      program.out << duel_text(run.task, run.device, with_numbers(run, *evaluated->duel->duel));
+    }
+  }
+  program.out << "\n" << record.candidate.source;
+}
+
+}  // namespace
+
+void add_show_command(CLI::App& command, Program& program) {
+  auto options = std::make_shared<ShowOptions>();
+  command.add_option("run", options->run, "The run folder")->required();
+  command.add_option("id", options->id, "The candidate: its number, or the first characters of its id")
+      ->required();
+  command.add_flag("--source", options->is_source, "Only the source, as a file");
+  command.add_flag("--prompt", options->has_prompt, "Also prompts and replies");
+  command.add_flag("--json", options->is_json, "Print JSON");
+  command.footer("Example: kernelites show runs/first 3fa41c --prompt");
+  command.callback([options, &program] { show(*options, program); });
+}
+
+}  // namespace kernelites

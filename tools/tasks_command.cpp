@@ -1,0 +1,87 @@
+// SPDX-License-Identifier: Apache-2.0
+// kernelites tasks: what there is to speed up.
+#include <fmt/format.h>
+#include <fmt/ranges.h>
+
+#include <memory>
+
+#include "engine/core/error.h"
+#include "tools/command_line.h"
+#include "tools/data_root.h"
+#include "tools/text_table.h"
+
+namespace kernelites {
+namespace {
+
+struct TasksOptions {
+  std::string name;
+  std::string data;
+  bool is_json = false;
+};
+
+Json task_json(const Task& task) {
+  Json bench = Json::array();
+  for (const Workload& workload : task.bench)
+    bench.push_back({{"name", workload.name},
+                     {"dims", workload.dims},
+                     {"weight", workload.weight},
+                     {"source", workload.source}});
+  return {{"name", task.name},     {"title", task.title},   {"formula", task.formula},
+          {"source", task.source}, {"family", task.family}, {"digest", task.digest},
+          {"bench", bench}};
+}
+
+void print_task(const Task& task, std::ostream& out) {
+  out << fmt::format("{}: {}\n{}\n{}\n\n", task.name, task.title, task.formula, task.source);
+  std::vector<std::vector<std::string>> rows{{"workload", "weight", "dims", "GB", "GFLOP"}};
+  for (const Workload& workload : task.bench) {
+    const RooflineCounts counts = roofline_counts(task, workload);
+    std::vector<std::string> dims;
+    for (const auto& [name, value] : workload.dims) dims.push_back(fmt::format("{}={}", name, value));
+    rows.push_back({workload.name, fmt::format("{:g}", workload.weight),
+                    fmt::format("{}", fmt::join(dims, " ")), fmt::format("{:.4g}", counts.bytes * 1e-9),
+                    fmt::format("{:.4g}", counts.flops * 1e-9)});
+  }
+  out << text_table(rows);
+}
+
+void list(const TasksOptions& options, Program& program) {
+  const DataRoot data = find_data_root(options.data, program.executable);
+  if (!options.name.empty()) {
+    const Task task = find_task(options.name, data);
+    if (options.is_json)
+      program.out << task_json(task).dump(2) << "\n";
+    else
+      print_task(task, program.out);
+    return;
+  }
+  Json all = Json::array();
+  std::vector<std::vector<std::string>> rows{{"task", "title", "workloads", "seeds"}};
+  for (const std::string& name : list_tasks(data.tasks())) {
+    const Task task = load_task(data.tasks() / name);
+    std::size_t seeds = 0;
+    try {
+      seeds = find_seeds(task, data).size();
+    } catch (const ConfigError&) {  // a task without seeds is still a task
+    }
+    all.push_back(task_json(task));
+    rows.push_back({name, task.title, fmt::to_string(task.bench.size()), fmt::to_string(seeds)});
+  }
+  if (options.is_json)
+    program.out << all.dump(2) << "\n";
+  else
+    program.out << text_table(rows);
+}
+
+}  // namespace
+
+void add_tasks_command(CLI::App& command, Program& program) {
+  auto options = std::make_shared<TasksOptions>();
+  command.add_option("name", options->name, "A task, to see its workloads");
+  command.add_option("--data", options->data, "Folder that holds tasks/, kernels_seed/ and prompts/");
+  command.add_flag("--json", options->is_json, "Print JSON");
+  command.footer("Example: kernelites tasks rmsnorm");
+  command.callback([options, &program] { list(*options, program); });
+}
+
+}  // namespace kernelites

@@ -1,0 +1,30 @@
+// SPDX-License-Identifier: Apache-2.0
+// From options and configuration to an evaluator, and one request with its reply.
+#pragma once
+
+#include <memory>
+#include <string>
+
+#include "engine/search/run_config.h"
+#include "engine/search/run_folder.h"
+#include "evaluators/worker_pool.h"
+
+namespace kernelites {
+
+/// Starts the workers that `settings` describe. `program` is the worker on this machine. Throws Error if none can
+/// work.
+std::unique_ptr<WorkerPool> start_workers(const WorkerSettings& settings, const std::string& device,
+                                          const std::filesystem::path& program,
+                                          const std::filesystem::path& error_log);
+
+/// "gpu" or "vgpu": what requests to these workers are for.
+std::string device_of(const Provenance& provenance);
+
+/// Sends one request and waits for its reply, which comes at the latest when the pool gives the request up. Throws
+/// Error if the reply carries one.
+Reply ask_worker(Evaluator& evaluator, const Request& request);
+
+/// A request for `task` with a fresh key.
+Request request_for(const Task& task, const std::string& device, const std::string& id, double deadline_s);
+
+}  // namespace kernelites
