@@ -77,7 +77,8 @@ class Device {
   virtual Buffer allocate(std::int64_t bytes, const std::string& name) = 0;
   /// A descriptor of `buffer`'s memory to send to another child; the caller closes it.
   virtual int share(const Buffer& buffer) = 0;
-  /// Maps memory that another child shared. Takes over `descriptor`.
+  /// Maps memory that another child shared. Takes over `descriptor`. On the virtual GPU a read-only mapping may be longer
+  /// than the memory, which then repeats: inputs of gigabytes whose values matter, but not each of them.
   virtual Buffer map(int descriptor, std::int64_t bytes, Access access, const std::string& name) = 0;
   virtual void release(const Buffer& buffer) = 0;
 
@@ -92,6 +93,9 @@ class Device {
   /// Throws Error with the driver's words if the image cannot be loaded.
   virtual ModuleId load(const ModuleImage& image) = 0;
   virtual void unload(ModuleId module) = 0;
+
+  /// In timing mode from now on `seed` draws which blocks stand for a launch (vgpu).
+  virtual void seed_samples(std::uint64_t seed) = 0;
 
   /// Runs `before` and then `timed`, in order, and waits at most `deadline_s`. Verified and timed launches go through
   /// this one function (invariant 3).

@@ -137,6 +137,8 @@ class GpuDevice final : public Device {
   }
   void unload(ModuleId module) override { modules_.unload(module); }
 
+  void seed_samples(std::uint64_t) override {}  // every block runs
+
   SequenceOutcome run(std::span<const BoundLaunch> before, std::span<const BoundLaunch> timed, RunMode mode,
                       double deadline_s) override;
 

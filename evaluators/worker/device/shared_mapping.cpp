@@ -7,6 +7,7 @@
 #include <sys/mman.h>
 #include <sys/stat.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <cstring>
 
@@ -14,6 +15,8 @@
 
 namespace kernelites::worker {
 namespace {
+
+constexpr std::size_t k_page_bytes = 4096;
 
 [[noreturn]] void fail(const char* what, const std::string& name, std::size_t bytes) {
   throw Error(fmt::format("{} for {} ({} bytes): {}", what, name, bytes, std::strerror(errno)));
@@ -35,7 +38,8 @@ SharedMapping SharedMapping::open(FileDescriptor file, std::size_t bytes, Access
   KERNELITES_ASSERT(bytes > 0);
   struct stat facts {};
   if (::fstat(file.get(), &facts) != 0) fail("cannot look at shared memory", name, bytes);
-  if (static_cast<std::size_t>(facts.st_size) < bytes)
+  const auto period = static_cast<std::size_t>(facts.st_size);
+  if (period < bytes && (access != Access::read_only || period == 0 || period % k_page_bytes != 0))
     throw Error(fmt::format("shared memory for {} has {} bytes, not {}", name, facts.st_size, bytes));
   return SharedMapping(std::move(file), bytes, access, name);
 }
@@ -43,9 +47,19 @@ SharedMapping SharedMapping::open(FileDescriptor file, std::size_t bytes, Access
 SharedMapping::SharedMapping(FileDescriptor file, std::size_t bytes, Access access, const std::string& name)
     : file_(std::move(file)), bytes_(bytes), access_(access) {
   const int protection = access == Access::read_only ? PROT_READ : PROT_READ | PROT_WRITE;
+  struct stat facts {};
+  if (::fstat(file_.get(), &facts) != 0) fail("cannot look at memory", name, bytes);
+  const std::size_t period = std::min(bytes, static_cast<std::size_t>(facts.st_size));
   void* const mapped = ::mmap(nullptr, bytes, protection, MAP_SHARED | MAP_NORESERVE, file_.get(), 0);
   if (mapped == MAP_FAILED) fail("cannot map memory", name, bytes);
   data_ = static_cast<std::byte*>(mapped);
+  // What lies beyond the file shows the file again, over and over.
+  for (std::size_t offset = period; offset < bytes; offset += period) {
+    const std::size_t length = std::min(period, bytes - offset);
+    void* const again =
+        ::mmap(data_ + offset, length, protection, MAP_SHARED | MAP_NORESERVE | MAP_FIXED, file_.get(), 0);
+    if (again == MAP_FAILED) fail("cannot map memory again", name, bytes);
+  }
 }
 
 SharedMapping::SharedMapping(SharedMapping&& other) noexcept

@@ -87,6 +87,8 @@ class VgpuDevice final : public Device {
     if (modules_.erase(module) == 0) throw Error(fmt::format("there is no module {}", module));
   }
 
+  void seed_samples(std::uint64_t seed) override { sample_seed_ = seed; }
+
   SequenceOutcome run(std::span<const BoundLaunch> before, std::span<const BoundLaunch> timed, RunMode mode,
                       double deadline_s) override;
 
@@ -105,6 +107,7 @@ class VgpuDevice final : public Device {
                                      double& modelled_us);
 
   unsigned threads_;
+  std::uint64_t sample_seed_ = 0;
   DeviceFacts facts_;
   std::map<std::uint64_t, SharedMapping> mappings_;  ///< by address
   vgpu::Memory memory_;
@@ -215,7 +218,7 @@ vgpu::LaunchResult VgpuDevice::execute(const VirtualLaunch& launch, RunMode mode
     vgpu::LaunchOptions sampled = options;
     sampled.instruction_budget = std::min(options.instruction_budget, k_sample_budget);
     sampled.checks = {.uninitialised = false, .races = false};
-    sampled.sample = vgpu::BlockSample{.blocks = k_sample_blocks};
+    sampled.sample = vgpu::BlockSample{.blocks = k_sample_blocks, .seed = sample_seed_};
     vgpu::LaunchResult result = vgpu::run(*launch.program, memory_, launch.launch, sampled);
     const bool is_stuck = result.fault && (result.fault->kind == vgpu::FaultKind::deadlock ||
                                            result.fault->kind == vgpu::FaultKind::budget_exceeded);

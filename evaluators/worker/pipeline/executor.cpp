@@ -130,6 +130,7 @@ class Executor {
 
     const RunMode mode = command.body.at("mode") == "timing" ? RunMode::timing : RunMode::full;
     const double deadline_s = command.body.at("deadline_s").get<double>();
+    device().seed_samples(seed);
     const SequenceOutcome outcome = device().facts().is_virtual
                                         ? run_virtual(ready, before, timed, mode, deadline_s)
                                         : device().run(before, timed, mode, deadline_s);

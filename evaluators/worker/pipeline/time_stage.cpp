@@ -122,7 +122,7 @@ class DuelRun {
   std::optional<Verdict> time_workload(Referee& referee, const Reference& reference, std::size_t w,
                                        Duel& result) {
     const Key key = request_.key.derive("workload", w);
-    WorkloadSession session(referee, *executor_, task_, workloads_[w]);
+    WorkloadSession session(referee, *executor_, task_, workloads_[w], facts_.is_virtual);
     std::vector<int> arms;
     for (std::size_t a = 0; a < arms_.size(); ++a) {
       arms.push_back(session.add_arm(arms_[a].module, arms_[a].compiled.plans[w], arms_[a].compiled.lowered));
@@ -139,8 +139,7 @@ class DuelRun {
     Rng rng(key.derive("order").seed());
     for (int round = 0; round < rounds; ++round) {
       // Fresh values for every round: what an arm might have kept of the round before is of no use to it.
-      session.fill(task_.families.front(), 0, key.derive("round", static_cast<std::uint64_t>(round)),
-                   facts_.is_virtual);
+      session.fill(task_.families.front(), 0, key.derive("round", static_cast<std::uint64_t>(round)));
       rng.shuffle(order);
       for (const std::size_t a : order) {
         time_us[a].push_back(

@@ -17,6 +17,14 @@ std::int64_t tensor_bytes(const TensorSpec& tensor, const Workload& workload) {
   return element_count(tensor, workload) * static_cast<std::int64_t>(dtype_bytes(tensor.dtype));
 }
 
+/// Period of a repeated input: larger than any cache line or tile, small enough to be drawn in no time.
+constexpr std::int64_t k_repeated_bytes = 512 * 1024;
+
+/// The period of a repeated tensor as a shape of one token a row.
+std::vector<std::int64_t> repeated_shape(const TensorSpec& tensor) {
+  return {1, k_repeated_bytes / static_cast<std::int64_t>(dtype_bytes(tensor.dtype))};
+}
+
 bool is_written(Role role) { return role == Role::output || role == Role::inout; }
 
 /// The family's fill for a tensor, else the tensor's own.
@@ -82,20 +90,26 @@ std::int64_t workload_bytes(const Task& task, const Workload& workload) {
 }
 
 WorkloadSession::WorkloadSession(Referee& referee, ExecutorClient& executor, const Task& task,
-                                 const Workload& workload)
-    : referee_(referee), executor_(executor), task_(task), workload_(workload) {
-  std::vector<Referee::Tensor> tensors;
+                                 const Workload& workload, bool is_modelled)
+    : referee_(referee), executor_(executor), task_(task), workload_(workload), is_modelled_(is_modelled) {
+  std::vector<Referee::Tensor> owned, seen;  // by the referee, by the executor
   std::vector<bool> is_writable;
   for (std::size_t i = 0; i < task.tensors.size(); ++i) {
     const TensorSpec& tensor = task.tensors[i];
-    tensors.push_back({.name = fmt::format("tensor {}", tensor.name),
-                       .bytes = std::max<std::int64_t>(tensor_bytes(tensor, workload), 1)});
+    const std::int64_t bytes = std::max<std::int64_t>(tensor_bytes(tensor, workload), 1);
+    const std::string name = fmt::format("tensor {}", tensor.name);
+    seen.push_back({.name = name, .bytes = bytes});
+    owned.push_back({.name = name, .bytes = is_repeated(tensor) ? k_repeated_bytes : bytes});
     is_writable.push_back(is_written(tensor.role));
     if (is_written(tensor.role)) outputs_.push_back(static_cast<int>(i));
   }
-  Referee::Allocation allocation = referee_.allocate(tensors);
+  Referee::Allocation allocation = referee_.allocate(owned);
   referee_slot_ = allocation.slot;
-  executor_slot_ = executor_.bind(tensors, is_writable, allocation.descriptors);
+  executor_slot_ = executor_.bind(seen, is_writable, allocation.descriptors);
+}
+
+bool WorkloadSession::is_repeated(const TensorSpec& tensor) const {
+  return is_modelled_ && tensor.role == Role::input && tensor_bytes(tensor, workload_) > k_repeated_bytes;
 }
 
 WorkloadSession::~WorkloadSession() {
@@ -107,8 +121,7 @@ WorkloadSession::~WorkloadSession() {
   }
 }
 
-void WorkloadSession::fill(const InputFamily& family, std::size_t rotation, const Key& key,
-                           bool is_metadata_only) {
+void WorkloadSession::fill(const InputFamily& family, std::size_t rotation, const Key& key) {
   family_ = &family;
   std::vector<Referee::FillOrder> orders;
   for (std::size_t i = 0; i < task_.tensors.size(); ++i) {
@@ -118,13 +131,14 @@ void WorkloadSession::fill(const InputFamily& family, std::size_t rotation, cons
       const Fill& contents = tensor.fill.at(rotation % tensor.fill.size());
       referee_.write(referee_slot_, static_cast<int>(i),
                      metadata_contents(tensor, contents, workload_, seed));
-    } else if (tensor.role != Role::output && !is_metadata_only) {
-      orders.push_back({.tensor = static_cast<int>(i),
-                        .dtype = tensor.dtype,
-                        .shape = tensor_shape(tensor, workload_),
-                        .fill = device_fill(chosen_fill(tensor, family)),
-                        .seed = seed,
-                        .lengths = tensor.valid ? tensor_index(task_, tensor.valid->lengths) : -1});
+    } else if (tensor.role != Role::output) {
+      orders.push_back(
+          {.tensor = static_cast<int>(i),
+           .dtype = tensor.dtype,
+           .shape = is_repeated(tensor) ? repeated_shape(tensor) : tensor_shape(tensor, workload_),
+           .fill = device_fill(chosen_fill(tensor, family)),
+           .seed = seed,
+           .lengths = tensor.valid && !is_modelled_ ? tensor_index(task_, tensor.valid->lengths) : -1});
     }
   }
   // After all metadata is written: what is invalid depends on the lengths.
@@ -147,7 +161,7 @@ double WorkloadSession::run(int arm, RunMode mode, std::uint64_t poison_seed, in
 
 std::vector<OutputError> WorkloadSession::check(const ReferencePlan& reference,
                                                 const std::vector<std::int64_t>& rows) {
-  KERNELITES_ASSERT(family_);
+  KERNELITES_ASSERT(family_ && !is_modelled_);
   std::vector<Referee::Output> outputs;
   const std::int64_t row_total = row_count(task_, workload_);
   for (const int index : outputs_) {

@@ -35,27 +35,31 @@ struct OutputError {
 /// referee is an Error.
 class WorkloadSession {
  public:
-  WorkloadSession(Referee& referee, ExecutorClient& executor, const Task& task, const Workload& workload);
+  /// `is_modelled`: only modelled times are wanted; large inputs are then a block of drawn values over and over, and
+  /// nothing can be checked.
+  WorkloadSession(Referee& referee, ExecutorClient& executor, const Task& task, const Workload& workload,
+                  bool is_modelled = false);
   ~WorkloadSession();
   WorkloadSession(const WorkloadSession&) = delete;
   WorkloadSession& operator=(const WorkloadSession&) = delete;
 
-  /// Draws all inputs by `family` and the metadata by its `rotation`-th contents. Bulk inputs may be skipped
-  /// where only modelled times are wanted: the model does not depend on their values. `family` must outlive the
-  /// session.
-  void fill(const InputFamily& family, std::size_t rotation, const Key& key, bool is_metadata_only = false);
+  /// Draws all inputs by `family` and the metadata by its `rotation`-th contents. `family` must outlive the session.
+  void fill(const InputFamily& family, std::size_t rotation, const Key& key);
   /// Makes a loaded module runnable at this workload. The result is an arm for `run`.
   int add_arm(int module, const LaunchPlan& plan, const std::map<std::string, std::string>& lowered);
   /// Poisons outputs, runs the arm, returns microseconds.
   double run(int arm, RunMode mode, std::uint64_t poison_seed, int poison_kind, double deadline_s);
-  /// REQUIRES: a fill. Compares all outputs on `rows` (flattened over task.rows) with the reference.
+  /// REQUIRES: a fill, and real times. Compares all outputs on `rows` (flattened over task.rows) with the reference.
   std::vector<OutputError> check(const ReferencePlan& reference, const std::vector<std::int64_t>& rows);
 
  private:
+  bool is_repeated(const TensorSpec& tensor) const;
+
   Referee& referee_;
   ExecutorClient& executor_;
   const Task& task_;
   const Workload& workload_;
+  const bool is_modelled_;
   int referee_slot_ = -1;
   int executor_slot_ = -1;
   const InputFamily* family_ = nullptr;  ///< of the last fill: it may have gates of its own

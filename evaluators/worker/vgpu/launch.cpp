@@ -80,7 +80,13 @@ std::vector<u64> block_order(const Launch& launch, const LaunchOptions& options)
   const u64 total = launch.grid.count();
   const u64 count = options.sample ? std::clamp<u64>(options.sample->blocks, 1, total) : total;
   std::vector<u64> order(count);
-  for (u64 k = 0; k < count; ++k) order[k] = static_cast<u64>(u128{k} * total / count);
+  u64 draw = options.sample ? options.sample->seed : 0;
+  for (u64 k = 0; k < count; ++k) {
+    const u64 begin = static_cast<u64>(u128{k} * total / count),
+              end = static_cast<u64>(u128{k + 1} * total / count);
+    draw = draw * 6364136223846793005ull + 1442695040888963407ull;
+    order[k] = begin + (options.sample ? (draw >> 33) % (end - begin) : 0);
+  }
   u64 state = options.schedule_seed;
   for (u64 k = count; options.schedule_seed != 0 && k > 1; --k) {
     state = state * 6364136223846793005ull + 1442695040888963407ull;
