@@ -87,7 +87,7 @@ std::string movement(const CompiledCandidate& candidate, const StaticCounts& cou
 
 std::string compute(const StaticCounts& counts) {
   if (count_of(counts, "wgmma.mma_async") > 0) return "wgmma";
-  return count_of(counts, "mma.sync") + count_of(counts, "wmma.mma") > 0 ? "mma" : "fma";
+  return count_of(counts, "mma.sync") + count_of(counts, "wmma.mma") > 0 ? "mma_sync" : "fma";
 }
 
 /// Warps or blocks with different jobs: registers moved between them, producers that only arrive, clusters.

@@ -16,7 +16,7 @@ StaticCounts count_opcodes(std::string_view ptx);
 
 /// The axes and labels of engine/core/axes.h:
 /// - movement: direct | shared | cp_async | tma      (how operands reach the arithmetic)
-/// - compute:  fma | mma | wgmma
+/// - compute:  fma | mma_sync | wgmma
 /// - split:    tile | split_kv | persistent | specialised
 /// The highest that the code uses wins, so a cell does not move with the device or the inputs.
 Descriptors describe(const CompiledCandidate& candidate, const Task& task);

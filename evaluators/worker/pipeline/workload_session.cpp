@@ -124,6 +124,10 @@ WorkloadSession::~WorkloadSession() {
 void WorkloadSession::fill(const InputFamily& family, std::size_t rotation, const Key& key) {
   family_ = &family;
   std::vector<Referee::FillOrder> orders;
+  const auto has_invalid = [&](const std::string& lengths) {
+    const TensorSpec& metadata = task_.tensor(lengths);
+    return metadata.fill.at(rotation % metadata.fill.size()).kind != "lengths_full";
+  };
   for (std::size_t i = 0; i < task_.tensors.size(); ++i) {
     const TensorSpec& tensor = task_.tensors[i];
     const std::uint64_t seed = key.derive("tensor", i).seed();
@@ -138,7 +142,7 @@ void WorkloadSession::fill(const InputFamily& family, std::size_t rotation, cons
            .shape = is_repeated(tensor) ? repeated_shape(tensor) : tensor_shape(tensor, workload_),
            .fill = device_fill(chosen_fill(tensor, family)),
            .seed = seed,
-           .lengths = tensor.valid && !is_modelled_ ? tensor_index(task_, tensor.valid->lengths) : -1});
+           .lengths = tensor.valid && !is_modelled_ && has_invalid(tensor.valid->lengths) ? tensor_index(task_, tensor.valid->lengths) : -1});
     }
   }
   // After all metadata is written: what is invalid depends on the lengths.

@@ -102,29 +102,31 @@ harness_fill(void* out, i64 count, int dtype, int kind, u64 seed, float p0, floa
   const i64 stride = (i64)gridDim.x * blockDim.x;
   for (i64 i = (i64)blockIdx.x * blockDim.x + threadIdx.x; i < count; i += stride) {
     const u64 bits = mix(seed ^ mix((u64)i));
-    const i64 column = i % columns, token = (i / inner) % tokens;
+    // Divisions only where a kind needs them: gigabytes are filled in every round of a duel.
+    const auto column = [&] { return i % columns; };
+    const auto token = [&] { return (i / inner) % tokens; };
     float value;
     switch (kind) {
       case k_normal: value = p0 + p1 * normal(bits); break;
       case k_uniform: value = p0 + (p1 - p0) * unit((u32)bits); break;
       case k_constant: value = p0; break;
-      case k_shifted: value = p0 * sign_of(column) + p1 * normal(bits); break;
-      case k_rising: value = p0 * sign_of(column) * ((float)(token + 1) / (float)tokens) + p1 * normal(bits); break;
+      case k_shifted: value = p0 * sign_of(column()) + p1 * normal(bits); break;
+      case k_rising: value = p0 * sign_of(column()) * ((float)(token() + 1) / (float)tokens) + p1 * normal(bits); break;
       case k_one_hot: {  // about p1 tokens of a sequence carry p0, in one column that their hash chooses
         const u64 draw = mix(seed ^ mix((u64)(i / columns) * 2654435761ull + 1));
-        value = unit((u32)draw) * (float)tokens < p1 && (i64)((draw >> 32) % (u64)columns) == column ? p0 : 0.0f;
+        value = unit((u32)draw) * (float)tokens < p1 && (i64)((draw >> 32) % (u64)columns) == column() ? p0 : 0.0f;
         break;
       }
       case k_heavy_tail: {  // one column in 64 is an outlier channel
-        value = p1 * normal(bits) * ((mix(seed ^ (u64)column) & 63) == 0 ? p0 : 1.0f);
+        value = p1 * normal(bits) * ((mix(seed ^ (u64)column()) & 63) == 0 ? p0 : 1.0f);
         break;
       }
       case k_spike: {  // one token of each sequence stands out along the pattern of signs
         const i64 chosen = (i64)(mix(seed ^ mix((u64)(i / (inner * tokens)) + 7)) % (u64)tokens);
-        value = (token == chosen ? p0 * sign_of(column) : 0.0f) + p1 * normal(bits);
+        value = (token() == chosen ? p0 * sign_of(column()) : 0.0f) + p1 * normal(bits);
         break;
       }
-      default: value = p0 * sign_of(column); break;
+      default: value = p0 * sign_of(column()); break;
     }
     store(out, dtype, i, value);
   }
