@@ -179,17 +179,24 @@ void check_fresh(const Archive& archive, const Provenance& now, const std::strin
                       elite.device, elite.harness_version, now.device.kind, now.harness_version));
 }
 
-void report_end(const LoopEnd& end, const Workers& workers, const RunFolder& folder,
-                const RunOptions& options, Program& program) {
-  if (options.is_json) return;
-  if (end.reason == StopReason::waiting && workers.batch) {
-    for (const auto& [in, out] : workers.batch->unanswered())
+/// What to do next, in words or as one more line of JSON.
+void report_end(const LoopEnd& end, const Workers& workers, const RunConfig& config, const RunFolder& folder,
+                bool is_json, Program& program) {
+  const bool is_waiting = end.reason == StopReason::waiting && workers.batch;
+  const auto files = is_waiting ? workers.batch->unanswered() : decltype(workers.batch->unanswered()){};
+  for (const auto& [in, out] : files) {
+    if (is_json)
+      program.out << Json{{"event", "batch_written"}, {"in", in.string()}, {"out", out.string()}}.dump()
+                  << "\n";
+    else
       program.out << fmt::format(
-          "batch written: run `kernelites-worker --batch {} {}` there and start the same run again\n",
-          in.string(), out.string());
-    if (workers.batch->unanswered().empty())
-      program.out << "waiting for replies in " << folder.spool().string() << "\n";
+          "batch written: run `kernelites-worker --device {} --batch {} {}` there and start the "
+          "same run again\n",
+          config.device, in.string(), out.string());
   }
+  if (is_json) return;
+  if (is_waiting && files.empty())
+    program.out << "waiting for replies in " << folder.spool().string() << "\n";
   program.out << fmt::format("kernelites elites {} shows the result; the same run command goes on\n",
                              folder.root.string());
 }
@@ -254,7 +261,7 @@ void run(RunOptions& options, const CLI::App& command, Program& program) {
   if (workers.pool) parts.incidents = [&] { return workers.pool->take_incidents(); };
   const LoopEnd end = Loop(parts).run();
   if (workers.batch) workers.batch->write();
-  report_end(end, workers, folder, options, program);
+  report_end(end, workers, config, folder, options.is_json, program);
   program.exit_code = end.reason == StopReason::barren ? exit_trouble : exit_done;
 }
 

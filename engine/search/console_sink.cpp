@@ -33,6 +33,7 @@ void ConsoleSink::on_event(const Json& event) {
   if (name == "started") {
     told_before_ = told_ = event.value("told", 0);
     usd_ = event.value("usd", 0.0);
+    take_grid_figures(event);
     print(fmt::format("{} on {}{}", event.value("task", ""), event.value("device", ""),
                       event.value("is_resumed", false) ? ", resumed" : ""));
   } else if (name == "answered") {
@@ -61,12 +62,16 @@ std::string ConsoleSink::progress_line() const {
                      told_, elites_, 100 * coverage_, qd_score_, best_speedup_, usd_, rate);
 }
 
-void ConsoleSink::on_told(const Json& event) {
-  ++told_;
+void ConsoleSink::take_grid_figures(const Json& event) {
   elites_ = event.value("elites", elites_);
   coverage_ = event.value("coverage", coverage_);
   qd_score_ = event.value("qd_score", qd_score_);
   best_speedup_ = event.value("best_speedup", best_speedup_);
+}
+
+void ConsoleSink::on_told(const Json& event) {
+  ++told_;
+  take_grid_figures(event);
   const std::string outcome = event.value("outcome", "");
   const double speedup = event.value("speedup", 0.0);
   const bool is_elite = outcome == "added" || outcome == "improved";

@@ -28,6 +28,7 @@ class ConsoleSink : public EventSink {
  private:
   void print(const std::string& line, const char* color = "");
   void on_told(const Json& event);
+  void take_grid_figures(const Json& event);
 
   std::ostream& out_;
   ConsoleStyle style_;

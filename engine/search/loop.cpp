@@ -51,11 +51,16 @@ void Loop::start() {
   earlier_wall_s_ = recorded_wall_s_ = parts_.archive.run().wall_s;
   parts_.archive.set_state("running");
   const bool is_resumed = parts_.archive.next_ordinal() > 1;
+  const Grid grid = parts_.archive.grid();
   announcer_.announce({{"event", "started"},
                        {"task", parts_.task.name},
                        {"is_resumed", is_resumed},
                        {"told", parts_.archive.counters().told},
                        {"usd", parts_.archive.spent().usd},
+                       {"elites", grid.elite_count()},
+                       {"coverage", grid.coverage()},
+                       {"qd_score", grid.qd_score()},
+                       {"best_speedup", grid.best() ? grid.best()->speedup : 0},
                        {"device", parts_.evaluator.provenance().device.kind},
                        {"endpoint", parts_.endpoint != nullptr ? parts_.endpoint->name() : std::string()}});
   record_seeds();

@@ -40,6 +40,14 @@ TEST_CASE("every tenth result brings the progress line") {
              Catch::Contains("10 told   5 elites 10.4 %  QD 7.31  best 1.840x  $0.00  10.0/min"));
 }
 
+TEST_CASE("a resumed run begins with the figures of the grid it has") {
+  const Json started{{"event", "started"}, {"task", "t"},     {"device", "d"},
+                     {"told", 7},          {"usd", 1.5},      {"elites", 3},
+                     {"coverage", 0.0625}, {"qd_score", 4.0}, {"best_speedup", 2.0}};
+  CHECK_THAT(printed({}, {started, {{"event", "stopped"}, {"reason", "budget"}}}),
+             Catch::Contains("7 told   3 elites  6.2 %  QD 4.00  best 2.000x  $1.50"));
+}
+
 TEST_CASE("color is used only where it is wanted") {
   CHECK_THAT(printed({.is_terminal = true, .has_color = true}, {told(1)}), Catch::Contains("\x1b[32m"));
   CHECK_THAT(printed({.is_terminal = true, .has_color = false}, {told(1)}), !Catch::Contains("\x1b[32m"));
