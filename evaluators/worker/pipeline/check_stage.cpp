@@ -92,8 +92,8 @@ Verdict wrong_output(const EvaluationContext& context, const Trial& trial, const
 /// The trials of one examination in one executor.
 class CheckRun {
  public:
-  CheckRun(EvaluationContext& context, Station& station)
-      : context_(context), station_(station), executor_(station.take_executor()) {
+  CheckRun(EvaluationContext& context, const Reference& reference, Station& station)
+      : context_(context), reference_(reference), station_(station), executor_(station.take_executor()) {
     module_ = executor_->load(image_of(context.compiled));
   }
 
@@ -141,7 +141,7 @@ class CheckRun {
         draw_rows(row_count(context_.task, point.workload), point.rows, key);
     const auto compared = static_cast<std::int64_t>(rows.size());
     std::optional<Verdict> verdict;
-    for (const OutputError& error : session_->check(context_.reference->plan(trial.point), rows)) {
+    for (const OutputError& error : session_->check(reference_.plan(trial.point), rows)) {
       if (point.use != PointUse::hold_out) add_to_summary(error, compared);
       if (!error.is_passed() && !verdict)
         verdict = wrong_output(context_, trial, error, error.worst_index, compared);
@@ -163,6 +163,7 @@ class CheckRun {
   }
 
   EvaluationContext& context_;
+  const Reference& reference_;
   Station& station_;
   std::unique_ptr<ExecutorClient> executor_;
   int module_ = -1;
@@ -182,18 +183,12 @@ bool has_unchecked_shapes(const EvaluationContext& context) {
 }  // namespace
 
 std::optional<Verdict> run_check_stage(EvaluationContext& context) {
-  std::vector<PlanPoint> points;
-  for (const EvaluationPoint& point : context.points) {
-    points.push_back({.workload = &point.workload,
-                      .reference_rows = point.rows,
-                      .is_hidden = point.use == PointUse::hold_out});
-  }
-  context.reference.emplace(compile_reference(context.compiler, context.task, points, context.device));
+  const Reference reference = context.reference.get();
 
   StationPool::Lease station = context.stations.take();
   const auto start = std::chrono::steady_clock::now();
-  station->referee().use_reference(context.reference->image(), context.reference->digest());
-  CheckRun run(context, *station);
+  station->referee().use_reference(reference.image(), reference.digest());
+  CheckRun run(context, reference, *station);
   std::optional<Verdict> verdict = run.run();
   context.examination.checks = run.summary();
   context.device_s += std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();

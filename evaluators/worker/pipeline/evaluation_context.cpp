@@ -27,6 +27,17 @@ double EvaluationContext::seconds_left() const {
   return std::chrono::duration<double>(deadline - std::chrono::steady_clock::now()).count();
 }
 
+Reference reference_for(Compiler& compiler, const Task& task, const std::vector<EvaluationPoint>& shapes,
+                        const DeviceFacts& device) {
+  std::vector<PlanPoint> points;
+  for (const EvaluationPoint& shape : shapes) {
+    points.push_back({.workload = &shape.workload,
+                      .reference_rows = shape.rows,
+                      .is_hidden = shape.use == PointUse::hold_out});
+  }
+  return compile_reference(compiler, task, points, device);
+}
+
 std::vector<EvaluationPoint> draw_points(const Task& task, const Key& key) {
   std::vector<EvaluationPoint> points;
   for (const Workload& workload : task.check) {

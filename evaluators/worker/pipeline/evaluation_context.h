@@ -4,6 +4,7 @@
 
 #include <array>
 #include <chrono>
+#include <future>
 #include <optional>
 #include <string>
 #include <vector>
@@ -36,8 +37,8 @@ struct EvaluationContext {
   std::chrono::steady_clock::time_point deadline;
 
   std::vector<EvaluationPoint> points;
-  CompiledCandidate compiled;          ///< after `compile`; plans in the order of `points`
-  std::optional<Reference> reference;  ///< after `check` has begun
+  CompiledCandidate compiled;        ///< after `compile`; plans in the order of `points`
+  std::future<Reference> reference;  ///< compiled beside the candidate from the beginning; `check` takes it
   Examination examination;
   double device_s = 0;
 
@@ -63,6 +64,10 @@ inline constexpr std::array k_examine_stages = {
     Stage{"smoke", run_smoke_stage},
     Stage{"check", run_check_stage},
 };
+
+/// The task's reference for all shapes of an evaluation. Throws as `compile_reference`.
+Reference reference_for(Compiler& compiler, const Task& task, const std::vector<EvaluationPoint>& points,
+                        const DeviceFacts& device);
 
 /// All shapes of an evaluation: check workloads, bench workloads, and hold-out shapes drawn by `key`.
 std::vector<EvaluationPoint> draw_points(const Task& task, const Key& key);

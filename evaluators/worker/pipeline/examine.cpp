@@ -17,6 +17,9 @@ Examination examine(const Workshop& workshop, const ExamineRequest& request, con
       .device = workshop.stations.facts(),
       .deadline = clock::now() + std::chrono::milliseconds(static_cast<long>(deadline_s * 1000)),
       .points = draw_points(task, request.key)};
+  context.reference = std::async(std::launch::async, [&context] {
+    return reference_for(context.compiler, context.task, context.points, context.device);
+  });
   std::optional<Verdict> verdict;
   for (const Stage& stage : k_examine_stages) {
     const auto start = clock::now();
@@ -29,6 +32,10 @@ Examination examine(const Workshop& workshop, const ExamineRequest& request, con
     if (verdict) break;
   }
   context.examination.verdict = verdict ? *verdict : Verdict::passed();
+  if (!verdict) {
+    workshop.proven.add(task.digest, request.candidate,
+                        {.compiled = std::move(context.compiled), .plans = context.examination.plans});
+  }
   device_s += context.device_s;
   return std::move(context.examination);
 }

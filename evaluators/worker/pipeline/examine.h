@@ -4,6 +4,7 @@
 
 #include "evaluators/protocol/protocol.h"
 #include "evaluators/worker/nvrtc/compile_child.h"
+#include "evaluators/worker/pipeline/compiled_cache.h"
 #include "evaluators/worker/pipeline/station.h"
 
 namespace kernelites::worker {
@@ -12,6 +13,7 @@ namespace kernelites::worker {
 struct Workshop {
   Compiler& compiler;
   StationPool& stations;
+  CompiledCache& proven;
 };
 
 /// Runs the stages of `examine` in order up to the first failure.

@@ -86,7 +86,7 @@ Reply Supervisor::handle(const Request& request) {
     }
     const std::shared_ptr<const Task> task = task_of(request);
     reply.provenance.task_digest = task->digest;
-    const Workshop workshop{*compiler_, *stations_};
+    const Workshop workshop{*compiler_, *stations_, proven_};
     if (request.examine) {
       reply.examination = examine(workshop, *request.examine, *task, request.deadline_s, reply.device_s);
     } else if (request.duel) {

@@ -12,6 +12,7 @@
 
 #include "evaluators/protocol/protocol.h"
 #include "evaluators/worker/nvrtc/compile_child.h"
+#include "evaluators/worker/pipeline/compiled_cache.h"
 #include "evaluators/worker/pipeline/station.h"
 
 namespace kernelites::worker {
@@ -42,6 +43,7 @@ class Supervisor {
   std::unique_ptr<Compiler> compiler_;
   std::unique_ptr<ModuleImage> harness_;
   std::unique_ptr<StationPool> stations_;
+  CompiledCache proven_;
   std::string device_;
   Provenance provenance_;
   std::mutex tasks_mutex_;

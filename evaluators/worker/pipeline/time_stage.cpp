@@ -34,7 +34,7 @@ constexpr double k_floor_share = 0.8;
 /// What a duel knows of one arm.
 struct Arm {
   const DuelArm* spec = nullptr;
-  CompiledCandidate compiled;
+  std::shared_ptr<const ProvenCode> code;
   int module = -1;
 };
 
@@ -60,7 +60,7 @@ class DuelRun {
     executor_ = station->take_executor();
     std::optional<Verdict> verdict;
     for (std::size_t a = 0; a < arms_.size() && !verdict; ++a) {
-      arms_[a].module = executor_->load(image_of(arms_[a].compiled));
+      arms_[a].module = executor_->load(image_of(arms_[a].code->compiled));
       verdict = fault_of_arm(a);
     }
     for (std::size_t w = 0; w < workloads_.size() && !verdict; ++w) {
@@ -79,25 +79,34 @@ class DuelRun {
         return Verdict::failed("time", "unknown_workload", fmt::format("no bench workload '{}'", name));
       workloads_.push_back(*workload);
     }
-    std::vector<PlanPoint> points;
-    for (const Workload& workload : workloads_) points.push_back({.workload = &workload});
     for (const DuelArm& spec : request_.arms) {
-      auto compiled =
-          compile_candidate(workshop_.compiler, spec.candidate, task_, Form::candidate, points, facts_);
-      if (auto* verdict = std::get_if<Verdict>(&compiled)) {
-        if (arms_.empty()) return std::move(*verdict);
-        return Verdict::failed("time", "arm_unusable",
-                               fmt::format("arm '{}' cannot be compiled: {}", spec.label, verdict->message));
+      auto code = workshop_.proven.find(task_.digest, spec.candidate);
+      if (!code) {
+        auto compiled = compile_arm(spec);
+        if (auto* verdict = std::get_if<Verdict>(&compiled)) {
+          if (arms_.empty()) return std::move(*verdict);
+          return Verdict::failed("time", "arm_unusable",
+                                 fmt::format("arm '{}' cannot be used: {}", spec.label, verdict->message));
+        }
+        code = std::make_shared<const ProvenCode>(std::move(std::get<ProvenCode>(compiled)));
       }
-      auto& code = std::get<CompiledCandidate>(compiled);
-      if (auto verdict = screen(code)) {
-        if (arms_.empty()) return verdict;
-        return Verdict::failed("time", "arm_unusable",
-                               fmt::format("arm '{}': {}", spec.label, verdict->message));
-      }
-      arms_.push_back({.spec = &spec, .compiled = std::move(code)});
+      arms_.push_back({.spec = &spec, .code = std::move(code)});
     }
     return std::nullopt;
+  }
+
+  /// For an arm that another worker has proven: compiled and screened again for the bench workloads.
+  std::variant<ProvenCode, Verdict> compile_arm(const DuelArm& spec) const {
+    std::vector<PlanPoint> points;
+    for (const Workload& workload : workloads_) points.push_back({.workload = &workload});
+    auto result =
+        compile_candidate(workshop_.compiler, spec.candidate, task_, Form::candidate, points, facts_);
+    if (auto* verdict = std::get_if<Verdict>(&result)) return std::move(*verdict);
+    ProvenCode code{.compiled = std::move(std::get<CompiledCandidate>(result))};
+    if (auto verdict = screen(code.compiled)) return std::move(*verdict);
+    for (std::size_t i = 0; i < workloads_.size(); ++i)
+      code.plans[workloads_[i].name] = code.compiled.plans[i];
+    return code;
   }
 
   /// Rounds in which arm `a`'s output is looked at; drawn by the key, unknown to the executor.
@@ -125,7 +134,8 @@ class DuelRun {
     WorkloadSession session(referee, *executor_, task_, workloads_[w], facts_.is_virtual);
     std::vector<int> arms;
     for (std::size_t a = 0; a < arms_.size(); ++a) {
-      arms.push_back(session.add_arm(arms_[a].module, arms_[a].compiled.plans[w], arms_[a].compiled.lowered));
+      arms.push_back(session.add_arm(arms_[a].module, arms_[a].code->plans.at(workloads_[w].name),
+                                     arms_[a].code->compiled.lowered));
       if (auto verdict = fault_of_arm(a)) return verdict;
     }
     if (auto verdict = warm_up(session, arms, key)) return verdict;

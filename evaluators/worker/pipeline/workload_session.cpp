@@ -142,7 +142,9 @@ void WorkloadSession::fill(const InputFamily& family, std::size_t rotation, cons
            .shape = is_repeated(tensor) ? repeated_shape(tensor) : tensor_shape(tensor, workload_),
            .fill = device_fill(chosen_fill(tensor, family)),
            .seed = seed,
-           .lengths = tensor.valid && !is_modelled_ && has_invalid(tensor.valid->lengths) ? tensor_index(task_, tensor.valid->lengths) : -1});
+           .lengths = tensor.valid && !is_modelled_ && has_invalid(tensor.valid->lengths)
+                          ? tensor_index(task_, tensor.valid->lengths)
+                          : -1});
     }
   }
   // After all metadata is written: what is invalid depends on the lengths.
