@@ -8,9 +8,11 @@
 #include <algorithm>
 #include <charconv>
 #include <optional>
+#include <set>
 
 #include "engine/core/candidate.h"
 #include "evaluators/worker/contract/problem_source.h"
+#include "evaluators/worker/contract/source_text.h"
 
 namespace kernelites::worker {
 namespace {
@@ -56,7 +58,10 @@ constexpr ForbiddenWord k_forbidden[] = {
     {"__TIMESTAMP__", "source_asks_time",
      "__TIMESTAMP__ is not allowed: code may not depend on when it is compiled"},
     {"__COUNTER__", "source_asks_time", "__COUNTER__ is not allowed; number things by hand"},
-    {"kernelites_plans", "source_names_harness", "the name kernelites_plans belongs to the harness"},
+    {"kernelites_plans", "source_names_harness", "names that begin with kernelites belong to the harness"},
+    {"kernelites_evaluate", "source_names_harness", "names that begin with kernelites belong to the harness"},
+    {"kernelites_evaluate_all", "source_names_harness",
+     "names that begin with kernelites belong to the harness"},
 };
 
 bool is_identifier(char c) {
@@ -97,6 +102,29 @@ std::string_view trimmed(std::string_view text) {
   return text.substr(first, text.find_last_not_of(" \t\r") - first + 1);
 }
 
+/// `text` without blanks and newlines at its end.
+std::string_view trimmed_end(std::string_view text) {
+  return text.substr(0, text.find_last_not_of(" \t\r\n") + 1);
+}
+
+/// Whether place `at` of the blanked `code` lies in an #include line.
+bool is_include_line(std::string_view code, std::size_t at) {
+  const auto newline = code.rfind('\n', at);
+  std::string_view line = trimmed(code.substr(newline == std::string_view::npos ? 0 : newline + 1));
+  const std::size_t mark = line.starts_with("#") ? 1 : line.starts_with("%:") ? 2 : 0;
+  return mark != 0 && trimmed(line.substr(mark)).starts_with("include");
+}
+
+/// The first control character that is neither tab nor newline nor the carriage return of one.
+std::size_t find_control(std::string_view source) {
+  for (std::size_t i = 0; i < source.size(); ++i) {
+    const auto byte = static_cast<unsigned char>(source[i]);
+    const bool is_line_end = source.substr(i, 2) == "\r\n";
+    if ((byte < 0x20 || byte == 0x7f) && source[i] != '\t' && source[i] != '\n' && !is_line_end) return i;
+  }
+  return std::string_view::npos;
+}
+
 bool is_allowed_header(std::string_view name) {
   if (name.find("..") != std::string_view::npos || name.starts_with("/")) return false;
   static const std::vector<HeaderText> own = contract_headers();
@@ -107,6 +135,14 @@ bool is_allowed_header(std::string_view name) {
                      [&](std::string_view allowed) {
                        return allowed.ends_with('/') ? name.starts_with(allowed) : name == allowed;
                      });
+}
+
+/// The name in `<name>` or `"name"`; empty if `text` is anything else, a macro say.
+std::string_view header_name(std::string_view text) {
+  if (text.size() < 3 || (text.front() != '<' && text.front() != '"')) return {};
+  const std::string_view name = text.substr(1, text.size() - 2);
+  const bool is_closed = text.back() == (text.front() == '<' ? '>' : '"');
+  return is_closed && name.find_first_of("<>\"") == std::string_view::npos ? name : std::string_view();
 }
 
 /// Judges every line whose first token is `#` (or its digraph `%:`).
@@ -125,13 +161,7 @@ std::optional<Verdict> check_directives(std::string_view source, std::string_vie
         return refused("source_includes", "only plain #include lines are allowed", source, begin);
       }
       if (is("include")) {
-        // The name is read from the original text, since quotes are blanked in `code`.
-        const std::string_view original = source.substr(begin, end - begin);
-        const auto open = original.find_first_of("<\"");
-        const auto close = open == std::string_view::npos ? open : original.find_first_of(">\"", open + 1);
-        const std::string_view name = close == std::string_view::npos
-                                          ? std::string_view()
-                                          : original.substr(open + 1, close - open - 1);
+        const std::string_view name = header_name(trimmed(directive.substr(7)));
         if (name.empty() || !is_allowed_header(name)) {
           return refused(
               "source_includes",
@@ -141,14 +171,66 @@ std::optional<Verdict> check_directives(std::string_view source, std::string_vie
               source, begin);
         }
       }
-      if (is("line")) return refused("source_line_directive", "#line is not allowed", source, begin);
+      // "# 1 "file"" is #line by another name.
+      const bool is_number = !directive.empty() && directive[0] >= '0' && directive[0] <= '9';
+      if (is("line") || is_number)
+        return refused("source_line_directive", "#line is not allowed", source, begin);
     }
     begin = end + 1;
   }
   return std::nullopt;
 }
 
+/// Whether `word` could be pasted together from two or more of `parts`.
+bool can_paste(std::string_view word, const std::set<std::string_view>& parts) {
+  std::vector<bool> is_reached(word.size() + 1, false);
+  is_reached[0] = true;
+  for (std::size_t begin = 0; begin < word.size(); ++begin) {
+    if (!is_reached[begin]) continue;
+    for (std::size_t length = 1; begin + length <= word.size(); ++length) {
+      if (length < word.size() && parts.contains(word.substr(begin, length)))
+        is_reached[begin + length] = true;
+    }
+  }
+  return is_reached[word.size()];
+}
+
+/// Words that `##` must not build; none of them could be seen in the text.
+std::optional<Verdict> check_pastes(std::string_view source, std::string_view code,
+                                    const std::set<std::string_view>& parts) {
+  const auto paste = std::min(code.find("##"), code.find("%:%:"));
+  if (paste == std::string_view::npos) return std::nullopt;
+  for (const ForbiddenWord& forbidden : k_forbidden) {
+    if (can_paste(forbidden.word, parts)) return refused(forbidden.code, forbidden.words, source, paste);
+  }
+  if (can_paste("consteval", parts))
+    return refused("source_asks_evaluation", k_consteval_words, source, paste);
+  return std::nullopt;
+}
+
+/// `consteval` makes functions; behind an `if`, or behind a macro that could be one, it asks how code is run.
+bool asks_evaluation(std::string_view code, std::size_t at) {
+  const std::string_view before = trimmed_end(code.substr(0, at));
+  if (before.empty()) return false;
+  std::size_t begin = before.size();
+  while (begin > 0 && is_identifier(before[begin - 1])) --begin;
+  const std::string_view word = before.substr(begin);
+  if (word.empty()) return std::string_view(";{}>]").find(before.back()) == std::string_view::npos;
+  static constexpr std::string_view k_specifiers[] = {"static",          "inline", "__device__", "__host__",
+                                                      "__forceinline__", "friend", "public",     "private"};
+  return std::find(std::begin(k_specifiers), std::end(k_specifiers), word) == std::end(k_specifiers);
+}
+
+/// Names of the harness: only its namespace may be spoken of.
+bool names_harness(std::string_view code, std::size_t at, std::size_t end) {
+  if (code.substr(at, end - at) != "kernelites") return true;
+  const auto next = code.find_first_not_of(" \t\r\n", end);
+  if (next != std::string_view::npos && code.substr(next, 2) == "::") return false;
+  return !trimmed_end(code.substr(0, at)).ends_with('=');
+}
+
 std::optional<Verdict> check_words(std::string_view source, std::string_view code) {
+  std::set<std::string_view> parts;
   for (std::size_t at = 0; at < code.size();) {
     if (!is_identifier(code[at])) {
       ++at;
@@ -157,20 +239,19 @@ std::optional<Verdict> check_words(std::string_view source, std::string_view cod
     std::size_t end = at;
     while (end < code.size() && is_identifier(code[end])) ++end;
     const std::string_view word = code.substr(at, end - at);
+    parts.insert(word);
     for (const ForbiddenWord& forbidden : k_forbidden) {
       if (word == forbidden.word) return refused(forbidden.code, forbidden.words, source, at);
     }
-    // `if consteval` and `if !consteval`; consteval functions are fine.
-    if (word == "if") {
-      std::size_t next = code.find_first_not_of(" \t\r\n!", end);
-      if (next != std::string_view::npos && code.substr(next).starts_with("consteval") &&
-          (next + 9 == code.size() || !is_identifier(code[next + 9]))) {
-        return refused("source_asks_evaluation", k_consteval_words, source, at);
-      }
+    if (word == "consteval" && asks_evaluation(code, at))
+      return refused("source_asks_evaluation", k_consteval_words, source, at);
+    if (word.starts_with("kernelites") && !is_include_line(code, at) && names_harness(code, at, end)) {
+      return refused("source_names_harness", "names that begin with kernelites belong to the harness", source,
+                     at);
     }
     at = end;
   }
-  return std::nullopt;
+  return check_pastes(source, code, parts);
 }
 
 bool is_number_within(std::string_view text, int low, int high) {
@@ -204,45 +285,7 @@ bool is_allowed_option(std::string_view option) {
 
 }  // namespace
 
-std::string code_without_literals(std::string_view source) {
-  std::string code(source);
-  const auto blank = [&](std::size_t begin, std::size_t end) {
-    for (std::size_t i = begin; i < std::min(end, code.size()); ++i) {
-      if (code[i] != '\n') code[i] = ' ';
-    }
-  };
-  for (std::size_t at = 0; at < source.size();) {
-    std::size_t end = at + 1;
-    if (source.substr(at, 2) == "//") {
-      // A backslash before the line's end continues a comment, as the compiler has it.
-      end = at;
-      do {
-        end = std::min(source.find('\n', end + 1), source.size());
-      } while (end < source.size() && source[end - 1] == '\\');
-      blank(at, end);
-    } else if (source.substr(at, 2) == "/*") {
-      const auto close = source.find("*/", at + 2);
-      end = close == std::string_view::npos ? source.size() : close + 2;
-      blank(at, end);
-    } else if (source.substr(at, 2) == "R\"" && (at == 0 || !is_identifier(source[at - 1]))) {
-      const auto open = source.find('(', at);
-      std::string closing;
-      if (open != std::string_view::npos) {
-        closing.append(")").append(source.substr(at + 2, open - at - 2)).append("\"");
-      }
-      const auto close = closing.empty() ? std::string_view::npos : source.find(closing, open);
-      end = close == std::string_view::npos ? source.size() : close + closing.size();
-      blank(at + 2, end - 1);
-    } else if (source[at] == '"' || (source[at] == '\'' && (at == 0 || !is_identifier(source[at - 1])))) {
-      while (end < source.size() && source[end] != source[at] && source[end] != '\n')
-        end += source[end] == '\\' ? 2 : 1;
-      blank(at + 1, end);
-      end = std::min(end + 1, source.size());
-    }
-    at = end;
-  }
-  return code;
-}
+std::string code_without_literals(std::string_view source) { return read_source(source).code; }
 
 std::optional<Verdict> check_source(std::string_view source) {
   if (source.size() > k_source_bytes_max) {
@@ -251,17 +294,18 @@ std::optional<Verdict> check_source(std::string_view source) {
         fmt::format("the source has {} bytes; {} are allowed", source.size(), k_source_bytes_max));
   }
   if (!is_utf8(source)) return Verdict::failed("compile", "source_not_text", "the source is not UTF-8 text");
-  // Line splices are undone first: they could hide any word. Positions then shift, so lines are those of the
-  // joined text; honest sources splice in macros only.
-  std::string joined(source);
-  for (std::size_t at = joined.find("\\\n"); at != std::string::npos; at = joined.find("\\\n", at))
-    joined.erase(at, 2);
-  for (const std::string_view text : {source, std::string_view(joined)}) {
-    const std::string code = code_without_literals(text);
-    if (auto verdict = check_directives(text, code)) return verdict;
-    if (auto verdict = check_words(text, code)) return verdict;
+  if (const auto at = find_control(source); at != std::string_view::npos) {
+    return refused("source_not_text",
+                   "the source holds a control character; only tabs and newlines are allowed", source, at);
   }
-  return std::nullopt;
+  const SourceText text = read_source(source);
+  if (!text.problem.empty()) return refused("source_unclear", text.problem, source, text.problem_at);
+  if (const auto at = text.code.find('\\'); at != std::string::npos) {
+    return refused("source_unclear", "a backslash stands outside of literals, and not at the end of its line",
+                   source, at);
+  }
+  if (auto verdict = check_directives(source, text.code)) return verdict;
+  return check_words(source, text.code);
 }
 
 std::variant<std::vector<std::string>, Verdict> candidate_options(std::string_view source) {
