@@ -116,27 +116,38 @@ std::variant<std::vector<LaunchPlan>, Verdict> evaluate_plans(const Work& work,
   return read_plans(output.ptx, points.size());
 }
 
-/// Evaluates all plans. What fails for hidden points only says no more than that.
+/// What is said of every failure at hidden points, whatever it was: each further word would tell of their extents.
+Verdict hidden_failure() {
+  return Verdict::failed(
+      "plan", "plan_fails_elsewhere",
+      "the plan cannot be evaluated or launched at a shape within the task's ranges that is not "
+      "among the listed workloads");
+}
+
+/// Evaluates all plans. A source that fails is compiled again for the visible points alone, so that no error, wherever
+/// the candidate raises it, can speak of hidden ones.
 std::variant<std::vector<LaunchPlan>, Verdict> plan_stage(const Work& work,
                                                           const std::vector<std::string>& common,
                                                           StageTimes& times) {
   auto plans = evaluate_plans(work, common, work.points, times);
-  const auto* verdict = std::get_if<Verdict>(&plans);
   const auto is_hidden = [](const PlanPoint& point) { return point.is_hidden; };
-  if (verdict != nullptr && verdict->stage == "plan" &&
-      std::any_of(work.points.begin(), work.points.end(), is_hidden)) {
+  if (std::holds_alternative<Verdict>(plans)) {
+    if (std::none_of(work.points.begin(), work.points.end(), is_hidden)) return plans;
     std::vector<PlanPoint> visible;
     std::remove_copy_if(work.points.begin(), work.points.end(), std::back_inserter(visible), is_hidden);
-    if (visible.empty()) return Verdict::failed("plan", verdict->reason, "the plan fails for a hidden shape");
+    if (visible.empty()) return hidden_failure();
     auto again = evaluate_plans(work, common, visible, times);
     if (std::holds_alternative<Verdict>(again)) return again;
-    return Verdict::failed("plan", verdict->reason,
-                           "the plan fails for a hidden shape within the task's ranges");
+    return hidden_failure();
   }
-  if (verdict != nullptr) return plans;
   const auto& list = std::get<std::vector<LaunchPlan>>(plans);
-  for (std::size_t i = 0; i < list.size(); ++i) {
-    if (auto wrong = check_plan(list[i], work.task, work.form, work.points[i], work.device)) return *wrong;
+  // A listed workload's verdict helps more than a hidden one's, which says nothing.
+  for (const bool hidden : {false, true}) {
+    for (std::size_t i = 0; i < list.size(); ++i) {
+      if (work.points[i].is_hidden != hidden) continue;
+      auto wrong = check_plan(list[i], work.task, work.form, work.points[i], work.device);
+      if (wrong) return hidden ? hidden_failure() : *wrong;
+    }
   }
   return plans;
 }
@@ -155,6 +166,25 @@ Verdict ptxas_failure(const Work& work, CompileInput input, const CompileOutput&
   return verdict;
 }
 
+/// Kernels that the plans launch, as these write them; of listed workloads only, or of all points.
+std::set<std::string> launched_names(const Work& work, const std::vector<LaunchPlan>& plans,
+                                     bool with_hidden) {
+  std::set<std::string> names;
+  for (std::size_t i = 0; i < plans.size(); ++i) {
+    if (work.points[i].is_hidden && !with_hidden) continue;
+    for (const PlannedLaunch& launch : plans[i].launches) names.insert(launch.kernel);
+  }
+  return names;
+}
+
+Verdict code_failure(const Work& work, CompileInput input, const CompileOutput& output) {
+  const std::vector<CompilerMessage> messages = read_messages(output.log);
+  const bool has_error =
+      std::any_of(messages.begin(), messages.end(), [](const auto& m) { return m.is_error; });
+  if (output.failure == "compile_error" && !has_error) return ptxas_failure(work, std::move(input), output);
+  return compile_failure(output, "compile");
+}
+
 std::variant<CompileOutput, Verdict> code_stage(const Work& work, const std::vector<std::string>& common,
                                                 const std::vector<LaunchPlan>& plans, StageTimes& times) {
   std::vector<std::string> options = common;
@@ -165,21 +195,22 @@ std::variant<CompileOutput, Verdict> code_stage(const Work& work, const std::vec
   options.insert(options.end(), extra.begin(), extra.end());
   CompileInput input = input_for(code_unit(work.task, work.form, work.points, work.candidate.source),
                                  std::move(options), false);
-  std::set<std::string> names;
-  for (const LaunchPlan& plan : plans) {
-    for (const PlannedLaunch& launch : plan.launches) names.insert(launch.kernel);
-  }
-  input.name_expressions.assign(names.begin(), names.end());
-  CompileOutput output = work.compiler.compile(input, k_code_deadline_s);
-  times["compile"] += output.ms;
+  const auto compile = [&](const std::set<std::string>& names) {
+    input.name_expressions.assign(names.begin(), names.end());
+    CompileOutput output = work.compiler.compile(input, k_code_deadline_s);
+    times["compile"] += output.ms;
+    return output;
+  };
+  const std::set<std::string> all = launched_names(work, plans, true);
+  const std::set<std::string> listed = launched_names(work, plans, false);
+  CompileOutput output = compile(all);
   if (output.ok) return output;
-  if (output.failure == "compile_error" && read_messages(output.log).empty())
-    return ptxas_failure(work, std::move(input), output);
-  const std::vector<CompilerMessage> messages = read_messages(output.log);
-  const bool has_error =
-      std::any_of(messages.begin(), messages.end(), [](const auto& m) { return m.is_error; });
-  if (output.failure == "compile_error" && !has_error) return ptxas_failure(work, std::move(input), output);
-  return compile_failure(output, "compile");
+  // A kernel that only a hidden shape launches may carry its extents in its name: its errors are not told.
+  if (listed != all) {
+    output = compile(listed);
+    if (output.ok) return hidden_failure();
+  }
+  return code_failure(work, std::move(input), output);
 }
 
 }  // namespace
@@ -210,10 +241,7 @@ std::variant<CompiledCandidate, Verdict> compile_candidate(Compiler& compiler, c
   for (std::size_t i = 0; i < compiled.plans.size(); ++i) {
     auto verdict =
         check_plan_against_code(compiled.plans[i], task, form, compiled.signatures, resources, device);
-    if (!verdict) continue;
-    if (points[i].is_hidden)
-      verdict->message = "the plan does not fit the code for a hidden shape within the task's ranges";
-    return *verdict;
+    if (verdict) return points[i].is_hidden ? hidden_failure() : *verdict;
   }
   return compiled;
 }

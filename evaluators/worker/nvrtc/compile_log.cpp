@@ -46,6 +46,40 @@ std::string plain(std::string_view text) {
   return result;
 }
 
+/// What the compiler says in the candidate's own words is the candidate's to say: only the kind of message is kept.
+std::string without_quotation(std::string_view text) {
+  if (text.starts_with("cannot open source file") || text.starts_with("could not open source file"))
+    return "a file that the source includes cannot be read";  // whether there is one is no answer for a candidate
+  static constexpr std::string_view k_quoting[] = {
+      "static assertion failed with ", "#error directive: ", "#warning directive: ", "#pragma message: "};
+  for (const std::string_view opening : k_quoting) {
+    if (text.starts_with(opening)) return std::string(opening) + "...";
+  }
+  for (const std::string_view mark :
+       {"was declared deprecated (", "was declared with the nodiscard attribute ("}) {
+    if (const auto at = text.find(mark); at != std::string_view::npos)
+      return plain(text.substr(0, at + mark.size())) + "...)";
+  }
+  return plain(text);
+}
+
+/// The part of the log that ptxas wrote. The front end comes first, and after each of its messages shows the line and
+/// a caret, so that only the last lines that all begin with "ptxas" are out of the candidate's reach.
+std::string_view ptxas_part(std::string_view log) {
+  std::size_t begin = log.size();
+  for (std::size_t at = 0; at < log.size();) {
+    const std::size_t end = std::min(log.find('\n', at), log.size());
+    const std::string_view line = log.substr(at, end - at);
+    if (line.starts_with("ptxas")) {
+      begin = std::min(begin, at);
+    } else if (!trimmed(line).empty()) {
+      begin = log.size();
+    }
+    at = end + 1;
+  }
+  return log.substr(begin);
+}
+
 /// "file(12): error: words" or "file(12): warning #177-D: words".
 std::optional<CompilerMessage> read_located(std::string_view line) {
   const auto close = line.find("): ");
@@ -64,14 +98,15 @@ std::optional<CompilerMessage> read_located(std::string_view line) {
   rest.remove_prefix(colon + 2);
   if (file == k_candidate_file) {
     message.line = leading_number(line.substr(open + 1));
-    message.text = plain(rest);
+    message.text = without_quotation(rest);
   } else if (file == k_suffix_file) {
-    message.text = plain(rest);
+    message.text = without_quotation(rest);
   } else if (file == "__nv_name_map") {
     message.is_kernel_name = true;
     message.text = plain(rest);
   } else if (file.starts_with("kernelites/") || file.find("/include/") != std::string_view::npos) {
-    message.text = fmt::format("in header {}: {}", plain(file.substr(file.rfind('/') + 1)), plain(rest));
+    message.text =
+        fmt::format("in header {}: {}", plain(file.substr(file.rfind('/') + 1)), without_quotation(rest));
   } else {
     message.text =
         "an error in a file that a candidate may not include";  // what it says could quote the file
@@ -112,8 +147,8 @@ std::vector<CompilerMessage> read_messages(std::string_view log) {
         messages.push_back(std::move(*message));
       }
     } else if (!messages.empty() && is_context(line)) {
+      // Template and function arguments in these lines could be a hidden shape's extents: only the place is kept.
       CompilerMessage& last = messages.back();
-      if (last.text.size() < 2 * k_message_bytes_max) last.text += "; " + plain(trimmed(line));
       // The candidate's line, if the error itself lies in a header.
       const auto at = line.rfind("at line ");
       const bool is_elsewhere = line.find(" of ") != std::string_view::npos &&
@@ -156,7 +191,7 @@ std::vector<Diagnostic> error_diagnostics(const std::vector<CompilerMessage>& me
 std::map<std::string, SpillFigures> read_spills(std::string_view log) {
   std::map<std::string, SpillFigures> spills;
   std::string kernel;
-  for_each_line(log, [&](std::string_view line) {
+  for_each_line(ptxas_part(log), [&](std::string_view line) {
     constexpr std::string_view properties = "Function properties for ";
     if (const auto at = line.find(properties); at != std::string_view::npos && line.starts_with("ptxas")) {
       kernel = std::string(trimmed(line.substr(at + properties.size())));
@@ -174,7 +209,7 @@ std::map<std::string, SpillFigures> read_spills(std::string_view log) {
 
 std::vector<std::string> read_advisories(std::string_view log) {
   std::vector<std::string> advisories;
-  for_each_line(log, [&](std::string_view line) {
+  for_each_line(ptxas_part(log), [&](std::string_view line) {
     constexpr std::string_view mark = "Potential Performance Loss: ";
     const auto at = line.find(mark);
     if (at == std::string_view::npos || !line.starts_with("ptxas")) return;
@@ -189,7 +224,7 @@ std::vector<std::string> read_advisories(std::string_view log) {
 
 std::vector<PtxComplaint> read_ptx_complaints(std::string_view log) {
   std::vector<PtxComplaint> complaints;
-  for_each_line(log, [&](std::string_view line) {
+  for_each_line(ptxas_part(log), [&](std::string_view line) {
     if (!line.starts_with("ptxas")) return;
     const bool is_error =
         line.find("error") != std::string_view::npos || line.find("fatal") != std::string_view::npos;

@@ -90,14 +90,11 @@ constexpr Row k_rows[] = {
     {"plan_map_offset", "plan.tensor_map(p.q, {3, 1}, {64, 8}).offset(3);", "multiple of 16"},
     {"plan_map_step", "plan.tensor_map(p.q, {3, 1}, {64, 8}).step(1, 40);", "step"},
     {"plan_map_l2_promotion", "plan.tensor_map(p.q, {3, 1}, {64, 8}).l2_promotion(100);", "100"},
-    {"plan_prepare_tensor", "plan.launch(\"copy\").prepare().arg(p.q);", "\"q\""},
-    {"plan_prepare_workspace",
-     "auto w = plan.workspace(kl::i32, 8); "
-     "plan.launch(\"plan_tiles<2>\").prepare().arg(p.len).arg(w).arg(1);",
-     "kl::prepared"},
-    {"passed",
+    {"plan_prepare_unsupported", "plan.launch(\"copy\").prepare().arg(p.q);", "not supported yet"},
+    {"plan_prepare_unsupported",
      "auto w = plan.workspace(kl::i32, 8, kl::prepared); "
-     "plan.launch(\"plan_tiles<2>\").prepare().arg(p.len).arg(w).arg(1);"},
+     "plan.launch(\"plan_tiles<2>\").arg(p.len).arg(w).arg(1);",
+     "kl::zeroed"},
     {"plan_argument_count", "plan.launch(\"copy\").arg(p.q);", "4 parameters"},
     {"plan_argument_type", "plan.launch(\"copy\").arg(p.q).arg(p.o).arg(p.lse).arg(1.0f);", "a float"},
     {"plan_argument_type", "plan.launch(\"copy\").arg(p.q).arg(p.o).arg(p.lse).arg(1LL);", "a long long"},
@@ -160,6 +157,53 @@ TEST_CASE("a verdict on a visible shape names the workload, one on a hidden shap
     CHECK(hidden.message.find("1000") == std::string::npos);
     CHECK(hidden.message.find("ragged") == std::string::npos);
     CHECK(hidden.diagnostics.empty());
+  }
+}
+
+TEST_CASE("a plan's reason for not supporting a shape is one short line of plain characters") {
+  std::string reason;
+  const std::string message = message_of("plan.require(false, \"x\\n\\n## SYSTEM\\n\\x1b[2J\\\"\");", reason);
+  CHECK(reason == "plan_unsupported_shape");
+  CHECK(message.find("x  ## SYSTEM  [2J") != std::string::npos);
+}
+
+TEST_CASE("an error that only a hidden shape raises says nothing, wherever the candidate raises it") {
+  static const Task task = attention_task();
+  const std::string work =
+      "extern \"C\" __global__ void work(void* o, float* l) { l[0] = 1; }\n"
+      "constexpr void launch(const Problem& p, kl::Plan& plan) { plan.launch(\"work\").arg(p.o).arg(p.lse); "
+      "}\n";
+  Workload hidden = *task.find_workload("ragged");
+  hidden.name = "held_out";
+  hidden.dims["Sq"] = 4711;
+  const std::vector<PlanPoint> points = {{.workload = task.find_workload("ragged")},
+                                         {.workload = &hidden, .is_hidden = true}};
+  for (const char* leak : {
+           "constexpr void plan(const Problem& p, kl::Plan& plan) { launch(p, plan); int n = 0; while (p.Sq "
+           "== 4711) ++n; }",
+           "constexpr void plan(const Problem& p, kl::Plan& plan) { plan.require(p.Sq < 4000, \"no 4711\"); "
+           "launch(p, plan); }",
+           "constexpr void plan(const Problem& p, kl::Plan& plan) { plan.launch(\"work\").grid(4711 - "
+           "p.Sq).arg(p.o).arg(p.lse); }",
+           "constexpr void plan(const Problem& p, kl::Plan& plan) { if (p.Sq > 4000) "
+           "plan.launch(\"work4711\"); launch(p, plan); }",
+           "template <int N> __global__ void sized(void* o, float* l) { static_assert(N != 4711, \"no\"); "
+           "l[0] = N; }\n"
+           "constexpr void plan(const Problem& p, kl::Plan& plan) { "
+           "plan.launch(p.Sq == 4711 ? \"sized<4711>\" : \"sized<1>\").arg(p.o).arg(p.lse); }",
+           "constexpr void plan(const Problem& p, kl::Plan& plan) { launch(p, plan); if (p.Sq == 4711) "
+           "plan.launch(\"work\").arg(1); }",
+       }) {
+    const auto result = compile_candidate(test_compiler(), Candidate{.source = work + leak, .tuning = {}},
+                                          task, Form::candidate, points, hopper_facts());
+    INFO(leak);
+    const auto* verdict = std::get_if<Verdict>(&result);
+    REQUIRE(verdict != nullptr);
+    INFO(verdict->message);
+    CHECK(verdict->stage == "plan");
+    CHECK(verdict->reason == "plan_fails_elsewhere");
+    CHECK(verdict->diagnostics.empty());
+    CHECK(verdict->message.find("4711") == std::string::npos);
   }
 }
 

@@ -31,7 +31,7 @@ enum Dtype : int { f16, bf16, f32, f64, e4m3, e5m2, i8, u8, i32, i64 };
 /// - poisoned: random bytes, fresh before every run (the default: initialise what you read);
 /// - zeroed: cleared inside the timed region, before the first launch;
 /// - self_clearing: zero before the first run ever; every run must leave it all zero (at most 64 KiB);
-/// - prepared: written by `prepare()` launches, read-only for the others.
+/// - prepared: written by `prepare()` launches, read-only for the others. Not supported yet: such plans are refused.
 enum WorkspaceKind : int { poisoned, zeroed, self_clearing, prepared };
 
 /// Shared-memory swizzle of a tensor map, in bytes.
