@@ -22,6 +22,9 @@ inline constexpr int k_protocol_version = 1;
 /// A longer line is refused: it would be a fault of the other side.
 inline constexpr std::size_t k_line_bytes_max = std::size_t{32} << 20;
 
+/// Objects and arrays nest at most this deep in a line.
+inline constexpr int k_depth_max = 64;
+
 /// Bounds on numbers in requests; others are refused.
 inline constexpr int k_rounds_max = 1000;
 inline constexpr std::size_t k_arms_max = 16;
@@ -86,7 +89,8 @@ std::string encode(const Greeting& greeting);
 /// Throw Error with what is wrong and the first bytes of the line. A greeting of another version has only its
 /// version.
 Request decode_request(std::string_view line);
-/// The id of a request that may be otherwise unusable; empty if there is none: an error reply needs an address.
+/// The id of a request that may be otherwise unusable; empty if there is none or the line is beyond the limits: an
+/// error reply needs an address.
 std::string request_id_of(std::string_view line);
 Reply decode_reply(std::string_view line);
 Greeting decode_greeting(std::string_view line);

@@ -110,25 +110,26 @@ Child Compiler::take() {
   return child;
 }
 
-CompileOutput Compiler::compile(const CompileInput& input, double deadline_s) {
-  const auto begin = std::chrono::steady_clock::now();
-  const auto elapsed_s = [&] {
-    return std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count();
-  };
-  Child child = take();
-  const auto ended = [&](const char* when) {
+Child Compiler::start_with(const CompileInput& input) {
+  const Message message{.body = encode(input), .payload = {}, .descriptors = {}};
+  std::string words;
+  // What ends before it has the input is no answer to it: a warm child may have been killed while it waited.
+  for (int attempt = 0; attempt < 2; ++attempt) {
+    Child child = attempt == 0 ? take() : start();
+    if (child.channel().receive(k_handshake_s) && child.channel().send(message, k_handshake_s)) return child;
     const std::optional<ChildEnd> end = child.wait(1);
-    return failed("compiler_crash",
-                  fmt::format("the compiler ended {}: {}", when, end ? end->words : "no word of it"),
-                  elapsed_s() * 1e3);
-  };
-  // The child's own start is not the candidate's time, but it has a limit too.
-  const std::optional<Message> ready = child.channel().receive(k_handshake_s);
-  if (!ready) throw Error(fmt::format("the compile child did not start: {}", ended("at its start").log));
-  const double start_s = elapsed_s();
-  if (!child.channel().send({.body = encode(input), .payload = {}, .descriptors = {}}, k_handshake_s)) {
-    return ended("before it had its input");
+    words = end ? end->words : "no word of it";
   }
+  throw Error(fmt::format("the compile child did not start: {}", words));
+}
+
+CompileOutput Compiler::compile(const CompileInput& input, double deadline_s) {
+  Child child = start_with(input);
+  // The child's own start is not the candidate's time.
+  const auto begin = std::chrono::steady_clock::now();
+  const auto elapsed_ms = [&] {
+    return std::chrono::duration<double, std::milli>(std::chrono::steady_clock::now() - begin).count();
+  };
   const std::optional<Message> answer = child.channel().receive(deadline_s);
   if (answer) {
     CompileOutput output = decode_compile_output(answer->body, answer->payload);
@@ -138,9 +139,12 @@ CompileOutput Compiler::compile(const CompileInput& input, double deadline_s) {
     child.kill();
     return failed("compile_deadline",
                   fmt::format("the compiler was still running after {:.0f} s and was stopped", deadline_s),
-                  (elapsed_s() - start_s) * 1e3);
+                  elapsed_ms());
   }
-  return ended("without an answer");
+  const std::optional<ChildEnd> end = child.wait(1);
+  return failed("compiler_crash",
+                fmt::format("the compiler ended without an answer: {}", end ? end->words : "no word of it"),
+                elapsed_ms());
 }
 
 }  // namespace kernelites::worker

@@ -35,6 +35,8 @@ class Compiler {
  private:
   Child start();
   Child take();
+  /// A child that has taken `input`. One that ended before that is replaced once, then it is an Error.
+  Child start_with(const CompileInput& input);
 
   Toolkit toolkit_;
   std::filesystem::path program_;

@@ -149,6 +149,24 @@ TEST_CASE("a request with both verbs or none is refused") {
   CHECK_THROWS_AS(decode_request(json.dump()), Error);
 }
 
+TEST_CASE("a line that nests without end is an error, and has no id") {
+  for (const std::string opening : {"[", "{\"a\":"}) {
+    std::string line = R"({"kernelites_request": 1, "id": "x", "device": "vgpu", "task_document": )";
+    for (int i = 0; i < 200'000; ++i) line += opening;
+    CHECK_THROWS_WITH(decode_request(line), Catch::Contains("levels deep"));
+    CHECK_THROWS_AS(decode_reply(line), Error);
+    CHECK(request_id_of(line).empty());
+  }
+  CHECK(request_id_of(R"({"id": "x", "text": "[[[[ \" [[[["})") == "x");
+}
+
+TEST_CASE("brackets in texts do not count as nesting") {
+  Request request = examine_request();
+  request.reference_source.assign(1000, '[');
+  request.reference_source += "\"\\";
+  CHECK(decode_request(encode(request)).reference_source == request.reference_source);
+}
+
 TEST_CASE("a torn line is an error") {
   const std::string line = encode(full_reply());
   CHECK_THROWS_AS(decode_reply(line.substr(0, line.size() / 2)), Error);

@@ -2,7 +2,11 @@
 // The toolkit search, the encoding of compiles, and the compile child.
 #include <unistd.h>
 
+#include <csignal>
 #include <filesystem>
+#include <fstream>
+#include <set>
+#include <sstream>
 #include <thread>
 
 #include "engine/core/error.h"
@@ -22,7 +26,34 @@ CompileInput tiny(const std::string& body = "o[0] = 1;") {
   return input;
 }
 
+/// Processes whose parent is this one.
+std::set<pid_t> children() {
+  std::set<pid_t> found;
+  for (const auto& entry : std::filesystem::directory_iterator("/proc")) {
+    const std::string name = entry.path().filename().string();
+    if (name.find_first_not_of("0123456789") != std::string::npos) continue;
+    std::ifstream file(entry.path() / "stat");
+    const std::string text{std::istreambuf_iterator<char>(file), {}};
+    std::istringstream rest(text.substr(std::min(text.rfind(')') + 1, text.size())));
+    char state = 0;
+    pid_t parent = 0;
+    if (rest >> state >> parent && parent == ::getpid()) found.insert(std::stoi(name));
+  }
+  return found;
+}
+
 }  // namespace
+
+TEST_CASE("a warm child that was killed is replaced, and no candidate's verdict tells of it") {
+  const std::set<pid_t> before = children();
+  Compiler compiler(find_toolkit({}));
+  int killed = 0;
+  for (const pid_t child : children()) {
+    if (!before.contains(child)) killed += ::kill(child, SIGKILL) == 0;
+  }
+  CHECK(killed == 1);
+  CHECK(compiler.compile(tiny(), 30).ok);
+}
 
 TEST_CASE("the toolkit is found and says its version") {
   const Toolkit toolkit = find_toolkit({});
