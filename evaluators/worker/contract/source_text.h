@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 // CUDA source as the compiler's lexer sees it: what is code, and what is comment or literal.
 //
-// The text rules look for words, so they must agree with the compiler on where code is. Line splices are undone first,
-// except in raw strings; literals have prefixes, numbers have digit separators, and a header's name is no literal. Where
-// the compiler could see it another way, the text is refused instead of guessed at.
+// The text rules look for words, so they must agree with the compiler on where code is. Line splices are undone
+// first, except in raw strings; literals have prefixes, numbers have digit separators, and a header's name is no
+// literal. Where the compiler could see it another way, the text is refused instead of guessed at.
 #pragma once
 
 #include <cstddef>
