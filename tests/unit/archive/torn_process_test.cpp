@@ -79,7 +79,7 @@ TEST_CASE("a run killed again and again ends with the results and the spend of o
   while (!is_done) {
     REQUIRE(kills < k_kills_max);
     // The first kills hit the making of the file; growing patience lets a slow disk get ahead too.
-    const std::uint64_t patience_us = rng.below(20'000 + 10'000 * static_cast<std::uint64_t>(kills));
+    const std::uint64_t patience_us = rng.below(3'000 + 2'000 * static_cast<std::uint64_t>(kills));
     is_done = finished_before_kill(start_writer(folder.path()), patience_us);
     kills += is_done ? 0 : 1;
     if (Archive::exists(folder.path())) check_whole(folder);
