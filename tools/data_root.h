@@ -16,6 +16,10 @@ struct DataRoot {
 
   std::filesystem::path tasks() const { return folder / "tasks"; }
   std::filesystem::path prompts() const { return folder / "prompts"; }
+  /// What a model answered in the project's own run of a task; may not exist.
+  std::filesystem::path recording(const std::string& task) const {
+    return folder / "docs" / "runs" / task / "replies.json";
+  }
 };
 
 /// `given` if it is not empty, else the nearest folder above `executable` that has tasks/ and prompts/. Throws

@@ -113,6 +113,18 @@ RunConfig effective_config(const RunOptions& options, const CLI::App& command,
   return config;
 }
 
+/// A new run that names no endpoint replays what a model answered in the project's own run of the task, if there is one;
+/// "none" is the tuner alone.
+void choose_endpoint(RunConfig& config, const Task& task, const DataRoot& data, bool is_resumed) {
+  if (config.endpoint == "none") {
+    config.endpoint = nullptr;
+    return;
+  }
+  const std::filesystem::path recording = data.recording(task.name);
+  if (!config.endpoint.is_null() || is_resumed || !std::filesystem::exists(recording)) return;
+  config.endpoint = Json{{"kind", "replay"}, {"recording", recording.string()}, {"match", "cycle"}};
+}
+
 /// The task of a resumed run must be the one it began with.
 void check_same_task(const std::string& folder, const RunRecord& run, const Task& task) {
   if (run.task_digest != task.digest)
@@ -211,6 +223,7 @@ void run(RunOptions& options, const CLI::App& command, Program& program) {
   RunConfig config = effective_config(options, command, resumed);
   const Task task = find_task(config.task, data);
   if (resumed) check_same_task(options.out, *resumed, task);
+  choose_endpoint(config, task, data, resumed.has_value());
   const PromptLibrary prompts = PromptLibrary::load(data.prompts());
   const std::vector<Seed> seeds = find_seeds(task, data);
   const std::filesystem::path worker = config.is_batch || !config.workers.launch.empty()
@@ -277,7 +290,8 @@ void add_run_command(CLI::App& command, Program& program) {
   command.add_option("--device", given.device, "auto, gpu or vgpu");
   command.add_option("--seed", given.seed, "Seed of every random decision");
   command.add_option("--endpoint", options->endpoint,
-                     "openai:MODEL[@URL], spool[:FOLDER], replay:PATH or FILE.json; none: tuner only");
+                     "openai:MODEL[@URL], spool[:FOLDER], replay:PATH, FILE.json, or none: the tuner alone "
+                     "(default: replies recorded in the project's own run of the task, if there are)");
   command.add_option("--budget-candidates", given.budget.candidates,
                      "Stop after so many candidates beyond the seeds");
   command.add_option("--budget-minutes", given.budget.minutes, "Stop after so many minutes");
