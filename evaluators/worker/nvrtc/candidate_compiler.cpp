@@ -188,7 +188,9 @@ Verdict code_failure(const Work& work, CompileInput input, const CompileOutput& 
 std::variant<CompileOutput, Verdict> code_stage(const Work& work, const std::vector<std::string>& common,
                                                 const std::vector<LaunchPlan>& plans, StageTimes& times) {
   std::vector<std::string> options = common;
-  options.insert(options.end(), {"-lineinfo", "--ptxas-options=-v"});
+  options.push_back("--ptxas-options=-v");
+  // Lines serve the virtual GPU's messages; the machine code is the same without, and compiles a fifth faster.
+  if (work.device.is_virtual) options.push_back("-lineinfo");
   auto own = candidate_options(work.candidate.source);
   if (auto* verdict = std::get_if<Verdict>(&own)) return *verdict;
   const auto& extra = std::get<std::vector<std::string>>(own);
