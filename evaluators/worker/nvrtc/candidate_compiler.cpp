@@ -189,7 +189,8 @@ std::variant<CompileOutput, Verdict> code_stage(const Work& work, const std::vec
                                                 const std::vector<LaunchPlan>& plans, StageTimes& times) {
   std::vector<std::string> options = common;
   options.push_back("--ptxas-options=-v");
-  // Lines serve the virtual GPU's messages; the machine code is the same without, and compiles a fifth faster.
+  // Lines serve the virtual GPU's messages and errors of ptxas; the machine code is the same without, and compiles a
+  // fifth faster.
   if (work.device.is_virtual) options.push_back("-lineinfo");
   auto own = candidate_options(work.candidate.source);
   if (auto* verdict = std::get_if<Verdict>(&own)) return *verdict;
@@ -207,6 +208,10 @@ std::variant<CompileOutput, Verdict> code_stage(const Work& work, const std::vec
   const std::set<std::string> listed = launched_names(work, plans, false);
   CompileOutput output = compile(all);
   if (output.ok) return output;
+  if (!work.device.is_virtual) {
+    input.options.push_back("-lineinfo");
+    output = compile(all);
+  }
   // A kernel that only a hidden shape launches may carry its extents in its name: its errors are not told.
   if (listed != all) {
     output = compile(listed);
