@@ -77,8 +77,8 @@ class Device {
   virtual Buffer allocate(std::int64_t bytes, const std::string& name) = 0;
   /// A descriptor of `buffer`'s memory to send to another child; the caller closes it.
   virtual int share(const Buffer& buffer) = 0;
-  /// Maps memory that another child shared. Takes over `descriptor`. On the virtual GPU a read-only mapping may be longer
-  /// than the memory, which then repeats: inputs of gigabytes whose values matter, but not each of them.
+  /// Maps memory that another child shared. Takes over `descriptor`. On the virtual GPU a read-only mapping may be
+  /// longer than the memory, which then repeats: inputs of gigabytes whose values matter, but not each of them.
   virtual Buffer map(int descriptor, std::int64_t bytes, Access access, const std::string& name) = 0;
   virtual void release(const Buffer& buffer) = 0;
 

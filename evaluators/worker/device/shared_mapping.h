@@ -16,8 +16,8 @@ class SharedMapping {
   /// New memory, all zero. Its size is sealed: nobody it is shared with can pull it away under us.
   /// Throws Error if the system refuses. REQUIRES: bytes > 0.
   static SharedMapping create(std::size_t bytes, const std::string& name);
-  /// Maps what another process created. A read-only mapping of a file that is shorter than `bytes`, and whole pages long,
-  /// shows the file again and again. Throws Error if it is shorter otherwise.
+  /// Maps what another process created. A read-only mapping of a file that is shorter than `bytes`, and whole pages
+  /// long, shows the file again and again. Throws Error if it is shorter otherwise.
   static SharedMapping open(FileDescriptor file, std::size_t bytes, Access access, const std::string& name);
   SharedMapping(SharedMapping&& other) noexcept;
   SharedMapping& operator=(SharedMapping&&) = delete;
