@@ -89,13 +89,11 @@ Verdict wrong_output(const EvaluationContext& context, const Trial& trial, const
                          message);
 }
 
-/// The trials of one examination in one executor.
+/// The trials of one examination, in the executor that `smoke` has used.
 class CheckRun {
  public:
-  CheckRun(EvaluationContext& context, const Reference& reference, Station& station)
-      : context_(context), reference_(reference), station_(station), executor_(station.take_executor()) {
-    module_ = executor_->load(image_of(context.compiled));
-  }
+  CheckRun(EvaluationContext& context, const Reference& reference, Referee& referee)
+      : context_(context), reference_(reference), referee_(referee) {}
 
   std::optional<Verdict> run() {
     std::uint64_t ordinal = 0;
@@ -121,8 +119,8 @@ class CheckRun {
   void enter(std::size_t point) {
     if (session_ && point_ == point) return;
     session_.reset();
-    session_.emplace(station_.referee(), *executor_, context_.task, context_.points[point].workload);
-    arm_ = session_->add_arm(module_, context_.compiled.plans[point], context_.compiled.lowered);
+    session_.emplace(referee_, *context_.executor, context_.task, context_.points[point].workload);
+    arm_ = session_->add_arm(context_.module, context_.compiled.plans[point], context_.compiled.lowered);
     point_ = point;
   }
 
@@ -132,8 +130,8 @@ class CheckRun {
     session_->fill(context_.task.families[trial.family], trial.rotation, key);
     session_->run(arm_, RunMode::full, key.derive("poison").seed(),
                   static_cast<int>(ordinal % k_poison_kinds), k_run_s_max);
-    if (executor_->fault()) {
-      if (point.use != PointUse::hold_out) return fault_verdict("check", *executor_->fault());
+    if (context_.executor->fault()) {
+      if (point.use != PointUse::hold_out) return fault_verdict("check", *context_.executor->fault());
       return Verdict::failed("check", "hold_out_fault",
                              "it faults at a shape that is not among the listed workloads");
     }
@@ -164,9 +162,7 @@ class CheckRun {
 
   EvaluationContext& context_;
   const Reference& reference_;
-  Station& station_;
-  std::unique_ptr<ExecutorClient> executor_;
-  int module_ = -1;
+  Referee& referee_;
   std::optional<WorkloadSession> session_;
   std::size_t point_ = 0;
   int arm_ = -1;
@@ -184,11 +180,10 @@ bool has_unchecked_shapes(const EvaluationContext& context) {
 
 std::optional<Verdict> run_check_stage(EvaluationContext& context) {
   const Reference reference = context.reference.get();
-
-  StationPool::Lease station = context.stations.take();
   const auto start = std::chrono::steady_clock::now();
-  station->referee().use_reference(reference.image(), reference.digest());
-  CheckRun run(context, reference, *station);
+  Station& station = **context.station;
+  station.referee().use_reference(reference.image(), reference.digest());
+  CheckRun run(context, reference, station.referee());
   std::optional<Verdict> verdict = run.run();
   context.examination.checks = run.summary();
   context.device_s += std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();

@@ -5,6 +5,7 @@
 #include <array>
 #include <chrono>
 #include <future>
+#include <memory>
 #include <optional>
 #include <string>
 #include <vector>
@@ -39,6 +40,10 @@ struct EvaluationContext {
   std::vector<EvaluationPoint> points;
   CompiledCandidate compiled;        ///< after `compile`; plans in the order of `points`
   std::future<Reference> reference;  ///< compiled beside the candidate from the beginning; `check` takes it
+  std::optional<StationPool::Lease> station;  ///< from `smoke` on
+  std::unique_ptr<ExecutorClient>
+      executor;  ///< the one of this examination, candidate loaded; from `smoke` on
+  int module = -1;
   Examination examination;
   double device_s = 0;
 

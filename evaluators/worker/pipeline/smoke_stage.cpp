@@ -14,16 +14,18 @@ constexpr double k_smoke_s_max = 5;
 }  // namespace
 
 std::optional<Verdict> run_smoke_stage(EvaluationContext& context) {
-  StationPool::Lease station = context.stations.take();
+  context.station.emplace(context.stations.take());
   const auto start = std::chrono::steady_clock::now();
-  const std::unique_ptr<ExecutorClient> executor = station->take_executor();
-  const int module = executor->load(image_of(context.compiled));
+  Station& station = **context.station;
+  context.executor = station.take_executor();
+  ExecutorClient* const executor = context.executor.get();
+  context.module = executor->load(image_of(context.compiled));
   int done = 0;
   for (std::size_t i = 0; i < context.points.size() && done < k_smoke_shapes && !executor->fault(); ++i) {
     if (context.points[i].use != PointUse::check) continue;
-    WorkloadSession session(station->referee(), *executor, context.task, context.points[i].workload);
+    WorkloadSession session(station.referee(), *executor, context.task, context.points[i].workload);
     session.fill(context.task.families.front(), 0, context.request.key.derive("smoke", i));
-    const int arm = session.add_arm(module, context.compiled.plans[i], context.compiled.lowered);
+    const int arm = session.add_arm(context.module, context.compiled.plans[i], context.compiled.lowered);
     session.run(arm, RunMode::full, context.request.key.derive("poison", i).seed(), done % k_poison_kinds,
                 k_smoke_s_max);
     ++done;

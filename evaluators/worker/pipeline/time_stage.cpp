@@ -10,6 +10,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <future>
 #include <numeric>
 #include <set>
 
@@ -46,23 +47,22 @@ class DuelRun {
   std::optional<Verdict> run(Duel& result, double deadline_s, double& device_s) {
     deadline_ =
         std::chrono::steady_clock::now() + std::chrono::milliseconds(static_cast<long>(deadline_s * 1000));
+    if (auto verdict = find_workloads()) return verdict;
+    // Beside the arms and the start of the executor.
+    std::future<Reference> compiling =
+        std::async(std::launch::async, [this] { return compile_reference_rows(); });
     if (auto verdict = compile()) return verdict;
-    std::vector<PlanPoint> points;
-    for (const Workload& workload : workloads_) {
-      points.push_back(
-          {.workload = &workload, .reference_rows = std::min(row_count(task_, workload), k_checked_rows)});
-    }
-    const Reference reference = compile_reference(workshop_.compiler, task_, points, facts_);
 
     StationPool::Lease station = workshop_.stations.take();
     const auto start = std::chrono::steady_clock::now();
-    station->referee().use_reference(reference.image(), reference.digest());
     executor_ = station->take_executor();
     std::optional<Verdict> verdict;
     for (std::size_t a = 0; a < arms_.size() && !verdict; ++a) {
       arms_[a].module = executor_->load(image_of(arms_[a].code->compiled));
       verdict = fault_of_arm(a);
     }
+    const Reference reference = compiling.get();
+    station->referee().use_reference(reference.image(), reference.digest());
     for (std::size_t w = 0; w < workloads_.size() && !verdict; ++w) {
       verdict = time_workload(station->referee(), reference, w, result);
     }
@@ -72,13 +72,26 @@ class DuelRun {
   }
 
  private:
-  std::optional<Verdict> compile() {
+  std::optional<Verdict> find_workloads() {
     for (const std::string& name : request_.workloads) {
       const Workload* workload = task_.find_workload(name);
       if (!workload)
         return Verdict::failed("time", "unknown_workload", fmt::format("no bench workload '{}'", name));
       workloads_.push_back(*workload);
     }
+    return std::nullopt;
+  }
+
+  Reference compile_reference_rows() const {
+    std::vector<PlanPoint> points;
+    for (const Workload& workload : workloads_) {
+      points.push_back(
+          {.workload = &workload, .reference_rows = std::min(row_count(task_, workload), k_checked_rows)});
+    }
+    return compile_reference(workshop_.compiler, task_, points, facts_);
+  }
+
+  std::optional<Verdict> compile() {
     for (const DuelArm& spec : request_.arms) {
       auto code = workshop_.proven.find(task_.digest, spec.candidate);
       if (!code) {
