@@ -113,8 +113,8 @@ RunConfig effective_config(const RunOptions& options, const CLI::App& command,
   return config;
 }
 
-/// A new run that names no endpoint replays what a model answered in the project's own run of the task, if there is one;
-/// "none" is the tuner alone.
+/// A new run that names no endpoint replays what a model answered in the project's own run of the task, if there is
+/// one; "none" is the tuner alone.
 void choose_endpoint(RunConfig& config, const Task& task, const DataRoot& data, bool is_resumed) {
   if (config.endpoint == "none") {
     config.endpoint = nullptr;
