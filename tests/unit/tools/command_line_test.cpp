@@ -26,9 +26,8 @@ struct Result {
 Result call(std::vector<std::string> arguments) {
   std::ostringstream out;
   std::ostringstream err;
-  Program program{.out = out,
-                  .err = err,
-                  .executable = fs::path(KERNELITES_SOURCE_DIR) / "build" / "tools" / "kernelites"};
+  Program program{
+      .out = out, .err = err, .executable = fs::path(KERNELITES_BUILD_DIR) / "tools" / "kernelites"};
   const int code = run_program(arguments, program);
   return {code, out.str(), err.str()};
 }
