@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// Argument layouts of harness.cu's kernels.
+// Argument layouts of the harness's kernels.
 #include "evaluators/worker/pipeline/harness_launch.h"
 
 #include <algorithm>
@@ -58,7 +58,11 @@ struct Extents {
 
 }  // namespace
 
-std::string_view harness_source() { return k_harness_kernels.front().text; }
+std::string harness_source() {
+  std::string source;
+  for (const EmbeddedFile& file : k_harness_kernels) source += file.text;
+  return source;
+}
 
 BoundLaunch fill_launch(ModuleId harness, const Buffer& buffer, Dtype dtype,
                         const std::vector<std::int64_t>& shape, const DeviceFill& fill, std::uint64_t seed) {

@@ -1,16 +1,17 @@
 // SPDX-License-Identifier: Apache-2.0
-// Launches of the harness's own kernels (harness.cu), with their arguments laid out.
+// Launches of the harness's own kernels (folder harness/), with their arguments laid out.
 #pragma once
 
 #include <cstdint>
+#include <string>
 
 #include "evaluators/worker/device/device.h"
 #include "evaluators/worker/pipeline/fill.h"
 
 namespace kernelites::worker {
 
-/// Text of harness.cu; compiled once per worker.
-std::string_view harness_source();
+/// The harness's kernels (folder harness/) as one source; compiled once per worker.
+std::string harness_source();
 
 /// Fills `buffer`, `count` elements of `dtype` over `shape`. Values depend on (seed, index) alone.
 BoundLaunch fill_launch(ModuleId harness, const Buffer& buffer, Dtype dtype,
@@ -37,7 +38,7 @@ struct CompareGate {
   double absolute = 0;
 };
 
-/// Per listed row, as harness.cu writes it.
+/// Per listed row, as compare.cu writes it.
 struct RowResult {
   double row = 0;       ///< rms(e)/rms(g)
   double element = 0;   ///< worst |e| over what is allowed

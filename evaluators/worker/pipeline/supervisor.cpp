@@ -23,7 +23,7 @@ constexpr std::size_t k_tasks_cached_max = 16;
 /// The harness's kernels for the device's own architecture: PTX for the virtual GPU, a cubin for the real one.
 ModuleImage compile_harness(Compiler& compiler, const std::string& architecture) {
   const CompileOutput output =
-      compiler.compile({.source = std::string(harness_source()),
+      compiler.compile({.source = harness_source(),
                         .file_name = "harness.cu",
                         .options = {"-arch=" + architecture, "--std=c++20", "-default-device"}},
                        k_harness_compile_s_max);
