@@ -3,6 +3,7 @@
 // reference.cu.
 #pragma once
 
+#include <algorithm>
 #include <bit>
 #include <cmath>
 #include <cstdint>
@@ -46,33 +47,60 @@ struct Decode {
   std::vector<double> lse;
 };
 
-/// All scores first, then their maximum, then the weights: three passes, nothing running.
+/// Attention of one query over `keys` keys, the j-th of which (and its value) begins at `key_at(j)`: adds the output
+/// to o and returns the log-sum-exp, -infinity without keys. All scores first, then their maximum, then the weights:
+/// three passes, nothing running.
+template <typename KeyAt>
+double attend(double* o, const std::uint16_t* q, const Bf16& k, const Bf16& v, std::size_t keys,
+              std::size_t channels, float scale, KeyAt key_at) {
+  std::vector<double> weight(keys);
+  double largest = -std::numeric_limits<double>::infinity();
+  for (std::size_t j = 0; j < keys; ++j) {
+    for (std::size_t d = 0; d < channels; ++d) weight[j] += to_double(q[d]) * to_double(k[key_at(j) + d]);
+    weight[j] *= static_cast<double>(scale);
+    largest = std::max(largest, weight[j]);
+  }
+  double sum = 0;
+  for (double& value : weight) sum += value = std::exp(value - largest);
+  for (std::size_t j = 0; j < keys; ++j) {
+    for (std::size_t d = 0; d < channels; ++d) o[d] += weight[j] / sum * to_double(v[key_at(j) + d]);
+  }
+  return largest + std::log(sum);
+}
+
 inline Decode decode(const DecodeShape& shape, const Bf16& q, const Bf16& k, const Bf16& v,
                      const std::vector<std::int32_t>& lengths, float scale) {
   Decode out{.o = std::vector<double>(q.size()), .lse = {}};
-  const std::size_t group = shape.q_heads / shape.kv_heads;
   for (std::size_t row = 0; row < shape.batch * shape.q_heads; ++row) {
-    const std::size_t b = row / shape.q_heads, head = row % shape.q_heads / group;
+    const std::size_t b = row / shape.q_heads, head = row % shape.q_heads / (shape.q_heads / shape.kv_heads);
+    const std::size_t at = row * shape.channels;
     const auto key_at = [&](std::size_t j) {
       return ((b * shape.capacity + j) * shape.kv_heads + head) * shape.channels;
     };
-    std::vector<double> weight(static_cast<std::size_t>(lengths[b]));
-    double largest = -std::numeric_limits<double>::infinity();
-    for (std::size_t j = 0; j < weight.size(); ++j) {
-      for (std::size_t d = 0; d < shape.channels; ++d) {
-        weight[j] += to_double(q[row * shape.channels + d]) * to_double(k[key_at(j) + d]);
-      }
-      weight[j] *= static_cast<double>(scale);
-      largest = std::max(largest, weight[j]);
-    }
-    double sum = 0;
-    for (double& value : weight) sum += value = std::exp(value - largest);
-    out.lse.push_back(largest + std::log(sum));  // -infinity where there is no key
-    for (std::size_t j = 0; j < weight.size(); ++j) {
-      for (std::size_t d = 0; d < shape.channels; ++d) {
-        out.o[row * shape.channels + d] += weight[j] / sum * to_double(v[key_at(j) + d]);
-      }
-    }
+    out.lse.push_back(attend(&out.o[at], &q[at], k, v, static_cast<std::size_t>(lengths[b]), shape.channels,
+                             scale, key_at));
+  }
+  return out;
+}
+
+/// Shape of a prefill problem: q [batch, queries, q_heads, channels], k and v [batch, keys, kv_heads, channels].
+struct PrefillShape {
+  std::size_t batch = 0, q_heads = 0, kv_heads = 0, queries = 0, keys = 0, channels = 0;
+};
+
+/// Causal, the last query seeing all keys: o as q, lse [batch, queries, q_heads].
+inline Decode prefill_causal(const PrefillShape& shape, const Bf16& q, const Bf16& k, const Bf16& v,
+                             float scale) {
+  Decode out{.o = std::vector<double>(q.size()), .lse = {}};
+  for (std::size_t row = 0; row < shape.batch * shape.queries * shape.q_heads; ++row) {
+    const std::size_t b = row / shape.q_heads / shape.queries, i = row / shape.q_heads % shape.queries;
+    const std::size_t head = row % shape.q_heads / (shape.q_heads / shape.kv_heads),
+                      at = row * shape.channels;
+    const std::size_t visible = i + 1 + shape.keys > shape.queries ? i + 1 + shape.keys - shape.queries : 0;
+    const auto key_at = [&](std::size_t j) {
+      return ((b * shape.keys + j) * shape.kv_heads + head) * shape.channels;
+    };
+    out.lse.push_back(attend(&out.o[at], &q[at], k, v, visible, shape.channels, scale, key_at));
   }
   return out;
 }
