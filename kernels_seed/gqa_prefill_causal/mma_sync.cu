@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// Causal attention on mma.sync: q [B, Sq, Hq, 128] over k, v [B, Sk, Hkv, 128] (bf16), with lse [B, Sq, Hq].
+// Causal attention on mma.sync: q [B, Sq, Hq, D] over k, v [B, Sk, Hkv, D] (bf16), with lse [B, Sq, Hq].
 //
 // Technique (FlashAttention-2): a block takes WARPS x 16 queries of one head and walks the keys in tiles of KEYS,
 // boundary tiles first. A warp keeps its 16 queries as A operands, its scores and its output in registers; the
@@ -19,21 +19,21 @@
 
 namespace ptx = kernelites::ptx;
 
-constexpr int D = Problem::D;
 constexpr int QUERIES = WARPS * 16;
-constexpr int CHUNKS = D / 8;          // of 16 bytes in a row
-constexpr float LOWEST = -1e30f;       // finite, so that the difference of two maxima is never NaN
+constexpr float LOWEST = -1e30f;  // finite, so that the difference of two maxima is never NaN
 
+/// Rows of D / 8 chunks of 16 bytes.
+template <int D>
 struct Shared {
-  uint4 q[QUERIES][CHUNKS], k[KEYS][CHUNKS], v[KEYS][CHUNKS];
+  uint4 q[QUERIES][D / 8], k[KEYS][D / 8], v[KEYS][D / 8];
 };
 
 /// Where chunk `chunk` of row `row` lies: eight neighbouring rows hold a chunk in eight different places.
 __device__ __forceinline__ int place(int row, int chunk) { return chunk ^ (row & 7); }
 
 /// Copies `rows` rows, `stride` elements apart; rows from `valid` on become zero.
-template <int rows>
-__device__ __forceinline__ void load_tile(uint4 (*to)[CHUNKS], const unsigned short* from, long long stride, int valid) {
+template <int rows, int CHUNKS>
+__device__ __forceinline__ void load_tile(uint4 (&to)[rows][CHUNKS], const unsigned short* from, long long stride, int valid) {
 #pragma unroll
   for (int i = threadIdx.x; i < rows * CHUNKS; i += WARPS * 32) {
     const int row = i / CHUNKS, chunk = i % CHUNKS;
@@ -43,8 +43,9 @@ __device__ __forceinline__ void load_tile(uint4 (*to)[CHUNKS], const unsigned sh
 }
 
 /// Scores of the warp's 16 queries against a tile of keys: s[n] are keys 8n to 8n + 7.
+template <int D>
 __device__ __forceinline__ void multiply_keys(float (&s)[KEYS / 8][4], const unsigned (&q)[D / 16][4],
-                                              const uint4 (*k)[CHUNKS], int lane) {
+                                              const uint4 (&k)[KEYS][D / 8], int lane) {
 #pragma unroll
   for (int n = 0; n < KEYS / 8; ++n) s[n][0] = s[n][1] = s[n][2] = s[n][3] = 0;
 #pragma unroll
@@ -61,8 +62,9 @@ __device__ __forceinline__ void multiply_keys(float (&s)[KEYS / 8][4], const uns
 }
 
 /// Adds the probabilities of a tile times its values to o[c], channels 8c to 8c + 7.
+template <int D>
 __device__ __forceinline__ void multiply_values(float (&o)[D / 8][4], const float (&p)[KEYS / 8][4],
-                                                const uint4 (*v)[CHUNKS], int lane) {
+                                                const uint4 (&v)[KEYS][D / 8], int lane) {
 #pragma unroll
   for (int step = 0; step < KEYS / 16; ++step) {
     const unsigned a[4] = {
@@ -81,7 +83,7 @@ __device__ __forceinline__ void multiply_values(float (&o)[D / 8][4], const floa
 
 /// Turns scores into probabilities under the running maximum, in base-2 units, and brings sum and output to it.
 /// `limit` counts the tile's keys that query lane / 4 sees; the other query of the lane, eight further, sees eight more.
-template <bool is_masked>
+template <bool is_masked, int D>
 __device__ __forceinline__ void softmax(float (&s)[KEYS / 8][4], float (&max)[2], float (&sum)[2],
                                         float (&o)[D / 8][4], float scale, int lane, int limit, int keys) {
 #pragma unroll
@@ -119,12 +121,13 @@ __device__ __forceinline__ void softmax(float (&s)[KEYS / 8][4], float (&max)[2]
   }
 }
 
-extern "C" __global__ void __launch_bounds__(WARPS * 32)
+template <int D>
+__global__ void __launch_bounds__(WARPS * 32)
 prefill_mma(const unsigned short* __restrict__ q, const unsigned short* __restrict__ k,
             const unsigned short* __restrict__ v, unsigned short* __restrict__ o, float* __restrict__ lse, int Sq,
             int Sk, int Hq, int Hkv, float scale_log2) {
   extern __shared__ __align__(128) unsigned char memory[];
-  Shared& shared = *reinterpret_cast<Shared*>(memory);
+  Shared<D>& shared = *reinterpret_cast<Shared<D>*>(memory);
   const int lane = threadIdx.x % 32, warp = threadIdx.x / 32;
   // The last tiles have the most keys: they start first.
   const int first = (gridDim.x - 1 - blockIdx.x) * QUERIES, h = blockIdx.y, hk = h / (Hq / Hkv);
@@ -133,8 +136,8 @@ prefill_mma(const unsigned short* __restrict__ q, const unsigned short* __restri
   const unsigned short* const k_head = k + (b * Sk * Hkv + hk) * D;
   const unsigned short* const v_head = v + (b * Sk * Hkv + hk) * D;
 
-  load_tile<QUERIES>(shared.q, q + ((b * Sq + first) * Hq + h) * D, q_stride, Sq - first);
-  if (tiles > 0) load_tile<KEYS>(shared.k, k_head + (tiles - 1) * KEYS * k_stride, k_stride, Sk - (tiles - 1) * KEYS);
+  load_tile(shared.q, q + ((b * Sq + first) * Hq + h) * D, q_stride, Sq - first);
+  if (tiles > 0) load_tile(shared.k, k_head + (tiles - 1) * KEYS * k_stride, k_stride, Sk - (tiles - 1) * KEYS);
   ptx::cp_async_commit();
   ptx::cp_async_wait<0>();
   __syncthreads();
@@ -149,20 +152,20 @@ prefill_mma(const unsigned short* __restrict__ q, const unsigned short* __restri
   const int query = first + warp * 16 + lane / 4;  // and the one eight further
   for (int tile = tiles - 1; tile >= 0; --tile) {
     const int at = tile * KEYS;
-    load_tile<KEYS>(shared.v, v_head + at * k_stride, k_stride, Sk - at);
+    load_tile(shared.v, v_head + at * k_stride, k_stride, Sk - at);
     ptx::cp_async_commit();
-    multiply_keys(s, a, shared.k, lane);
+    multiply_keys<D>(s, a, shared.k, lane);
     const bool is_boundary = at + KEYS > Sk || at + KEYS > first + shift + 1;
     if (is_boundary) {
-      softmax<true>(s, max, sum, acc, scale_log2, lane, query + shift + 1 - at, Sk - at);
+      softmax<true, D>(s, max, sum, acc, scale_log2, lane, query + shift + 1 - at, Sk - at);
     } else {
-      softmax<false>(s, max, sum, acc, scale_log2, lane, 0, 0);
+      softmax<false, D>(s, max, sum, acc, scale_log2, lane, 0, 0);
     }
     ptx::cp_async_wait<0>();
     __syncthreads();  // the values are here, and nobody reads the keys any more
-    if (tile > 0) load_tile<KEYS>(shared.k, k_head + (at - KEYS) * k_stride, k_stride, KEYS);
+    if (tile > 0) load_tile(shared.k, k_head + (at - KEYS) * k_stride, k_stride, KEYS);
     ptx::cp_async_commit();
-    multiply_values(acc, s, shared.v, lane);
+    multiply_values<D>(acc, s, shared.v, lane);
     ptx::cp_async_wait<0>();
     __syncthreads();  // the next keys are here, and nobody reads the values any more
   }
@@ -186,7 +189,10 @@ prefill_mma(const unsigned short* __restrict__ q, const unsigned short* __restri
 }
 
 constexpr void plan(const Problem& p, kl::Plan& plan) {
-  plan.launch("prefill_mma").grid(kl::cdiv(p.Sq, QUERIES), p.Hq, p.B).block(WARPS * 32).shared(sizeof(Shared))
+  if (!plan.require(p.D == 64 || p.D == 128, "D must be 64 or 128")) return;
+  plan.launch(p.D == 64 ? "prefill_mma<64>" : "prefill_mma<128>")
+      .grid(kl::cdiv(p.Sq, QUERIES), p.Hq, p.B).block(WARPS * 32)
+      .shared(p.D == 64 ? sizeof(Shared<64>) : sizeof(Shared<128>))
       .arg(p.q).arg(p.k).arg(p.v).arg(p.o).arg(p.lse).arg(p.Sq).arg(p.Sk).arg(p.Hq).arg(p.Hkv)
       .arg(p.scale * 1.44269504f);
 }

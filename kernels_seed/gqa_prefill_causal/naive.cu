@@ -1,24 +1,24 @@
 // SPDX-License-Identifier: Apache-2.0
-// Causal attention, one warp per query: q [B, Sq, Hq, 128] over k, v [B, Sk, Hkv, 128] (bf16), with lse [B, Sq, Hq].
+// Causal attention, one warp per query: q [B, Sq, Hq, D] over k, v [B, Sk, Hkv, D] (bf16), with lse [B, Sq, Hq].
 //
-// Technique: the warp walks the keys one after the other with a running maximum (online softmax); a lane holds four
+// Technique: the warp walks the keys one after the other with a running maximum (online softmax); a lane holds D / 32
 // channels. Nothing is shared between queries: the starting point of the ladder.
 
 // tune: WARPS = 4 | 1 | 8
 
 #include <cuda_bf16.h>
 
-constexpr int D = Problem::D;
-constexpr int PER_LANE = D / 32;
-
+template <int PER_LANE>
 __device__ void load_lane(float (&to)[PER_LANE], const __nv_bfloat16* row, int lane) {
   for (int c = 0; c < PER_LANE; ++c) to[c] = __bfloat162float(row[lane * PER_LANE + c]);
 }
 
-extern "C" __global__ void __launch_bounds__(WARPS * 32)
+template <int D>
+__global__ void __launch_bounds__(WARPS * 32)
 prefill_naive(const __nv_bfloat16* __restrict__ q, const __nv_bfloat16* __restrict__ k,
               const __nv_bfloat16* __restrict__ v, __nv_bfloat16* __restrict__ o, float* __restrict__ lse,
               long long rows, int Sq, int Sk, int Hq, int Hkv, float scale) {
+  constexpr int PER_LANE = D / 32;
   const int lane = threadIdx.x % 32;
   const long long row = (long long)blockIdx.x * WARPS + threadIdx.x / 32;
   if (row >= rows) return;
@@ -48,7 +48,9 @@ prefill_naive(const __nv_bfloat16* __restrict__ q, const __nv_bfloat16* __restri
 }
 
 constexpr void plan(const Problem& p, kl::Plan& plan) {
+  if (!plan.require(p.D == 64 || p.D == 128, "D must be 64 or 128")) return;
   const long long rows = (long long)p.B * p.Sq * p.Hq;
-  plan.launch("prefill_naive").grid(kl::cdiv(rows, WARPS)).block(WARPS * 32)
+  plan.launch(p.D == 64 ? "prefill_naive<64>" : "prefill_naive<128>")
+      .grid(kl::cdiv(rows, WARPS)).block(WARPS * 32)
       .arg(p.q).arg(p.k).arg(p.v).arg(p.o).arg(p.lse).arg(rows).arg(p.Sq).arg(p.Sk).arg(p.Hq).arg(p.Hkv).arg(p.scale);
 }

@@ -7,6 +7,7 @@
 // exponentials in range whatever the scores are; the shares are then merged by their maxima.
 
 #define REFERENCE_WARPS 4
+#define D_MAX 128
 
 __device__ double from_bf16(const unsigned short* values, long long index) {
   return __uint_as_float((unsigned)values[index] << 16);  // a bf16 is the upper half of a float
@@ -15,9 +16,9 @@ __device__ double from_bf16(const unsigned short* values, long long index) {
 extern "C" __global__ void __launch_bounds__(REFERENCE_WARPS * 32)
 prefill_reference(const unsigned short* __restrict__ q, const unsigned short* __restrict__ k,
                   const unsigned short* __restrict__ v, double* __restrict__ o, double* __restrict__ lse,
-                  const long long* __restrict__ rows, int Sq, int Sk, int Hq, int Hkv, float scale) {
-  constexpr int D = Problem::D, PER_LANE = D / 32;
-  __shared__ double share_max[REFERENCE_WARPS], share_sum[REFERENCE_WARPS], share_o[REFERENCE_WARPS][D];
+                  const long long* __restrict__ rows, int Sq, int Sk, int Hq, int Hkv, int D, float scale) {
+  constexpr int PER_LANE = D_MAX / 32;  // channels from D on are zero
+  __shared__ double share_max[REFERENCE_WARPS], share_sum[REFERENCE_WARPS], share_o[REFERENCE_WARPS][D_MAX];
   const int tid = threadIdx.x, warp = tid / 32, lane = tid % 32;
   const long long row = rows[blockIdx.x];
   const int h = (int)(row % Hq), i = (int)(row / Hq % Sq), hk = h / (Hq / Hkv);
@@ -25,13 +26,16 @@ prefill_reference(const unsigned short* __restrict__ q, const unsigned short* __
   const int keys = i + Sk - Sq + 1;  // may be negative
 
   double q_lane[PER_LANE], o_lane[PER_LANE] = {};
-  for (int c = 0; c < PER_LANE; ++c) q_lane[c] = from_bf16(q, row * D + c * 32 + lane);
+  const auto load = [&](const unsigned short* values, long long at, int c) {
+    return c * 32 < D ? from_bf16(values, at + c * 32 + lane) : 0.0;
+  };
+  for (int c = 0; c < PER_LANE; ++c) q_lane[c] = load(q, row * D, c);
 
   double max = -HUGE_VAL, sum = 0;
   for (int j = warp; j < keys; j += REFERENCE_WARPS) {
-    const long long key = ((b * Sk + j) * Hkv + hk) * D + lane;
+    const long long key = ((b * Sk + j) * Hkv + hk) * D;
     double s = 0;
-    for (int c = 0; c < PER_LANE; ++c) s += q_lane[c] * from_bf16(k, key + c * 32);
+    for (int c = 0; c < PER_LANE; ++c) s += q_lane[c] * load(k, key, c);
     for (int step = 16; step > 0; step /= 2) s += __shfl_xor_sync(0xffffffffu, s, step);
     s *= (double)scale;
     if (s > max) {  // the same for all lanes; exp(-infinity) = 0 makes the first key a plain start
@@ -42,7 +46,7 @@ prefill_reference(const unsigned short* __restrict__ q, const unsigned short* __
     }
     const double p = exp(s - max);
     sum += p;
-    for (int c = 0; c < PER_LANE; ++c) o_lane[c] += p * from_bf16(v, key + c * 32);
+    for (int c = 0; c < PER_LANE; ++c) o_lane[c] += p * load(v, key, c);
   }
   for (int c = 0; c < PER_LANE; ++c) share_o[warp][c * 32 + lane] = o_lane[c];
   if (lane == 0) share_max[warp] = max, share_sum[warp] = sum;
@@ -66,5 +70,5 @@ prefill_reference(const unsigned short* __restrict__ q, const unsigned short* __
 constexpr void plan(const Problem& p, kl::Plan& plan) {
   plan.launch("prefill_reference").grid(p.R).block(REFERENCE_WARPS * 32)
       .arg(p.q).arg(p.k).arg(p.v).arg(p.o).arg(p.lse).arg(p.rows).arg(p.Sq).arg(p.Sk).arg(p.Hq).arg(p.Hkv)
-      .arg(p.scale);
+      .arg(p.D).arg(p.scale);
 }

@@ -88,15 +88,16 @@ struct PrefillShape {
   std::size_t batch = 0, q_heads = 0, kv_heads = 0, queries = 0, keys = 0, channels = 0;
 };
 
-/// Causal, the last query seeing all keys: o as q, lse [batch, queries, q_heads].
-inline Decode prefill_causal(const PrefillShape& shape, const Bf16& q, const Bf16& k, const Bf16& v,
-                             float scale) {
+/// o as q, lse [batch, queries, q_heads]. Causal: the last query sees all keys, every other one a key less than its next.
+inline Decode prefill(const PrefillShape& shape, const Bf16& q, const Bf16& k, const Bf16& v, float scale,
+                      bool is_causal) {
   Decode out{.o = std::vector<double>(q.size()), .lse = {}};
   for (std::size_t row = 0; row < shape.batch * shape.queries * shape.q_heads; ++row) {
     const std::size_t b = row / shape.q_heads / shape.queries, i = row / shape.q_heads % shape.queries;
     const std::size_t head = row % shape.q_heads / (shape.q_heads / shape.kv_heads),
                       at = row * shape.channels;
-    const std::size_t visible = i + 1 + shape.keys > shape.queries ? i + 1 + shape.keys - shape.queries : 0;
+    const std::size_t below = shape.queries - 1 - i;  // queries after this one
+    const std::size_t visible = !is_causal ? shape.keys : shape.keys > below ? shape.keys - below : 0;
     const auto key_at = [&](std::size_t j) {
       return ((b * shape.keys + j) * shape.kv_heads + head) * shape.channels;
     };

@@ -28,7 +28,8 @@ PrefillCase prefill_case(const Task& task, const char* name) {
   const auto k = draws(element_count(task.tensor("k"), c.workload), 2, 2);
   const auto v = draws(element_count(task.tensor("v"), c.workload), 1, 3);
   c.inputs = {bytes_of(q), bytes_of(k), bytes_of(v), {}, {}};
-  c.gold = oracle::prefill_causal(shape, q, k, v, static_cast<float>(task.scalars.at(0).value));
+  const bool is_causal = task.name == "gqa_prefill_causal";
+  c.gold = oracle::prefill(shape, q, k, v, static_cast<float>(task.scalars.at(0).value), is_causal);
   return c;
 }
 
@@ -40,12 +41,21 @@ void check_lse(double gold, double value, double gate) {
   }
 }
 
+/// Shapes of both tasks, odd ones and empty rows among them.
+const std::vector<std::pair<const char*, const char*>> k_cases = {
+    {"gqa_prefill_causal", "one_key"},      {"gqa_prefill_causal", "few_keys"},
+    {"gqa_prefill_causal", "odd"},          {"gqa_prefill_causal", "last_query"},
+    {"gqa_prefill_causal", "chunk"},        {"gqa_prefill_causal", "rows_without_keys"},
+    {"mha_prefill_full", "few_keys"},       {"mha_prefill_full", "odd"},
+    {"mha_prefill_full", "cross_few_keys"},
+};
+
 }  // namespace
 
-TEST_CASE("the prefill reference agrees with the host in float64, queries without keys included") {
-  const Task task = load_task(k_root / "tasks" / "gqa_prefill_causal");
-  for (const char* name : {"one_key", "few_keys", "above_tile", "last_query", "rows_without_keys"}) {
-    INFO(name);
+TEST_CASE("the prefill references agree with the host in float64, queries without keys included") {
+  for (const auto& [task_name, name] : k_cases) {
+    INFO(task_name << " at " << name);
+    const Task task = load_task(k_root / "tasks" / task_name);
     const PrefillCase c = prefill_case(task, name);
     const auto rows = some_rows(row_count(task, c.workload));
     const auto contents =
@@ -62,13 +72,13 @@ TEST_CASE("the prefill reference agrees with the host in float64, queries withou
 
 TEST_CASE(
     "every portable prefill seed agrees with the host within its gates, queries without keys included") {
-  const Task task = load_task(k_root / "tasks" / "gqa_prefill_causal");
-  const double element_gate = task.precision.at("o").element_rms + task.precision.at("o").element_ulp * 8;
-  for (const char* file : {"naive.cu", "mma_sync.cu"}) {
-    const std::string source = read_text(k_root / "kernels_seed" / task.name / file);
-    for (const char* name : {"one_key", "above_tile", "odd", "chunk", "rows_without_keys"}) {
-      INFO(file << " at " << name);
-      const PrefillCase c = prefill_case(task, name);
+  for (const auto& [task_name, name] : k_cases) {
+    const Task task = load_task(k_root / "tasks" / task_name);
+    const double element_gate = task.precision.at("o").element_rms + task.precision.at("o").element_ulp * 8;
+    const PrefillCase c = prefill_case(task, name);
+    for (const char* file : {"naive.cu", "mma_sync.cu"}) {
+      INFO(task_name << "/" << file << " at " << name);
+      const std::string source = read_text(k_root / "kernels_seed" / task.name / file);
       const auto contents = run_on_vgpu({task, source, Form::candidate, c.workload, {}}, c.inputs);
       const auto o = doubles_of(values_of<std::uint16_t>(contents.at(3)));
       const auto lse = values_of<float>(contents.at(4));

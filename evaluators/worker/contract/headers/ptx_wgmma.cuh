@@ -36,7 +36,8 @@ __device__ __forceinline__ uint64_t wgmma_descriptor(uint32_t address, uint32_t 
 }
 
 // wgmma.mma_async (9.7.15.5.2): d = a b + (accumulate ? d : 0). `ss`: both operands in shared memory, `rs`: A in four
-// registers. The number of accumulators fixes N: 32 for n64, 64 for n128, 128 for n256 (and 48, 96 for n96, n192).
+// registers. The number of accumulators fixes N: 32 for n64, 64 for n128, 128 for n256 (and 48, 80, 88,
+// 96 for n96, n160, n176, n192).
 // clang-format off
 #define KERNELITES_D4(i) "+f"(d[i]), "+f"(d[i + 1]), "+f"(d[i + 2]), "+f"(d[i + 3])
 #define KERNELITES_D16(i) KERNELITES_D4(i), KERNELITES_D4(i + 4), KERNELITES_D4(i + 8), KERNELITES_D4(i + 12)
@@ -55,6 +56,21 @@ __device__ __forceinline__ uint64_t wgmma_descriptor(uint32_t address, uint32_t 
   "%16,%17,%18,%19,%20,%21,%22,%23,%24,%25,%26,%27,%28,%29,%30,%31," \
   "%32,%33,%34,%35,%36,%37,%38,%39,%40,%41,%42,%43,%44,%45,%46,%47," \
   "%48,%49,%50,%51,%52,%53,%54,%55,%56,%57,%58,%59,%60,%61,%62,%63"
+#define KERNELITES_D80_ALL KERNELITES_D16(0), KERNELITES_D16(16), KERNELITES_D16(32), KERNELITES_D16(48), KERNELITES_D16(64)
+#define KERNELITES_L80 \
+  "%0,%1,%2,%3,%4,%5,%6,%7,%8,%9,%10,%11,%12,%13,%14,%15," \
+  "%16,%17,%18,%19,%20,%21,%22,%23,%24,%25,%26,%27,%28,%29,%30,%31," \
+  "%32,%33,%34,%35,%36,%37,%38,%39,%40,%41,%42,%43,%44,%45,%46,%47," \
+  "%48,%49,%50,%51,%52,%53,%54,%55,%56,%57,%58,%59,%60,%61,%62,%63," \
+  "%64,%65,%66,%67,%68,%69,%70,%71,%72,%73,%74,%75,%76,%77,%78,%79"
+#define KERNELITES_D88_ALL KERNELITES_D16(0), KERNELITES_D16(16), KERNELITES_D16(32), KERNELITES_D16(48), KERNELITES_D16(64), KERNELITES_D4(80), KERNELITES_D4(84)
+#define KERNELITES_L88 \
+  "%0,%1,%2,%3,%4,%5,%6,%7,%8,%9,%10,%11,%12,%13,%14,%15," \
+  "%16,%17,%18,%19,%20,%21,%22,%23,%24,%25,%26,%27,%28,%29,%30,%31," \
+  "%32,%33,%34,%35,%36,%37,%38,%39,%40,%41,%42,%43,%44,%45,%46,%47," \
+  "%48,%49,%50,%51,%52,%53,%54,%55,%56,%57,%58,%59,%60,%61,%62,%63," \
+  "%64,%65,%66,%67,%68,%69,%70,%71,%72,%73,%74,%75,%76,%77,%78,%79," \
+  "%80,%81,%82,%83,%84,%85,%86,%87"
 #define KERNELITES_D96_ALL KERNELITES_D16(0), KERNELITES_D16(16), KERNELITES_D16(32), KERNELITES_D16(48), KERNELITES_D16(64), KERNELITES_D16(80)
 #define KERNELITES_L96 \
   "%0,%1,%2,%3,%4,%5,%6,%7,%8,%9,%10,%11,%12,%13,%14,%15," \
@@ -94,11 +110,15 @@ __device__ __forceinline__ uint64_t wgmma_descriptor(uint32_t address, uint32_t 
 KERNELITES_WGMMA(bf16, 32, 64, 32, 33, 34, 35, 36, 32, 33, 34, 35, 36, 37, 38)
 KERNELITES_WGMMA(bf16, 48, 96, 48, 49, 50, 51, 52, 48, 49, 50, 51, 52, 53, 54)
 KERNELITES_WGMMA(bf16, 64, 128, 64, 65, 66, 67, 68, 64, 65, 66, 67, 68, 69, 70)
+KERNELITES_WGMMA(bf16, 80, 160, 80, 81, 82, 83, 84, 80, 81, 82, 83, 84, 85, 86)
+KERNELITES_WGMMA(bf16, 88, 176, 88, 89, 90, 91, 92, 88, 89, 90, 91, 92, 93, 94)
 KERNELITES_WGMMA(bf16, 96, 192, 96, 97, 98, 99, 100, 96, 97, 98, 99, 100, 101, 102)
 KERNELITES_WGMMA(bf16, 128, 256, 128, 129, 130, 131, 132, 128, 129, 130, 131, 132, 133, 134)
 KERNELITES_WGMMA(f16, 32, 64, 32, 33, 34, 35, 36, 32, 33, 34, 35, 36, 37, 38)
 KERNELITES_WGMMA(f16, 48, 96, 48, 49, 50, 51, 52, 48, 49, 50, 51, 52, 53, 54)
 KERNELITES_WGMMA(f16, 64, 128, 64, 65, 66, 67, 68, 64, 65, 66, 67, 68, 69, 70)
+KERNELITES_WGMMA(f16, 80, 160, 80, 81, 82, 83, 84, 80, 81, 82, 83, 84, 85, 86)
+KERNELITES_WGMMA(f16, 88, 176, 88, 89, 90, 91, 92, 88, 89, 90, 91, 92, 93, 94)
 KERNELITES_WGMMA(f16, 96, 192, 96, 97, 98, 99, 100, 96, 97, 98, 99, 100, 101, 102)
 KERNELITES_WGMMA(f16, 128, 256, 128, 129, 130, 131, 132, 128, 129, 130, 131, 132, 133, 134)
 #undef KERNELITES_WGMMA
@@ -110,6 +130,10 @@ KERNELITES_WGMMA(f16, 128, 256, 128, 129, 130, 131, 132, 128, 129, 130, 131, 132
 #undef KERNELITES_L48
 #undef KERNELITES_D64_ALL
 #undef KERNELITES_L64
+#undef KERNELITES_D80_ALL
+#undef KERNELITES_L80
+#undef KERNELITES_D88_ALL
+#undef KERNELITES_L88
 #undef KERNELITES_D96_ALL
 #undef KERNELITES_L96
 #undef KERNELITES_D128_ALL
