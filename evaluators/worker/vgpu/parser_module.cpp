@@ -42,7 +42,9 @@ void parse_initial_value(Lexer& lexer, u32 width, ModuleVariable& variable) {
     lexer.fail("an initial value that is neither a number nor an address");
   }
   if (token.is_double && width == 4) value = bits_as<u32>(static_cast<float>(bits_as<double>(value)));
-  for (u32 byte = 0; byte < width; ++byte) variable.bytes.push_back(static_cast<u8>(value >> (8 * byte)));
+  for (u32 byte = 0; byte < width; ++byte) {
+    variable.bytes.push_back(byte < 8 ? static_cast<u8>(value >> (8 * byte)) : 0);
+  }
 }
 
 void parse_initialiser(Lexer& lexer, u32 width, ModuleVariable& variable, int depth = 0) {

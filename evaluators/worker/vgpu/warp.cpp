@@ -27,10 +27,30 @@ u32 word_of(const Warp& warp, u32 offset, u32 lane) {
   return value;
 }
 
+/// The member mask that a lane brings to a warp-wide operation.
+Mask members_of(const Warp& warp, const Instruction& i, u32 lane) {
+  return i.members != 0 ? i.members : word_of(warp, i.target, lane);
+}
+
+/// The lanes of `mask` that bring the same member mask as the first of them: they execute together.
+Mask with_same_members(const Warp& warp, const Instruction& i, Mask mask) {
+  if (i.members != 0) return mask;
+  const Mask members = members_of(warp, i, lowest_lane(mask));
+  Mask same = 0;
+  for (Mask rest = mask; rest != 0; rest &= rest - 1) {
+    if (members_of(warp, i, lowest_lane(rest)) == members) same |= Mask{1} << lowest_lane(rest);
+  }
+  return same;
+}
+
 /// The lanes that must be at an instruction before it can execute.
 Mask needed_lanes(const Warp& warp, const Instruction& i, Mask here) {
   if (i.flow == Flow::barrier) return (i.flags & k_aligned_barrier) != 0 ? warp.alive : here;
-  const Mask members = i.members != 0 ? i.members : word_of(warp, i.target, lowest_lane(here));
+  Mask members = 0;  // a lane whose guard is false brings none
+  for (Mask rest = here & (predicate_of(warp, i.guard) ^ i.guard_flip); rest != 0;
+       rest &= ~with_same_members(warp, i, rest)) {
+    members |= members_of(warp, i, lowest_lane(rest));
+  }
   return members & warp.alive;
 }
 
@@ -232,6 +252,20 @@ void return_lanes(Warp& warp, Mask mask) {
   exit_lanes(warp, leaving);
 }
 
+/// A lane may only execute a warp-wide operation whose member mask names it.
+void require_own_membership(const Warp& warp, const Instruction& i, Mask mask) {
+  Mask outside = 0;
+  for (Mask rest = mask; rest != 0;) {
+    const Mask same = with_same_members(warp, i, rest);
+    outside |= same & ~members_of(warp, i, lowest_lane(same));
+    rest &= ~same;
+  }
+  if (outside == 0) return;
+  raise(FaultKind::invalid_shuffle, lowest_lane(outside),
+        fmt::format("lanes {} execute a warp-wide operation whose member mask does not name them",
+                    lanes_text(outside)));
+}
+
 /// Executes an instruction that needs certain lanes at once, or parks the group until they come.
 bool wait_for_lanes(Warp& warp, const Instruction& i) {
   const Mask needed = needed_lanes(warp, i, warp.active);
@@ -270,8 +304,13 @@ void control(Warp& warp, const Instruction& i, Mask mask) {
         arrive_at_barrier(warp, i, mask);
       return;
     case Flow::warp_sync:
+      require_own_membership(warp, i, mask);
       if (!wait_for_lanes(warp, i)) return;
-      if (mask != 0) i.handler(warp, i, mask);
+      for (Mask rest = mask; rest != 0;) {
+        const Mask same = with_same_members(warp, i, rest);
+        i.handler(warp, i, same);
+        rest &= ~same;
+      }
       ++warp.pc;
       return;
   }

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // Kernels without bugs that compute o[i] = 2 a[i] + 1 in roundabout ways: no check may raise an alarm, in any schedule.
-// Launched with 4 blocks of 64 threads; a and o hold n = 256 floats, w 64 zeroed words. a[i] is a small integer.
+// Launched with 4 blocks of 64 threads unless "launch:" says otherwise; a and o hold n = 256 floats, w 64 zeroed words and
+// 192 unwritten ones. a[i] is a small integer.
 #include <cooperative_groups.h>
 #include <cuda_bf16.h>
 #include <cuda_fp16.h>
@@ -14,7 +15,7 @@ KERNEL plain(ARGS) {
   int i = blockIdx.x * blockDim.x + threadIdx.x;
   o[i] = fmaf(a[i], 2.0f, 1.0f);
 }
-KERNEL through_shared(ARGS) {
+KERNEL through_shared(ARGS) {  // launch: shared 256
   extern __shared__ float s[];
   int i = blockIdx.x * blockDim.x + threadIdx.x;
   for (int round = 0; round < 3; ++round) {
@@ -247,7 +248,7 @@ KERNEL lock_in_a_warp(ARGS) {  // needs progress of every lane: lanes spin while
   }
   o[i] = 2 * a[i] + 1;
 }
-KERNEL cooperative_grid(ARGS) {
+KERNEL cooperative_grid(ARGS) {  // launch: cooperative
   int i = blockIdx.x * blockDim.x + threadIdx.x;
   if (threadIdx.x == 0) w[8 + blockIdx.x] = 5 + blockIdx.x;
   cg::this_grid().sync();

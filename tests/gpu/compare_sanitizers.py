@@ -1,0 +1,251 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: Apache-2.0
+"""The planted bugs under compute-sanitizer's four tools on this machine's GPU, beside what the virtual GPU finds.
+
+  compare_sanitizers.py run --vgpu PROGRAM --out FOLDER   builds the kernels, runs all of them under every tool; writes
+                                                          FOLDER/results.json (PROGRAM: build/.../vgpu_planted)
+  compare_sanitizers.py table RESULTS.json                the tables of docs/planted_bugs.md, on standard output
+
+  compare_sanitizers.py table RESULTS.json                the tables of docs/planted_bugs.md, on stdout
+the reported lines is a marked one. The twins run too: what a tool reports for one of them is a false alarm.
+"""
+
+import argparse
+import concurrent.futures
+import json
+import os
+import re
+import shutil
+import signal
+import statistics
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[2]
+PTX = ROOT / "tests" / "vgpu" / "ptx"
+FILES = ["planted_bugs", "planted_memory", "planted_races", "planted_sync", "planted_grid"]
+TOOLS = {"memcheck": [], "racecheck": [], "initcheck": [], "synccheck": []}
+# A kernel of these kinds may never end: it runs after all others, so that it slows nobody down.
+ENDLESS = ("divergent_barrier", "deadlock", "budget_exceeded", "invalid_shuffle")
+KERNEL_SECONDS = 3
+LOG_BYTES = 4000
+
+
+def find_cuda_program(name):
+    home = Path(os.environ.get("CUDA_HOME", "/usr/local/cuda"))
+    for place in (shutil.which(name), home / "bin" / name, home / "compute-sanitizer" / name):
+        if place and Path(place).exists():
+            return str(place)
+    sys.exit(f"no {name} here")
+
+
+def read_kernels():
+    """[{name, file, lines, job}] of all planted kernels, in order."""
+    kernels = []
+    for file in FILES:
+        for number, text in enumerate((PTX / f"{file}.cu").read_text().splitlines(), 1):
+            if text.startswith("KERNEL "):
+                facts = text.partition("// launch:")[2]
+                count = lambda key, otherwise: int((re.search(key + r" (\d+)", facts) or [0, otherwise])[1])
+                name = text[7:text.index("(")]
+                shape = [count("grid", 4), count("block", 64), count("shared", 0), int("cooperative" in facts)]
+                job = ":".join(map(str, [name, *shape]))
+                kernels.append({"name": name, "file": file, "lines": [], "job": job})
+            if "<- bug" in text and kernels:
+                kernels[-1]["lines"].append(number)
+    return kernels
+
+
+def run_limited(command, seconds):
+    """(output, seconds it took, did it end by itself?)"""
+    start = time.monotonic()
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL,
+                               start_new_session=True)
+    try:
+        output, _ = process.communicate(timeout=seconds)
+        is_over = True
+    except subprocess.TimeoutExpired:
+        os.killpg(process.pid, signal.SIGKILL)
+        output, _ = process.communicate()
+        is_over = False
+    return output.decode(errors="replace"), time.monotonic() - start, is_over
+
+
+def command_of(tool, launcher, cubin, jobs, seconds):
+    plain = [str(launcher), str(cubin), str(seconds), *jobs]
+    if tool == "none":
+        return plain
+    # Errors of API calls are the device's own and are seen without a tool.
+    return [find_cuda_program("compute-sanitizer"), "--tool", tool, "--report-api-errors", "no", "--print-limit", "4",
+            *TOOLS[tool], *plain]
+
+
+def build(out):
+    launcher = out / "planted_launch"
+    nvcc = find_cuda_program("nvcc")
+    commands = [[nvcc, "-O1", "-o", str(launcher), str(ROOT / "tests/gpu/planted_launch.cu"), "-lcuda"]]
+    for file in FILES:
+        for is_mended in (False, True):
+            commands.append([nvcc, "-cubin", "-arch=sm_90a", "-lineinfo", *(["-DMENDED"] if is_mended else []), "-o",
+                             str(cubin_of(out, file, is_mended)), str(PTX / f"{file}.cu")])
+    with concurrent.futures.ThreadPoolExecutor(os.cpu_count()) as pool:
+        for command, result in zip(commands, pool.map(lambda c: subprocess.run(c, capture_output=True), commands)):
+            if result.returncode:
+                sys.exit(f"{' '.join(command)}\n{result.stderr.decode()}")
+    return launcher
+
+
+def cubin_of(out, file, is_mended):
+    return out / (file + (".mended" if is_mended else "") + ".cubin")
+
+
+def run_twins(out, launcher, kernels, tool):
+    """Honest twins of one file share a process: none may fault, and the start of a tool costs more than the kernel."""
+    runs = []
+    for file in FILES:
+        jobs = [kernel["job"] for kernel in kernels if kernel["file"] == file]
+        command = command_of(tool, launcher, cubin_of(out, file, True), jobs, 20)
+        output, seconds, is_over = run_limited(command, 60)
+        runs.append({"tool": tool, "file": file, "mended": True, "seconds": seconds, "is_over": is_over,
+                     "kernels": len(jobs), "log": output[-40 * LOG_BYTES:]})
+    return runs
+
+
+def run_planted(out, launcher, kernel, tool):
+    command = command_of(tool, launcher, cubin_of(out, kernel["file"], False), [kernel["job"]], KERNEL_SECONDS)
+    output, seconds, is_over = run_limited(command, 30)
+    return {"tool": tool, "kernel": kernel["name"], "mended": False, "seconds": seconds, "is_over": is_over,
+            "log": output[:LOG_BYTES] + ("\n...\n" + output[-600:] if len(output) > LOG_BYTES else "")}
+
+
+def run(arguments):
+    start = time.monotonic()
+    out = Path(arguments.out).resolve()
+    out.mkdir(parents=True, exist_ok=True)
+    kernels = read_kernels()
+    found = subprocess.run([arguments.vgpu, str(PTX)], capture_output=True, check=True, text=True).stdout
+    results = {"vgpu": [json.loads(line) for line in found.splitlines()], "runs": [], "kernels": kernels,
+               "device": subprocess.run(["nvidia-smi", "--query-gpu=name,driver_version", "--format=csv,noheader"],
+                                        capture_output=True, text=True).stdout.strip(),
+               "tool": subprocess.run([find_cuda_program("compute-sanitizer"), "--version"], capture_output=True,
+                                      text=True).stdout.strip().splitlines()[-1:]}
+    launcher = build(out)
+    tools = ["none", *TOOLS]
+    quick = [kernel for kernel in kernels if not kernel["name"].startswith(ENDLESS)]
+    endless = [kernel for kernel in kernels if kernel["name"].startswith(ENDLESS)]
+
+    def collect(tasks):
+        with concurrent.futures.ThreadPoolExecutor(arguments.jobs) as pool:
+            futures = [pool.submit(*task) for task in tasks if time.monotonic() - start < arguments.seconds]
+            for future in concurrent.futures.as_completed(futures):
+                done = future.result()
+                results["runs"] += done if isinstance(done, list) else [done]
+        (out / "results.json").write_text(json.dumps(results))
+        print(f"{len(results['runs'])} runs after {time.monotonic() - start:.0f} s", flush=True)
+
+    def guarded(kernel, tool):
+        if time.monotonic() - start > arguments.seconds:
+            return []
+        return run_planted(out, launcher, kernel, tool)
+
+    collect([(guarded, kernel, tool) for tool in tools for kernel in quick])
+    collect([(run_twins, out, launcher, kernels, tool) for tool in tools])
+    collect([(guarded, kernel, tool) for tool in tools for kernel in endless])
+    for file in [*out.glob("*.cubin"), launcher]:
+        file.unlink()
+
+
+# ---- the tables
+
+def lines_reported(log):
+    return {int(number) for number in re.findall(r"planted\w*\.cu:(\d+)", log)}
+
+
+def reports(log):
+    """How many findings a log holds."""
+    total = 0
+    for number in re.findall(r"ERROR SUMMARY: (\d+) error", log):
+        total += int(number)
+    for number in re.findall(r"RACECHECK SUMMARY: (\d+) hazard", log):
+        total += int(number)
+    return total
+
+
+def outcome(run, kernel):
+    """'place', 'found', 'hang', 'error' (the device itself) or ''."""
+    if run is None:
+        return "-"
+    if run["tool"] != "none" and reports(run["log"]):
+        return "place" if not kernel["lines"] or lines_reported(run["log"]) & set(kernel["lines"]) else "found"
+    if " timeout" in run["log"] or not run["is_over"]:
+        return "hang"
+    if re.search(r"^end \S+ error", run["log"], re.MULTILINE):
+        return "error"
+    return ""
+
+
+WORDS = {"place": "line", "found": "found", "hang": "hangs", "error": "fails", "": "", "-": "not run"}
+
+
+def table(arguments):
+    results = json.loads(Path(arguments.results).read_text())
+    kernels = results["kernels"]
+    vgpu = {line["kernel"]: line for line in results["vgpu"] if not line["mended"]}
+    runs = {(run["tool"], run["kernel"]): run for run in results["runs"] if "kernel" in run}
+    tools = ["none", *TOOLS]
+    kinds = list(dict.fromkeys(kernel["name"].split("__")[0] for kernel in kernels))
+    cell = {(tool, k["name"]): outcome(runs.get((tool, k["name"])), k) for tool in tools for k in kernels}
+    is_found = lambda tool, name: cell[tool, name] in ("place", "found")
+    print(f"{results['device']}, {' '.join(results['tool'])}. Found, of which at the marked line.\n")
+    print("| kind | kernels | vgpu | " + " | ".join(TOOLS) + " | any of the four | device alone |")
+    print("| --- " * (len(TOOLS) + 5) + "|")
+    for kind in [*kinds, "all"]:
+        chosen = [k for k in kernels if kind == "all" or k["name"].startswith(kind + "__")]
+        row = [kind, str(len(chosen)), str(sum(vgpu[k["name"]]["is_right"] for k in chosen))]
+        for tool in TOOLS:
+            found = sum(is_found(tool, k["name"]) for k in chosen)
+            row.append(f"{found} ({sum(cell[tool, k['name']] == 'place' for k in chosen)})" if found else "0")
+        row.append(str(sum(any(is_found(tool, k["name"]) for tool in TOOLS) for k in chosen)))
+        fails = sum(cell["none", k["name"]] == "error" for k in chosen)
+        hangs = sum(cell["none", k["name"]] == "hang" for k in chosen)
+        row.append(", ".join(filter(None, [f"{fails} fail" if fails else "", f"{hangs} hang" if hangs else ""])))
+        print("| " + " | ".join(row) + " |")
+    def median_ms(tool):
+        times = [1e3 * run["seconds"] for run in results["runs"] if run["tool"] == tool and "kernel" in run
+                 and outcome(run, next(k for k in kernels if k["name"] == run["kernel"])) != "hang"]
+        return f"{statistics.median(times):.0f} ms" if times else "-"
+    own = f"{statistics.median(line['ms'] for line in vgpu.values()):.2f} ms"
+    times = [own, *(median_ms(tool) for tool in TOOLS)]
+    print("| median time | | " + " | ".join(times) + f" | | {median_ms('none')} |")
+    alarms = [sum(line["kind"] != "" for line in results["vgpu"] if line["mended"])]
+    for tool in TOOLS:
+        alarms.append(sum(reports(run["log"]) for run in results["runs"] if run["mended"] and run["tool"] == tool))
+    print("| reports for honest twins | | " + " | ".join(map(str, alarms)) + " | | |\n")
+    print("| kernel | vgpu | " + " | ".join(tools[1:]) + " | device alone |")
+    print("| --- " * (len(TOOLS) + 3) + "|")
+    for k in kernels:
+        own = "line" if vgpu[k["name"]]["is_right"] else vgpu[k["name"]]["kind"] or ""
+        words = [WORDS[cell[tool, k["name"]]] for tool in [*TOOLS, "none"]]
+        print(f"| {k['name']} | {own} | " + " | ".join(words) + " |")
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    verbs = parser.add_subparsers(required=True)
+    verb = verbs.add_parser("run")
+    verb.add_argument("--vgpu", required=True)
+    verb.add_argument("--out", required=True)
+    verb.add_argument("--jobs", type=int, default=os.cpu_count())
+    verb.add_argument("--seconds", type=float, default=230, help="start nothing after this time")
+    verb.set_defaults(action=run)
+    verb = verbs.add_parser("table")
+    verb.add_argument("results")
+    verb.set_defaults(action=table)
+    arguments = parser.parse_args()
+    arguments.action(arguments)
+
+
+if __name__ == "__main__":
+    main()

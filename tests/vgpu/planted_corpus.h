@@ -1,0 +1,51 @@
+// SPDX-License-Identifier: Apache-2.0
+// The corpus of planted bugs (tests/vgpu/ptx/planted*.cu) and what the virtual GPU finds in one of its kernels.
+#pragma once
+
+#include <algorithm>
+
+#include "tests/vgpu/vgpu_fixture.h"
+
+namespace kernelites::worker::vgpu {
+
+inline constexpr const char* k_planted_files[] = {"planted_bugs", "planted_memory", "planted_races",
+                                                  "planted_sync", "planted_grid"};
+
+/// The fault that a kernel's name promises: what stands before "__".
+inline std::string planted_kind(const TestKernel& kernel) {
+  return kernel.name.substr(0, kernel.name.find("__"));
+}
+
+struct PlantedResult {
+  std::string kind;       ///< of the fault; "missing_output" if o is not complete; "" if nothing was found
+  int line = 0;           ///< 0 without a fault
+  bool is_right = false;  ///< the promised kind, at a marked line
+  std::string text;       ///< in words
+};
+
+/// Runs one kernel with all checks on.
+inline PlantedResult run_planted(const Program& program, const TestKernel& kernel, u64 seed,
+                                 unsigned threads = 1) {
+  Fixture fixture;
+  const LaunchResult result = fixture.launch(program, kernel,
+                                             {.threads = threads,
+                                              .instruction_budget = 1'000'000,
+                                              .schedule_seed = seed,
+                                              .checks = {},
+                                              .sample = {}});
+  PlantedResult found;
+  if (result.fault) {
+    found = {.kind = std::string(to_string(result.fault->kind)),
+             .line = result.fault->line,
+             .text = describe(*result.fault)};
+  } else if (!fixture.is_output_complete()) {
+    found.kind = "missing_output";
+    found.text = "the kernel leaves a part of 'o' unwritten";
+  }
+  const auto& lines = kernel.bug_lines;
+  found.is_right = found.kind == planted_kind(kernel) &&
+                   (lines.empty() || std::find(lines.begin(), lines.end(), found.line) != lines.end());
+  return found;
+}
+
+}  // namespace kernelites::worker::vgpu
