@@ -36,6 +36,18 @@ inline std::vector<double> rmsnorm(const Bf16& x, const Bf16& w, float eps) {
   return y;
 }
 
+/// y[m, n] = exp(x[m, n]) / sum_n exp(x[m, n]), for x [M, width].
+inline std::vector<double> softmax(const Bf16& x, std::size_t width) {
+  std::vector<double> y(x.size());
+  for (std::size_t row = 0; row < x.size(); row += width) {
+    double largest = to_double(x[row]), sum = 0;
+    for (std::size_t n = 1; n < width; ++n) largest = std::max(largest, to_double(x[row + n]));
+    for (std::size_t n = 0; n < width; ++n) sum += y[row + n] = std::exp(to_double(x[row + n]) - largest);
+    for (std::size_t n = 0; n < width; ++n) y[row + n] /= sum;
+  }
+  return y;
+}
+
 /// Shape of a decode problem: q [batch, q_heads, channels], k and v [batch, capacity, kv_heads, channels].
 struct DecodeShape {
   std::size_t batch = 0, q_heads = 0, kv_heads = 0, capacity = 0, channels = 0;
