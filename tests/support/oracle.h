@@ -100,7 +100,8 @@ struct PrefillShape {
   std::size_t batch = 0, q_heads = 0, kv_heads = 0, queries = 0, keys = 0, channels = 0;
 };
 
-/// o as q, lse [batch, queries, q_heads]. Causal: the last query sees all keys, every other one a key less than its next.
+/// o as q, lse [batch, queries, q_heads]. Causal: the last query sees all keys, every other one a key less than its
+/// next.
 inline Decode prefill(const PrefillShape& shape, const Bf16& q, const Bf16& k, const Bf16& v, float scale,
                       bool is_causal) {
   Decode out{.o = std::vector<double>(q.size()), .lse = {}};
