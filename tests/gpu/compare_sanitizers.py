@@ -3,11 +3,13 @@
 """The planted bugs under compute-sanitizer's four tools on this machine's GPU, beside what the virtual GPU finds.
 
   compare_sanitizers.py run --vgpu PROGRAM --out FOLDER   builds the kernels, runs all of them under every tool; writes
-                                                          FOLDER/results.json (PROGRAM: build/.../vgpu_planted)
+                                                          FOLDER/results.json (PROGRAM: build/.../vgpu_planted). With
+                                                          --go-on RESULTS.json: only what is not in there.
   compare_sanitizers.py table RESULTS.json                the tables of docs/planted_bugs.md, on standard output
 
   compare_sanitizers.py table RESULTS.json                the tables of docs/planted_bugs.md, on stdout
-the reported lines is a marked one. The twins run too: what a tool reports for one of them is a false alarm.
+the reported lines is a marked one. The twins run too: what a tool reports for one of them is a false alarm. Starting a
+context is what takes the time (0.35 s, one after the other): the times are of a few kernels that run alone.
 """
 
 import argparse
@@ -30,6 +32,7 @@ TOOLS = {"memcheck": [], "racecheck": [], "initcheck": [], "synccheck": []}
 # A kernel of these kinds may never end: it runs after all others, so that it slows nobody down.
 ENDLESS = ("divergent_barrier", "deadlock", "budget_exceeded", "invalid_shuffle")
 KERNEL_SECONDS = 3
+TIMED = 5  # kernels that are run alone for the times
 LOG_BYTES = 4000
 
 
@@ -113,46 +116,65 @@ def run_twins(out, launcher, kernels, tool):
     return runs
 
 
-def run_planted(out, launcher, kernel, tool):
+def run_planted(out, launcher, kernel, tool, is_alone=False):
     command = command_of(tool, launcher, cubin_of(out, kernel["file"], False), [kernel["job"]], KERNEL_SECONDS)
     output, seconds, is_over = run_limited(command, 30)
     return {"tool": tool, "kernel": kernel["name"], "mended": False, "seconds": seconds, "is_over": is_over,
+            "is_alone": is_alone,
             "log": output[:LOG_BYTES] + ("\n...\n" + output[-600:] if len(output) > LOG_BYTES else "")}
 
 
+def key_of(run):
+    return run["tool"], run.get("kernel") or run["file"], run["mended"], run.get("is_alone", False)
+
+
+class Campaign:
+    """All runs of one comparison, within a limit of seconds; what has been run before is not run again."""
+
+    def __init__(self, out, jobs, seconds, earlier):
+        self.out, self.jobs, self.runs = out, jobs, earlier
+        self.start = time.monotonic()
+        self.end = self.start + seconds
+        self.done = {key_of(run) for run in earlier}
+
+    def collect(self, jobs, tasks, write):
+        """tasks: [(key, function, arguments...)]"""
+        def guarded(function, *arguments):
+            return function(*arguments) if time.monotonic() < self.end else []
+
+        with concurrent.futures.ThreadPoolExecutor(jobs) as pool:
+            futures = [pool.submit(guarded, *task) for key, *task in tasks if key not in self.done]
+            for future in concurrent.futures.as_completed(futures):
+                done = future.result()
+                self.runs += done if isinstance(done, list) else [done]
+        write(self.runs)
+        print(f"{len(self.runs)} runs after {time.monotonic() - self.start:.0f} s", flush=True)
+
+
 def run(arguments):
-    start = time.monotonic()
     out = Path(arguments.out).resolve()
     out.mkdir(parents=True, exist_ok=True)
     kernels = read_kernels()
     found = subprocess.run([arguments.vgpu, str(PTX)], capture_output=True, check=True, text=True).stdout
-    results = {"vgpu": [json.loads(line) for line in found.splitlines()], "runs": [], "kernels": kernels,
+    results = {"vgpu": [json.loads(line) for line in found.splitlines()],
                "device": subprocess.run(["nvidia-smi", "--query-gpu=name,driver_version", "--format=csv,noheader"],
                                         capture_output=True, text=True).stdout.strip(),
                "tool": subprocess.run([find_cuda_program("compute-sanitizer"), "--version"], capture_output=True,
                                       text=True).stdout.strip().splitlines()[-1:]}
+    earlier = json.loads(Path(arguments.go_on).read_text())["runs"] if arguments.go_on else []
+    campaign = Campaign(out, arguments.jobs, arguments.seconds, earlier)
     launcher = build(out)
+    write = lambda runs: (out / "results.json").write_text(json.dumps({**results, "runs": runs}))
     tools = ["none", *TOOLS]
+    planted = lambda chosen: [((tool, kernel["name"], False, False), run_planted, out, launcher, kernel, tool)
+                              for kernel in chosen for tool in tools]
     quick = [kernel for kernel in kernels if not kernel["name"].startswith(ENDLESS)]
-    endless = [kernel for kernel in kernels if kernel["name"].startswith(ENDLESS)]
-
-    def collect(tasks):
-        with concurrent.futures.ThreadPoolExecutor(arguments.jobs) as pool:
-            futures = [pool.submit(*task) for task in tasks if time.monotonic() - start < arguments.seconds]
-            for future in concurrent.futures.as_completed(futures):
-                done = future.result()
-                results["runs"] += done if isinstance(done, list) else [done]
-        (out / "results.json").write_text(json.dumps(results))
-        print(f"{len(results['runs'])} runs after {time.monotonic() - start:.0f} s", flush=True)
-
-    def guarded(kernel, tool):
-        if time.monotonic() - start > arguments.seconds:
-            return []
-        return run_planted(out, launcher, kernel, tool)
-
-    collect([(guarded, kernel, tool) for tool in tools for kernel in quick])
-    collect([(run_twins, out, launcher, kernels, tool) for tool in tools])
-    collect([(guarded, kernel, tool) for tool in tools for kernel in endless])
+    campaign.collect(1, [((tool, kernel["name"], False, True), run_planted, out, launcher, kernel, tool, True)
+                         for kernel in quick[::len(quick) // TIMED][:TIMED] for tool in tools], write)
+    campaign.collect(arguments.jobs, [((tool, FILES[0], True, False), run_twins, out, launcher, kernels, tool)
+                                      for tool in tools], write)
+    campaign.collect(arguments.jobs, planted(quick), write)
+    campaign.collect(arguments.jobs, planted([kernel for kernel in kernels if kernel not in quick]), write)
     for file in [*out.glob("*.cubin"), launcher]:
         file.unlink()
 
@@ -191,9 +213,9 @@ WORDS = {"place": "line", "found": "found", "hang": "hangs", "error": "fails", "
 
 def table(arguments):
     results = json.loads(Path(arguments.results).read_text())
-    kernels = results["kernels"]
+    kernels = read_kernels()
     vgpu = {line["kernel"]: line for line in results["vgpu"] if not line["mended"]}
-    runs = {(run["tool"], run["kernel"]): run for run in results["runs"] if "kernel" in run}
+    runs = {(run["tool"], run["kernel"]): run for run in results["runs"] if "kernel" in run and not run.get("is_alone")}
     tools = ["none", *TOOLS]
     kinds = list(dict.fromkeys(kernel["name"].split("__")[0] for kernel in kernels))
     cell = {(tool, k["name"]): outcome(runs.get((tool, k["name"])), k) for tool in tools for k in kernels}
@@ -213,8 +235,7 @@ def table(arguments):
         row.append(", ".join(filter(None, [f"{fails} fail" if fails else "", f"{hangs} hang" if hangs else ""])))
         print("| " + " | ".join(row) + " |")
     def median_ms(tool):
-        times = [1e3 * run["seconds"] for run in results["runs"] if run["tool"] == tool and "kernel" in run
-                 and outcome(run, next(k for k in kernels if k["name"] == run["kernel"])) != "hang"]
+        times = [1e3 * run["seconds"] for run in results["runs"] if run["tool"] == tool and run.get("is_alone")]
         return f"{statistics.median(times):.0f} ms" if times else "-"
     own = f"{statistics.median(line['ms'] for line in vgpu.values()):.2f} ms"
     times = [own, *(median_ms(tool) for tool in TOOLS)]
@@ -238,7 +259,8 @@ def main():
     verb.add_argument("--vgpu", required=True)
     verb.add_argument("--out", required=True)
     verb.add_argument("--jobs", type=int, default=os.cpu_count())
-    verb.add_argument("--seconds", type=float, default=230, help="start nothing after this time")
+    verb.add_argument("--seconds", type=float, default=400, help="start nothing after this time")
+    verb.add_argument("--go-on", metavar="RESULTS")
     verb.set_defaults(action=run)
     verb = verbs.add_parser("table")
     verb.add_argument("results")

@@ -110,7 +110,7 @@ struct Tanh {
 // 2^x: a polynomial on [-0.5, 0.5] (below 1 ulp) scaled in two steps, so that denormal results come out.
 struct Exp2 {
   float operator()(float x) const {
-    const float clamped = x < -151.0f ? -151.0f : (x > 129.0f ? 129.0f : x);
+    const float clamped = x > -151.0f ? (x < 129.0f ? x : 129.0f) : -151.0f;  // also of NaN
     const float whole = __builtin_floorf(clamped + 0.5f);
     const float f = clamped - whole;
     float p = 1.535336188319500e-4f;
