@@ -28,11 +28,11 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[2]
 PTX = ROOT / "tests" / "vgpu" / "ptx"
 FILES = ["planted_bugs", "planted_memory", "planted_races", "planted_sync", "planted_grid"]
-TOOLS = {"memcheck": [], "racecheck": [], "initcheck": [], "synccheck": []}
+TOOLS = {"memcheck": ["--padding", "256"], "racecheck": [], "initcheck": [], "synccheck": []}
 # A kernel of these kinds may never end: it runs after all others, so that it slows nobody down.
 ENDLESS = ("divergent_barrier", "deadlock", "budget_exceeded", "invalid_shuffle")
 KERNEL_SECONDS = 3
-TIMED = 5  # kernels that are run alone for the times
+TIMED = 3  # kernels that are run alone for the times
 LOG_BYTES = 4000
 
 

@@ -63,6 +63,9 @@ inline constexpr u8 k_narrow_address = 1;
 /// Offsets of special registers in the arena are this times their index (special.h).
 inline constexpr u32 k_special_stride = 4 * k_lanes;
 
+/// Local memory of a thread: CUDA's limit. A kernel that wants more cannot be launched.
+inline constexpr u32 k_max_local_bytes = 512 * 1024;
+
 /// A kernel with all functions that it calls, linked.
 struct KernelImage {
   std::string name;

@@ -55,6 +55,10 @@ std::optional<Fault> validate(const KernelImage* image, const Launch& launch) {
         launch, fmt::format("{} bytes of static and {} of dynamic shared memory; a block has {}",
                             image->static_shared_bytes, launch.dynamic_shared_bytes, k_max_shared_bytes));
   }
+  if (image->local_bytes > k_max_local_bytes) {
+    return launch_fault(launch,
+                        fmt::format("more than {} bytes of local memory for each thread", k_max_local_bytes));
+  }
   if (launch.parameters.size() != image->parameter_bytes) {
     return launch_fault(launch, fmt::format("{} bytes of parameters, the kernel takes {}",
                                             launch.parameters.size(), image->parameter_bytes));

@@ -110,16 +110,16 @@ void Decoder::place_shared(const std::vector<const Function*>& order) {
 void Decoder::place_frame(const Function& function) {
   LinkedFunction& linked = linked_[function.name];
   linked.function = &function;
-  image_.local_bytes = align_up(image_.local_bytes, 16);
-  linked.frame = image_.local_bytes;
-  image_.local_bytes += function.local_bytes;
+  // A frame above the limit is never launched (k_max_local_bytes); it only must not wrap around here.
+  auto claim = [&](u32 bytes, u32 align) {
+    const u32 begin = align_up(image_.local_bytes, std::clamp<u32>(align, 4, 1024));
+    image_.local_bytes = static_cast<u32>(std::min<u64>(u64{begin} + bytes, 2 * k_max_local_bytes));
+    return begin;
+  };
+  linked.frame = claim(function.local_bytes, 16);
   if (function.is_kernel) return;
   auto place = [&](const std::vector<FormalParameter>& formals, std::vector<u32>& offsets) {
-    for (const FormalParameter& formal : formals) {
-      image_.local_bytes = align_up(image_.local_bytes, std::max<u32>(formal.align, 4));
-      offsets.push_back(image_.local_bytes);
-      image_.local_bytes += formal.bytes;
-    }
+    for (const FormalParameter& formal : formals) offsets.push_back(claim(formal.bytes, formal.align));
   };
   place(function.parameters, linked.parameter_offsets);
   place(function.results, linked.result_offsets);

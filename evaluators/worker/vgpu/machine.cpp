@@ -57,7 +57,6 @@ std::shared_ptr<const Program> parse(std::string_view ptx) {
   program->source = std::string(ptx);
   program->id = digest_of(ptx);
   Module module = parse_module(program->source);
-  if (module.variables.size() > k_module_slots) throw Error("PTX with more than 4096 module variables");
   program->variables = std::move(module.variables);
   for (std::size_t k = 0; k < program->variables.size(); ++k) {
     program->variables[k].address = ((k_module_slot + k) << 32) + k_slot_offset;

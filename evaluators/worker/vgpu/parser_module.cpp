@@ -1,12 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
 // Module level of the parser: directives, variables with initial values, function headers.
 #include "engine/core/error.h"
+#include "evaluators/worker/vgpu/memory.h"
 #include "evaluators/worker/vgpu/parser.h"
 
 namespace kernelites::worker::vgpu {
 namespace {
 
-constexpr u64 k_max_variable_bytes = 64u << 20;
+constexpr u64 k_max_variable_bytes = 64u << 20, k_max_module_bytes = 256u << 20;
+constexpr u64 k_max_formal_bytes = 1u << 20;  ///< of one function; CUDA allows a kernel 32,764
 
 void skip_statement(Lexer& lexer) {
   while (lexer.peek().kind != Token::Kind::end && !lexer.accept(";")) lexer.next();
@@ -77,6 +79,10 @@ void parse_variable(Lexer& lexer, Space space, Module& module) {
                             .bytes = {},
                             .relocations = {}};
     if (lexer.accept("=")) parse_initialiser(lexer, type_bytes(declaration.type), variable);
+    if (module.variables.size() >= k_module_slots) lexer.fail("more than 4096 module variables");
+    u64 total = declaration.bytes;
+    for (const ModuleVariable& other : module.variables) total += other.size;
+    if (total > k_max_module_bytes) lexer.fail("module variables of more than 256 MiB");
     module.variables.push_back(std::move(variable));
   }
   skip_statement(lexer);
@@ -92,6 +98,7 @@ u32 parse_formals(Lexer& lexer, std::vector<FormalParameter>& formals) {
     const Declaration declaration = parse_declaration(lexer);
     const u32 bytes = static_cast<u32>(declaration.bytes);
     const u32 offset = (end + declaration.align - 1) / declaration.align * declaration.align;
+    if (u64{offset} + declaration.bytes > k_max_formal_bytes) lexer.fail("parameters of more than 1 MiB");
     formals.push_back({std::string(declaration.name), offset, bytes, declaration.align});
     end = offset + bytes;
     lexer.accept(",");
