@@ -28,6 +28,12 @@ struct Work {
   const DeviceFacts& device;
 };
 
+/// References are trusted and come again with every examination; a candidate is compiled afresh, by a child of its own.
+CompileOutput run_compiler(const Work& work, const CompileInput& input, double deadline_s) {
+  return work.form == Form::reference ? work.compiler.compile_once(input, deadline_s)
+                                      : work.compiler.compile(input, deadline_s);
+}
+
 std::variant<std::vector<std::string>, Verdict> common_options(const Work& work) {
   std::vector<std::string> options = {"-arch=" + work.device.architecture, "--std=c++20", "-default-device"};
   for (const auto& folder : work.compiler.toolkit().include_folders)
@@ -107,10 +113,11 @@ std::variant<std::vector<LaunchPlan>, Verdict> evaluate_plans(const Work& work,
                                                               StageTimes& times) {
   std::vector<std::string> options = without_ptxas(common);
   if (work.compiler.toolkit().version >= "NVRTC 13") options.push_back("--Ofast-compile=max");
-  const CompileOutput output = work.compiler.compile(
-      input_for(plan_unit(work.task, work.form, points, work.device, work.candidate.source),
-                std::move(options), true),
-      k_plan_deadline_s);
+  const CompileOutput output =
+      run_compiler(work,
+                   input_for(plan_unit(work.task, work.form, points, work.device, work.candidate.source),
+                             std::move(options), true),
+                   k_plan_deadline_s);
   times["plan"] += output.ms;
   if (!output.ok) return compile_failure(output, "plan");
   return read_plans(output.ptx, points.size());
@@ -200,7 +207,7 @@ std::variant<CompileOutput, Verdict> code_stage(const Work& work, const std::vec
                                  std::move(options), false);
   const auto compile = [&](const std::set<std::string>& names) {
     input.name_expressions.assign(names.begin(), names.end());
-    CompileOutput output = work.compiler.compile(input, k_code_deadline_s);
+    CompileOutput output = run_compiler(work, input, k_code_deadline_s);
     times["compile"] += output.ms;
     return output;
   };

@@ -6,6 +6,7 @@
 #include <filesystem>
 #include <mutex>
 #include <string>
+#include <utility>
 
 #include "evaluators/worker/nvrtc/compile.h"
 #include "evaluators/worker/nvrtc/nvrtc_library.h"
@@ -19,6 +20,9 @@ inline constexpr std::string_view k_compile_role = "compile";
 /// The compile child: enters the jail, loads NVRTC, waits for one input, answers, ends.
 int compile_child_main(Channel& channel);
 
+/// Outputs that `compile_once` keeps; some hundred kilobytes each.
+inline constexpr std::size_t k_outputs_known_max = 32;
+
 /// Compiles, each time in a fresh jailed child that is killed at its deadline; one child is kept warm
 /// (jailed, library loaded, waiting). What crashes or hangs is the child, and it has a name in
 /// `CompileOutput::failure`: `compiler_crash`, `compile_deadline`. Thread-safe: several compiles may be under
@@ -30,6 +34,8 @@ class Compiler {
 
   /// Throws Error if the system gives no child; what the source does is in the output.
   CompileOutput compile(const CompileInput& input, double deadline_s);
+  /// The same for trusted sources that come again and again (references): an input that compiled is not compiled twice.
+  CompileOutput compile_once(const CompileInput& input, double deadline_s);
   const Toolkit& toolkit() const { return toolkit_; }
 
  private:
@@ -42,6 +48,7 @@ class Compiler {
   std::filesystem::path program_;
   std::mutex mutex_;
   std::deque<Child> warm_;
+  std::deque<std::pair<std::string, CompileOutput>> known_;  ///< by digest of the input; oldest first
 };
 
 }  // namespace kernelites::worker

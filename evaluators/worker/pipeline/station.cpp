@@ -2,6 +2,11 @@
 // Warm spares and turns.
 #include "evaluators/worker/pipeline/station.h"
 
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <chrono>
+
 #include "engine/core/error.h"
 
 namespace kernelites::worker {
@@ -9,6 +14,8 @@ namespace {
 
 /// A referee's device tables grow with every tensor it ever held: a fresh one now and then keeps lookups short.
 constexpr int k_leases_max = 256;
+/// No request waits longer for its turn, whatever its deadline.
+constexpr double k_wait_s_max = 24 * 3600;
 
 }  // namespace
 
@@ -37,18 +44,20 @@ std::unique_ptr<ExecutorClient> Station::take_executor() {
 }
 
 StationPool::StationPool(DeviceChoice device, const DeviceFacts& facts, int count) : facts_(facts) {
-  KERNELITES_ASSERT(count > 0);
+  KERNELITES_ASSERT(count >= 0);
   for (int i = 0; i < count; ++i) {
     stations_.push_back(std::make_unique<Station>(device));
     free_.push_back(stations_.back().get());
   }
 }
 
-StationPool::Lease StationPool::take() {
+StationPool::Lease StationPool::take(double deadline_s) {
   Station* station = nullptr;
   {
     std::unique_lock lock(mutex_);
-    is_free_.wait(lock, [this] { return !free_.empty(); });
+    const auto limit = std::chrono::duration<double>(std::clamp(deadline_s, 0.0, k_wait_s_max));
+    if (!is_free_.wait_for(lock, limit, [this] { return !free_.empty(); }))
+      throw Error(fmt::format("no device became free within {:.1f} s", limit.count()));
     station = free_.back();
     free_.pop_back();
   }

@@ -39,7 +39,7 @@ class Station {
 /// The stations of one device kind. `gpu` has one (its device is one); `vgpu` one for each job.
 class StationPool {
  public:
-  /// `facts` are what the device was found to be.
+  /// `facts` are what the device was found to be. Without any station, nothing can be taken.
   StationPool(DeviceChoice device, const DeviceFacts& facts, int count);
 
   /// Exclusive use of a station until destruction.
@@ -58,8 +58,8 @@ class StationPool {
     StationPool* pool_;
     Station* station_;
   };
-  /// Waits for a free station. Throws Error if it cannot be made ready.
-  Lease take();
+  /// Waits at most `deadline_s` for a free station. Throws Error if none becomes free, or if it cannot be made ready.
+  Lease take(double deadline_s);
   const DeviceFacts& facts() const { return facts_; }
 
  private:

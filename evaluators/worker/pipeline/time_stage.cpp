@@ -53,7 +53,7 @@ class DuelRun {
         std::async(std::launch::async, [this] { return compile_reference_rows(); });
     if (auto verdict = compile()) return verdict;
 
-    StationPool::Lease station = workshop_.stations.take();
+    StationPool::Lease station = workshop_.stations.take(deadline_s);
     const auto start = std::chrono::steady_clock::now();
     executor_ = station->take_executor();
     std::optional<Verdict> verdict;

@@ -40,6 +40,14 @@ Clock::time_point deadline_after(double seconds) {
   return Clock::now() + std::chrono::duration_cast<Clock::duration>(std::chrono::duration<double>(limited));
 }
 
+/// What is already there is taken even where a caller does not want to wait, but not from a peer that never stops.
+constexpr auto k_transfer_least = std::chrono::seconds(1);
+
+/// When a transfer that keeps moving is given up: a peer that trickles must not outlast the deadline.
+Clock::time_point end_of_transfer(Clock::time_point deadline) {
+  return std::max(deadline, Clock::now() + k_transfer_least);
+}
+
 /// Waits for `events`. False: the deadline has passed.
 bool wait_for(int fd, short events, Clock::time_point deadline) {
   for (;;) {
@@ -106,6 +114,10 @@ struct Channel::Incoming {
   std::vector<FileDescriptor> descriptors;
 
   bool has_begun() const { return header_bytes > 0; }
+  bool is_complete() const {
+    return header_bytes == sizeof header && body.size() == header.body_bytes &&
+           payload.size() == header.payload_bytes;
+  }
 
   enum class Step { advanced, would_block, end, malformed, complete };
 
@@ -188,7 +200,7 @@ bool Channel::send(const Message& message, double deadline_s) {
                       .payload_bytes = message.payload.size()};
   KERNELITES_ASSERT(is_plausible(header));
 
-  const Clock::time_point deadline = deadline_after(deadline_s);
+  const Clock::time_point deadline = deadline_after(deadline_s), end = end_of_transfer(deadline);
   const std::size_t total = sizeof header + body.size() + message.payload.size();
   std::size_t sent = 0;
   while (sent < total) {
@@ -213,6 +225,7 @@ bool Channel::send(const Message& message, double deadline_s) {
     const ssize_t written = ::sendmsg(socket_.get(), &outgoing, MSG_DONTWAIT | MSG_NOSIGNAL);
     if (written > 0) {
       sent += static_cast<std::size_t>(written);
+      if (sent < total && Clock::now() > end) return fail(ChannelStatus::broken);
     } else if (errno == EAGAIN || errno == EWOULDBLOCK) {
       if (!wait_for(socket_.get(), POLLOUT, deadline))
         return fail(sent == 0 ? ChannelStatus::deadline : ChannelStatus::broken);
@@ -226,10 +239,14 @@ bool Channel::send(const Message& message, double deadline_s) {
 
 std::optional<Message> Channel::receive(double deadline_s) {
   if (!socket_) return std::nullopt;
-  const Clock::time_point deadline = deadline_after(deadline_s);
+  const Clock::time_point deadline = deadline_after(deadline_s), end = end_of_transfer(deadline);
   for (;;) {
     switch (incoming_->advance(socket_.get())) {
       case Incoming::Step::advanced:
+        if (Clock::now() > end && !incoming_->is_complete()) {
+          fail(ChannelStatus::deadline);
+          return std::nullopt;
+        }
         break;
       case Incoming::Step::would_block:
         if (!wait_for(socket_.get(), POLLIN, deadline)) {

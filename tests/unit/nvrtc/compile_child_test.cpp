@@ -125,3 +125,16 @@ TEST_CASE("compiles from several threads do not disturb each other") {
   for (const CompileOutput& output : outputs) CHECK(output.ok);
   CHECK(outputs[0].ptx != outputs[1].ptx);
 }
+
+TEST_CASE("compile_once compiles an input once, and another one again") {
+  Compiler compiler(find_toolkit({}));
+  CompileInput input{.source = "extern \"C\" __global__ void k(int* p) { *p = 1; }",
+                     .options = {"-arch=compute_90"},
+                     .ptx_only = true};
+  const CompileOutput first = compiler.compile_once(input, 60);
+  REQUIRE(first.ok);
+  // Milliseconds are measured: a second compile would hardly repeat them.
+  CHECK(compiler.compile_once(input, 60) == first);
+  input.source += "\n";
+  CHECK(compiler.compile_once(input, 60).ms != first.ms);
+}

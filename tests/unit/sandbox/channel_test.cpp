@@ -6,6 +6,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include <atomic>
 #include <chrono>
 #include <cstdint>
 #include <cstring>
@@ -213,4 +214,27 @@ TEST_CASE("a send that nobody takes ends at its deadline and breaks the channel"
   CHECK_FALSE(pair.left.send(large, 0.05));
   CHECK(pair.left.status() == ChannelStatus::broken);
   CHECK_FALSE(pair.left.send(text_message("again"), 5));
+}
+
+TEST_CASE("a peer that trickles does not outlast the deadline") {
+  RawPair pair = with_raw_peer();
+  const WireHeader header{.body_bytes = 2, .payload_bytes = std::uint64_t{1} << 30};
+  write_raw(pair.raw, &header, sizeof header);
+  write_raw(pair.raw, "{}", 2);
+  std::atomic<bool> is_over = false;
+  std::thread peer([&] {
+    const char byte = 0;
+    // At most ten seconds: a channel that waits for ever fails the test instead of hanging it.
+    for (int i = 0; i < 100'000 && !is_over; ++i) {
+      if (::send(pair.raw.get(), &byte, 1, MSG_NOSIGNAL) != 1) break;
+      std::this_thread::sleep_for(std::chrono::microseconds(100));
+    }
+  });
+  const auto start = std::chrono::steady_clock::now();
+  CHECK_FALSE(pair.channel.receive(0.1));
+  const double waited_s = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
+  is_over = true;
+  peer.join();
+  CHECK(pair.channel.status() == ChannelStatus::deadline);
+  CHECK(waited_s < 3);
 }
