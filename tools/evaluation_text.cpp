@@ -26,6 +26,29 @@ std::string launches_text(const LaunchPlan& plan) {
   return text;
 }
 
+std::string counts_text(const StageReport& report) {
+  std::string text;
+  for (const auto& [name, count] : report.counts)
+    text += fmt::format("{}{} {}", text.empty() ? "" : ", ", count, name);
+  return text;
+}
+
+/// One line for each stage that ran; of older evaluations only the times are known.
+std::string stages_text(const Examination& examination) {
+  if (examination.stages.empty()) {
+    std::string text;
+    for (const auto& [stage, ms] : examination.stage_ms)
+      text += fmt::format("{} {} {:.0f} ms", text.empty() ? "stages:" : ",", stage, ms);
+    return text.empty() ? text : text + "\n";
+  }
+  std::vector<std::vector<std::string>> rows{
+      {"stage", "outcome", "ms", "on device", "counts", "what was looked at"}};
+  for (const StageReport& report : examination.stages)
+    rows.push_back({report.stage, report.outcome, fmt::format("{:.0f}", 1e3 * report.wall_s),
+                    fmt::format("{:.0f}", 1e3 * report.device_s), counts_text(report), report.remark});
+  return text_table(rows);
+}
+
 }  // namespace
 
 std::string examination_text(const Examination& examination) {
@@ -43,11 +66,7 @@ std::string examination_text(const Examination& examination) {
                                            : std::string(" (gated by element)"),
                         check.rows, check.trials);
   for (const std::string& note : examination.notes) text += "note: " + note + "\n";
-  if (!examination.stage_ms.empty()) {
-    text += "stages:";
-    for (const auto& [stage, ms] : examination.stage_ms) text += fmt::format(" {} {:.0f} ms,", stage, ms);
-    text.back() = '\n';
-  }
+  text += stages_text(examination);
   return text;
 }
 

@@ -75,6 +75,20 @@ void from_json(const Json& json, PairedRatio& ratio) {
   json.at("rounds").get_to(ratio.rounds);
 }
 
+void to_json(Json& json, const StageReport& report) {
+  json = Json{{"stage", report.stage},       {"outcome", report.outcome}, {"wall_s", report.wall_s},
+              {"device_s", report.device_s}, {"counts", report.counts},   {"remark", report.remark}};
+}
+
+void from_json(const Json& json, StageReport& report) {
+  json.at("stage").get_to(report.stage);
+  json.at("outcome").get_to(report.outcome);
+  report.wall_s = json.value("wall_s", 0.0);  // an archive's dump leaves out what was measured
+  report.device_s = json.value("device_s", 0.0);
+  json.at("counts").get_to(report.counts);
+  json.at("remark").get_to(report.remark);
+}
+
 void to_json(Json& json, const Examination& examination) {
   json = Json{{"verdict", examination.verdict},
               {"descriptors", examination.descriptors},
@@ -85,7 +99,8 @@ void to_json(Json& json, const Examination& examination) {
               {"modelled_us", examination.modelled_us},
               {"notes", examination.notes},
               {"code_digest", examination.code_digest},
-              {"stage_ms", examination.stage_ms}};
+              {"stage_ms", examination.stage_ms},
+              {"stages", examination.stages}};
 }
 
 void from_json(const Json& json, Examination& examination) {
@@ -99,6 +114,8 @@ void from_json(const Json& json, Examination& examination) {
   json.at("notes").get_to(examination.notes);
   json.at("code_digest").get_to(examination.code_digest);
   json.at("stage_ms").get_to(examination.stage_ms);
+  // Rows of archives that are older than the reports have none.
+  if (json.contains("stages")) json.at("stages").get_to(examination.stages);
 }
 
 void to_json(Json& json, const Duel& duel) {

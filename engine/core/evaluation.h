@@ -48,6 +48,17 @@ struct CheckSummary {
 /// Milliseconds spent per stage: what the worker cost, for budgets and for the 3-second promise.
 using StageTimes = std::map<std::string, double>;
 
+/// What one stage did: facts for people (`evaluate --explain`) and budgets, never a hidden shape, a seed or a value.
+struct StageReport {
+  std::string stage;
+  std::string outcome;  ///< "passed", "failed", or "unchecked": it could not look, and `remark` says why
+  double wall_s = 0;
+  double device_s = 0;                         ///< of it, with the device held
+  std::map<std::string, std::int64_t> counts;  ///< "shapes", "families", "launches", "rows", ...
+  std::string remark;                          ///< what was looked at, in one line
+  bool operator==(const StageReport&) const = default;
+};
+
 /// The reply to `examine`.
 struct Examination {
   Verdict verdict;
@@ -61,6 +72,7 @@ struct Examination {
   std::vector<std::string> notes;  ///< advisories: "vgpu cannot execute wgmma", ptxas performance warnings
   std::string code_digest;         ///< of the compiled code: equal code is never timed twice
   StageTimes stage_ms;
+  std::vector<StageReport> stages;  ///< those that ran, in their order
 };
 
 /// Times of one arm at one workload.
@@ -102,6 +114,8 @@ struct Provenance {
 /// Changes whenever a stage, a gate or an input family changes what it lets pass. Elites of another are re-examined.
 inline constexpr const char* k_harness_version = "1";
 
+void to_json(Json& json, const StageReport& report);
+void from_json(const Json& json, StageReport& report);
 void to_json(Json& json, const ArmTiming& timing);
 void from_json(const Json& json, ArmTiming& timing);
 void to_json(Json& json, const Examination& examination);

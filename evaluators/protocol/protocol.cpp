@@ -56,13 +56,15 @@ auto decode(const char* what, std::string_view line, Read read) {
 Json examine_json(const ExamineRequest& request) {
   return Json{{"candidate", request.candidate},
               {"key", request.key.hex()},
-              {"is_reexamination", request.is_reexamination}};
+              {"is_reexamination", request.is_reexamination},
+              {"is_thorough", request.is_thorough}};
 }
 
 ExamineRequest examine_from_json(const Json& json) {
   return {.candidate = json.at("candidate").get<Candidate>(),
           .key = Key::from_hex(json.at("key").get<std::string>(), "request"),
-          .is_reexamination = json.at("is_reexamination").get<bool>()};
+          .is_reexamination = json.at("is_reexamination").get<bool>(),
+          .is_thorough = json.value("is_thorough", false)};
 }
 
 Json duel_json(const DuelRequest& request) {

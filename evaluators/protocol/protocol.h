@@ -35,6 +35,7 @@ struct ExamineRequest {
   Candidate candidate;
   Key key;                        ///< secrets of this evaluation derive from it
   bool is_reexamination = false;  ///< an elite proven by an older harness
+  bool is_thorough = false;       ///< a would-be elite: the costly stages too (docs/harness.md)
 };
 
 /// One contestant of a duel. Every arm has been proven by an earlier `examine`.

@@ -96,6 +96,9 @@ class Device {
 
   /// In timing mode from now on `seed` draws which blocks stand for a launch (vgpu).
   virtual void seed_samples(std::uint64_t seed) = 0;
+  /// Other than 0: launches of candidates run in an order drawn from `seed` from now on, where the device can (vgpu:
+  /// blocks and warps interleave). 0: as usual.
+  virtual void seed_schedule(std::uint64_t seed) = 0;
 
   /// Runs `before` and then `timed`, in order, and waits at most `deadline_s`. Verified and timed launches go through
   /// this one function (invariant 3).

@@ -137,7 +137,8 @@ class GpuDevice final : public Device {
   }
   void unload(ModuleId module) override { modules_.unload(module); }
 
-  void seed_samples(std::uint64_t) override {}  // every block runs
+  void seed_samples(std::uint64_t) override {}   // every block runs
+  void seed_schedule(std::uint64_t) override {}  // the hardware's order
 
   SequenceOutcome run(std::span<const BoundLaunch> before, std::span<const BoundLaunch> timed, RunMode mode,
                       double deadline_s) override;

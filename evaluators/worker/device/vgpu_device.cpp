@@ -88,6 +88,7 @@ class VgpuDevice final : public Device {
   }
 
   void seed_samples(std::uint64_t seed) override { sample_seed_ = seed; }
+  void seed_schedule(std::uint64_t seed) override { schedule_seed_ = seed; }
 
   SequenceOutcome run(std::span<const BoundLaunch> before, std::span<const BoundLaunch> timed, RunMode mode,
                       double deadline_s) override;
@@ -108,6 +109,7 @@ class VgpuDevice final : public Device {
 
   unsigned threads_;
   std::uint64_t sample_seed_ = 0;
+  std::uint64_t schedule_seed_ = 0;
   DeviceFacts facts_;
   std::map<std::uint64_t, SharedMapping> mappings_;  ///< by address
   vgpu::Memory memory_;
@@ -210,6 +212,7 @@ std::optional<DeviceFault> VgpuDevice::translate(const BoundLaunch& launch, Virt
 
 vgpu::LaunchResult VgpuDevice::execute(const VirtualLaunch& launch, RunMode mode, double deadline_s) {
   vgpu::LaunchOptions options{.threads = threads_};
+  options.schedule_seed = schedule_seed_;
   options.instruction_budget = static_cast<std::uint64_t>(
       std::clamp(deadline_s * k_instructions_per_s, 1e6, static_cast<double>(k_budget_max)));
   const bool is_sampled =

@@ -14,7 +14,6 @@
 namespace kernelites::worker {
 namespace {
 
-constexpr double k_run_s_max = 10;
 /// Families tried at shapes that are costly: the first, and others drawn by the key.
 constexpr std::size_t k_bench_families = 2;
 constexpr std::size_t k_hold_out_families = 3;
@@ -129,7 +128,7 @@ class CheckRun {
     const Key key = context_.request.key.derive("trial", ordinal);
     session_->fill(context_.task.families[trial.family], trial.rotation, key);
     session_->run(arm_, RunMode::full, key.derive("poison").seed(),
-                  static_cast<int>(ordinal % k_poison_kinds), k_run_s_max);
+                  static_cast<int>(ordinal % k_poison_kinds), run_deadline_s(context_.device));
     if (context_.executor->fault()) {
       if (point.use != PointUse::hold_out) return fault_verdict("check", *context_.executor->fault());
       return Verdict::failed("check", "hold_out_fault",
@@ -179,14 +178,12 @@ bool has_unchecked_shapes(const EvaluationContext& context) {
 }  // namespace
 
 std::optional<Verdict> run_check_stage(EvaluationContext& context) {
-  const Reference reference = context.reference.get();
-  const auto start = std::chrono::steady_clock::now();
+  const Reference& reference = context.reference.get();
   Station& station = **context.station;
   station.referee().use_reference(reference.image(), reference.digest());
   CheckRun run(context, reference, station.referee());
   std::optional<Verdict> verdict = run.run();
   context.examination.checks = run.summary();
-  context.device_s += std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
   if (has_unchecked_shapes(context)) {
     context.examination.notes.push_back(
         "bench shapes too large for the virtual GPU were not checked here; their times are modelled");

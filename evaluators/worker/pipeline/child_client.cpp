@@ -224,6 +224,8 @@ double ExecutorClient::run(const Run& run) {
                            {"mode", run.mode == RunMode::timing ? "timing" : "full"},
                            {"poison_seed", run.poison_seed},
                            {"poison_kind", run.poison_kind},
+                           {"schedule_seed", run.schedule_seed},
+                           {"repeats", run.repeats},
                            {"deadline_s", run.deadline_s}}};
   return call(std::move(command), run.deadline_s + grace).body.value("elapsed_us", 0.0);
 }

@@ -122,6 +122,8 @@ class ExecutorClient {
     std::uint64_t poison_seed = 0;
     int poison_kind = 0;
     double deadline_s = 10;
+    std::uint64_t schedule_seed = 0;  ///< 0: the device's own order
+    int repeats = 1;                  ///< launches of the whole plan, back to back
   };
   /// Elapsed microseconds, 0 after a fault.
   double run(const Run& run);

@@ -13,6 +13,10 @@ std::optional<Verdict> run_compile_stage(EvaluationContext& context) {
   for (const EvaluationPoint& point : context.points) {
     points.push_back({.workload = &point.workload, .is_hidden = point.use == PointUse::hold_out});
   }
+  StageReport& report = context.report();
+  report.counts["plans"] = static_cast<std::int64_t>(points.size());
+  report.remark =
+      "one compile to PTX and machine code; plans checked against the code's signatures and resources";
   auto result = compile_candidate(context.compiler, context.request.candidate, context.task, Form::candidate,
                                   points, context.device);
   if (auto* verdict = std::get_if<Verdict>(&result)) return std::move(*verdict);
@@ -33,6 +37,7 @@ std::optional<Verdict> run_compile_stage(EvaluationContext& context) {
       examination.plans[context.points[i].workload.name] = context.compiled.plans[i];
     }
   }
+  report.counts["kernels"] = static_cast<std::int64_t>(context.compiled.kernels.size());
   for (const KernelResources& kernel : context.compiled.kernels) {
     if (shown.contains(kernel.kernel)) examination.kernels.push_back(kernel);
   }

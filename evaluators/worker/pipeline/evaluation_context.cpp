@@ -21,10 +21,38 @@ constexpr int k_hold_out_draws = 2;
 /// Bytes of tensors that the interpreter gets through in about a second.
 constexpr std::int64_t k_interpreted_bytes_max = std::int64_t{4} << 20;
 
+/// A hang may cost two seconds of a real device, its executor's end included; honest launches take milliseconds.
+constexpr double k_run_s_max = 1;
+constexpr double k_virtual_run_s_max = 10;
+
 }  // namespace
 
 double EvaluationContext::seconds_left() const {
   return std::chrono::duration<double>(deadline - std::chrono::steady_clock::now()).count();
+}
+
+void EvaluationContext::take_device() {
+  if (station) return;
+  station.emplace(stations.take(seconds_left()));
+  device_since = std::chrono::steady_clock::now();
+  executor = (*station)->take_executor();
+  module = executor->load(image_of(compiled));
+}
+
+double run_deadline_s(const DeviceFacts& device) {
+  return device.is_virtual ? k_virtual_run_s_max : k_run_s_max;
+}
+
+std::vector<std::size_t> smallest_checks(const EvaluationContext& context) {
+  std::vector<std::size_t> order;
+  for (std::size_t i = 0; i < context.points.size(); ++i) {
+    if (context.points[i].use == PointUse::check) order.push_back(i);
+  }
+  std::stable_sort(order.begin(), order.end(), [&](std::size_t a, std::size_t b) {
+    return workload_bytes(context.task, context.points[a].workload) <
+           workload_bytes(context.task, context.points[b].workload);
+  });
+  return order;
 }
 
 Reference reference_for(Compiler& compiler, const Task& task, const std::vector<EvaluationPoint>& shapes,

@@ -34,20 +34,25 @@ struct EvaluationContext {
   const Task& task;
   Compiler& compiler;
   StationPool& stations;
+  StationPool& sanitizers;  ///< of the virtual GPU; the stations themselves where that is the device
   const DeviceFacts device;
   std::chrono::steady_clock::time_point deadline;
 
   std::vector<EvaluationPoint> points;
-  CompiledCandidate compiled;        ///< after `compile`; plans in the order of `points`
-  std::future<Reference> reference;  ///< compiled beside the candidate from the beginning; `check` takes it
-  std::optional<StationPool::Lease> station;  ///< from `smoke` on
-  std::unique_ptr<ExecutorClient>
-      executor;  ///< the one of this examination, candidate loaded; from `smoke` on
+  CompiledCandidate compiled;                 ///< after `compile`; plans in the order of `points`
+  std::shared_future<Reference> reference;    ///< compiled beside the candidate from the beginning
+  std::optional<StationPool::Lease> station;  ///< after `take_device`
+  std::unique_ptr<ExecutorClient> executor;   ///< the one of this examination, candidate loaded; likewise
   int module = -1;
+  std::optional<std::chrono::steady_clock::time_point> device_since;  ///< when the station was taken
   Examination examination;
-  double device_s = 0;
 
   double seconds_left() const;
+  /// Of the stage that is running.
+  StageReport& report() { return examination.stages.back(); }
+  /// Takes a station and loads the candidate into a fresh executor, unless that is done. Throws Error if no device
+  /// becomes free.
+  void take_device();
 };
 
 /// A stage: a verdict ends the examination, nothing passes on to the next.
@@ -59,16 +64,24 @@ struct Stage {
 // One file each, in the order of their cost.
 std::optional<Verdict> run_compile_stage(EvaluationContext& context);
 std::optional<Verdict> run_screen_stage(EvaluationContext& context);
+std::optional<Verdict> run_sanitize_stage(EvaluationContext& context);
 std::optional<Verdict> run_smoke_stage(EvaluationContext& context);
 std::optional<Verdict> run_check_stage(EvaluationContext& context);
+std::optional<Verdict> run_stress_stage(EvaluationContext& context);
 
 inline constexpr std::array k_examine_stages = {
-    Stage{"compile",
-          run_compile_stage},  // evaluates the plans (verdicts of stage "plan"), then compiles the code
-    Stage{"screen", run_screen_stage},
-    Stage{"smoke", run_smoke_stage},
-    Stage{"check", run_check_stage},
+    Stage{"compile", run_compile_stage},  // evaluates the plans first: verdicts and report of stage "plan" too
+    Stage{"screen", run_screen_stage},   Stage{"sanitize", run_sanitize_stage},  // needs no device
+    Stage{"smoke", run_smoke_stage},     Stage{"check", run_check_stage},
+    Stage{"stress", run_stress_stage},
 };
+
+/// Seconds that one run of a plan may take. On the virtual GPU they are a count of instructions, so that no verdict
+/// depends on how busy the machine is.
+double run_deadline_s(const DeviceFacts& device);
+
+/// Indices of the check shapes, the one with the least data first.
+std::vector<std::size_t> smallest_checks(const EvaluationContext& context);
 
 /// The task's reference for all shapes of an evaluation. Throws as `compile_reference`.
 Reference reference_for(Compiler& compiler, const Task& task, const std::vector<EvaluationPoint>& points,

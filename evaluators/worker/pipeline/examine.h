@@ -13,6 +13,7 @@ namespace kernelites::worker {
 struct Workshop {
   Compiler& compiler;
   StationPool& stations;
+  StationPool& sanitizers;  ///< of the virtual GPU
   CompiledCache& proven;
 };
 

@@ -127,10 +127,14 @@ class Executor {
     }
     if (flush_.bytes > 0) before.push_back(flush_launch(harness_, flush_));
     timed.insert(timed.end(), ready.launches.begin(), ready.launches.end());
+    // Back to back, with nothing but the plan's own clearing in between.
+    const std::size_t once = timed.size(), repeats = command.body.at("repeats").get<std::size_t>();
+    for (std::size_t i = once; i < once * repeats; ++i) timed.push_back(timed[i - once]);
 
     const RunMode mode = command.body.at("mode") == "timing" ? RunMode::timing : RunMode::full;
     const double deadline_s = command.body.at("deadline_s").get<double>();
     device().seed_samples(seed);
+    device().seed_schedule(command.body.at("schedule_seed").get<std::uint64_t>());
     const SequenceOutcome outcome = device().facts().is_virtual
                                         ? run_virtual(ready, before, timed, mode, deadline_s)
                                         : device().run(before, timed, mode, deadline_s);

@@ -8,7 +8,7 @@
 //   load    image                                  -> {module}
 //   bind    {tensors: [{name, bytes, writable}]} fds -> {slot}
 //   plan    {slot, module, plan, lowered, poison: [tensor]} -> {plan}
-//   run     {plan, mode, poison_seed, poison_kind, flush, deadline_s} -> {elapsed_us}
+//   run     {plan, mode, poison_seed, poison_kind, schedule_seed, repeats, deadline_s} -> {elapsed_us}
 //   unbind  {slot}                                 -> {}          its plans go with it
 #pragma once
 

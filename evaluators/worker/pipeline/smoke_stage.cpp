@@ -1,37 +1,38 @@
 // SPDX-License-Identifier: Apache-2.0
-// Stage smoke: two small shapes in a fresh executor; whatever faults, hangs or dies ends
-// here.
-#include <algorithm>
-
+// Stage smoke: the first launches on the device, in a fresh executor; whatever faults, hangs or dies ends here.
+//
+// Two small shapes, each launched twice in the same executor with other contents the second time: what only works once,
+// or only with the values it saw first, shows before anything is compared.
 #include "evaluators/worker/pipeline/evaluation_context.h"
 
 namespace kernelites::worker {
 namespace {
 
-constexpr int k_smoke_shapes = 2;
-constexpr double k_smoke_s_max = 5;
+constexpr std::size_t k_smoke_shapes = 2;
+constexpr std::size_t k_smoke_launches = 2;
 
 }  // namespace
 
 std::optional<Verdict> run_smoke_stage(EvaluationContext& context) {
-  context.station.emplace(context.stations.take());
-  const auto start = std::chrono::steady_clock::now();
-  Station& station = **context.station;
-  context.executor = station.take_executor();
-  ExecutorClient* const executor = context.executor.get();
-  context.module = executor->load(image_of(context.compiled));
-  int done = 0;
-  for (std::size_t i = 0; i < context.points.size() && done < k_smoke_shapes && !executor->fault(); ++i) {
-    if (context.points[i].use != PointUse::check) continue;
-    WorkloadSession session(station.referee(), *executor, context.task, context.points[i].workload);
-    session.fill(context.task.families.front(), 0, context.request.key.derive("smoke", i));
+  context.take_device();
+  const std::size_t families = context.task.families.size();
+  std::size_t shapes = 0;
+  for (std::size_t i = 0; i < context.points.size() && shapes < k_smoke_shapes; ++i) {
+    if (context.points[i].use != PointUse::check || context.executor->fault()) continue;
+    WorkloadSession session((*context.station)->referee(), *context.executor, context.task,
+                            context.points[i].workload);
     const int arm = session.add_arm(context.module, context.compiled.plans[i], context.compiled.lowered);
-    session.run(arm, RunMode::full, context.request.key.derive("poison", i).seed(), done % k_poison_kinds,
-                k_smoke_s_max);
-    ++done;
+    for (std::size_t launch = 0; launch < k_smoke_launches; ++launch) {
+      const Key key = context.request.key.derive("smoke", i * k_smoke_launches + launch);
+      session.fill(context.task.families[launch % families], launch, key);
+      session.run(arm, RunMode::full, key.derive("poison").seed(),
+                  static_cast<int>((shapes + launch) % k_poison_kinds), run_deadline_s(context.device));
+      context.report().counts["launches"] += 1;
+    }
+    context.report().counts["shapes"] = static_cast<std::int64_t>(++shapes);
   }
-  context.device_s += std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
-  if (executor->fault()) return fault_verdict("smoke", *executor->fault());
+  context.report().remark = "first launches in a fresh executor, outputs and workspaces poisoned";
+  if (context.executor->fault()) return fault_verdict("smoke", *context.executor->fault());
   return std::nullopt;
 }
 

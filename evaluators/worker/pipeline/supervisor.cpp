@@ -58,6 +58,10 @@ Supervisor::Supervisor(const WorkerOptions& options)
   harness_ = std::make_unique<ModuleImage>(compile_harness(*compiler_, facts.architecture));
   const DeviceChoice choice{.kind = device_, .threads = 1, .harness = harness_.get()};
   stations_ = std::make_unique<StationPool>(choice, facts, device_ == "gpu" ? 1 : jobs_);
+  if (device_ != "vgpu") {
+    const DeviceChoice virtual_choice{.kind = "vgpu", .threads = 1, .harness = harness_.get()};
+    sanitizers_ = std::make_unique<StationPool>(virtual_choice, probe_device("vgpu"), jobs_);
+  }
   provenance_ = {.harness_version = k_harness_version,
                  .toolkit = compiler_->toolkit().version,
                  .device = stations_->facts()};
@@ -86,7 +90,7 @@ Reply Supervisor::handle(const Request& request) {
     }
     const std::shared_ptr<const Task> task = task_of(request);
     reply.provenance.task_digest = task->digest;
-    const Workshop workshop{*compiler_, *stations_, proven_};
+    const Workshop workshop{*compiler_, *stations_, sanitizers_ ? *sanitizers_ : *stations_, proven_};
     if (request.examine) {
       reply.examination = examine(workshop, *request.examine, *task, request.deadline_s, reply.device_s);
     } else if (request.duel) {

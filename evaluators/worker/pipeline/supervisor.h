@@ -43,6 +43,7 @@ class Supervisor {
   std::unique_ptr<Compiler> compiler_;
   std::unique_ptr<ModuleImage> harness_;
   std::unique_ptr<StationPool> stations_;
+  std::unique_ptr<StationPool> sanitizers_;  ///< null where the stations are virtual themselves
   CompiledCache proven_;
   std::string device_;
   Provenance provenance_;

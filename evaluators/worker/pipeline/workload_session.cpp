@@ -165,6 +165,12 @@ double WorkloadSession::run(int arm, RunMode mode, std::uint64_t poison_seed, in
                         .deadline_s = deadline_s});
 }
 
+std::vector<std::vector<std::byte>> WorkloadSession::outputs() {
+  std::vector<std::vector<std::byte>> contents;
+  for (const int index : outputs_) contents.push_back(referee_.read(referee_slot_, index));
+  return contents;
+}
+
 std::vector<OutputError> WorkloadSession::check(const ReferencePlan& reference,
                                                 const std::vector<std::int64_t>& rows) {
   KERNELITES_ASSERT(family_ && !is_modelled_);

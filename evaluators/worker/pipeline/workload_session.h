@@ -49,6 +49,10 @@ class WorkloadSession {
   int add_arm(int module, const LaunchPlan& plan, const std::map<std::string, std::string>& lowered);
   /// Poisons outputs, runs the arm, returns microseconds.
   double run(int arm, RunMode mode, std::uint64_t poison_seed, int poison_kind, double deadline_s);
+  /// The same with everything that a run can be told. `order.plan` is an arm.
+  double run(const ExecutorClient::Run& order) { return executor_.run(order); }
+  /// All bytes of all outputs, in the task's order.
+  std::vector<std::vector<std::byte>> outputs();
   /// REQUIRES: a fill, and real times. Compares all outputs on `rows` (flattened over task.rows) with the reference.
   std::vector<OutputError> check(const ReferencePlan& reference, const std::vector<std::int64_t>& rows);
 

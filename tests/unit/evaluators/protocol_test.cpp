@@ -20,7 +20,8 @@ Request examine_request() {
           .deadline_s = 30,
           .examine = ExamineRequest{.candidate = {"__global__", {{"BN", 64}}},
                                     .key = Key::fixed("a"),
-                                    .is_reexamination = true},
+                                    .is_reexamination = true,
+                                    .is_thorough = true},
           .duel = {}};
 }
 
@@ -38,6 +39,12 @@ Reply full_reply() {
   examination.notes = {"a note"};
   examination.code_digest = "abc";
   examination.stage_ms = {{"plan", 66.5}};
+  examination.stages = {{.stage = "check",
+                         .outcome = "unchecked",
+                         .wall_s = 1.5,
+                         .device_s = 0.5,
+                         .counts = {{"rows", 12}},
+                         .remark = "a remark"}};
   Duel duel;
   duel.verdict = Verdict::passed();
   duel.arms = {"candidate", "incumbent"};
@@ -66,6 +73,7 @@ TEST_CASE("an examine request survives the way over a line") {
   CHECK(read.examine->candidate == request.examine->candidate);
   CHECK(read.examine->key == request.examine->key);
   CHECK(read.examine->is_reexamination);
+  CHECK(read.examine->is_thorough);
 }
 
 TEST_CASE("a duel request survives the way over a line") {

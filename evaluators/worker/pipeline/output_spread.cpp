@@ -1,0 +1,87 @@
+// SPDX-License-Identifier: Apache-2.0
+// Decoding of outputs on the host; only repeats that differ come here.
+#include "evaluators/worker/pipeline/output_spread.h"
+
+#include <algorithm>
+#include <bit>
+#include <cmath>
+#include <cstring>
+#include <limits>
+
+#include "engine/core/error.h"
+
+namespace kernelites::worker {
+namespace {
+
+constexpr double k_infinite = std::numeric_limits<double>::infinity();
+
+template <typename T>
+T load(std::span<const std::byte> bytes, std::size_t index) {
+  T value;
+  std::memcpy(&value, bytes.data() + index * sizeof value, sizeof value);
+  return value;
+}
+
+double half_value(std::uint16_t bits) {
+  const int exponent = bits >> 10 & 31, fraction = bits & 1023;
+  const double sign = bits & 0x8000 ? -1 : 1;
+  if (exponent == 31) return fraction ? std::numeric_limits<double>::quiet_NaN() : sign * k_infinite;
+  return sign * (exponent == 0 ? std::ldexp(fraction, -24) : std::ldexp(1024 + fraction, exponent - 25));
+}
+
+bool is_value_type(Dtype dtype) {
+  return dtype == Dtype::f16 || dtype == Dtype::bf16 || dtype == Dtype::f32 || dtype == Dtype::f64;
+}
+
+/// REQUIRES: `is_value_type`.
+double value_at(Dtype dtype, std::span<const std::byte> bytes, std::size_t index) {
+  if (dtype == Dtype::f64) return load<double>(bytes, index);
+  if (dtype == Dtype::f32) return load<float>(bytes, index);
+  const auto bits = load<std::uint16_t>(bytes, index);
+  if (dtype == Dtype::f16) return half_value(bits);
+  return std::bit_cast<float>(static_cast<std::uint32_t>(bits) << 16);
+}
+
+double row_spread(Dtype dtype, const Precision& precision, std::span<const std::byte> first,
+                  std::span<const std::byte> second, std::size_t columns) {
+  double squares = 0, errors = 0, worst = 0;
+  for (std::size_t c = 0; c < columns; ++c) {
+    const double a = value_at(dtype, first, c), b = value_at(dtype, second, c);
+    if (a == b || (std::isnan(a) && std::isnan(b))) {
+      if (std::isfinite(a)) squares += a * a;
+      continue;
+    }
+    if (!std::isfinite(a) || !std::isfinite(b)) return k_infinite;
+    squares += a * a;
+    errors += (a - b) * (a - b);
+  }
+  const double rms = std::sqrt(squares / static_cast<double>(columns));
+  for (std::size_t c = 0; c < columns; ++c) {
+    const double a = value_at(dtype, first, c), b = value_at(dtype, second, c);
+    if (a == b || !std::isfinite(a)) continue;
+    const double allowed =
+        precision.absolute + precision.element_ulp * std::fabs(a) + precision.element_rms * rms;
+    worst = std::max(worst, allowed > 0 ? std::fabs(a - b) / allowed : k_infinite);
+  }
+  if (precision.row > 0 && errors > 0)
+    worst = std::max(worst, squares > 0 ? std::sqrt(errors / squares) / precision.row : k_infinite);
+  return worst;
+}
+
+}  // namespace
+
+double output_spread(Dtype dtype, std::int64_t columns, const Precision& precision,
+                     std::span<const std::byte> first, std::span<const std::byte> second) {
+  KERNELITES_ASSERT(first.size() == second.size() && columns > 0);
+  if (std::equal(first.begin(), first.end(), second.begin())) return 0;
+  if (!is_value_type(dtype)) return k_infinite;
+  const auto width = static_cast<std::size_t>(columns), row_bytes = width * dtype_bytes(dtype);
+  KERNELITES_ASSERT(first.size() % row_bytes == 0);
+  double worst = 0;
+  for (std::size_t at = 0; at < first.size(); at += row_bytes)
+    worst = std::max(worst, row_spread(dtype, precision, first.subspan(at, row_bytes),
+                                       second.subspan(at, row_bytes), width));
+  return worst;
+}
+
+}  // namespace kernelites::worker

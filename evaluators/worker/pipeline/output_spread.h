@@ -1,0 +1,19 @@
+// SPDX-License-Identifier: Apache-2.0
+// How far two runs of one launch lie apart, measured by the gates of the task.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <span>
+
+#include "engine/core/task.h"
+
+namespace kernelites::worker {
+
+/// The largest difference between two outputs as a share of the gates of `precision`, rows of `columns` elements:
+/// above 1 the gates themselves would fail. Infinite where one value is finite and the other is not, and for types that
+/// are no floating-point values (codes, indices) if any byte differs. REQUIRES: both have whole rows, as many.
+double output_spread(Dtype dtype, std::int64_t columns, const Precision& precision,
+                     std::span<const std::byte> first, std::span<const std::byte> second);
+
+}  // namespace kernelites::worker

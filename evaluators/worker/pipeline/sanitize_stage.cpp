@@ -1,0 +1,119 @@
+// SPDX-License-Identifier: Apache-2.0
+// Stage sanitize: tiny shapes on the virtual GPU with every check on, before any device is asked for.
+//
+// It finds what hardware lets pass: reads of memory that nothing wrote, accesses beyond a tensor by one element, races
+// between barriers, divergent barriers, loops without end. Each shape runs in the usual order of blocks and warps and
+// once more in an order that the key draws. An instruction that the virtual GPU cannot execute is no fault of the
+// candidate: the stage then says "unchecked", and the device decides.
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <set>
+
+#include "evaluators/worker/pipeline/evaluation_context.h"
+
+namespace kernelites::worker {
+namespace {
+
+constexpr std::size_t k_shapes_max = 4;
+/// Beyond the shapes that show another kernel; the second one is there for another remainder of every tile.
+constexpr std::size_t k_shapes_least = 2;
+constexpr std::int64_t k_bytes_max = std::int64_t{1} << 20;
+/// As a count of instructions: hundreds of times what honest kernels need at these shapes.
+constexpr double k_sanitize_s_max = 1;
+
+/// Small check shapes that launch all kernels that check shapes launch, as far as there is room.
+std::vector<std::size_t> choose_shapes(const EvaluationContext& context) {
+  std::vector<std::size_t> chosen;
+  std::set<std::string> seen;
+  for (const std::size_t i : smallest_checks(context)) {
+    const bool is_small = workload_bytes(context.task, context.points[i].workload) <= k_bytes_max;
+    if (chosen.size() == k_shapes_max || (!is_small && !chosen.empty())) break;
+    bool is_new = false;
+    for (const PlannedLaunch& launch : context.compiled.plans[i].launches)
+      is_new |= seen.insert(launch.kernel).second;
+    if (is_new || chosen.size() < k_shapes_least) chosen.push_back(i);
+  }
+  return chosen;
+}
+
+/// Reasons that speak of the virtual GPU and not of the candidate, where another device is there to decide.
+bool is_own_limit(const DeviceFault& fault) {
+  static constexpr const char* k_limits[] = {
+      "unsupported_instruction", "invalid_launch", "module_rejected", "child_died", "deadline", "error"};
+  return std::any_of(std::begin(k_limits), std::end(k_limits),
+                     [&](const char* reason) { return fault.reason == reason; });
+}
+
+/// Runs the chosen shapes, and counts; the fault, if any, is in the executor.
+void run_shapes(const EvaluationContext& context, Referee& referee, ExecutorClient& executor, int module,
+                std::map<std::string, std::int64_t>& counts) {
+  for (const std::size_t i : choose_shapes(context)) {
+    WorkloadSession session(referee, executor, context.task, context.points[i].workload);
+    const int arm = session.add_arm(module, context.compiled.plans[i], context.compiled.lowered);
+    const Key key = context.request.key.derive("sanitize", i);
+    session.fill(context.task.families.front(), i, key);
+    for (const std::uint64_t schedule : {std::uint64_t{0}, key.derive("schedule").seed() | 1}) {
+      session.run({.plan = arm,
+                   .poison_seed = key.derive("poison", schedule).seed(),
+                   .poison_kind = static_cast<int>(i % k_poison_kinds),
+                   .deadline_s = k_sanitize_s_max,
+                   .schedule_seed = schedule});
+      if (executor.fault()) return;
+      counts["launches"] += 1;
+    }
+    counts["shapes"] += 1;
+  }
+}
+
+/// In a station of the virtual GPU, for a candidate that another device is waiting for.
+std::optional<DeviceFault> run_beside_device(const EvaluationContext& context,
+                                             const CompiledCandidate& compiled,
+                                             std::map<std::string, std::int64_t>& counts) {
+  StationPool::Lease station = context.sanitizers.take(context.seconds_left());
+  const std::unique_ptr<ExecutorClient> executor = station->take_executor();
+  const int module = executor->load(image_of(compiled));
+  run_shapes(context, station->referee(), *executor, module, counts);
+  return executor->fault();
+}
+
+/// The candidate with line tables, which code for a real device lacks: they are made once it has failed.
+std::optional<DeviceFault> fault_with_line(const EvaluationContext& context, const DeviceFault& fault) {
+  DeviceFacts with_lines = context.device;
+  with_lines.is_virtual = true;
+  std::vector<PlanPoint> points;
+  for (const EvaluationPoint& point : context.points)
+    points.push_back({.workload = &point.workload, .is_hidden = point.use == PointUse::hold_out});
+  auto again = compile_candidate(context.compiler, context.request.candidate, context.task, Form::candidate,
+                                 points, with_lines);
+  const auto* compiled = std::get_if<CompiledCandidate>(&again);
+  if (!compiled) return fault;
+  std::map<std::string, std::int64_t> uncounted;
+  const auto repeated = run_beside_device(context, *compiled, uncounted);
+  return repeated && repeated->reason == fault.reason ? repeated : fault;
+}
+
+}  // namespace
+
+std::optional<Verdict> run_sanitize_stage(EvaluationContext& context) {
+  std::optional<DeviceFault> fault;
+  if (context.device.is_virtual) {
+    context.take_device();
+    run_shapes(context, (*context.station)->referee(), *context.executor, context.module,
+               context.report().counts);
+    fault = context.executor->fault();
+  } else {
+    fault = run_beside_device(context, context.compiled, context.report().counts);
+    if (fault && !is_own_limit(*fault)) fault = fault_with_line(context, *fault);
+  }
+  StageReport& report = context.report();
+  report.remark = "bounds, unwritten reads, races, barriers, input writes; two orders of blocks and warps";
+  if (!fault) return std::nullopt;
+  if (context.device.is_virtual || !is_own_limit(*fault)) return fault_verdict("sanitize", *fault);
+  report.outcome = "unchecked";
+  report.remark = fmt::format("not sanitized: {}", fault->message);
+  context.examination.notes.push_back(report.remark);
+  return std::nullopt;
+}
+
+}  // namespace kernelites::worker

@@ -1,0 +1,229 @@
+// SPDX-License-Identifier: Apache-2.0
+// Stage stress: the same launch again and again, on other rubbish, in other orders; the answer must not move.
+//
+// A candidate without atomics gives the same bits every time, whatever lay in outputs and workspaces before. With
+// atomics the order of additions is free: repeats may then lie apart by a quarter of the gates. Sixteen launches in a
+// row, with nothing reset but what the plan itself resets, must leave the right answer: a counter that is not put back
+// shows here. On the virtual GPU further runs interleave blocks and warps in orders that the key draws.
+#include <fmt/format.h>
+
+#include <algorithm>
+
+#include "evaluators/worker/pipeline/evaluation_context.h"
+#include "evaluators/worker/pipeline/output_spread.h"
+
+namespace kernelites::worker {
+namespace {
+
+constexpr int k_back_to_back = 16;
+/// Further runs one by one: on hardware each is scheduled anew, on the virtual GPU by another seed.
+constexpr int k_repeats = 12;
+constexpr int k_virtual_repeats = 3;
+/// Of the gates: how far repeats with atomics may lie apart (verification of H05).
+constexpr double k_spread_share = 0.25;
+/// Outputs are read and compared on the host.
+constexpr std::int64_t k_output_bytes_max = std::int64_t{8} << 20;
+constexpr std::int64_t k_virtual_bytes_max = std::int64_t{256} << 10;
+
+using Outputs = std::vector<std::vector<std::byte>>;
+
+std::int64_t output_bytes(const EvaluationContext& context, std::size_t point) {
+  std::int64_t bytes = 0;
+  for (const TensorSpec& tensor : context.task.tensors) {
+    if (tensor.role != Role::output && tensor.role != Role::inout) continue;
+    bytes += element_count(tensor, context.points[point].workload) *
+             static_cast<std::int64_t>(dtype_bytes(tensor.dtype));
+  }
+  return bytes;
+}
+
+/// The largest check shape that is affordable, another one that the key draws, and on hardware a bench shape.
+std::vector<std::size_t> choose_shapes(const EvaluationContext& context) {
+  const std::vector<std::size_t> checks = smallest_checks(context);
+  std::size_t affordable = 0;
+  while (affordable < checks.size() && output_bytes(context, checks[affordable]) <= k_output_bytes_max &&
+         (!context.device.is_virtual ||
+          workload_bytes(context.task, context.points[checks[affordable]].workload) <= k_virtual_bytes_max))
+    ++affordable;
+  if (affordable == 0) return {};
+  std::vector<std::size_t> chosen{checks[affordable - 1]};
+  if (affordable > 1) {
+    const std::uint64_t draw = context.request.key.derive("stress_shape").seed();
+    chosen.push_back(checks[draw % (affordable - 1)]);
+  }
+  for (std::size_t i = 0; i < context.points.size() && !context.device.is_virtual; ++i) {
+    if (context.points[i].use != PointUse::bench || output_bytes(context, i) > k_output_bytes_max) continue;
+    chosen.push_back(i);
+    break;
+  }
+  return chosen;
+}
+
+bool has_atomics(const StaticCounts& counts) {
+  return std::any_of(counts.opcodes.begin(), counts.opcodes.end(), [](const auto& entry) {
+    return entry.first.starts_with("atom") || entry.first.starts_with("red.");
+  });
+}
+
+/// One shape under stress.
+class ShapeStress {
+ public:
+  ShapeStress(EvaluationContext& context, const Reference& reference, std::size_t point)
+      : context_(context),
+        reference_(reference),
+        point_(point),
+        key_(context.request.key.derive("stress", point)),
+        session_((*context.station)->referee(), *context.executor, context.task,
+                 context.points[point].workload),
+        arm_(session_.add_arm(context.module, context.compiled.plans[point], context.compiled.lowered)) {}
+
+  std::optional<Verdict> run() {
+    const auto& families = context_.task.families;
+    family_ = &families[key_.derive("family").seed() % families.size()];
+    session_.fill(*family_, point_, key_);
+    launch({.poison_seed = poison(0)});
+    if (auto verdict = fault()) return verdict;
+    first_ = session_.outputs();
+    if (auto verdict = vary_poison()) return verdict;
+    if (auto verdict = repeat()) return verdict;
+    return launch_back_to_back();
+  }
+
+  double spread() const { return spread_; }
+
+ private:
+  std::uint64_t poison(std::uint64_t ordinal) const { return key_.derive("poison", ordinal).seed(); }
+
+  void launch(ExecutorClient::Run order) {
+    order.plan = arm_;
+    order.deadline_s = run_deadline_s(context_.device);
+    session_.run(order);
+    context_.report().counts["launches"] += order.repeats;
+  }
+
+  std::optional<Verdict> fault() const {
+    if (!context_.executor->fault()) return std::nullopt;
+    return fault_verdict("stress", *context_.executor->fault());
+  }
+
+  std::string where() const {
+    return fmt::format("at workload '{}' with inputs '{}'", context_.points[point_].workload.name,
+                       family_->name);
+  }
+
+  /// How far the outputs as they are lie from those of the first run, in shares of the gates.
+  double distance() {
+    const Outputs now = session_.outputs();
+    double worst = 0;
+    std::size_t at = 0;
+    for (const TensorSpec& tensor : context_.task.tensors) {
+      if (tensor.role != Role::output && tensor.role != Role::inout) continue;
+      const Workload& workload = context_.points[point_].workload;
+      const std::int64_t columns = element_count(tensor, workload) / row_count(context_.task, workload);
+      worst = std::max(
+          worst, output_spread(tensor.dtype, columns, precision_of(context_.task, *family_, tensor.name),
+                               first_[at], now[at]));
+      ++at;
+    }
+    spread_ = std::max(spread_, worst);
+    return worst;
+  }
+
+  /// A verdict unless the outputs are those of the first run, or as near as atomics excuse.
+  std::optional<Verdict> judge(double share, const char* reason, const std::string& words) const {
+    const bool is_free = has_atomics(context_.examination.counts);
+    if (share == 0 || (is_free && share <= k_spread_share)) return std::nullopt;
+    return Verdict::failed(
+        "stress", reason,
+        fmt::format("{} {}{}", words, where(),
+                    is_free ? ": by more than the order of atomic additions explains" : ""));
+  }
+
+  /// Other rubbish in outputs and workspaces.
+  std::optional<Verdict> vary_poison() {
+    for (int kind = 0; kind < k_poison_kinds; ++kind) {
+      launch({.poison_seed = poison(1 + static_cast<std::uint64_t>(kind)), .poison_kind = kind});
+      if (auto verdict = fault()) return verdict;
+      const double share = distance();
+      if (share == 0) continue;
+      // The first run once more, byte for byte: if that differs too, the rubbish is not to blame.
+      launch({.poison_seed = poison(0)});
+      if (auto verdict = fault()) return verdict;
+      const bool is_repeatable = distance() == 0;
+      auto verdict = is_repeatable
+                         ? judge(share, "depends_on_poison",
+                                 "the result depends on what lay in outputs or workspaces before the launch")
+                         : judge(share, "not_repeatable", "equal launches give different results");
+      if (verdict) return verdict;
+    }
+    return std::nullopt;
+  }
+
+  std::optional<Verdict> repeat() {
+    const int repeats = context_.device.is_virtual ? k_virtual_repeats : k_repeats;
+    for (int i = 0; i < repeats; ++i) {
+      const auto ordinal = static_cast<std::uint64_t>(i);
+      launch({.poison_seed = poison(0), .schedule_seed = key_.derive("schedule", ordinal).seed() | 1});
+      if (auto verdict = fault()) return verdict;
+      auto verdict =
+          judge(distance(), "not_repeatable",
+                context_.device.is_virtual ? "the result depends on the order in which blocks and warps run,"
+                                           : "equal launches give different results");
+      if (verdict) return verdict;
+    }
+    return std::nullopt;
+  }
+
+  std::optional<Verdict> launch_back_to_back() {
+    launch({.poison_seed = poison(9), .poison_kind = 1, .repeats = k_back_to_back});
+    if (auto verdict = fault()) return verdict;
+    const EvaluationPoint& point = context_.points[point_];
+    const std::vector<std::int64_t> rows =
+        draw_rows(row_count(context_.task, point.workload), point.rows, key_);
+    context_.report().counts["rows"] += static_cast<std::int64_t>(rows.size());
+    for (const OutputError& error : session_.check(reference_.plan(point_), rows)) {
+      if (error.is_passed()) continue;
+      return Verdict::failed(
+          "stress", "wrong_after_repeats",
+          fmt::format("output '{}' is wrong {} after {} launches in a row: something is not put back",
+                      error.output, where(), k_back_to_back));
+    }
+    return judge(distance(), "wrong_after_repeats", "launches in a row end with another result");
+  }
+
+  EvaluationContext& context_;
+  const Reference& reference_;
+  const std::size_t point_;
+  const Key key_;
+  WorkloadSession session_;
+  const int arm_;
+  const InputFamily* family_ = nullptr;
+  Outputs first_;
+  double spread_ = 0;
+};
+
+}  // namespace
+
+std::optional<Verdict> run_stress_stage(EvaluationContext& context) {
+  const Reference& reference = context.reference.get();
+  StageReport& report = context.report();
+  double spread = 0;
+  for (const std::size_t point : choose_shapes(context)) {
+    if (context.seconds_left() <= 0)
+      return Verdict::failed("stress", "deadline", "the evaluation's deadline passed during this stage");
+    ShapeStress stress(context, reference, point);
+    auto verdict = stress.run();
+    report.counts["shapes"] += 1;
+    if (verdict) return verdict;
+    spread = std::max(spread, stress.spread());
+  }
+  report.remark =
+      fmt::format("repeats on three kinds of poison{}, {} launches in a row; {}",
+                  context.device.is_virtual ? " and in other orders of blocks and warps" : "", k_back_to_back,
+                  spread == 0 ? "every result the same, bit for bit"
+                              : "results differ within a quarter of the gates (atomics)");
+  if (spread > 0) context.examination.notes.push_back("results are not repeatable bit for bit (atomics)");
+  return std::nullopt;
+}
+
+}  // namespace kernelites::worker
