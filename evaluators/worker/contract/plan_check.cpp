@@ -317,10 +317,10 @@ constexpr Rule k_rules[] = {check_supported,        check_workspaces, check_laun
 }  // namespace
 
 std::optional<Verdict> check_plan(const LaunchPlan& plan, const Task& task, Form form, const PlanPoint& point,
-                                  const DeviceFacts& device) {
+                                  const DeviceFacts& device, const Defences& defences) {
   const Subject subject{plan, task, form, point, device};
   for (const Rule rule : k_rules) {
-    std::optional<Verdict> verdict = rule(subject);
+    std::optional<Verdict> verdict = defences.keep(rule(subject));
     if (!verdict) continue;
     if (point.is_hidden) {
       verdict->message = "the plan is wrong for a hidden shape within the task's ranges";

@@ -11,6 +11,7 @@
 #include "engine/core/task.h"
 #include "engine/core/verdict.h"
 #include "evaluators/worker/contract/compiled_candidate.h"
+#include "evaluators/worker/contract/defences.h"
 #include "evaluators/worker/contract/problem_source.h"
 
 namespace kernelites::worker {
@@ -18,7 +19,7 @@ namespace kernelites::worker {
 /// Judges `plan` by itself: shape supported, limits, workspaces, tensor maps, prepare rules, outputs reached.
 /// The message names the workload unless the point is hidden.
 std::optional<Verdict> check_plan(const LaunchPlan& plan, const Task& task, Form form, const PlanPoint& point,
-                                  const DeviceFacts& device);
+                                  const DeviceFacts& device, const Defences& defences = {});
 
 /// Judges `plan` against the compiled kernels: known names, argument counts and sizes, launch bounds,
 /// required cluster, static plus dynamic shared memory.

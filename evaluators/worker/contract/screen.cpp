@@ -259,14 +259,14 @@ constexpr Rule k_rules[] = {screen_plainness, screen_tokens,    screen_externals
 
 }  // namespace
 
-std::optional<Verdict> screen(const CompiledCandidate& candidate) {
+std::optional<Verdict> screen(const CompiledCandidate& candidate, const Defences& defences) {
   const std::vector<PtxToken> tokens = tokenize_ptx(candidate.ptx);
   const PtxModule module = parse_ptx(tokens);
   const std::optional<Cubin> cubin = parse_cubin(candidate.cubin);
   if (!cubin) return refused("screen_unreadable", "the compiled code is no cubin");
   const Subject subject{candidate, tokens, module, *cubin};
   for (const Rule rule : k_rules) {
-    if (auto verdict = rule(subject)) return verdict;
+    if (auto verdict = defences.keep(rule(subject))) return verdict;
   }
   return std::nullopt;
 }

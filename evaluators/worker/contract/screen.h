@@ -11,6 +11,7 @@
 
 #include "engine/core/verdict.h"
 #include "evaluators/worker/contract/compiled_candidate.h"
+#include "evaluators/worker/contract/defences.h"
 
 namespace kernelites::worker {
 
@@ -23,7 +24,7 @@ inline constexpr std::int64_t k_code_bytes_max = 4 << 20;
 
 /// A verdict of stage "screen" if the module holds something forbidden (clock and launch-counter reads,
 /// writable module state, hidden entries, external symbols, edited tensor maps), else nothing.
-std::optional<Verdict> screen(const CompiledCandidate& candidate);
+std::optional<Verdict> screen(const CompiledCandidate& candidate, const Defences& defences = {});
 /// Remarks that do not fail: cache policies, discards, griddepcontrol without a programmatic launch.
 std::vector<std::string> screen_remarks(const CompiledCandidate& candidate);
 

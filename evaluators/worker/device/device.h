@@ -109,6 +109,10 @@ class Device {
 /// The CUDA driver on device 0. Throws Error naming what is missing (library, driver, device).
 std::unique_ptr<Device> make_gpu_device();
 /// The virtual GPU, modelling an H100. `threads`: OS threads for blocks.
-std::unique_ptr<Device> make_vgpu_device(unsigned threads);
+/// Checks of the virtual GPU that can be left out.
+struct VgpuChecks {
+  bool uninitialised = true, races = true;
+};
+std::unique_ptr<Device> make_vgpu_device(unsigned threads, VgpuChecks checks = {});
 
 }  // namespace kernelites::worker

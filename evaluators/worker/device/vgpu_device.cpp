@@ -55,7 +55,8 @@ struct VirtualLaunch {
 
 class VgpuDevice final : public Device {
  public:
-  explicit VgpuDevice(unsigned threads) : threads_(std::max(threads, 1u)), facts_(virtual_facts()) {}
+  VgpuDevice(unsigned threads, VgpuChecks checks)
+      : threads_(std::max(threads, 1u)), checks_(checks), facts_(virtual_facts()) {}
 
   const DeviceFacts& facts() const override { return facts_; }
 
@@ -108,6 +109,7 @@ class VgpuDevice final : public Device {
                                      double& modelled_us);
 
   unsigned threads_;
+  VgpuChecks checks_;
   std::uint64_t sample_seed_ = 0;
   std::uint64_t schedule_seed_ = 0;
   DeviceFacts facts_;
@@ -213,6 +215,7 @@ std::optional<DeviceFault> VgpuDevice::translate(const BoundLaunch& launch, Virt
 vgpu::LaunchResult VgpuDevice::execute(const VirtualLaunch& launch, RunMode mode, double deadline_s) {
   vgpu::LaunchOptions options{.threads = threads_};
   options.schedule_seed = schedule_seed_;
+  options.checks = {.uninitialised = checks_.uninitialised, .races = checks_.races};
   options.instruction_budget = static_cast<std::uint64_t>(
       std::clamp(deadline_s * k_instructions_per_s, 1e6, static_cast<double>(k_budget_max)));
   const bool is_sampled =
@@ -254,6 +257,8 @@ SequenceOutcome VgpuDevice::run(std::span<const BoundLaunch> before, std::span<c
 
 }  // namespace
 
-std::unique_ptr<Device> make_vgpu_device(unsigned threads) { return std::make_unique<VgpuDevice>(threads); }
+std::unique_ptr<Device> make_vgpu_device(unsigned threads, VgpuChecks checks) {
+  return std::make_unique<VgpuDevice>(threads, checks);
+}
 
 }  // namespace kernelites::worker

@@ -152,7 +152,8 @@ std::variant<std::vector<LaunchPlan>, Verdict> plan_stage(const Work& work,
   for (const bool hidden : {false, true}) {
     for (std::size_t i = 0; i < list.size(); ++i) {
       if (work.points[i].is_hidden != hidden) continue;
-      auto wrong = check_plan(list[i], work.task, work.form, work.points[i], work.device);
+      auto wrong =
+          check_plan(list[i], work.task, work.form, work.points[i], work.device, work.compiler.defences());
       if (wrong) return hidden ? hidden_failure() : *wrong;
     }
   }
@@ -234,7 +235,8 @@ std::variant<CompiledCandidate, Verdict> compile_candidate(Compiler& compiler, c
                                                            std::span<const PlanPoint> points,
                                                            const DeviceFacts& device) {
   const Work work{compiler, candidate, task, form, points, device};
-  if (auto verdict = check_source(candidate.source)) return *verdict;
+  const Defences& defences = compiler.defences();
+  if (auto verdict = defences.keep(check_source(candidate.source))) return *verdict;
   auto common = common_options(work);
   if (auto* verdict = std::get_if<Verdict>(&common)) return *verdict;
   const auto& options = std::get<std::vector<std::string>>(common);
@@ -253,8 +255,8 @@ std::variant<CompiledCandidate, Verdict> compile_candidate(Compiler& compiler, c
   std::map<std::string, KernelResources> resources;
   for (const KernelResources& kernel : compiled.kernels) resources[kernel.kernel] = kernel;
   for (std::size_t i = 0; i < compiled.plans.size(); ++i) {
-    auto verdict =
-        check_plan_against_code(compiled.plans[i], task, form, compiled.signatures, resources, device);
+    auto verdict = defences.keep(
+        check_plan_against_code(compiled.plans[i], task, form, compiled.signatures, resources, device));
     if (verdict) return points[i].is_hidden ? hidden_failure() : *verdict;
   }
   return compiled;

@@ -89,8 +89,8 @@ int compile_child_main(Channel& channel) {
   return channel.send(answer, k_handshake_s) ? 0 : 1;
 }
 
-Compiler::Compiler(Toolkit toolkit, std::filesystem::path program)
-    : toolkit_(std::move(toolkit)), program_(std::move(program)) {
+Compiler::Compiler(Toolkit toolkit, std::filesystem::path program, Defences defences)
+    : toolkit_(std::move(toolkit)), program_(std::move(program)), defences_(std::move(defences)) {
   warm_.push_back(start());
 }
 

@@ -8,6 +8,7 @@
 #include <string>
 #include <utility>
 
+#include "evaluators/worker/contract/defences.h"
 #include "evaluators/worker/nvrtc/compile.h"
 #include "evaluators/worker/nvrtc/nvrtc_library.h"
 #include "evaluators/worker/sandbox/child.h"
@@ -30,13 +31,16 @@ inline constexpr std::size_t k_outputs_known_max = 32;
 class Compiler {
  public:
   /// `program` answers to `k_compile_role`; by default this very program.
-  explicit Compiler(Toolkit toolkit, std::filesystem::path program = "/proc/self/exe");
+  explicit Compiler(Toolkit toolkit, std::filesystem::path program = "/proc/self/exe",
+                    Defences defences = {});
 
   /// Throws Error if the system gives no child; what the source does is in the output.
   CompileOutput compile(const CompileInput& input, double deadline_s);
   /// The same for trusted sources that come again and again (references): an input that compiled is not compiled twice.
   CompileOutput compile_once(const CompileInput& input, double deadline_s);
   const Toolkit& toolkit() const { return toolkit_; }
+  /// What is judged of sources, plans and code.
+  const Defences& defences() const { return defences_; }
 
  private:
   Child start();
@@ -46,6 +50,7 @@ class Compiler {
 
   Toolkit toolkit_;
   std::filesystem::path program_;
+  Defences defences_;
   std::mutex mutex_;
   std::deque<Child> warm_;
   std::deque<std::pair<std::string, CompileOutput>> known_;  ///< by digest of the input; oldest first

@@ -26,8 +26,13 @@ ChildLimits limits_of(const std::string& device) {
   return {.address_space_bytes = std::uint64_t{256} << 30, .file_bytes = UINT64_MAX, .open_files = 1024};
 }
 
-Message open_command(const std::string& device, unsigned threads, bool is_measuring) {
-  return {.body = {{"command", "open"}, {"device", device}, {"threads", threads}, {"measure", is_measuring}}};
+Message open_command(const std::string& device, unsigned threads, bool is_measuring,
+                     const Defences& defences = {}) {
+  return {.body = {{"command", "open"},
+                   {"device", device},
+                   {"threads", threads},
+                   {"measure", is_measuring},
+                   {"without", defences.off()}}};
 }
 
 }  // namespace
@@ -44,7 +49,8 @@ DeviceFacts probe_device(const std::string& kind) {
 
 ChildClient::ChildClient(const std::string& role, const DeviceChoice& device)
     : child_(Child::start(role, limits_of(device.kind))) {
-  const Message opened = expect(open_command(device.kind, device.threads, false), k_open_s_max);
+  const Message opened =
+      expect(open_command(device.kind, device.threads, false, device.defences), k_open_s_max);
   facts_ = opened.body.at("facts").get<DeviceFacts>();
   Message harness{.body = {{"command", "harness"}}};
   attach_image(harness, *device.harness);

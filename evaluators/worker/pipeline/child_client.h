@@ -9,6 +9,7 @@
 #include <variant>
 #include <vector>
 
+#include "evaluators/worker/contract/defences.h"
 #include "evaluators/worker/pipeline/child_messages.h"
 #include "evaluators/worker/pipeline/harness_launch.h"
 #include "evaluators/worker/sandbox/child.h"
@@ -20,6 +21,7 @@ struct DeviceChoice {
   std::string kind;                      ///< "gpu" or "vgpu"
   unsigned threads = 1;                  ///< of the virtual GPU
   const ModuleImage* harness = nullptr;  ///< borrowed; outlives the children
+  Defences defences;
 };
 
 /// Facts of a device with its measured copy rate, learned by a child that opens it and ends. Throws Error with the

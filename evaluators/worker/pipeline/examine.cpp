@@ -70,6 +70,7 @@ Examination examine(const Workshop& workshop, const ExamineRequest& request, con
                       }).share();
   std::optional<Verdict> verdict;
   for (const Stage& stage : k_examine_stages) {
+    if (!workshop.compiler.defences().has(std::string("stage:") + stage.name)) continue;
     verdict = run_stage(stage, context);
     if (stage.run == run_compile_stage) report_plan(verdict, context.examination);
     if (verdict) break;

@@ -45,6 +45,7 @@ class Executor {
  private:
   Message open(Message& command) {
     Message reply;
+    defences_ = defences_of(command);
     device_ = open_device(command, reply);
     // Twice the L2, so that one pass leaves nothing of the arms behind.
     flush_ = device_->facts().is_virtual ? Buffer{}
@@ -71,10 +72,10 @@ class Executor {
     if (specs.size() != command.descriptors.size()) throw Error("one descriptor is needed for each tensor");
     Slot slot;
     for (std::size_t i = 0; i < specs.size(); ++i) {
-      slot.tensors.push_back(
-          device().map(command.descriptors[i].release(), specs[i].at("bytes").get<std::int64_t>(),
-                       specs[i].at("writable").get<bool>() ? Access::read_write : Access::read_only,
-                       specs[i].at("name").get<std::string>()));
+      const bool is_writable = specs[i].at("writable").get<bool>() || !defences_.has("device:read_only");
+      slot.tensors.push_back(device().map(
+          command.descriptors[i].release(), specs[i].at("bytes").get<std::int64_t>(),
+          is_writable ? Access::read_write : Access::read_only, specs[i].at("name").get<std::string>()));
     }
     slots_[next_id_] = std::move(slot);
     return {.body = {{"slot", next_id_++}}};
@@ -114,6 +115,7 @@ class Executor {
 
     std::vector<BoundLaunch> before, timed;
     for (const int tensor : ready.poisoned_tensors) {
+      if (!defences_.has("device:poison")) break;
       before.push_back(poison_launch(harness_, slot(ready.slot).tensors.at(static_cast<std::size_t>(tensor)),
                                      seed + static_cast<std::uint64_t>(tensor) * 7919, kind));
     }
@@ -200,6 +202,7 @@ class Executor {
     return found->second;
   }
 
+  Defences defences_;
   std::unique_ptr<Device> device_;
   ModuleId harness_ = -1;
   Buffer flush_;

@@ -10,11 +10,16 @@
 
 namespace kernelites::worker {
 
+Defences defences_of(const Message& command) {
+  return Defences(command.body.at("without").get<std::set<std::string, std::less<>>>());
+}
+
 std::unique_ptr<Device> open_device(const Message& command, Message& reply) {
   const auto kind = command.body.at("device").get<std::string>();
   const bool is_gpu = kind == "gpu";
   if (!is_gpu && kind != "vgpu") throw Error(fmt::format("unknown device '{}'; known: gpu, vgpu", kind));
 
+  const Defences defences = defences_of(command);
   std::unique_ptr<Device> device;
   JailReport jail;
   if (is_gpu) {
@@ -23,7 +28,9 @@ std::unique_ptr<Device> open_device(const Message& command, Message& reply) {
     jail = enter_jail(gpu_jail());
   } else {
     jail = enter_jail(vgpu_jail());
-    device = make_vgpu_device(command.body.at("threads").get<unsigned>());
+    device = make_vgpu_device(
+        command.body.at("threads").get<unsigned>(),
+        {.uninitialised = defences.has("device:uninitialised"), .races = defences.has("device:race")});
   }
   if (!jail.is_sufficient()) throw Error(fmt::format("the jail is not complete: {}", jail.describe()));
   DeviceFacts facts = device->facts();

@@ -4,6 +4,7 @@
 
 #include <memory>
 
+#include "evaluators/worker/contract/defences.h"
 #include "evaluators/worker/device/device.h"
 #include "evaluators/worker/sandbox/channel.h"
 
@@ -13,5 +14,7 @@ namespace kernelites::worker {
 /// command asks for it, the copy rate of a real device is measured.
 /// Throws Error if there is no such device or the jail is not sufficient.
 std::unique_ptr<Device> open_device(const Message& command, Message& reply);
+/// What an "open" command says about defences.
+Defences defences_of(const Message& command);
 
 }  // namespace kernelites::worker

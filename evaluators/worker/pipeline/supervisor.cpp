@@ -52,11 +52,13 @@ int default_jobs() {
 
 Supervisor::Supervisor(const WorkerOptions& options)
     : jobs_(options.jobs > 0 ? options.jobs : default_jobs()),
-      compiler_(std::make_unique<Compiler>(find_toolkit(options.toolkit))) {
+      compiler_(
+          std::make_unique<Compiler>(find_toolkit(options.toolkit), "/proc/self/exe", options.defences)) {
   const auto [device, facts] = choose_device(options.device);
   device_ = device;
   harness_ = std::make_unique<ModuleImage>(compile_harness(*compiler_, facts.architecture));
-  const DeviceChoice choice{.kind = device_, .threads = 1, .harness = harness_.get()};
+  const DeviceChoice choice{
+      .kind = device_, .threads = 1, .harness = harness_.get(), .defences = options.defences};
   stations_ = std::make_unique<StationPool>(choice, facts, device_ == "gpu" ? 1 : jobs_);
   if (device_ != "vgpu") {
     const DeviceChoice virtual_choice{.kind = "vgpu", .threads = 1, .harness = harness_.get()};
