@@ -55,7 +55,7 @@ KERNEL misaligned__vector_load(ARGS) {
   float4 v;
   asm volatile("ld.global.v4.f32 {%0,%1,%2,%3}, [%4];"
                : "=f"(v.x), "=f"(v.y), "=f"(v.z), "=f"(v.w) : "l"(a + BUG(1, 4) * tid));  // <- bug
-  o[i] = v.x + v.w;
+  o[i] = v.x + v.y + v.z + v.w;
 }
 KERNEL misaligned__shared_store(ARGS) {
   INDICES;
@@ -125,7 +125,7 @@ KERNEL divergent_barrier__in_branch(ARGS) {
 }
 KERNEL divergent_barrier__odd_lanes(ARGS) {
   float x = a[threadIdx.x];
-  if (threadIdx.x & BUG(1, 32)) {
+  if (threadIdx.x & BUG(1, 64)) {
     __syncthreads();  // <- bug
     x += 1;
   } else {

@@ -114,9 +114,9 @@ KERNEL deadlock__producer_arrives_once_less(ARGS) {
 KERNEL deadlock__mixed_barriers(ARGS) {  // half of the block waits at 0, half at 1
   INDICES;
   if (warp == 0) {
-    __syncthreads();  // <- bug
+    BUG(__syncthreads(), BARRIER(1, 64));  // <- bug
   } else {
-    BUG(BARRIER(1, 64), __syncthreads());  // <- bug
+    BARRIER(1, 64);  // <- bug
   }
   o[i] = a[i];
 }
