@@ -170,6 +170,11 @@ KERNEL budget_exceeded__endless_loop(ARGS) {
   while (x BUG(!=, ==) 100) x = -x;  // <- bug
   o[i] = x;
 }
+KERNEL deadlock__waits_for_nobody(ARGS) {
+  INDICES;
+  while (*(volatile unsigned*)w == BUG(0, 1)) {}  // <- bug
+  o[i] = a[i];
+}
 KERNEL trap__trap(ARGS) {
   INDICES;
   if (n == 256 && threadIdx.x == BUG(5, 64)) __trap();  // <- bug

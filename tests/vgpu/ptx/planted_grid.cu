@@ -8,7 +8,7 @@ KERNEL race__overlapping_row_blocks(ARGS) {  // 5 rows each where 4 belong to a 
   INDICES;
   for (int row = r; row < BUG(5, 4); row += 4) {
     const int element = (blockIdx.x * 4 + row) * 16 + d;
-    if (element < n) o[element] = a[element];  // <- bug
+    if (element < n) o[element] = a[element] + row;  // <- bug
   }
 }
 KERNEL race__splits_write_the_output(ARGS) {  // 2 splits of the keys write the same rows
@@ -55,7 +55,7 @@ KERNEL race__ticket_before_the_block_is_done(ARGS) {  // thread 0 takes the tick
 }
 KERNEL race__flag_without_release(ARGS) {  // launch: cooperative
   INDICES;  // block 0 leaves a maximum for the others
-  float* shared_maximum = reinterpret_cast<float*>(w + 64);
+  float* shared_maximum = reinterpret_cast<float*>(w + 8);
   if (blockIdx.x == 0 && tid == 0) {
     *shared_maximum = a[5];  // <- bug
     BUG(, __threadfence());
@@ -70,7 +70,7 @@ KERNEL race__flag_without_release(ARGS) {  // launch: cooperative
 }
 KERNEL race__flag_without_acquire(ARGS) {  // launch: cooperative
   INDICES;
-  float* shared_maximum = reinterpret_cast<float*>(w + 64);
+  float* shared_maximum = reinterpret_cast<float*>(w + 8);
   if (blockIdx.x == 0 && tid == 0) {
     *shared_maximum = a[5];  // <- bug
     __threadfence();
@@ -85,7 +85,7 @@ KERNEL race__flag_without_acquire(ARGS) {  // launch: cooperative
 }
 KERNEL race__one_thread_acquires(ARGS) {  // launch: cooperative
   INDICES;  // the others go on without waiting for it
-  float* shared_maximum = reinterpret_cast<float*>(w + 64);
+  float* shared_maximum = reinterpret_cast<float*>(w + 8);
   if (blockIdx.x == 0 && tid == 0) {
     *shared_maximum = a[5];  // <- bug
     __threadfence();
@@ -98,13 +98,16 @@ KERNEL race__one_thread_acquires(ARGS) {  // launch: cooperative
   BUG(__syncwarp(), __syncthreads());
   o[i] = a[i] - *reinterpret_cast<volatile float*>(shared_maximum);  // <- bug
 }
-KERNEL race__stale_row_of_another_block(ARGS) {  // a stencil over an output that is being written
+KERNEL race__stale_row_of_another_block(ARGS) {  // a stencil over rows that the neighbours are writing
   INDICES;
-  o[i] = a[i];  // <- bug
+  float* rows = reinterpret_cast<float*>(w);
+  if (tid < 16) rows[blockIdx.x * 16 + tid] = a[i];  // <- bug
   __syncthreads();
-#ifndef MENDED
-  if (blockIdx.x > 0) w[64 + tid] = __float_as_uint(o[i - 64]);  // <- bug
-#endif
+  float sum = rows[blockIdx.x * 16 + d];
+  if (blockIdx.x > 0) {
+    sum += BUG(rows[blockIdx.x * 16 - 16 + d], a[blockIdx.x * 64 - 64 + d]);  // <- bug
+  }
+  o[i] = sum;
 }
 KERNEL race__missing_grid_sync(ARGS) {  // launch: cooperative
   INDICES;

@@ -229,8 +229,8 @@ KERNEL race__maximum_without_atomic(ARGS) {
 #ifdef MENDED
   atomicMax(&top, x);
 #else
-  if (x > *const_cast<volatile int*>(&top)) {  // <- bug
-    *const_cast<volatile int*>(&top) = x;      // <- bug
+  if (x > top) {  // <- bug
+    top = x;      // <- bug
   }
 #endif
   __syncthreads();
