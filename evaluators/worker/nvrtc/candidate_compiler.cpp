@@ -138,8 +138,10 @@ std::variant<std::vector<LaunchPlan>, Verdict> plan_stage(const Work& work,
                                                           StageTimes& times) {
   auto plans = evaluate_plans(work, common, work.points, times);
   const auto is_hidden = [](const PlanPoint& point) { return point.is_hidden; };
-  if (std::holds_alternative<Verdict>(plans)) {
+  if (const auto* verdict = std::get_if<Verdict>(&plans)) {
     if (std::none_of(work.points.begin(), work.points.end(), is_hidden)) return plans;
+    // What was stopped would be stopped again, and says nothing of any point.
+    if (verdict->reason == "compile_deadline" || verdict->reason == "compiler_crash") return plans;
     std::vector<PlanPoint> visible;
     std::remove_copy_if(work.points.begin(), work.points.end(), std::back_inserter(visible), is_hidden);
     if (visible.empty()) return hidden_failure();
