@@ -11,7 +11,7 @@ const InstructionRow* find_row(std::string_view opcode) {
     std::unordered_map<std::string_view, const InstructionRow*> rows;
     for (auto table : {integer_rows(), bit_rows(), float_rows(), predicate_rows(), move_rows(),
                        convert_rows(), memory_rows(), atomic_rows(), async_rows(), warp_rows(), matrix_rows(),
-                       wmma_rows(), control_rows()}) {
+                       matrix_move_rows(), wmma_rows(), control_rows()}) {
       for (const InstructionRow& row : table) rows.emplace(row.opcode, &row);
     }
     return rows;

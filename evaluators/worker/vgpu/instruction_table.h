@@ -36,6 +36,7 @@ std::span<const InstructionRow> atomic_rows();
 std::span<const InstructionRow> async_rows();
 std::span<const InstructionRow> warp_rows();
 std::span<const InstructionRow> matrix_rows();
+std::span<const InstructionRow> matrix_move_rows();
 std::span<const InstructionRow> wmma_rows();
 std::span<const InstructionRow> control_rows();
 

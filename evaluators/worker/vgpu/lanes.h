@@ -17,6 +17,13 @@ namespace kernelites::worker::vgpu {
 
 #define KERNELITES_LANES(lane) for (u32 lane = 0; lane < k_lanes; ++lane)
 
+/// fma of f64: exact as IEEE says; of several NaNs the device hands on b, then c, then a, made quiet.
+inline double fused_multiply_add(double a, double b, double c) {
+  const double result = __builtin_fma(a, b, c);
+  if (result == result) return result;
+  return b != b ? b + b : c != c ? c + c : result;
+}
+
 /// A register of type T at an arena offset.
 template <class T>
 inline T* lanes_of(Warp& warp, u32 offset) {

@@ -3,6 +3,7 @@
 #pragma once
 
 #include "evaluators/worker/vgpu/decoder.h"
+#include "evaluators/worker/vgpu/warp.h"
 
 namespace kernelites::worker::vgpu {
 
@@ -14,5 +15,10 @@ bool place(Decoder& decoder, const Statement& statement, Instruction& i, Handler
 /// Decodes add, sub, mul, fma, min, ... of a floating-point type (ops_float.cpp, ops_half.cpp).
 bool decode_float(Decoder& decoder, const Statement& statement, Instruction& i);
 bool decode_half(Decoder& decoder, const Statement& statement, Instruction& i);
+/// Decodes cvt of pairs, to tf32, and cvt.pack (ops_narrow.cpp).
+bool decode_narrow(Decoder& decoder, const Statement& statement, Instruction& i);
+
+/// Raises a fault unless all 32 lanes execute `what` together.
+void require_whole_warp(const Warp& warp, Mask mask, const char* what);
 
 }  // namespace kernelites::worker::vgpu

@@ -2,6 +2,7 @@
 // Atomics and reductions. Lanes take turns in lane order, so results do not depend on anything but the schedule;
 // a kernel that has global atomics runs on one thread (KernelImage::needs_order), so no host atomics are needed.
 #include <algorithm>
+#include <cmath>
 
 #include "evaluators/worker/vgpu/access.h"
 #include "evaluators/worker/vgpu/half.h"
@@ -46,10 +47,25 @@ T integer_result(Operation operation, T old, T b, T c) {
 template <class T>
 T float_result(Operation operation, T old, T b) {
   if (operation == Operation::exch) return b;
-  if (operation == Operation::add) return old + b;
+  if (operation == Operation::add) {
+    const T sum = old + b;
+    if constexpr (sizeof(T) == 4) return sum != sum ? bits_as<float>(0x7fffffffu) : sum;
+    return sum;
+  }
   if (b != b) return old;
   if (old != old) return b;
   return operation == Operation::min ? std::min(old, b) : std::max(old, b);
+}
+
+/// What the memory side of the device does in global memory: f32 sums flush denormals, f64 sums hand on a NaN as it is.
+float global_result(Operation operation, float old, float b) {
+  auto flush = [](float x) { return std::fabs(x) < 0x1p-126f ? std::copysign(0.0f, x) : x; };
+  return operation == Operation::add ? flush(float_result(operation, flush(old), flush(b)))
+                                     : float_result(operation, old, b);
+}
+double global_result(Operation operation, double old, double b) {
+  if (operation == Operation::add && old != old) return old;
+  return operation == Operation::add && b != b ? b : float_result(operation, old, b);
 }
 
 template <class Format>
@@ -69,6 +85,14 @@ struct Floats {
   }
   static u64 apply(Operation operation, u64 old, u64 b, u64) {
     return bits_as<u64>(float_result(operation, bits_as<double>(old), bits_as<double>(b)));
+  }
+};
+struct GlobalFloats {
+  static u32 apply(Operation operation, u32 old, u32 b, u32) {
+    return bits_as<u32>(global_result(operation, bits_as<float>(old), bits_as<float>(b)));
+  }
+  static u64 apply(Operation operation, u64 old, u64 b, u64) {
+    return bits_as<u64>(global_result(operation, bits_as<double>(old), bits_as<double>(b)));
   }
 };
 template <class Format>
@@ -107,7 +131,7 @@ void atomic(Warp& warp, const Instruction& i, Mask mask) {
   });
 }
 
-Handler handler_of(const PtxType& type) {
+Handler handler_of(const PtxType& type, bool is_shared) {
   using Kind = PtxType::Kind;
   switch (type.kind) {
     case Kind::signed_:
@@ -121,9 +145,10 @@ Handler handler_of(const PtxType& type) {
              : type.bytes == 2 ? Handler{atomic<u16, Integers>}
                                : nullptr;
     case Kind::f:
-      return type.bytes == 8   ? Handler{atomic<u64, Floats>}
-             : type.bytes == 4 ? Handler{atomic<u32, Floats>}
-                               : Handler{atomic<u16, Halves<F16>>};
+      if (type.bytes == 8)
+        return is_shared ? Handler{atomic<u64, Floats>} : Handler{atomic<u64, GlobalFloats>};
+      return type.bytes == 4 ? (is_shared ? Handler{atomic<u32, Floats>} : Handler{atomic<u32, GlobalFloats>})
+                             : Handler{atomic<u16, Halves<F16>>};
     case Kind::bf:
       return atomic<u16, Halves<BF16>>;
     case Kind::f16x2:
@@ -153,8 +178,8 @@ bool decode_atomic(Decoder& d, const Statement& s, Instruction& i) {
   const PtxType type = last_type(s);
   const Operation operation = static_cast<Operation>(i.extra);
   i.op_class = OpClass::atomic;
-  i.handler = handler_of(type);
   const bool is_shared = s.has("shared") || s.has("shared::cta");
+  i.handler = handler_of(type, is_shared);
   i.mode = static_cast<u8>(is_shared ? Space::shared : s.has("global") ? Space::global : Space::generic);
   if (!type.is_integer() && operation > Operation::exch) return false;
   d.sources(s.operands[first + 1], type.bytes, i);

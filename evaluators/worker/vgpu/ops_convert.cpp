@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
-// cvt: every numeric conversion. Hot pairs have their own handlers; the rest goes through one general handler.
+// cvt: numeric conversions one by one. Hot ones have their own handlers; the rest goes through one general handler.
+// Conversions of pairs and to tf32 are in ops_narrow.cpp.
 //
 // Integers narrower than their register are sign- or zero-extended to it; registers may be wider than the type.
 #include <cmath>
 #include <limits>
 
-#include "evaluators/worker/vgpu/fp8.h"
 #include "evaluators/worker/vgpu/half.h"
 #include "evaluators/worker/vgpu/instruction_table.h"
 #include "evaluators/worker/vgpu/ops.h"
@@ -14,8 +14,6 @@
 
 namespace kernelites::worker::vgpu {
 namespace {
-
-enum class Rounding : u8 { nearest, zero, down, up, away };
 
 /// A value on its way: integers in `integer` (two's complement), floats in `real`.
 struct Value {
@@ -41,9 +39,9 @@ double round_to_integer(double value, Rounding rounding) {
   return value;
 }
 
-/// Float to integer of `bits`: rounds, clamps to the range; NaN becomes 0 (as the device does for these sizes).
-u64 to_integer(double value, u32 bits, bool is_signed, Rounding rounding) {
-  if (std::isnan(value)) return bits == 64 ? u64{1} << 63 : 0;
+/// Float to integer of `bits`: rounds, clamps to the range. NaN becomes 0 or, where 64 bits are involved, the top bit.
+u64 to_integer(double value, u32 bits, bool is_signed, bool is_from_double, Rounding rounding) {
+  if (std::isnan(value)) return bits == 64 || is_from_double ? u64{1} << (bits - 1) : 0;
   const double rounded = round_to_integer(value, rounding);
   if (is_signed) {
     const double limit = std::ldexp(1.0, static_cast<int>(bits) - 1);
@@ -84,25 +82,15 @@ float directed(double value, Rounding rounding) {  // double to float in a round
   return is_above ? nearest : std::nextafter(nearest, INFINITY);
 }
 
-/// f32 to bf16 or f16 bits in a rounding mode.
-template <class Format>
-u16 narrow(double value, Rounding rounding) {
-  const float odd = round_to_odd(value);
-  u16 bits = Format::from_float(odd);
-  if (rounding != Rounding::zero || std::isnan(value)) return bits;
-  const bool is_too_big = std::fabs(static_cast<double>(Format::to_float(bits))) > std::fabs(value);
-  return is_too_big ? static_cast<u16>(bits - 1) : bits;
-}
-
 // How the general handler finds its types: packed into Instruction fields.
 //   size: source bytes, mode: source kind, count: destination bytes, extra: flags and destination kind.
 struct Types {
   PtxType from, to;
   u32 from_width, to_width;
   Rounding rounding;
-  bool is_saturated, rounds_to_integer, flushes;
+  bool is_saturated, rounds_to_integer, flushes, is_rectified, is_finite;
 };
-constexpr u32 k_saturated = 1, k_to_integer = 2, k_flushes = 4;
+constexpr u32 k_saturated = 1, k_to_integer = 2, k_flushes = 4, k_rectified = 8, k_finite = 16;
 
 Types unpack_types(const Instruction& i) {
   return {.from = {static_cast<PtxType::Kind>(i.mode), i.size},
@@ -112,7 +100,9 @@ Types unpack_types(const Instruction& i) {
           .rounding = static_cast<Rounding>(i.b),
           .is_saturated = (i.extra & k_saturated) != 0,
           .rounds_to_integer = (i.extra & k_to_integer) != 0,
-          .flushes = (i.extra & k_flushes) != 0};
+          .flushes = (i.extra & k_flushes) != 0,
+          .is_rectified = (i.extra & k_rectified) != 0,
+          .is_finite = (i.extra & k_finite) != 0};
 }
 
 Value read_value(u64 bits, const Types& t) {
@@ -138,28 +128,55 @@ Value read_value(u64 bits, const Types& t) {
   return value;
 }
 
+/// A 64-bit integer to float or double directly: by way of another format it would be rounded twice.
+template <class T>
+T integer_to(const Value& value, Rounding rounding) {
+  const i128 exact = value.is_signed ? i128{static_cast<i64>(value.integer)} : i128{value.integer};
+  const T nearest = static_cast<T>(exact);
+  const i128 found = static_cast<i128>(nearest);
+  const bool wants_down = rounding == Rounding::down || (rounding == Rounding::zero && exact > 0);
+  const bool wants_up = rounding == Rounding::up || (rounding == Rounding::zero && exact < 0);
+  if (found > exact && wants_down) return std::nextafter(nearest, -std::numeric_limits<T>::infinity());
+  if (found < exact && wants_up) return std::nextafter(nearest, std::numeric_limits<T>::infinity());
+  return nearest;
+}
+
+/// A NaN from f64 keeps its sign and the upper part of its payload.
+u16 narrow_nan(double nan, bool is_bf16) {
+  const u64 bits = bits_as<u64>(nan);
+  const u32 payload = static_cast<u32>(bits >> (is_bf16 ? 45 : 42)) & (is_bf16 ? 0x7fu : 0x3ffu);
+  return static_cast<u16>((bits >> 48 & 0x8000u) | (is_bf16 ? 0x7fc0u : 0x7e00u) | payload);
+}
+
 u64 write_value(const Value& value, const Types& t) {
   const u32 bits = 8 * t.to.bytes;
   if (t.to.is_integer()) {
     u64 result = value.integer;
-    if (!value.is_integer) result = to_integer(value.real, bits, t.to.is_signed(), t.rounding);
+    if (!value.is_integer)
+      result = to_integer(value.real, bits, t.to.is_signed(), t.from.bytes == 8, t.rounding);
     if (value.is_integer && t.is_saturated) result = saturate_integer(value, bits, t.to.is_signed());
     const u32 unused = 64 - bits;
     return t.to.is_signed() ? static_cast<u64>(static_cast<i64>(result << unused) >> unused)
                             : result << unused >> unused;
   }
+  if (value.is_integer && t.from.bytes == 8 && t.to.bytes == 8)
+    return bits_as<u64>(integer_to<double>(value, t.rounding));
+  if (value.is_integer && t.from.bytes == 8 && t.to.is_f32())
+    return bits_as<u32>(integer_to<float>(value, t.rounding));
+  if (t.from.is_f64() && t.to.bytes == 2 && std::isnan(value.real) && !t.is_rectified)
+    return narrow_nan(value.real, t.to.is_bf16());
   double real = value.real;
   if (t.rounds_to_integer) real = round_to_integer(real, t.rounding);
   if (t.is_saturated) real = real > 0 ? std::min(real, 1.0) : 0.0;
-  if (t.to.is_bf16()) return narrow<BF16>(real, t.rounding);
-  if (t.to.bytes == 2) return narrow<F16>(real, t.rounding);
-  if (t.to.bytes == 8) return bits_as<u64>(real);
-  // A 64-bit integer goes to float directly: through double it would be rounded twice.
-  if (value.is_integer && t.from.bytes == 8 && t.rounding == Rounding::nearest) {
-    return bits_as<u32>(value.is_signed ? static_cast<float>(static_cast<i64>(value.integer))
-                                        : static_cast<float>(value.integer));
-  }
+  if (t.is_rectified && real <= 0) real = 0.0;
+  if (t.to.is_bf16())
+    return t.is_finite ? narrow_finite<BF16>(real, t.rounding) : narrow<BF16>(real, t.rounding);
+  if (t.to.bytes == 2)
+    return t.is_finite ? narrow_finite<F16>(real, t.rounding) : narrow<F16>(real, t.rounding);
+  if (t.to.bytes == 8)
+    return bits_as<u64>(std::isnan(real) && t.flushes ? bits_as<double>(0x7fffffffe0000000ull) : real);
   float single = directed(real, t.rounding);
+  if (std::isnan(single) && !t.from.is_f64()) return 0x7fffffffu;
   if (t.flushes && std::fabs(single) < 0x1p-126f) single = std::copysign(0.0f, single);
   return bits_as<u32>(single);
 }
@@ -200,6 +217,9 @@ template <class Format>
 void widen_half(Warp& warp, const Instruction& i, Mask mask) {
   float out[k_lanes];
   Format::to_floats(lanes_of<u16>(warp, i.a), out, k_lanes);
+  if constexpr (std::is_same_v<Format, F16>) {  // bf16 is shifted up, NaN or not
+    KERNELITES_LANES(l) out[l] = out[l] != out[l] ? bits_as<float>(0x7fffffffu) : out[l];
+  }
   write_lanes(lanes_of<float>(warp, i.d), out, mask);
 }
 template <class Format>
@@ -208,98 +228,6 @@ void narrow_float(Warp& warp, const Instruction& i, Mask mask) {
   Format::from_floats(lanes_of<float>(warp, i.a), out, k_lanes);
   write_lanes(lanes_of<u16>(warp, i.d), out, mask);
 }
-/// cvt.rn.f16x2.f32 d, a, b: a becomes the upper half. mode 1: relu, mode 2: toward zero.
-template <class Format>
-void narrow_pair(Warp& warp, const Instruction& i, Mask mask) {
-  const float *high = lanes_of<float>(warp, i.a), *low = lanes_of<float>(warp, i.b);
-  u16 halves[2][k_lanes];
-  if (i.mode == 0) {
-    Format::from_floats(high, halves[0], k_lanes);
-    Format::from_floats(low, halves[1], k_lanes);
-  } else {
-    const Rounding rounding = i.mode == 2 ? Rounding::zero : Rounding::nearest;
-    auto clamp = [&](float x) { return i.mode == 1 && !(x != x) && x < 0 ? 0.0f : x; };
-    KERNELITES_LANES(l) {
-      halves[0][l] = narrow<Format>(clamp(high[l]), rounding);
-      halves[1][l] = narrow<Format>(clamp(low[l]), rounding);
-    }
-  }
-  u32 out[k_lanes];
-  KERNELITES_LANES(l) out[l] = u32{halves[0][l]} << 16 | halves[1][l];
-  write_lanes(lanes_of<u32>(warp, i.d), out, mask);
-}
-
-template <int ExponentBits>
-void fp8_from_floats(Warp& warp, const Instruction& i, Mask mask) {
-  const float *high = lanes_of<float>(warp, i.a), *low = lanes_of<float>(warp, i.b);
-  u16 out[k_lanes];
-  auto encode = [&](float x) { return u16{fp8_from_float<ExponentBits>(i.mode == 1 && x < 0 ? 0.0f : x)}; };
-  KERNELITES_LANES(l) out[l] = static_cast<u16>(encode(high[l]) << 8 | encode(low[l]));
-  write_lanes(lanes_of<u16>(warp, i.d), out, mask);
-}
-template <int ExponentBits>
-void fp8_from_halves(Warp& warp, const Instruction& i, Mask mask) {
-  const u32* a = lanes_of<u32>(warp, i.a);
-  u16 out[k_lanes];
-  auto encode = [&](u32 half) {
-    const float x = F16::to_float(static_cast<u16>(half));
-    return u16{fp8_from_float<ExponentBits>(i.mode == 1 && x < 0 ? 0.0f : x)};
-  };
-  KERNELITES_LANES(l) out[l] = static_cast<u16>(encode(a[l] >> 16) << 8 | encode(a[l]));
-  write_lanes(lanes_of<u16>(warp, i.d), out, mask);
-}
-template <int ExponentBits>
-void fp8_to_halves(Warp& warp, const Instruction& i, Mask mask) {
-  const u16* a = lanes_of<u16>(warp, i.a);
-  u32 out[k_lanes];
-  auto decode = [](u32 bits) {
-    return u32{F16::from_float(fp8_to_float<ExponentBits>(static_cast<u8>(bits)))};
-  };
-  KERNELITES_LANES(l) out[l] = decode(a[l] >> 8) << 16 | decode(a[l] & 255);
-  write_lanes(lanes_of<u32>(warp, i.d), out, mask);
-}
-/// f32 to tf32: 10 mantissa bits; mode 0 rounds half away from zero (.rna), 1 to even (.rn), 2 truncates (.rz).
-void round_to_tf32(Warp& warp, const Instruction& i, Mask mask) {
-  const u32* a = lanes_of<u32>(warp, i.a);
-  u32 out[k_lanes];
-  KERNELITES_LANES(l) {
-    const u32 step = i.mode == 0 ? 0x1000u : i.mode == 1 ? 0xfffu + (a[l] >> 13 & 1) : 0u;
-    const bool is_finite = (a[l] & 0x7f800000u) != 0x7f800000u;
-    out[l] = (is_finite ? a[l] + step : a[l]) & ~0x1fffu;
-  }
-  write_lanes(lanes_of<u32>(warp, i.d), out, mask);
-}
-
-bool decode_pair(Decoder& d, const Statement& s, Instruction& i, std::string_view to, std::string_view from) {
-  const bool to_e4m3 = to == "e4m3x2", to_e5m2 = to == "e5m2x2";
-  i.mode = s.has("relu") ? 1 : s.has("rz") ? 2 : 0;
-  if (from == "f32") {
-    if (s.operands.size() != 3) return false;
-    i.a = d.source(s.operands[1], 4);
-    i.b = d.source(s.operands[2], 4);
-    if (to == "f16x2") i.handler = narrow_pair<F16>;
-    if (to == "bf16x2") i.handler = narrow_pair<BF16>;
-    if (to_e4m3) i.handler = fp8_from_floats<4>;
-    if (to_e5m2) i.handler = fp8_from_floats<5>;
-    i.d = d.destination(s.operands[0], to_e4m3 || to_e5m2 ? 2 : 4);
-    return i.handler != nullptr;
-  }
-  if (s.operands.size() != 2) return false;
-  if (from == "f16x2" && (to_e4m3 || to_e5m2)) {
-    i.handler = to_e4m3 ? fp8_from_halves<4> : fp8_from_halves<5>;
-    i.d = d.destination(s.operands[0], 2);
-    i.a = d.source(s.operands[1], 4);
-    return true;
-  }
-  if (to == "f16x2" && (from == "e4m3x2" || from == "e5m2x2") && i.mode == 0) {
-    i.handler = from == "e4m3x2" ? fp8_to_halves<4> : fp8_to_halves<5>;
-    i.d = d.destination(s.operands[0], 4);
-    i.a = d.source(s.operands[1], 2);
-    return true;
-  }
-  return false;
-}
-
 Rounding rounding_of(const Statement& s, const PtxType& from, const PtxType& to) {
   if (s.has("rz") || s.has("rzi")) return Rounding::zero;
   if (s.has("rm") || s.has("rmi")) return Rounding::down;
@@ -348,14 +276,10 @@ bool decode_cvt(Decoder& d, const Statement& s, Instruction& i) {
   if (s.parts.size() < 3 || s.operands.size() < 2) return false;
   i.op_class = OpClass::conversion;
   const std::string_view to_name = s.parts[s.parts.size() - 2], from_name = s.parts.back();
-  if (to_name == "tf32") {
-    i.mode = s.has("rna") ? 0 : s.has("rz") ? 2 : 1;
-    return !s.has("relu") && place(d, s, i, round_to_tf32, OpClass::conversion, 1, 4);
-  }
-  if (to_name.ends_with("x2") || from_name.ends_with("x2")) return decode_pair(d, s, i, to_name, from_name);
+  if (to_name == "tf32" || to_name.ends_with("x2") || from_name.ends_with("x2") || s.has("pack"))
+    return decode_narrow(d, s, i);
   const PtxType to = type_of(to_name), from = type_of(from_name);
-  if (to.kind >= PtxType::Kind::f16x2 || from.kind >= PtxType::Kind::f16x2 || s.has("relu") ||
-      s.operands.size() != 2)
+  if (to.kind >= PtxType::Kind::f16x2 || from.kind >= PtxType::Kind::f16x2 || s.operands.size() != 2)
     return false;
   const u32 to_width = d.register_width(s.operands[0], 0);
   const u32 from_width = d.register_width(s.operands[1], std::max<u32>(2, from.bytes));
@@ -375,7 +299,8 @@ bool decode_cvt(Decoder& d, const Statement& s, Instruction& i) {
   i.b = static_cast<u32>(rounding_of(s, from, to));
   i.target = from_width | to_width << 8;
   i.extra = static_cast<u16>(static_cast<u32>(to.kind) << 8 | (s.has("sat") ? k_saturated : 0) |
-                             (rounds ? k_to_integer : 0) | (s.has("ftz") ? k_flushes : 0));
+                             (rounds ? k_to_integer : 0) | (s.has("ftz") ? k_flushes : 0) |
+                             (s.has("relu") ? k_rectified : 0) | (s.has("satfinite") ? k_finite : 0));
   return true;
 }
 

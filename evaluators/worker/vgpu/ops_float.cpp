@@ -2,7 +2,9 @@
 // Arithmetic on f32 and f64, and the approximate functions of the MUFU unit.
 //
 // Exact operations round as IEEE and PTX say; .ftz flushes denormal inputs and results of f32. Approximate functions
-// are computed more exactly than the device does (its documented error is 1-2 ulp or 2^-21 and so on).
+// are computed more exactly than the device does (its documented error is 1-2 ulp or 2^-21 and so on), but with its
+// flushes, its fixed-point phase of sine and cosine, and its 32-bit results for f64. NaNs of f32 are canonical, those
+// of f64 keep their payload: what an H100 does (tests/vgpu/recorded).
 #include <cmath>
 
 #include "evaluators/worker/vgpu/instruction_table.h"
@@ -40,7 +42,7 @@ struct Divide {
 };
 struct FusedMultiplyAdd {
   float operator()(float a, float b, float c) const { return __builtin_fmaf(a, b, c); }
-  double operator()(double a, double b, double c) const { return __builtin_fma(a, b, c); }
+  double operator()(double a, double b, double c) const { return fused_multiply_add(a, b, c); }
 };
 template <class T>
 using BitsOf = std::conditional_t<sizeof(T) == 4, u32, u64>;
@@ -71,15 +73,35 @@ struct NanWins {
                             : F{}(a, b);
   }
 };
-struct Negate {
-  template <class T>
-  T operator()(T a) const {
-    return -a;
+template <class F>
+struct XorSign {  // .xorsign.abs: of the magnitudes, with the product's sign
+  float operator()(float a, float b) const {
+    const u32 sign = (bits_as<u32>(a) ^ bits_as<u32>(b)) & 0x80000000u;
+    return bits_as<float>(bits_as<u32>(F{}(std::fabs(a), std::fabs(b))) | sign);
   }
+};
+template <class F>
+struct Canonical {  // f32 results do not keep NaN payloads
+  template <class... T>
+  auto operator()(T... values) const {
+    const auto r = F{}(values...);
+    if constexpr (sizeof(r) == 4) {
+      return r != r ? bits_as<float>(0x7fffffffu) : r;
+    } else {
+      return r;
+    }
+  }
+};
+// A NaN has no sign to change: f64 keeps it, made quiet.
+struct Negate {
+  float operator()(float a) const { return -a; }
+  double operator()(double a) const { return a != a ? a + a : -a; }
 };
 struct Absolute {
   float operator()(float a) const { return bits_as<float>(bits_as<u32>(a) & 0x7fffffffu); }
-  double operator()(double a) const { return bits_as<double>(bits_as<u64>(a) & ~(1ull << 63)); }
+  double operator()(double a) const {
+    return a != a ? a + a : bits_as<double>(bits_as<u64>(a) & ~(1ull << 63));
+  }
 };
 struct Reciprocal {
   template <class T>
@@ -98,11 +120,19 @@ struct ReciprocalSquareRoot {
 struct Log2 {
   float operator()(float a) const { return std::log2(a); }
 };
+/// The phase of sine and cosine: turns, cut to float and then to fixed point with 25 bits.
+inline double phase_of(float a) {
+  const double exact = static_cast<double>(a) * static_cast<double>(0.15915494f);
+  float turns = static_cast<float>(exact);
+  if (std::fabs(static_cast<double>(turns)) > std::fabs(exact)) turns = std::nextafter(turns, 0.0f);
+  const double steps = std::trunc(static_cast<double>(turns) * 0x1p25);
+  return std::isfinite(steps) ? std::fmod(steps, 0x1p25) * (2 * M_PI * 0x1p-25) : NAN;
+}
 struct Sine {
-  float operator()(float a) const { return std::sin(a); }
+  float operator()(float a) const { return static_cast<float>(std::sin(phase_of(a))); }
 };
 struct Cosine {
-  float operator()(float a) const { return std::cos(a); }
+  float operator()(float a) const { return static_cast<float>(std::cos(phase_of(a))); }
 };
 struct Tanh {
   float operator()(float a) const { return std::tanh(a); }
@@ -164,8 +194,9 @@ Handler rounded(const Statement& s) {
   return H;
 }
 
-template <class F>
+template <class Plain>
 Handler two_sources(const Statement& s, u32 bytes) {
+  using F = Canonical<Plain>;
   if (bytes == 8) return rounded<binary<double, double, double, F>>(s);
   const bool is_saturated = s.has("sat");
   if (s.has("ftz")) {
@@ -177,7 +208,7 @@ Handler two_sources(const Statement& s, u32 bytes) {
 }
 
 Handler fma_handler(const Statement& s, u32 bytes) {
-  using F = FusedMultiplyAdd;
+  using F = Canonical<FusedMultiplyAdd>;
   if (bytes == 8) return rounded<ternary<double, double, double, double, F>>(s);
   const bool is_saturated = s.has("sat");
   if (s.has("ftz")) {
@@ -188,14 +219,36 @@ Handler fma_handler(const Statement& s, u32 bytes) {
                       : rounded<ternary<float, float, float, float, F>>(s);
 }
 
+/// The approximations of f64 work on the upper 32 bits and give as many.
+inline double flush_double(double a) { return std::fabs(a) < 0x1p-1022 ? std::copysign(0.0, a) : a; }
 template <class F>
+struct UpperHalf {
+  double operator()(double a) const {
+    const double upper = bits_as<double>(bits_as<u64>(flush_double(a)) & ~0xffffffffull);
+    const double result = flush_double(F{}(upper));
+    if (result != result) return bits_as<double>(0x7fffffff00000000ull);
+    return bits_as<double>((bits_as<u64>(result) + 0x80000000ull) & ~0xffffffffull);
+  }
+};
+
+template <class Plain>
 Handler one_source(const Statement& s, u32 bytes) {
+  using F = Canonical<Plain>;
   if (bytes == 8) return rounded<unary<double, double, F>>(s);
   return s.has("ftz") ? rounded<unary<float, float, Flushed<F>>>(s) : rounded<unary<float, float, F>>(s);
 }
 
 template <class F>
 Handler extremum(const Statement& s, u32 bytes) {
+  if (s.has("xorsign")) {
+    if (bytes != 4) return nullptr;
+    const bool nan_wins = s.has("NaN");
+    if (s.has("ftz"))
+      return nan_wins ? Handler{binary<float, float, float, Canonical<Flushed<NanWins<XorSign<F>>>>>}
+                      : Handler{binary<float, float, float, Canonical<Flushed<XorSign<F>>>>};
+    return nan_wins ? Handler{binary<float, float, float, Canonical<NanWins<XorSign<F>>>>}
+                    : Handler{binary<float, float, float, Canonical<XorSign<F>>>};
+  }
   return s.has("NaN") ? two_sources<NanWins<F>>(s, bytes) : two_sources<F>(s, bytes);
 }
 
@@ -207,7 +260,8 @@ bool decode_special(Decoder& d, const Statement& s, Instruction& i) {
   const PtxType type = last_type(s);
   if (!type.is_f32()) return decode_half(d, s, i);
   return place(d, s, i,
-               s.has("ftz") ? Handler{unary<float, float, Flushed<F>>} : Handler{unary<float, float, F>},
+               s.has("ftz") ? Handler{unary<float, float, Canonical<Flushed<F>>>}
+                            : Handler{unary<float, float, Canonical<F>>},
                OpClass::special, 1, 4);
 }
 
@@ -215,6 +269,8 @@ template <class F>
 bool decode_root(Decoder& d, const Statement& s, Instruction& i) {
   const PtxType type = last_type(s);
   if (!type.is_f32() && !type.is_f64()) return false;
+  if (type.is_f64() && s.has("approx") && s.has("ftz"))
+    return place(d, s, i, unary<double, double, UpperHalf<F>>, OpClass::special, 1, 8);
   return place(d, s, i, one_source<F>(s, type.bytes), OpClass::special, 1, type.bytes);
 }
 
@@ -256,7 +312,7 @@ bool decode_testp(Decoder& d, const Statement& s, Instruction& i) {
 bool decode_float(Decoder& d, const Statement& s, Instruction& i) {
   const PtxType type = last_type(s);
   if (!type.is_f32() && !type.is_f64()) return decode_half(d, s, i);
-  if (s.has("xorsign") || s.parts.size() < 2) return false;
+  if (s.parts.size() < 2) return false;
   const u32 bytes = type.bytes;
   const OpClass op_class = class_of(bytes);
   if (s.is("add")) return place(d, s, i, two_sources<Add>(s, bytes), op_class, 2, bytes);

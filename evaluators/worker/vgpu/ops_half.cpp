@@ -2,7 +2,7 @@
 // Arithmetic on f16, bf16 and their pairs.
 //
 // A pair register is an array of 64 halves. Sums and products of two halves are exact enough in float that rounding
-// once more gives the right half; a fused multiply-add goes through double and round-to-odd.
+// once more gives the right half; a fused multiply-add goes through double and round-to-odd. NaN results are canonical.
 #include <cmath>
 
 #include "evaluators/worker/vgpu/half.h"
@@ -45,9 +45,26 @@ struct NanWins {
     return a != a || b != b ? bits_as<float>(0x7fffffffu) : F{}(a, b);
   }
 };
+template <class F>
+struct XorSign {  // .xorsign.abs: of the magnitudes, with the product's sign
+  float operator()(float a, float b) const {
+    const u32 sign = (bits_as<u32>(a) ^ bits_as<u32>(b)) & 0x80000000u;
+    const float r = F{}(std::fabs(a), std::fabs(b));
+    return bits_as<float>(bits_as<u32>(r) | sign);
+  }
+};
 struct FusedMultiplyAdd {
   float operator()(float a, float b, float c) const {
-    return round_to_odd(static_cast<double>(a) * static_cast<double>(b) + static_cast<double>(c));
+    const double product = static_cast<double>(a) * static_cast<double>(b), addend = static_cast<double>(c);
+    double sum = product + addend;
+    const double part = sum - product;
+    const double error =
+        (product - (sum - part)) + (addend - part);  // what the sum lost: bf16 spans 500 binades
+    const u64 bits = bits_as<u64>(sum);
+    if (error != 0.0 && (bits & 1) == 0 && std::isfinite(sum)) {
+      sum = bits_as<double>((error > 0) == (sum > 0) ? bits + 1 : bits - 1);
+    }
+    return round_to_odd(sum);
   }
 };
 template <class F>
@@ -73,48 +90,59 @@ struct Tanh {
   float operator()(float a) const { return std::tanh(a); }
 };
 
-template <u32 Count>
-void write_halves(Warp& warp, u32 offset, const u16* values, Mask mask) {
+/// Instruction::flags: .ftz: denormals become zeros with their sign.
+constexpr u8 k_flushes = 4;
+
+template <class Format, u32 Count>
+void read_halves(Warp& warp, const Instruction& i, u32 offset, float* values) {
+  Format::to_floats(lanes_of<u16>(warp, offset), values, Count);
+  if ((i.flags & k_flushes) == 0) return;
+  for (u32 k = 0; k < Count; ++k)
+    values[k] = std::fabs(values[k]) < Format::k_least_normal ? std::copysign(0.0f, values[k]) : values[k];
+}
+
+template <class Format, u32 Count>
+void write_halves(Warp& warp, const Instruction& i, const float* values, Mask mask) {
+  u16 halves[Count];
+  Format::from_floats(values, halves, Count);
+  if ((i.flags & k_flushes) != 0) {
+    for (u32 k = 0; k < Count; ++k)
+      halves[k] = static_cast<u16>((halves[k] & Format::k_exponent) == 0 ? halves[k] & 0x8000u : halves[k]);
+  }
   if constexpr (Count == 32) {
-    write_lanes(lanes_of<u16>(warp, offset), values, mask);
+    write_lanes(lanes_of<u16>(warp, i.d), halves, mask);
   } else {
     u32 pairs[k_lanes];
-    std::memcpy(pairs, values, sizeof pairs);
-    write_lanes(lanes_of<u32>(warp, offset), pairs, mask);
+    std::memcpy(pairs, halves, sizeof pairs);
+    write_lanes(lanes_of<u32>(warp, i.d), pairs, mask);
   }
 }
 
 template <class Format, u32 Count, class F>
 void half_unary(Warp& warp, const Instruction& i, Mask mask) {
   float a[Count];
-  u16 out[Count];
-  Format::to_floats(lanes_of<u16>(warp, i.a), a, Count);
+  read_halves<Format, Count>(warp, i, i.a, a);
   for (u32 k = 0; k < Count; ++k) a[k] = F{}(a[k]);
-  Format::from_floats(a, out, Count);
-  write_halves<Count>(warp, i.d, out, mask);
+  write_halves<Format, Count>(warp, i, a, mask);
 }
 
 template <class Format, u32 Count, class F>
 void half_binary(Warp& warp, const Instruction& i, Mask mask) {
   float a[Count], b[Count];
-  u16 out[Count];
-  Format::to_floats(lanes_of<u16>(warp, i.a), a, Count);
-  Format::to_floats(lanes_of<u16>(warp, i.b), b, Count);
+  read_halves<Format, Count>(warp, i, i.a, a);
+  read_halves<Format, Count>(warp, i, i.b, b);
   for (u32 k = 0; k < Count; ++k) a[k] = F{}(a[k], b[k]);
-  Format::from_floats(a, out, Count);
-  write_halves<Count>(warp, i.d, out, mask);
+  write_halves<Format, Count>(warp, i, a, mask);
 }
 
 template <class Format, u32 Count, class F>
 void half_ternary(Warp& warp, const Instruction& i, Mask mask) {
   float a[Count], b[Count], c[Count];
-  u16 out[Count];
-  Format::to_floats(lanes_of<u16>(warp, i.a), a, Count);
-  Format::to_floats(lanes_of<u16>(warp, i.b), b, Count);
-  Format::to_floats(lanes_of<u16>(warp, i.c), c, Count);
+  read_halves<Format, Count>(warp, i, i.a, a);
+  read_halves<Format, Count>(warp, i, i.b, b);
+  read_halves<Format, Count>(warp, i, i.c, c);
   for (u32 k = 0; k < Count; ++k) a[k] = F{}(a[k], b[k], c[k]);
-  Format::from_floats(a, out, Count);
-  write_halves<Count>(warp, i.d, out, mask);
+  write_halves<Format, Count>(warp, i, a, mask);
 }
 
 template <class F>
@@ -169,6 +197,8 @@ Handler arithmetic(const Statement& s, const PtxType& type) {
 }
 template <class F>
 Handler extremum(const Statement& s, const PtxType& type) {
+  if (s.has("xorsign"))
+    return s.has("NaN") ? binary_handler<NanWins<XorSign<F>>>(type) : binary_handler<XorSign<F>>(type);
   return s.has("NaN") ? binary_handler<NanWins<F>>(type) : binary_handler<F>(type);
 }
 Handler fma_handler(const Statement& s, const PtxType& type) {
@@ -177,15 +207,12 @@ Handler fma_handler(const Statement& s, const PtxType& type) {
                       : ternary_handler<FusedMultiplyAdd>(type);
 }
 
-/// neg and abs change only sign bits: d = (a & keep) ^ flip on both halves.
-template <class T>
-void change_signs(Warp& warp, const Instruction& i, Mask mask) {
-  const T sign = static_cast<T>(0x80008000u);
-  const T* a = lanes_of<T>(warp, i.a);
-  T out[k_lanes];
-  KERNELITES_LANES(l) out[l] = static_cast<T>(i.mode != 0 ? a[l] & ~sign : a[l] ^ sign);
-  write_lanes(lanes_of<T>(warp, i.d), out, mask);
-}
+struct Negate {
+  float operator()(float a) const { return -a; }
+};
+struct Absolute {
+  float operator()(float a) const { return std::fabs(a); }
+};
 
 }  // namespace
 
@@ -193,7 +220,8 @@ bool decode_half(Decoder& d, const Statement& s, Instruction& i) {
   const PtxType type = last_type(s);
   const bool is_half = (type.kind == PtxType::Kind::f && type.bytes == 2) || type.kind == PtxType::Kind::bf ||
                        type.kind == PtxType::Kind::f16x2 || type.kind == PtxType::Kind::bf16x2;
-  if (!is_half || s.has("xorsign")) return false;
+  if (!is_half) return false;
+  i.flags = s.has("ftz") ? k_flushes : 0;
   auto placed = [&](Handler handler, u32 sources, OpClass op_class = OpClass::fp16) {
     return place(d, s, i, handler, op_class, sources, type.bytes);
   };
@@ -205,10 +233,8 @@ bool decode_half(Decoder& d, const Statement& s, Instruction& i) {
   if (s.is("max")) return placed(extremum<Maximum>(s, type), 2);
   if (s.is("ex2")) return placed(unary_handler<Exp2>(type), 1, OpClass::special);
   if (s.is("tanh")) return placed(unary_handler<Tanh>(type), 1, OpClass::special);
-  if (s.is("neg") || s.is("abs")) {
-    i.mode = s.is("abs");
-    return placed(type.bytes == 4 ? Handler{change_signs<u32>} : Handler{change_signs<u16>}, 1);
-  }
+  if (s.is("neg")) return placed(unary_handler<Negate>(type), 1);
+  if (s.is("abs")) return placed(unary_handler<Absolute>(type), 1);
   return false;
 }
 

@@ -86,7 +86,7 @@ struct MultiplyAddWide {
     return static_cast<Wide>(Unsigned<Wide>(Wide(a) * Wide(b)) + Unsigned<Wide>(c));
   }
 };
-// Division by zero gives all ones on NVIDIA devices, the remainder is the dividend.
+// Division by zero gives all ones on NVIDIA devices, as quotient and as remainder.
 struct Divide {
   template <class T>
   T operator()(T a, T b) const {
@@ -99,7 +99,7 @@ struct Divide {
 struct Remainder {
   template <class T>
   T operator()(T a, T b) const {
-    if (b == 0) return a;
+    if (b == 0) return static_cast<T>(~T{0});
     if (std::is_signed_v<T> && b == static_cast<T>(-1)) return 0;
     return static_cast<T>(a % b);
   }
@@ -134,6 +134,21 @@ struct AddSaturated {
     return static_cast<i32>(sum > INT32_MAX ? INT32_MAX : sum < INT32_MIN ? INT32_MIN : sum);
   }
 };
+struct SubtractSaturated {
+  i32 operator()(i32 a, i32 b) const {
+    const i64 difference = i64{a} - b;
+    return static_cast<i32>(difference > INT32_MAX   ? INT32_MAX
+                            : difference < INT32_MIN ? INT32_MIN
+                                                     : difference);
+  }
+};
+template <class F>
+struct Rectified {  // .relu
+  i32 operator()(i32 a, i32 b) const {
+    const i32 r = F{}(a, b);
+    return r < 0 ? 0 : r;
+  }
+};
 struct AbsoluteDifferenceAdd {
   template <class T>
   T operator()(T a, T b, T c) const {
@@ -157,6 +172,21 @@ bool decode_one(Decoder& d, const Statement& s, Instruction& i) {
   const PtxType type = last_type(s);
   if (!type.is_integer()) return decode_float(d, s, i);
   return place(d, s, i, unary_by_size<F>(type.bytes, true), OpClass::integer, 1, type.bytes);
+}
+
+bool decode_sub(Decoder& d, const Statement& s, Instruction& i) {
+  if (last_type(s).is_integer() && s.has("sat")) {
+    return place(d, s, i, binary<i32, i32, i32, SubtractSaturated>, OpClass::integer, 2, 4);
+  }
+  return decode_two<Subtract>(d, s, i);
+}
+
+template <class F>
+bool decode_extremum(Decoder& d, const Statement& s, Instruction& i) {
+  const PtxType type = last_type(s);
+  if (!type.is_integer() || !s.has("relu")) return decode_two<F>(d, s, i);
+  return type.bytes == 4 && type.is_signed() && !is_exotic(s) &&
+         place(d, s, i, binary<i32, i32, i32, Rectified<F>>, OpClass::integer, 2, 4);
 }
 
 bool decode_add(Decoder& d, const Statement& s, Instruction& i) {
@@ -248,10 +278,18 @@ bool decode_dp4a(Decoder& d, const Statement& s, Instruction& i) {
 }
 
 constexpr InstructionRow k_rows[] = {
-    {"add", decode_add},           {"sub", decode_two<Subtract>}, {"mul", decode_mul},
-    {"mad", decode_mad},           {"div", decode_two<Divide>},   {"rem", decode_two<Remainder>},
-    {"min", decode_two<Minimum>},  {"max", decode_two<Maximum>},  {"neg", decode_one<Negate>},
-    {"abs", decode_one<Absolute>}, {"sad", decode_sad},           {"dp4a", decode_dp4a},
+    {"add", decode_add},
+    {"sub", decode_sub},
+    {"mul", decode_mul},
+    {"mad", decode_mad},
+    {"div", decode_two<Divide>},
+    {"rem", decode_two<Remainder>},
+    {"min", decode_extremum<Minimum>},
+    {"max", decode_extremum<Maximum>},
+    {"neg", decode_one<Negate>},
+    {"abs", decode_one<Absolute>},
+    {"sad", decode_sad},
+    {"dp4a", decode_dp4a},
 };
 
 }  // namespace

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // Comparisons and selections: setp, set, selp, slct.
 #include <algorithm>
+#include <cmath>
 #include <iterator>
 
 #include "evaluators/worker/vgpu/half.h"
@@ -62,6 +63,15 @@ struct Negated {  // the unordered comparisons are negations of ordered ones
   }
 };
 
+template <class F>
+struct Flushed {  // .ftz: denormals count as zero
+  bool operator()(float a, float b) const { return F{}(flushed(a), flushed(b)); }
+  static float flushed(float x) {
+    const u32 bits = bits_as<u32>(x);
+    return bits_as<float>((bits & 0x7f800000u) == 0 ? bits & 0x80000000u : bits);
+  }
+};
+
 /// setp's second half: combine with a third predicate (and, or, xor), write p and q.
 constexpr u8 k_combine_none = 0, k_combine_and = 1, k_combine_or = 2, k_combine_xor = 3;
 
@@ -86,6 +96,12 @@ void compare(Warp& warp, const Instruction& i, Mask mask) {
   KERNELITES_LANES(l) result |= static_cast<Mask>(F{}(a[l], b[l])) << l;
   write_comparison(warp, i, result, mask);
 }
+
+template <class F>
+struct FlushedHalf {  // .ftz of f16
+  bool operator()(float a, float b) const { return F{}(flushed(a), flushed(b)); }
+  static float flushed(float x) { return std::fabs(x) < F16::k_least_normal ? 0.0f : x; }
+};
 
 template <class Format, class F>
 void compare_halves(Warp& warp, const Instruction& i, Mask mask) {
@@ -113,8 +129,11 @@ void compare_pairs(Warp& warp, const Instruction& i, Mask mask) {
 }
 
 template <class F>
-Handler compare_by_type(const PtxType& type) {
+Handler compare_by_type(const PtxType& type, bool flushes) {
   using Kind = PtxType::Kind;
+  if (flushes && type.is_f32()) return compare<float, Flushed<F>>;
+  if (flushes && type.is_f16()) return compare_halves<F16, FlushedHalf<F>>;
+  if (flushes && type.kind == Kind::f16x2) return compare_pairs<F16, FlushedHalf<F>>;
   switch (type.kind) {
     case Kind::signed_:
       return type.bytes == 2   ? Handler{compare<i16, F>}
@@ -140,22 +159,22 @@ Handler compare_by_type(const PtxType& type) {
   }
 }
 
-Handler comparison_handler(std::string_view name, PtxType type) {
+Handler comparison_handler(std::string_view name, PtxType type, bool flushes) {
   if (name == "lo" || name == "ls" || name == "hi" || name == "hs") type.kind = PtxType::Kind::unsigned_;
-  if (name == "eq") return compare_by_type<Equal>(type);
-  if (name == "ne") return compare_by_type<NotEqual>(type);
-  if (name == "lt" || name == "lo") return compare_by_type<Less>(type);
-  if (name == "le" || name == "ls") return compare_by_type<LessEqual>(type);
-  if (name == "gt" || name == "hi") return compare_by_type<Greater>(type);
-  if (name == "ge" || name == "hs") return compare_by_type<GreaterEqual>(type);
-  if (name == "equ") return compare_by_type<Negated<NotEqual>>(type);
-  if (name == "neu") return compare_by_type<Negated<Equal>>(type);
-  if (name == "ltu") return compare_by_type<Negated<GreaterEqual>>(type);
-  if (name == "leu") return compare_by_type<Negated<Greater>>(type);
-  if (name == "gtu") return compare_by_type<Negated<LessEqual>>(type);
-  if (name == "geu") return compare_by_type<Negated<Less>>(type);
-  if (name == "num") return compare_by_type<Ordered>(type);
-  if (name == "nan") return compare_by_type<Negated<Ordered>>(type);
+  if (name == "eq") return compare_by_type<Equal>(type, flushes);
+  if (name == "ne") return compare_by_type<NotEqual>(type, flushes);
+  if (name == "lt" || name == "lo") return compare_by_type<Less>(type, flushes);
+  if (name == "le" || name == "ls") return compare_by_type<LessEqual>(type, flushes);
+  if (name == "gt" || name == "hi") return compare_by_type<Greater>(type, flushes);
+  if (name == "ge" || name == "hs") return compare_by_type<GreaterEqual>(type, flushes);
+  if (name == "equ") return compare_by_type<Negated<NotEqual>>(type, flushes);
+  if (name == "neu") return compare_by_type<Negated<Equal>>(type, flushes);
+  if (name == "ltu") return compare_by_type<Negated<GreaterEqual>>(type, flushes);
+  if (name == "leu") return compare_by_type<Negated<Greater>>(type, flushes);
+  if (name == "gtu") return compare_by_type<Negated<LessEqual>>(type, flushes);
+  if (name == "geu") return compare_by_type<Negated<Less>>(type, flushes);
+  if (name == "num") return compare_by_type<Ordered>(type, flushes);
+  if (name == "nan") return compare_by_type<Negated<Ordered>>(type, flushes);
   return nullptr;
 }
 
@@ -167,7 +186,7 @@ OpClass class_of(const PtxType& type) {
 bool decode_setp(Decoder& d, const Statement& s, Instruction& i) {
   if (s.parts.size() < 3 || s.operands.size() < 3) return false;
   const PtxType type = last_type(s);
-  i.handler = comparison_handler(s.parts[1], type);
+  i.handler = comparison_handler(s.parts[1], type, s.has("ftz"));
   i.op_class = class_of(type);
   i.d = d.predicate_destination(s.operands[0]);
   i.e = d.second_predicate(s.operands[0]);
@@ -185,15 +204,21 @@ bool decode_setp(Decoder& d, const Statement& s, Instruction& i) {
 constexpr std::string_view k_comparisons[] = {"eq",  "ne",  "lt",  "le",  "gt",  "ge",  "equ",
                                               "neu", "ltu", "leu", "gtu", "geu", "num", "nan"};
 
+// How `set` keeps its parts in an instruction: extra: comparison; mode and size: type compared; count: bytes of the
+// result, k_pair_result for two halves; offset: the result's one; target: scratch predicates; flags: how c combines.
+constexpr u8 k_pair_result = 5, k_combine_mask = 3, k_negates = 4, k_flushes = 8;
+
 /// set.<cmp>.<dtype>.<stype>: a comparison whose result is a number: all ones for integers, 1.0 for floats.
 void set_number(Warp& warp, const Instruction& i, Mask mask) {
   Instruction comparison = i;
-  comparison.d = i.c;  // scratch predicate
-  const Handler handler =
-      comparison_handler(k_comparisons[i.extra], {static_cast<PtxType::Kind>(i.mode), i.size});
-  comparison.mode = k_combine_none;
+  comparison.d = i.target;
+  comparison.e = i.target + 4;
+  comparison.mode = i.flags & k_combine_mask;
+  comparison.extra = (i.flags & k_negates) != 0;
+  const Handler handler = comparison_handler(
+      k_comparisons[i.extra], {static_cast<PtxType::Kind>(i.mode), i.size}, (i.flags & k_flushes) != 0);
   handler(warp, comparison, mask);
-  const Mask low = read_predicate(warp, i.c), high = read_predicate(warp, i.e);
+  const Mask low = read_predicate(warp, comparison.d), high = read_predicate(warp, comparison.e);
   u32* d32 = lanes_of<u32>(warp, i.d);
   u16* d16 = lanes_of<u16>(warp, i.d);
   const u32 one = static_cast<u32>(i.offset);
@@ -201,33 +226,40 @@ void set_number(Warp& warp, const Instruction& i, Mask mask) {
     if (!is_active(mask, l)) continue;
     if (i.count == 2) d16[l] = is_active(low, l) ? static_cast<u16>(one) : u16{0};
     if (i.count == 4) d32[l] = is_active(low, l) ? one : 0;
-    if (i.count == 5) d32[l] = (is_active(low, l) ? one : 0) | (is_active(high, l) ? one << 16 : 0);
+    if (i.count == k_pair_result)
+      d32[l] = (is_active(low, l) ? one & 0xffffu : 0) | (is_active(high, l) ? one << 16 : 0);
   }
 }
 
 bool decode_set(Decoder& d, const Statement& s, Instruction& i) {
-  if (s.parts.size() < 4 || s.operands.size() != 3) return false;
+  if (s.parts.size() < 4 || s.operands.size() < 3) return false;
   const PtxType to = type_of(s.parts[s.parts.size() - 2]), from = last_type(s);
   const auto* name = std::find(std::begin(k_comparisons), std::end(k_comparisons), s.parts[1]);
   i.extra = static_cast<u16>(name - std::begin(k_comparisons));
-  if (name == std::end(k_comparisons) || comparison_handler(s.parts[1], from) == nullptr || to.bytes > 4)
+  const bool flushes = s.has("ftz");
+  if (name == std::end(k_comparisons) || comparison_handler(s.parts[1], from, flushes) == nullptr ||
+      to.bytes > 4)
     return false;
+  const bool is_pair = from.kind == PtxType::Kind::f16x2 || from.kind == PtxType::Kind::bf16x2;
+  if (is_pair && (to.bytes != 4 || to.is_f32() || s.operands.size() > 3)) return false;
   i.handler = set_number;
   i.op_class = class_of(from);
   i.mode = static_cast<u8>(from.kind);
   i.size = static_cast<u8>(from.bytes);
-  const bool is_pair = to.kind == PtxType::Kind::f16x2 || to.kind == PtxType::Kind::bf16x2;
-  const bool compares_pair = from.kind == PtxType::Kind::f16x2 || from.kind == PtxType::Kind::bf16x2;
-  if (is_pair != compares_pair && to.bytes == 4 && compares_pair) return false;
-  i.count = is_pair ? 5 : static_cast<u8>(to.bytes);
+  i.count = is_pair ? k_pair_result : static_cast<u8>(to.bytes);
   const u32 one = to.is_integer()                                                    ? ~0u
                   : to.is_f32()                                                      ? 0x3f800000u
                   : to.kind == PtxType::Kind::bf || to.kind == PtxType::Kind::bf16x2 ? 0x3f80u
                                                                                      : 0x3c00u;
   i.offset = static_cast<i32>(one);
   i.d = d.destination(s.operands[0], to.bytes);
-  i.c = d.scratch_predicate();
-  i.e = d.scratch_predicate() + (compares_pair ? 4 : 0);
+  i.target = d.scratch_predicate();
+  i.flags = flushes ? k_flushes : 0;
+  if (s.operands.size() > 3) {
+    i.flags |= s.has("and") ? k_combine_and : s.has("or") ? k_combine_or : k_combine_xor;
+    i.flags |= s.operands[3].is_negated ? k_negates : 0;
+    i.c = d.predicate(s.operands[3]);
+  }
   i.a = d.source(s.operands[1], from.bytes);
   i.b = d.source(s.operands[2], from.bytes);
   return true;
@@ -257,7 +289,11 @@ void select_by_sign(Warp& warp, const Instruction& i, Mask mask) {
   const T *a = lanes_of<T>(warp, i.a), *b = lanes_of<T>(warp, i.b);
   const C* c = lanes_of<C>(warp, i.c);
   T out[k_lanes];
-  KERNELITES_LANES(l) out[l] = c[l] >= C{0} ? a[l] : b[l];
+  KERNELITES_LANES(l) {
+    C sign = c[l];
+    if constexpr (std::is_same_v<C, float>) sign = i.mode != 0 && std::fabs(sign) < 0x1p-126f ? 0.0f : sign;
+    out[l] = sign >= C{0} ? a[l] : b[l];
+  }
   write_lanes(lanes_of<T>(warp, i.d), out, mask);
 }
 
@@ -265,11 +301,14 @@ bool decode_slct(Decoder& d, const Statement& s, Instruction& i) {
   if (s.parts.size() < 3 || s.operands.size() != 4) return false;
   const PtxType type = type_of(s.parts[s.parts.size() - 2]);
   const bool by_float = s.parts.back() == "f32";
+  i.mode = s.has("ftz");
   i.c = d.source(s.operands[3], 4);
   const Handler handler =
-      type.bytes == 8 ? (by_float ? Handler{select_by_sign<u64, float>} : Handler{select_by_sign<u64, i32>})
-                      : (by_float ? Handler{select_by_sign<u32, float>} : Handler{select_by_sign<u32, i32>});
-  return type.bytes >= 4 && place(d, s, i, handler, OpClass::integer, 2, type.bytes);
+      type.bytes == 2 ? (by_float ? Handler{select_by_sign<u16, float>} : Handler{select_by_sign<u16, i32>})
+      : type.bytes == 8
+          ? (by_float ? Handler{select_by_sign<u64, float>} : Handler{select_by_sign<u64, i32>})
+          : (by_float ? Handler{select_by_sign<u32, float>} : Handler{select_by_sign<u32, i32>});
+  return place(d, s, i, handler, OpClass::integer, 2, type.bytes);
 }
 
 constexpr InstructionRow k_rows[] = {

@@ -10,6 +10,7 @@
 #include "evaluators/worker/vgpu/half.h"
 #include "evaluators/worker/vgpu/instruction_table.h"
 #include "evaluators/worker/vgpu/ops.h"
+#include "evaluators/worker/vgpu/tensor_sum.h"
 
 #pragma GCC target("avx,avx2,fma,f16c,bmi,bmi2,lzcnt,popcnt")
 
@@ -105,14 +106,8 @@ u8* slot_bytes(Warp& warp, const u32* registers, const Fragment& f, u32 slot, u3
          f.bytes() * (slot % f.per_register());
 }
 
-void require_whole_warp(Mask mask) {
-  if (mask != k_all_lanes)
-    raise(FaultKind::invalid_shuffle, lowest_lane(mask),
-          "a wmma operation is executed by a part of the warp only; all 32 lanes must execute it together");
-}
-
 void load_fragment(Warp& warp, const Instruction& i, Mask mask) {
-  require_whole_warp(mask);
+  require_whole_warp(warp, mask, "a wmma operation");
   const Fragment f = unpack_fragment(i.extra);
   const u32* registers = warp.context->image->lists.data() + i.list;
   u32 loaded[32][k_lanes];  // first into a copy: an address register may share its slot with a result
@@ -129,7 +124,7 @@ void load_fragment(Warp& warp, const Instruction& i, Mask mask) {
 }
 
 void store_fragment(Warp& warp, const Instruction& i, Mask mask) {
-  require_whole_warp(mask);
+  require_whole_warp(warp, mask, "a wmma operation");
   const Fragment f = unpack_fragment(i.extra);
   const u32* registers = warp.context->image->lists.data() + i.list;
   for_each_slot(warp, i, f, Use::store, [&](u32 slot, const Access& access, Mask part, u32 bytes) {
@@ -140,9 +135,12 @@ void store_fragment(Warp& warp, const Instruction& i, Mask mask) {
   });
 }
 
-using Matrix = float[32][32];
+template <class Value>
+using Matrix = Value[32][32];
 
-float value_of(const u8* bytes, Element element) {
+/// An element's value; integers are read as i32, floats as float.
+template <class Value>
+Value value_of(const u8* bytes, Element element) {
   u32 bits = 0;
   std::memcpy(&bits, bytes,
               element == Element::f16 || element == Element::bf16 ? 2
@@ -150,36 +148,41 @@ float value_of(const u8* bytes, Element element) {
                                                                   : 4);
   switch (element) {
     case Element::f16:
-      return F16::to_float(static_cast<u16>(bits));
+      return static_cast<Value>(F16::to_float(static_cast<u16>(bits)));
     case Element::bf16:
-      return BF16::to_float(static_cast<u16>(bits));
+      return static_cast<Value>(BF16::to_float(static_cast<u16>(bits)));
     case Element::tf32:
-      return bits_as<float>(bits & ~0x1fffu);
+      return static_cast<Value>(bits_as<float>(bits & ~0x1fffu));
     case Element::f32:
-      return bits_as<float>(bits);
+      return static_cast<Value>(bits_as<float>(bits));
     case Element::s8:
-      return static_cast<float>(static_cast<i8>(bits));
+      return static_cast<Value>(static_cast<i8>(bits));
     case Element::u8_:
-      return static_cast<float>(bits);
+      return static_cast<Value>(bits);
     case Element::s32:
-      return static_cast<float>(static_cast<i32>(bits));
+      return static_cast<Value>(static_cast<i32>(bits));
   }
   return 0;
 }
 
 /// One register of all lanes as values: lane l's are values[per_register * l ...].
-void unpack_register(const u8* bytes, const Fragment& f, float* values) {
-  const u16* halves = reinterpret_cast<const u16*>(bytes);
-  if (f.element == Element::f16) return F16::to_floats(halves, values, 64);
-  if (f.element == Element::bf16) return BF16::to_floats(halves, values, 64);
-  for (u32 k = 0; k < k_lanes * f.per_register(); ++k) values[k] = value_of(bytes + k * f.bytes(), f.element);
+template <class Value>
+void unpack_register(const u8* bytes, const Fragment& f, Value* values) {
+  if constexpr (std::is_same_v<Value, float>) {
+    const u16* halves = reinterpret_cast<const u16*>(bytes);
+    if (f.element == Element::f16) return F16::to_floats(halves, values, 64);
+    if (f.element == Element::bf16) return BF16::to_floats(halves, values, 64);
+  }
+  for (u32 k = 0; k < k_lanes * f.per_register(); ++k)
+    values[k] = value_of<Value>(bytes + k * f.bytes(), f.element);
 }
 
-void gather_fragment(Warp& warp, const u32* registers, const Fragment& f, Matrix& matrix) {
+template <class Value>
+void gather_fragment(Warp& warp, const u32* registers, const Fragment& f, Matrix<Value>& matrix) {
   const u32 per = f.per_register();
   const u32 slots = std::max(1u, f.rows * f.columns / k_lanes);  // the slots behind these hold copies
   for (u32 r = 0; r * per < slots; ++r) {
-    float values[4 * k_lanes];
+    Value values[4 * k_lanes];
     unpack_register(warp.registers + registers[r], f, values);
     for (u32 e = 0; e < per; ++e) {
       KERNELITES_LANES(l) {
@@ -190,38 +193,78 @@ void gather_fragment(Warp& warp, const u32* registers, const Fragment& f, Matrix
   }
 }
 
-void spread_fragment(Warp& warp, const u32* registers, u32 count, const Fragment& f, const Matrix& matrix) {
+template <class Value>
+void spread_fragment(Warp& warp, const u32* registers, u32 count, const Fragment& f,
+                     const Matrix<Value>& matrix) {
   for (u32 slot = 0; slot < count * f.per_register(); ++slot) {
     KERNELITES_LANES(l) {
       const Place place = place_of(f, slot, l);
-      const float value = matrix[place.row][place.column];
-      const u32 bits = f.element == Element::f16   ? F16::from_float(value)
-                       : f.element == Element::s32 ? static_cast<u32>(static_cast<i32>(value))
-                                                   : bits_as<u32>(value);
+      const Value value = matrix[place.row][place.column];
+      const u32 bits =
+          f.element == Element::f16 ? F16::from_float(static_cast<float>(value)) : bits_as<u32>(value);
       std::memcpy(slot_bytes(warp, registers, f, slot, l), &bits, f.bytes());
     }
   }
 }
 
+/// c += a b on floats, as tensor_sum.h says: one step over the whole depth, with tf32 two of four.
+void multiply_matrices(const Shape& shape, Element factor, bool is_half, const Matrix<float>& a,
+                       const Matrix<float>& b, Matrix<float>& c) {
+  const i32 least = factor == Element::f16 ? -14 : -126;
+  const u32 step_depth = factor == Element::tf32 ? 4 : shape.k;
+  const TowardZero mode;
+  for (u32 first = 0; first < shape.n; first += 8) {
+    Floats columns[k_step_depth];
+    Integers exponents_b[k_step_depth];
+    for (u32 k = 0; k < shape.k; ++k) {
+      std::memcpy(&columns[k], &b[k][first], sizeof columns[k]);
+      exponents_b[k] = tensor_exponents(columns[k], least);
+    }
+    for (u32 row = 0; row < shape.m; ++row) {
+      i32 exponents_a[k_step_depth];
+      for (u32 k = 0; k < shape.k; ++k) exponents_a[k] = tensor_exponent(a[row][k], least);
+      Floats sum;
+      std::memcpy(&sum, &c[row][first], sizeof sum);
+      for (u32 k = 0; k < shape.k; k += step_depth) {
+        sum = tensor_sum({.a = a[row] + k,
+                          .a_exponents = exponents_a + k,
+                          .b = columns + k,
+                          .b_exponents = exponents_b + k,
+                          .depth = step_depth,
+                          .least = is_half ? -14 : -126,
+                          .to_half = is_half},
+                         sum);
+      }
+      std::memcpy(&c[row][first], &sum, sizeof sum);
+    }
+  }
+}
+
+void multiply_matrices(const Shape& shape, Element, bool, const Matrix<i32>& a, const Matrix<i32>& b,
+                       Matrix<i32>& c) {
+  for (u32 row = 0; row < shape.m; ++row) {
+    for (u32 column = 0; column < shape.n; ++column) {
+      u32 sum = static_cast<u32>(c[row][column]);
+      for (u32 k = 0; k < shape.k; ++k) sum += static_cast<u32>(a[row][k] * b[k][column]);
+      c[row][column] = static_cast<i32>(sum);
+    }
+  }
+}
+
 // wmma.mma. list: counts of a, b, c, d, then registers of d, a, b, c; extra: element of a | of d << 4 | shape << 8;
-// size: element of c. Products of int8 stay below 2^24 for the depths that exist, so float holds their sums.
+// size: element of c; count: element of b.
+template <class Value>
 void multiply_fragments(Warp& warp, const Instruction& i, Mask mask) {
-  require_whole_warp(mask);
+  require_whole_warp(warp, mask, "wmma.mma");
   const u32* list = warp.context->image->lists.data() + i.list;
   const Shape& shape = k_shapes[i.extra >> 8];
   const Element factor = static_cast<Element>(i.extra & 15), result = static_cast<Element>(i.extra >> 4 & 15);
   const u32 *d = list + 4, *a = d + list[3], *b = a + list[0], *c = b + list[1];
-  Matrix ma, mb, mc;
+  alignas(32) Matrix<Value> ma, mb, mc;
   gather_fragment(warp, a, fragment_of(Role::a, factor, shape), ma);
   gather_fragment(warp, b, fragment_of(Role::b, static_cast<Element>(i.count), shape), mb);
   gather_fragment(warp, c, fragment_of(Role::accumulator, static_cast<Element>(i.size), shape), mc);
-  for (u32 row = 0; row < shape.m; ++row) {
-    for (u32 k = 0; k < shape.k; ++k) {
-      const float x = ma[row][k];
-      for (u32 column = 0; column < shape.n; ++column)
-        mc[row][column] = __builtin_fmaf(x, mb[k][column], mc[row][column]);
-    }
-  }
+  multiply_matrices(shape, factor, result == Element::f16, ma, mb, mc);
   spread_fragment(warp, d, list[3], fragment_of(Role::accumulator, result, shape), mc);
   if (warp.tally != nullptr) warp.tally->tensor_flops[i.b] += 2u * shape.m * shape.n * shape.k;
 }
@@ -299,7 +342,11 @@ bool decode_multiply(Decoder& d, const Statement& s, Instruction& i, u32 shape) 
       add(s.operands[k]);
   }
   i.list = d.add_list(list);
-  i.handler = multiply_fragments;
+  const bool is_integer = result == Element::s32;
+  if (is_integer != (addend == Element::s32) || is_integer != (left == Element::s8 || left == Element::u8_))
+    return false;
+  if (s.has("satfinite")) return false;
+  i.handler = is_integer ? Handler{multiply_fragments<i32>} : Handler{multiply_fragments<float>};
   i.op_class = OpClass::tensor;
   i.extra = static_cast<u16>(static_cast<u32>(left) | static_cast<u32>(result) << 4 | shape << 8);
   i.size = static_cast<u8>(addend);
