@@ -28,6 +28,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[2]
 PTX = ROOT / "tests" / "vgpu" / "ptx"
 FILES = ["planted_bugs", "planted_memory", "planted_races", "planted_sync", "planted_grid"]
+HONEST = ["honest", "honest_patterns"]
 TOOLS = {"memcheck": ["--padding", "256"], "racecheck": [], "initcheck": [], "synccheck": []}
 # A kernel of these kinds may never end: it runs after all others, so that it slows nobody down.
 ENDLESS = ("divergent_barrier", "deadlock", "budget_exceeded", "invalid_shuffle")
@@ -44,10 +45,10 @@ def find_cuda_program(name):
     sys.exit(f"no {name} here")
 
 
-def read_kernels():
-    """[{name, file, lines, job}] of all planted kernels, in order."""
+def read_kernels(files):
+    """[{name, file, lines, job}] of all kernels, in order."""
     kernels = []
-    for file in FILES:
+    for file in files:
         for number, text in enumerate((PTX / f"{file}.cu").read_text().splitlines(), 1):
             if text.startswith("KERNEL "):
                 facts = text.partition("// launch:")[2]
@@ -88,9 +89,9 @@ def command_of(tool, launcher, cubin, jobs, seconds):
 def build(out):
     launcher = out / "planted_launch"
     nvcc = find_cuda_program("nvcc")
-    commands = [[nvcc, "-O1", "-o", str(launcher), str(ROOT / "tests/gpu/planted_launch.cu"), "-lcuda"]]
-    for file in FILES:
-        for is_mended in (False, True):
+    commands = [[nvcc, "-O1", "-std=c++20", "-o", str(launcher), str(ROOT / "tests/gpu/planted_launch.cu"), "-lcuda"]]
+    for file in FILES + HONEST:
+        for is_mended in (False, True) if file in FILES else (True,):
             commands.append([nvcc, "-cubin", "-arch=sm_90a", "-lineinfo", *(["-DMENDED"] if is_mended else []), "-o",
                              str(cubin_of(out, file, is_mended)), str(PTX / f"{file}.cu")])
     with concurrent.futures.ThreadPoolExecutor(os.cpu_count()) as pool:
@@ -104,11 +105,11 @@ def cubin_of(out, file, is_mended):
     return out / (file + (".mended" if is_mended else "") + ".cubin")
 
 
-def run_twins(out, launcher, kernels, tool):
-    """Honest twins of one file share a process: none may fault, and the start of a tool costs more than the kernel."""
+def run_honest(out, launcher, tool):
+    """Honest kernels of one file share a process: none may fault, and the start of a tool costs more than a kernel."""
     runs = []
-    for file in FILES:
-        jobs = [kernel["job"] for kernel in kernels if kernel["file"] == file]
+    for file in FILES + HONEST:
+        jobs = [kernel["job"] for kernel in read_kernels([file])]
         command = command_of(tool, launcher, cubin_of(out, file, True), jobs, 20)
         output, seconds, is_over = run_limited(command, 60)
         runs.append({"tool": tool, "file": file, "mended": True, "seconds": seconds, "is_over": is_over,
@@ -120,7 +121,7 @@ def run_planted(out, launcher, kernel, tool, is_alone=False):
     command = command_of(tool, launcher, cubin_of(out, kernel["file"], False), [kernel["job"]], KERNEL_SECONDS)
     output, seconds, is_over = run_limited(command, 30)
     return {"tool": tool, "kernel": kernel["name"], "mended": False, "seconds": seconds, "is_over": is_over,
-            "is_alone": is_alone,
+            "is_alone": is_alone, "lines": kernel["lines"],
             "log": output[:LOG_BYTES] + ("\n...\n" + output[-600:] if len(output) > LOG_BYTES else "")}
 
 
@@ -154,7 +155,7 @@ class Campaign:
 def run(arguments):
     out = Path(arguments.out).resolve()
     out.mkdir(parents=True, exist_ok=True)
-    kernels = read_kernels()
+    kernels = read_kernels(FILES)
     found = subprocess.run([arguments.vgpu, str(PTX)], capture_output=True, check=True, text=True).stdout
     results = {"vgpu": [json.loads(line) for line in found.splitlines()],
                "device": subprocess.run(["nvidia-smi", "--query-gpu=name,driver_version", "--format=csv,noheader"],
@@ -171,7 +172,7 @@ def run(arguments):
     quick = [kernel for kernel in kernels if not kernel["name"].startswith(ENDLESS)]
     campaign.collect(1, [((tool, kernel["name"], False, True), run_planted, out, launcher, kernel, tool, True)
                          for kernel in quick[::len(quick) // TIMED][:TIMED] for tool in tools], write)
-    campaign.collect(arguments.jobs, [((tool, FILES[0], True, False), run_twins, out, launcher, kernels, tool)
+    campaign.collect(arguments.jobs, [((tool, FILES[0], True, False), run_honest, out, launcher, tool)
                                       for tool in tools], write)
     campaign.collect(arguments.jobs, planted(quick), write)
     campaign.collect(arguments.jobs, planted([kernel for kernel in kernels if kernel not in quick]), write)
@@ -196,11 +197,11 @@ def reports(log):
 
 
 def false_alarms(runs):
-    """{tool: kernels whose honest twin it complains about}"""
+    """{tool: honest kernels that it complains about}"""
     alarms = {tool: set() for tool in ["none", *TOOLS]}
     for run in runs:
         if run["mended"] and reports(run["log"]):
-            alarms[run["tool"]] |= set(re.findall(r" at (\w+__\w+)\+0x", run["log"]))
+            alarms[run["tool"]] |= set(re.findall(r" at (\w+)\+0x", run["log"]))
     return alarms
 
 
@@ -211,7 +212,7 @@ def outcome(run, kernel, alarms):
     if run["tool"] != "none" and reports(run["log"]):
         if kernel["name"] in alarms[run["tool"]]:
             return "alarm"
-        return "place" if not kernel["lines"] or lines_reported(run["log"]) & set(kernel["lines"]) else "found"
+        return "place" if not run["lines"] or lines_reported(run["log"]) & set(run["lines"]) else "found"
     if " timeout" in run["log"] or not run["is_over"]:
         return "hang"
     if re.search(r"^end \S+ error", run["log"], re.MULTILINE):
@@ -219,14 +220,16 @@ def outcome(run, kernel, alarms):
     return ""
 
 
-WORDS = {"place": "line", "found": "found", "hang": "hangs", "error": "fails", "": "", "-": "not run", "alarm": "twin too"}
+WORDS = {"place": "line", "found": "found", "hang": "hangs", "error": "fails", "": "", "-": "not run",
+         "alarm": "twin too"}
 
 
 def table(arguments):
     results = json.loads(Path(arguments.results).read_text())
-    kernels = read_kernels()
+    kernels = read_kernels(FILES)
     vgpu = {line["kernel"]: line for line in results["vgpu"] if not line["mended"]}
-    runs = {(run["tool"], run["kernel"]): run for run in results["runs"] if "kernel" in run and not run.get("is_alone")}
+    runs = {(run["tool"], run["kernel"]): run for run in results["runs"]
+            if "kernel" in run and not run.get("is_alone")}
     tools = ["none", *TOOLS]
     kinds = list(dict.fromkeys(kernel["name"].split("__")[0] for kernel in kernels))
     alarms = false_alarms(results["runs"])
@@ -254,7 +257,7 @@ def table(arguments):
     print("| median time | | " + " | ".join(times) + f" | | {median_ms('none')} |")
     own = sum(line["kind"] != "" for line in results["vgpu"] if line["mended"])
     counts = [own, *(len(alarms[tool]) for tool in TOOLS)]
-    print("| honest twins reported | | " + " | ".join(map(str, counts)) + " | | |\n")
+    print("| honest kernels reported | | " + " | ".join(map(str, counts)) + " | | |\n")
     print("| kernel | vgpu | " + " | ".join(tools[1:]) + " | device alone |")
     print("| --- " * (len(TOOLS) + 3) + "|")
     for k in kernels:

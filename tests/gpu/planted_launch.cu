@@ -2,9 +2,10 @@
 // Launches planted-bug kernels (tests/vgpu/ptx) on a real device, with the buffers that the virtual GPU's tests use.
 //
 //   planted_launch MODULE.cubin SECONDS NAME:GRID:BLOCK:SHARED_BYTES:COOPERATIVE...
-// Prints "start NAME", then "end NAME RESULT": "done", "error NUMBER" or "timeout" (the kernel still ran after SECONDS;
-// nothing follows). Built and started under each tool by tests/gpu/compare_sanitizers.py.
+// Prints "start NAME", then "end NAME RESULT": "done DIGEST" (FNV-1a of the output), "error NUMBER" or "timeout" (the
+// kernel still ran after SECONDS; nothing follows). Built and started under each tool by tests/gpu/compare_sanitizers.py.
 #include <chrono>
+#include <cstdint>
 #include <cstdio>
 #include <cstdlib>
 #include <string>
@@ -76,9 +77,12 @@ std::string launch(CUmodule module, const Job& job, double seconds) {
   if (result != "done") return result;
   // The copy is what lets initcheck see an output that is not complete.
   CHECK_CUDA(cuMemcpyDtoH(values.data(), o, k_count * 4));
+  std::uint64_t digest = 0xcbf29ce484222325ull;
+  for (std::size_t k = 0; k < values.size() * 4; ++k)
+    digest = (digest ^ reinterpret_cast<const unsigned char*>(values.data())[k]) * 0x100000001b3ull;
   for (const CUdeviceptr address : {a, o, w}) CHECK_CUDA(cuMemFree(address));
   CHECK_CUDA(cuStreamDestroy(stream));
-  return result;
+  return result + " " + std::to_string(digest);
 }
 
 }  // namespace
@@ -100,6 +104,6 @@ int main(int argc, char** argv) {
     const std::string result = launch(module, job, std::atof(argv[2]));
     std::printf("end %s %s\n", job.name.c_str(), result.c_str());
     std::fflush(stdout);
-    if (result != "done") _exit(1);  // the context is lost, or will not end
+    if (!result.starts_with("done")) _exit(1);  // the context is lost, or will not end
   }
 }
