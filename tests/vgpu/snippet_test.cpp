@@ -111,6 +111,64 @@ TEST_CASE("integer arithmetic", "[vgpu]") {
       {"sad.u32 d, a, b, c;", 3, 10, 1, "d", 8},
       {"dp4a.s32.s32 d, a, b, c;", 0x01ff02fe, 0x01010101, 10, "d", 10},
       {"dp4a.u32.u32 d, a, b, c;", 0x01ff02fe, 0x01010101, 0, "d", 512},
+      {"add.cc.u32 t, a, b; addc.u32 d, c, 0;", 0xffffffff, 1, 5, "d", 6},
+      {"add.cc.u32 t, a, b; addc.cc.u32 t, a, a; addc.u32 d, 0, 0;", 0xffffffff, 1, 0, "d", 1},
+      {"sub.cc.u32 t, a, b; subc.u32 d, c, 0;", 0, 1, 5, "d", 4},
+      {"add.cc.u64 D, A, B; addc.u64 D, C, 0;", ~0ull, 1, 7, "D", 8},
+      {"mad.lo.cc.u32 t, a, b, c; madc.hi.u32 d, a, b, 0;", 0xffffffff, 0xffffffff, 0xffffffff, "d",
+       0xffffffff},
+      {"mad.hi.cc.s32 t, a, b, c; addc.u32 d, 0, 0;", 0xffffffff, 1, 1, "d", 1},
+      {"sub.sat.s32 d, a, b;", 0x80000000, 1, 0, "d", 0x80000000},
+      {"mad.hi.sat.s32 d, a, b, c;", 0x7fffffff, 0x7fffffff, 0x7fffffff, "d", 0x7fffffff},
+      {"mul24.lo.u32 d, a, b;", 0x1ffffff, 2, 0, "d", 0x1fffffe},
+      {"mul24.hi.u32 d, a, b;", 0xffffff, 0xffffff, 0, "d", 0xfffffe00},
+      {"mul24.lo.s32 d, a, b;", 0xffffff, 3, 0, "d", 0xfffffffd},
+      {"mad24.lo.u32 d, a, b, c;", 3, 4, 5, "d", 17},
+      {"mad24.hi.sat.s32 d, a, b, c;", 0x7fffff, 0x7fffff, 0x7fffffff, "d", 0x7fffffff},
+      {"dp2a.lo.s32.s32 d, a, b, c;", 0x0002ffff, 0x04030201, 10, "d", 13},
+      {"dp2a.hi.u32.u32 d, a, b, c;", 0x0002ffff, 0x04030201, 0, "d", 196613},
+      {"add.u16x2 d, a, b;", 0x0001ffff, 0x00010002, 0, "d", 0x00020001},
+      {"min.s16x2 d, a, b;", 0xffff0003, 0x00020004, 0, "d", 0xffff0003},
+      {"max.u16x2 d, a, b;", 0xffff0003, 0x00020004, 0, "d", 0xffff0004},
+      {"min.relu.s16x2 d, a, b;", 0xffff0003, 0x00020004, 0, "d", 0x00000003},
+      {"max.s32.relu d, a, b;", static_cast<u32>(-5), static_cast<u32>(-3), 0, "d", 0},
+      {"vabsdiff4.u32.u32.u32 d, a, b, c;", 0x01020304, 0x04030201, 10, "d", 0x03010103},
+      {"vabsdiff4.u32.u32.u32.add d, a, b, c;", 0x01020304, 0x04030201, 10, "d", 18},
+      {"vabsdiff2.s32.s32.s32 d, a, b, c;", 0xffff0001, 0x00010003, 0, "d", 0x00020002},
+  };
+  check_all(rows);
+}
+
+TEST_CASE("permutes, fields and wide registers", "[vgpu]") {
+  constexpr u64 k_low = 0x33221100, k_high = 0x77665544;
+  const Row rows[] = {
+      {"prmt.b32.f4e d, a, b, c;", k_low, k_high, 1, "d", 0x44332211},
+      {"prmt.b32.b4e d, a, b, c;", k_low, k_high, 1, "d", 0x66770011},
+      {"prmt.b32.rc8 d, a, b, c;", k_low, k_high, 2, "d", 0x22222222},
+      {"prmt.b32.ecl d, a, b, c;", k_low, k_high, 1, "d", 0x33221111},
+      {"prmt.b32.ecr d, a, b, c;", k_low, k_high, 2, "d", 0x22221100},
+      {"prmt.b32.rc16 d, a, b, c;", k_low, k_high, 1, "d", 0x33223322},
+      {"setp.eq.u32 q, 0, 0; lop3.or.b32 d|p, a, b, c, 128, q;", 1, 2, 4, "p", 1},
+      {"lop3.and.b32 _|p, a, b, c, 254, q;", 1, 2, 4, "p", 0},
+      {"lop3.or.b32 d|p, a, b, c, 254, q;", 1, 2, 4, "d", 7},
+      {"szext.clamp.s32 d, a, b;", 0xff, 8, 0, "d", 0xffffffff},
+      {"szext.clamp.u32 d, a, b;", 0xffffffff, 40, 0, "d", 0xffffffff},
+      {"szext.wrap.u32 d, a, b;", 0xabcd, 40, 0, "d", 0xcd},
+      {"bmsk.wrap.b32 d, a, b;", 36, 4, 0, "d", 0xf0},
+      {"cnot.b32 d, a;", 0, 0, 0, "d", 1},
+      {"cnot.b64 D, A;", 5, 0, 0, "D", 0},
+      {"fns.b32 d, a, b, c;", 11, 0, 3, "d", 3},
+      {"fns.b32 d, a, b, c;", 11, 2, static_cast<u32>(-1), "d", 1},
+      {"fns.b32 d, a, b, c;", 11, 2, 0, "d", 0xffffffff},
+      {"mov.u64 D, %gridid;", 0, 0, 0, "D", 0},
+      {"{ .reg .b128 W; mov.b128 W, {A, B}; mov.b128 {C, D}, W; }", 1, 2, 3, "D", 2},
+      {"{ .reg .b128 W, X; .shared .align 16 .b8 s[16]; mov.b128 W, {A, B}; mov.b128 X, {C, C}; "
+       "st.shared.b128 [s], "
+       "W; atom.shared.cas.b128 W, [s], W, X; ld.shared.b128 X, [s]; mov.b128 {D, C}, X; }",
+       1, 2, 3, "D", 3},
+      {"{ .reg .f32 x, y; mov.b64 {x, y}, A; atom.global.v2.f32.add {x, y}, [O], {x, y}; ld.global.u64 D, "
+       "[O]; }",
+       k_two << 32 | k_one, 0, 0, "D", 0x4280000042000000},
   };
   check_all(rows);
 }

@@ -196,6 +196,8 @@ void start_block(Block& block, u64 index) {
     warp.copies.clear();
     warp.copy_group = {};
     warp.depth = {};
+    warp.stack_top = {};
+    for (std::vector<u8>& saved : warp.saved) saved.clear();
     warp.executed = 0;
     warp.favours_running = warp.is_done = false;
     fill_specials(warp, block);

@@ -169,6 +169,7 @@ u64 Decoder::symbol_address(const Operand& symbol) const {
     const LocalVariable& variable = function_->locals[static_cast<u32>(symbol.local)];
     if (variable.space == Space::shared)
       return function_shared_.at(function_) + variable.offset + symbol.immediate;
+    if (is_on_stack(symbol)) throw Undecodable{};
     const u64 window = variable.space == Space::parameter ? k_local_slot << 32 : 0;
     return window + frame_ + variable.offset + symbol.immediate;
   }
@@ -179,7 +180,7 @@ u64 Decoder::symbol_address(const Operand& symbol) const {
   if (const auto found = shared_offsets_.find(symbol.name); found != shared_offsets_.end()) {
     return found->second + symbol.immediate;
   }
-  const u64 address = program_.variable_address(symbol.name);
+  const u64 address = program_.symbol_address(symbol.name);
   if (address == 0) throw Undecodable{};
   return address + symbol.immediate;
 }

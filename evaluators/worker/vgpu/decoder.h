@@ -7,6 +7,7 @@
 #include <utility>
 #include <vector>
 
+#include "evaluators/worker/vgpu/call_graph.h"
 #include "evaluators/worker/vgpu/instruction.h"
 #include "evaluators/worker/vgpu/register_allocation.h"
 #include "evaluators/worker/vgpu/syntax.h"
@@ -38,10 +39,11 @@ struct Undecodable {};
 /// Decodes the functions of one kernel into its image. Operand methods return offsets into the warp's arena.
 class Decoder {
  public:
-  Decoder(const Module& module, const Program& program, KernelImage& image);
+  /// Of one kernel. Borrows all four.
+  Decoder(const Module& module, const Function& kernel, const Program& program, KernelImage& image);
 
   /// Links the kernel and every function it calls.
-  void link(const Function& kernel);
+  void link();
 
   // For decode functions, about the statement being decoded.
 
@@ -57,6 +59,8 @@ class Decoder {
   u32 second_predicate(const Operand& operand) const;
   /// A predicate that nobody reads; a second one lies 4 bytes behind it.
   u32 scratch_predicate() const { return predicates_ + 8; }
+  /// The carry bits that .cc writes and addc, subc, madc read.
+  u32 carry_predicate() const { return predicates_ + 16; }
   /// Offset of a constant in all lanes.
   u32 constant(u64 bits, u32 width);
   /// Fills a, offset and flags from a memory operand. False if the address cannot be expressed.
@@ -77,31 +81,42 @@ class Decoder {
   bool find_parameter(const Operand& memory, ParameterPlace& place) const;
   /// Statement index to instruction index, in the function being decoded.
   u32 code_index(u32 statement) const { return function_begin_ + statement; }
-  /// Entry and argument areas of a function that is already linked; null for unknown, extern or recursive ones.
+  /// Entry and areas in local memory of a function of this kernel.
   struct LinkedFunction {
     const Function* function = nullptr;
     u32 entry = 0;
-    u32 frame = 0;                                       ///< its local memory
-    std::vector<u32> parameter_offsets, result_offsets;  ///< in local memory
+    u32 frame = 0, end = 0;  ///< of what it has in local memory, parameters and results included
+    std::vector<u32> parameter_offsets, result_offsets;
+    bool is_recursive = false;  ///< its variables lie on the stack, at the frame's offsets
+    u32 saved_list = 0;         ///< what a call saves of it, see calls.h; 0: not yet made
   };
+  /// Null for unknown and extern functions.
   const LinkedFunction* find_function(std::string_view name) const;
-  const Function* find_declared(std::string_view name) const;
+  const CallGraph& calls() const { return calls_; }
+  /// Is the symbol a variable on the stack of recursive functions? Then its address is known only when it runs.
+  bool is_on_stack(const Operand& symbol) const;
+  /// Fills what a call of `callee` from the function being decoded saves and takes of the stack.
+  void place_caller(const Function& callee, Instruction& i);
   /// Local memory offset of a local variable (kind .param or .local).
   u32 local_offset(int local) const;
+  /// Offset of a local variable in its function's frame.
+  u32 variable_offset(int local) const { return function_->locals[static_cast<u32>(local)].offset; }
   u32 local_bytes(int local) const { return function_->locals[static_cast<u32>(local)].bytes; }
   u64 symbol_address(const Operand& symbol) const;
   KernelImage& image() { return image_; }
   const Program& program() const { return program_; }
 
  private:
-  void collect(const Function& function, std::vector<const Function*>& order,
-               std::vector<std::string_view>& path);
-  void place_shared(const std::vector<const Function*>& order);
+  void place_shared();
+  void place_registers();
   void place_frame(const Function& function);
+  u32 add_saved_list(LinkedFunction& linked);
   void decode_function(const Function& function);
   void decode_statement(const Statement& statement);
 
   const Module& module_;
+  const Function& kernel_;
+  const CallGraph calls_;
   const Program& program_;
   KernelImage& image_;
   std::map<std::string_view, LinkedFunction> linked_;
@@ -112,7 +127,7 @@ class Decoder {
   const Function* function_ = nullptr;
   u32 frame_ = 0;
   u32 function_begin_ = 0;
-  u32 predicates_ = 0;  ///< true, false, two of scratch, then registers
+  u32 predicates_ = 0;  ///< true, false, two of scratch, carry, then registers
   u32 scratch_ = 0;
 };
 

@@ -25,7 +25,7 @@ enum class Flow : u8 {
   plain,
   branch,          ///< to `target`
   indexed_branch,  ///< brx.idx: target list at `list`, `extra` entries, index in `a`
-  call,            ///< to `target`; argument copies at `list`
+  call,            ///< see calls.h
   ret,             ///< back to the caller, or exit of the lanes where there is none
   exit,
   barrier,    ///< of the block; mode: BarrierMode
@@ -76,7 +76,9 @@ struct KernelImage {
   u32 predicate_offset = 0, constant_offset = 0, arena_bytes = 0;
   std::vector<u8> constants;
   u32 static_shared_bytes = 0;  ///< the dynamic array begins behind them, 16-byte aligned
-  u32 local_bytes = 0;          ///< per lane
+  u32 local_bytes = 0;          ///< per lane, the stack of recursive functions included
+  u32 stack_offset = 0;         ///< in local memory; used only if a function is recursive
+  u32 largest_frame_bytes = 0;  ///< on that stack
   u32 parameter_bytes = 0;
   u32 max_threads = 0;
   u8 shared_granule = 4;              ///< least width of a shared access, for the race detector

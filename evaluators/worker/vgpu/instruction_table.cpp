@@ -9,9 +9,10 @@ namespace kernelites::worker::vgpu {
 const InstructionRow* find_row(std::string_view opcode) {
   static const auto k_rows = [] {
     std::unordered_map<std::string_view, const InstructionRow*> rows;
-    for (auto table : {integer_rows(), bit_rows(), float_rows(), predicate_rows(), move_rows(),
-                       convert_rows(), memory_rows(), atomic_rows(), async_rows(), warp_rows(), matrix_rows(),
-                       matrix_move_rows(), wmma_rows(), control_rows()}) {
+    for (auto table :
+         {integer_rows(), carry_rows(), packed_rows(), bit_rows(), field_rows(), float_rows(),
+          predicate_rows(), move_rows(), convert_rows(), memory_rows(), atomic_rows(), async_rows(),
+          warp_rows(), matrix_rows(), matrix_move_rows(), wmma_rows(), control_rows()}) {
       for (const InstructionRow& row : table) rows.emplace(row.opcode, &row);
     }
     return rows;

@@ -26,7 +26,10 @@ struct InstructionRow {
 };
 
 std::span<const InstructionRow> integer_rows();
+std::span<const InstructionRow> carry_rows();
+std::span<const InstructionRow> packed_rows();
 std::span<const InstructionRow> bit_rows();
+std::span<const InstructionRow> field_rows();
 std::span<const InstructionRow> float_rows();
 std::span<const InstructionRow> predicate_rows();
 std::span<const InstructionRow> move_rows();

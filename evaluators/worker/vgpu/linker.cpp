@@ -3,15 +3,18 @@
 //
 // Callees come before their callers, so that with the lowest pc first the lanes inside a call run before those that
 // skipped it, and meet again behind it. Every function has one static frame in local memory and its own registers;
-// recursion would need more and is therefore unsupported.
+// what recursion needs beyond that is in calls.cpp.
 #include <algorithm>
 
+#include "evaluators/worker/vgpu/calls.h"
 #include "evaluators/worker/vgpu/decoder.h"
 #include "evaluators/worker/vgpu/program.h"
 #include "evaluators/worker/vgpu/special.h"
 
 namespace kernelites::worker::vgpu {
 namespace {
+
+constexpr u32 k_fixed_predicates_bytes = 20;  ///< true, false, two of scratch, carry
 
 u32 align_up(u32 value, u32 to) { return (value + to - 1) / to * to; }
 
@@ -57,41 +60,21 @@ bool is_partial_barrier(const Statement& statement) {
 
 }  // namespace
 
-Decoder::Decoder(const Module& module, const Program& program, KernelImage& image)
-    : module_(module), program_(program), image_(image) {}
-
-const Function* Decoder::find_declared(std::string_view name) const {
-  const Function* declared = nullptr;
-  for (const Function& function : module_.functions) {
-    if (function.name != name) continue;
-    if (function.has_body) return &function;
-    declared = &function;
-  }
-  return declared;
-}
+Decoder::Decoder(const Module& module, const Function& kernel, const Program& program, KernelImage& image)
+    : module_(module),
+      kernel_(kernel),
+      calls_(module, program.variables, kernel),
+      program_(program),
+      image_(image) {}
 
 const Decoder::LinkedFunction* Decoder::find_function(std::string_view name) const {
   const auto found = linked_.find(name);
   return found == linked_.end() ? nullptr : &found->second;
 }
 
-void Decoder::collect(const Function& function, std::vector<const Function*>& order,
-                      std::vector<std::string_view>& path) {
-  if (std::find(order.begin(), order.end(), &function) != order.end()) return;
-  if (std::find(path.begin(), path.end(), function.name) != path.end())
-    return;  // recursion: the call is unsupported
-  path.push_back(function.name);
-  for (std::string_view callee : function.callees) {
-    const Function* declared = find_declared(callee);
-    if (declared != nullptr && declared->has_body && path.size() < 256) collect(*declared, order, path);
-  }
-  path.pop_back();
-  order.push_back(&function);
-}
-
-void Decoder::place_shared(const std::vector<const Function*>& order) {
+void Decoder::place_shared() {
   u32& end = image_.static_shared_bytes;
-  for (const Function* function : order) {
+  for (const Function* function : calls_.order()) {
     function_shared_[function] = align_up(end, 128);
     if (function->shared_bytes > 0) end = align_up(end, 128) + function->shared_bytes;
     visit_symbols(*function, [&](std::string_view name) {
@@ -117,53 +100,95 @@ void Decoder::place_frame(const Function& function) {
     return begin;
   };
   linked.frame = claim(function.local_bytes, 16);
+  linked.end = image_.local_bytes;
+  linked.is_recursive = calls_.is_recursive(function);
+  if (linked.is_recursive)
+    image_.largest_frame_bytes = std::max(image_.largest_frame_bytes, align_up(function.local_bytes, 16));
   if (function.is_kernel) return;
   auto place = [&](const std::vector<FormalParameter>& formals, std::vector<u32>& offsets) {
     for (const FormalParameter& formal : formals) offsets.push_back(claim(formal.bytes, formal.align));
   };
   place(function.parameters, linked.parameter_offsets);
   place(function.results, linked.result_offsets);
+  linked.end = image_.local_bytes;
 }
 
-void Decoder::link(const Function& kernel) {
-  image_.parameter_bytes = kernel.parameter_bytes;
-  image_.max_threads = kernel.max_threads;
-  std::vector<const Function*> order;
-  std::vector<std::string_view> path;
-  collect(kernel, order, path);
-  place_shared(order);
+void Decoder::place_registers() {
   image_.predicate_offset = predicates_ = static_cast<u32>(Special::count_) * k_special_stride;
-  u32 predicate_end = predicates_ + 16;
-  for (const Function* function : order) predicate_end += 4 * predicate_count(*function);
+  u32 predicate_end = predicates_ + k_fixed_predicates_bytes;
+  for (const Function* function : calls_.order()) predicate_end += 4 * predicate_count(*function);
   u32 end = scratch_ = align_up(predicate_end, 128);
   end += 16 * k_lanes;
-  u32 predicate_begin = predicates_ + 16;
-  for (const Function* function : order) {
+  u32 predicate_begin = predicates_ + k_fixed_predicates_bytes;
+  for (const Function* function : calls_.order()) {
     RegisterSlots slots = allocate_registers(*function, predicate_begin, end);
     predicate_begin += 4 * predicate_count(*function);
     end = align_up(slots.end, 128);
     slots_.emplace(function, std::move(slots));
+  }
+  image_.constant_offset = end;
+}
+
+void Decoder::link() {
+  image_.parameter_bytes = kernel_.parameter_bytes;
+  image_.max_threads = kernel_.max_threads;
+  place_shared();
+  place_registers();
+  u32 entry = 0;
+  for (const Function* function : calls_.order()) {
     image_.shared_granule = std::min(image_.shared_granule, shared_granule(*function));
     for (const Statement& statement : function->statements) {
       image_.needs_order |= communicates(statement);
       image_.has_partial_barriers |= is_partial_barrier(statement);
     }
-  }
-  image_.constant_offset = end;
-  for (const Function* function : order) {
     place_frame(*function);
-    decode_function(*function);
+    linked_[function->name].entry = entry;
+    entry += static_cast<u32>(function->statements.size()) + 1;
   }
-  image_.local_bytes = align_up(image_.local_bytes, 16);
+  image_.stack_offset = image_.local_bytes = align_up(image_.local_bytes, 16);
+  if (image_.largest_frame_bytes > 0) image_.local_bytes += k_stack_bytes;
+  for (const Function* function : calls_.order()) decode_function(*function);
   image_.arena_bytes = align_up(image_.constant_offset + static_cast<u32>(image_.constants.size()), 128);
+}
+
+bool Decoder::is_on_stack(const Operand& symbol) const {
+  return symbol.local >= 0 && function_->locals[static_cast<u32>(symbol.local)].space == Space::local &&
+         linked_.at(function_->name).is_recursive;
+}
+
+/// The layout is visit_saved's (calls.cpp).
+u32 Decoder::add_saved_list(LinkedFunction& linked) {
+  if (linked.saved_list != 0) return linked.saved_list;
+  const RegisterSlots& slots = slots_.at(linked.function);
+  std::map<u32, u32> registers;  // several virtual registers share a slot
+  std::vector<u32> predicates;
+  for (std::size_t reg = 0; reg < linked.function->registers.size(); ++reg) {
+    const VirtualRegister& kind = linked.function->registers[reg];
+    if (kind.is_predicate)
+      predicates.push_back(slots.offsets[reg]);
+    else if (slots.offsets[reg] < slots.end)
+      registers.emplace(slots.offsets[reg], kind.width);
+  }
+  std::vector<u32> list = {static_cast<u32>(registers.size())};
+  for (const auto& [offset, width] : registers) list.insert(list.end(), {offset, width});
+  list.push_back(static_cast<u32>(predicates.size()));
+  list.insert(list.end(), predicates.begin(), predicates.end());
+  list.insert(list.end(), {linked.frame, linked.end});
+  return linked.saved_list = add_list(list) + 1;
+}
+
+void Decoder::place_caller(const Function& callee, Instruction& i) {
+  LinkedFunction& caller = linked_.at(function_->name);
+  if (!caller.is_recursive) return;
+  i.b = align_up(function_->local_bytes, 16);
+  if (&callee == function_ || calls_.can_reach(callee, *function_)) i.c = add_saved_list(caller);
 }
 
 void Decoder::decode_function(const Function& function) {
   function_ = &function;
   LinkedFunction& linked = linked_[function.name];
   frame_ = linked.frame;
-  function_begin_ = static_cast<u32>(image_.code.size());
-  linked.entry = function_begin_;
+  function_begin_ = linked.entry;
   if (function.is_kernel) image_.entry = function_begin_;
   for (const Statement& statement : function.statements) decode_statement(statement);
   Instruction end;

@@ -6,6 +6,7 @@
 #include <set>
 
 #include "engine/core/error.h"
+#include "evaluators/worker/vgpu/call_graph.h"
 #include "evaluators/worker/vgpu/decoder.h"
 #include "evaluators/worker/vgpu/program.h"
 
@@ -29,7 +30,7 @@ u64 digest_of(std::string_view text) {  // FNV-1a
 void decode_kernel(Program& program, const Module& module, const Function& kernel) {
   KernelImage& image = program.kernels.emplace_back();
   image.name = kernel.name;
-  Decoder(module, program, image).link(kernel);
+  Decoder(module, kernel, program, image).link();
   std::sort(image.unsupported.begin(), image.unsupported.end());
   program.parameters[kernel.name] = kernel.parameters;
 }
@@ -50,6 +51,12 @@ u64 Program::variable_address(std::string_view name) const {
   return 0;
 }
 
+u64 Program::symbol_address(std::string_view name) const {
+  if (const u64 address = variable_address(name); address != 0) return address;
+  const auto found = function_addresses.find(name);
+  return found == function_addresses.end() ? 0 : found->second;
+}
+
 std::shared_ptr<const Program> parse(std::string_view ptx) {
   require_cpu();
   if (ptx.size() > k_max_source_bytes) throw Error("PTX of more than 64 MiB");
@@ -61,7 +68,11 @@ std::shared_ptr<const Program> parse(std::string_view ptx) {
   for (std::size_t k = 0; k < program->variables.size(); ++k) {
     program->variables[k].address = ((k_module_slot + k) << 32) + k_slot_offset;
   }
-  for (Function& function : module.functions) fold_constants(function);
+  for (Function& function : module.functions) {
+    fold_constants(function);
+    if (const u64 address = function_address(module, function.name); address != 0)
+      program->function_addresses.emplace(function.name, address);
+  }
   program->kernels.reserve(module.functions.size());
   for (const Function& function : module.functions) {
     if (function.is_kernel && function.has_body) decode_kernel(*program, module, function);

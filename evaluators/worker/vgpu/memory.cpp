@@ -17,7 +17,7 @@ u64 address_of_slot(u64 slot) { return (slot << 32) + k_slot_offset; }
 void write_initial_value(const Program& program, const ModuleVariable& variable, std::vector<u8>& storage) {
   std::copy(variable.bytes.begin(), variable.bytes.end(), storage.begin());
   for (const Relocation& relocation : variable.relocations) {
-    const u64 address = program.variable_address(relocation.symbol) + relocation.addend;
+    const u64 address = program.symbol_address(relocation.symbol) + relocation.addend;
     std::memcpy(storage.data() + relocation.offset, &address, sizeof address);
   }
 }

@@ -22,8 +22,9 @@ class Program;
 inline constexpr u64 k_shared_slot = 0x10;
 inline constexpr u64 k_local_slot = 0x11;
 inline constexpr u64 k_parameter_slot = 0x12;
-inline constexpr u64 k_grid_slot = 0x13;    ///< workspace of cooperative groups' grid barrier
-inline constexpr u64 k_module_slot = 0x20;  ///< first variable of the module; one slot each
+inline constexpr u64 k_grid_slot = 0x13;      ///< workspace of cooperative groups' grid barrier
+inline constexpr u64 k_function_slot = 0x14;  ///< addresses of functions; nothing is mapped
+inline constexpr u64 k_module_slot = 0x20;    ///< first variable of the module; one slot each
 inline constexpr u64 k_module_slots = 0x1000;
 inline constexpr u64 k_first_slot = 0x2000;       ///< first allocation
 inline constexpr u64 k_slot_offset = 1ull << 30;  ///< where an allocation begins in its slot

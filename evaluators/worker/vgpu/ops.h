@@ -2,6 +2,8 @@
 // What ops files share: operand placement for the common shapes, and element-wise functors.
 #pragma once
 
+#include <initializer_list>
+
 #include "evaluators/worker/vgpu/decoder.h"
 #include "evaluators/worker/vgpu/warp.h"
 
@@ -11,6 +13,15 @@ namespace kernelites::worker::vgpu {
 /// False if the handler is null or operands are missing.
 bool place(Decoder& decoder, const Statement& statement, Instruction& i, Handler handler, OpClass op_class,
            u32 sources, u32 bytes);
+
+/// As `place`, for a result of `result` bytes and sources of different widths, for a, b, c, e.
+bool place_mixed(Decoder& decoder, const Statement& statement, Instruction& i, Handler handler, u32 result,
+                 std::initializer_list<u32> widths);
+
+/// Decodes add, sub, mad with .cc (ops_carry.cpp).
+bool decode_carry(Decoder& decoder, const Statement& statement, Instruction& i);
+/// Decodes add, min, max of 16-bit pairs, and min, max with .relu (ops_packed.cpp).
+bool decode_packed(Decoder& decoder, const Statement& statement, Instruction& i);
 
 /// Decodes add, sub, mul, fma, min, ... of a floating-point type (ops_float.cpp, ops_half.cpp).
 bool decode_float(Decoder& decoder, const Statement& statement, Instruction& i);

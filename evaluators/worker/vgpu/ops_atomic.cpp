@@ -79,6 +79,11 @@ struct Integers {
     return integer_result(operation, old, b, c);
   }
 };
+struct Wide {  // 128 bits: exch and cas only
+  static u128 apply(Operation operation, u128 old, u128 b, u128 c) {
+    return operation == Operation::cas ? (old == b ? c : old) : b;
+  }
+};
 struct Floats {
   static u32 apply(Operation operation, u32 old, u32 b, u32) {
     return bits_as<u32>(float_result(operation, bits_as<float>(old), bits_as<float>(b)));
@@ -140,7 +145,8 @@ Handler handler_of(const PtxType& type, bool is_shared) {
                                : nullptr;
     case Kind::unsigned_:
     case Kind::bits:
-      return type.bytes == 8   ? Handler{atomic<u64, Integers>}
+      return type.bytes == 16  ? Handler{atomic<u128, Wide>}
+             : type.bytes == 8 ? Handler{atomic<u64, Integers>}
              : type.bytes == 4 ? Handler{atomic<u32, Integers>}
              : type.bytes == 2 ? Handler{atomic<u16, Integers>}
                                : nullptr;
@@ -171,17 +177,27 @@ bool find_operation(const Statement& s, Instruction& i) {
   return false;
 }
 
+/// The type is the last part, but for vectors: atom.global.v2.f32.add.
+PtxType element_type(const Statement& s) {
+  for (std::size_t k = s.parts.size(); k-- > 1;) {
+    const PtxType type = type_of(s.parts[k]);
+    if (type.kind != PtxType::Kind::other) return type;
+  }
+  return {};
+}
+
 bool decode_atomic(Decoder& d, const Statement& s, Instruction& i) {
   const bool is_red = s.is("red");
   const std::size_t first = is_red ? 0 : 1;
   if (s.operands.size() < first + 2 || !find_operation(s, i) || s.has("async")) return false;
-  const PtxType type = last_type(s);
+  const PtxType type = element_type(s);
   const Operation operation = static_cast<Operation>(i.extra);
   i.op_class = OpClass::atomic;
   const bool is_shared = s.has("shared") || s.has("shared::cta");
   i.handler = handler_of(type, is_shared);
   i.mode = static_cast<u8>(is_shared ? Space::shared : s.has("global") ? Space::global : Space::generic);
   if (!type.is_integer() && operation > Operation::exch) return false;
+  if (type.bytes == 16 && operation != Operation::exch && operation != Operation::cas) return false;
   d.sources(s.operands[first + 1], type.bytes, i);
   if (i.count != 1 && i.count != 2 && i.count != 4 && i.count != 8) return false;
   if (i.count * type.bytes > 16) return false;

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// Bit operations: logic, shifts, fields, permutes, counts.
+// Bit operations: logic, shifts, counts.
 #include "evaluators/worker/vgpu/instruction_table.h"
 #include "evaluators/worker/vgpu/lanes.h"
 #include "evaluators/worker/vgpu/ops.h"
@@ -97,54 +97,6 @@ struct AsShiftAmount {  // .shiftamt: the shift that would bring the bit found t
     return found == ~0u ? ~0u : 8 * static_cast<u32>(sizeof(T)) - 1 - found;
   }
 };
-struct ExtractField {
-  template <class T>
-  T operator()(T a, u32 position, u32 length) const {
-    constexpr u32 k_bits = 8 * sizeof(T);
-    position &= 255;
-    length &= 255;
-    if (length == 0) return 0;
-    const T shifted = ShiftRight{}(a, position);
-    const u32 end = position + length;
-    if (length >= k_bits) return shifted;
-    // Beyond the top a signed field is filled with the sign bit of the highest bit that exists.
-    const bool is_negative =
-        std::is_signed_v<T> &&
-        (std::make_unsigned_t<T>(a) >> (end - 1 < k_bits ? end - 1 : k_bits - 1) & 1) != 0;
-    const u64 mask = (u64{1} << length) - 1;
-    const u64 field = static_cast<u64>(shifted) & mask;
-    return static_cast<T>(is_negative ? field | ~mask : field);
-  }
-};
-struct InsertField {
-  template <class T>
-  T operator()(T a, T b, u32 position, u32 length) const {
-    position &= 255;
-    length &= 255;
-    if (position >= 8 * sizeof(T) || length == 0) return b;
-    const u64 mask = (length >= 64 ? ~u64{0} : (u64{1} << length) - 1) << position;
-    return static_cast<T>((u64{b} & ~mask) | ((u64{a} << position) & mask));
-  }
-};
-struct FieldMask {
-  u32 operator()(u32 position, u32 length) const {
-    if (position > 31 || length == 0) return 0;
-    return static_cast<u32>((length > 31 ? ~u64{0} : (u64{1} << length) - 1) << position);
-  }
-};
-struct PermuteBytes {
-  u32 operator()(u32 a, u32 b, u32 selector) const {
-    const u64 bytes = u64{b} << 32 | a;
-    u32 result = 0;
-    for (u32 k = 0; k < 4; ++k) {
-      const u32 choice = selector >> (4 * k) & 15;
-      u32 byte = static_cast<u32>(bytes >> (8 * (choice & 7)) & 255);
-      if ((choice & 8) != 0) byte = (byte & 128) != 0 ? 255 : 0;
-      result |= byte << (8 * k);
-    }
-    return result;
-  }
-};
 struct CopySign32 {
   u32 operator()(u32 a, u32 b) const { return (b & 0x7fffffffu) | (a & 0x80000000u); }
 };
@@ -162,6 +114,16 @@ void three_input_logic(Warp& warp, const Instruction& i, Mask mask) {
     KERNELITES_LANES(l) out[l] |= (a[l] ^ flip_a) & (b[l] ^ flip_b) & (c[l] ^ flip_c);
   }
   write_lanes(lanes_of<u32>(warp, i.d), out, mask);
+}
+
+/// lop3.or, lop3.and: the second result says whether the first is not zero, combined with a predicate.
+void three_input_logic_with_predicate(Warp& warp, const Instruction& i, Mask mask) {
+  const Mask other = read_predicate(warp, i.target) ^ ((i.mode & 2) != 0 ? k_all_lanes : 0);
+  three_input_logic(warp, i, mask);
+  const u32* d = lanes_of<u32>(warp, i.d);
+  Mask nonzero = 0;
+  KERNELITES_LANES(l) nonzero |= static_cast<Mask>(d[l] != 0) << l;
+  write_predicate(warp, i.e, (i.mode & 1) != 0 ? nonzero & other : nonzero | other, mask);
 }
 
 template <int Operation>  // 0 and, 1 or, 2 xor, 3 not
@@ -201,21 +163,6 @@ bool decode_not(Decoder& d, const Statement& s, Instruction& i) {
   return true;
 }
 
-/// Sources of different widths: `widths` for a, b, c, e.
-bool place_mixed(Decoder& d, const Statement& s, Instruction& i, Handler handler, u32 result,
-                 std::initializer_list<u32> widths) {
-  if (handler == nullptr || s.operands.size() < widths.size() + 1) return false;
-  i.handler = handler;
-  i.d = d.destination(s.operands[0], result);
-  u32* const slots[] = {&i.a, &i.b, &i.c, &i.e};
-  std::size_t k = 0;
-  for (u32 width : widths) {
-    *slots[k] = d.source(s.operands[k + 1], width);
-    ++k;
-  }
-  return true;
-}
-
 template <class F>
 Handler shift_handler(const PtxType& type) {
   const bool is_signed = type.is_signed();
@@ -247,9 +194,15 @@ bool decode_shf(Decoder& d, const Statement& s, Instruction& i) {
 }
 
 bool decode_lop3(Decoder& d, const Statement& s, Instruction& i) {
-  if (s.operands.size() < 5 || s.operands[0].second >= 0 || s.operands[4].kind != Operand::Kind::immediate)
-    return false;
+  if (s.operands.size() < 5 || s.operands[4].kind != Operand::Kind::immediate) return false;
   i.extra = static_cast<u16>(s.operands[4].immediate & 255);
+  if (s.operands.size() == 6) {
+    if (!s.has("or") && !s.has("and")) return false;
+    i.e = d.second_predicate(s.operands[0]);
+    i.target = d.predicate(s.operands[5]);
+    i.mode = static_cast<u8>((s.has("and") ? 1 : 0) | (s.operands[5].is_negated ? 2 : 0));
+    return place(d, s, i, three_input_logic_with_predicate, OpClass::integer, 3, 4);
+  }
   return place(d, s, i, three_input_logic, OpClass::integer, 3, 4);
 }
 
@@ -280,32 +233,6 @@ bool decode_brev(Decoder& d, const Statement& s, Instruction& i) {
                OpClass::integer, 1, bytes);
 }
 
-bool decode_bfe(Decoder& d, const Statement& s, Instruction& i) {
-  const PtxType type = last_type(s);
-  const Handler handler = type.bytes == 8
-                              ? (type.is_signed() ? Handler{ternary<i64, i64, u32, u32, ExtractField>}
-                                                  : Handler{ternary<u64, u64, u32, u32, ExtractField>})
-                              : (type.is_signed() ? Handler{ternary<i32, i32, u32, u32, ExtractField>}
-                                                  : Handler{ternary<u32, u32, u32, u32, ExtractField>});
-  return place_mixed(d, s, i, handler, type.bytes, {type.bytes, 4, 4});
-}
-
-bool decode_bfi(Decoder& d, const Statement& s, Instruction& i) {
-  const u32 bytes = last_type(s).bytes;
-  const Handler handler = bytes == 8 ? Handler{quaternary<u64, u64, u64, u32, u32, InsertField>}
-                                     : Handler{quaternary<u32, u32, u32, u32, u32, InsertField>};
-  return place_mixed(d, s, i, handler, bytes, {bytes, bytes, 4, 4});
-}
-
-bool decode_bmsk(Decoder& d, const Statement& s, Instruction& i) {
-  return s.has("clamp") && place(d, s, i, binary<u32, u32, u32, FieldMask>, OpClass::integer, 2, 4);
-}
-
-bool decode_prmt(Decoder& d, const Statement& s, Instruction& i) {
-  return s.parts.size() == 2 &&
-         place(d, s, i, ternary<u32, u32, u32, u32, PermuteBytes>, OpClass::integer, 3, 4);
-}
-
 bool decode_copysign(Decoder& d, const Statement& s, Instruction& i) {
   const u32 bytes = last_type(s).bytes;
   return place(
@@ -327,10 +254,6 @@ constexpr InstructionRow k_rows[] = {
     {"clz", decode_count<LeadingZeros>},
     {"bfind", decode_bfind},
     {"brev", decode_brev},
-    {"bfe", decode_bfe},
-    {"bfi", decode_bfi},
-    {"bmsk", decode_bmsk},
-    {"prmt", decode_prmt},
     {"copysign", decode_copysign},
 };
 

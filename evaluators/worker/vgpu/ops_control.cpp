@@ -4,6 +4,7 @@
 // The run loop (warp.cpp) does the work of these; the handlers here do what remains.
 #include <algorithm>
 
+#include "evaluators/worker/vgpu/calls.h"
 #include "evaluators/worker/vgpu/instruction_table.h"
 #include "evaluators/worker/vgpu/memory.h"
 #include "evaluators/worker/vgpu/ops.h"
@@ -137,36 +138,65 @@ bool decode_external_call(Decoder& d, const Statement& s, Instruction& i) {
   return false;
 }
 
-/// list: triples (from, to, bytes) in local memory, arguments; then the same for results, copied at the return.
-bool decode_call(Decoder& d, const Statement& s, Instruction& i) {
-  if (s.operands.empty() || s.operands[0].kind != Operand::Kind::symbol) return false;
-  const Decoder::LinkedFunction* callee = d.find_function(s.operands[0].name);
-  if (callee == nullptr) return decode_external_call(d, s, i);
-  const Function& function = *callee->function;
-  if (function.is_kernel || s.arguments.size() != function.parameters.size() ||
-      s.results.size() != function.results.size())
+/// Copies of arguments and results: triples (from, to, bytes) in local memory. False if they do not fit the callee.
+bool parameter_copies(Decoder& d, const Statement& s, const Decoder::LinkedFunction& callee,
+                      std::vector<u32>& copies) {
+  const Function& function = *callee.function;
+  if (s.arguments.size() != function.parameters.size() || s.results.size() != function.results.size() ||
+      s.arguments.size() > 255)
     return false;
-  std::vector<u32> copies;
-  auto add = [&](const Operand& actual, u32 formal, u32 bytes, bool is_result) {
-    if (actual.local < 0) return false;
-    if (d.local_bytes(actual.local) < bytes) return false;
-    const u32 place = d.local_offset(actual.local);
-    copies.insert(copies.end(), {is_result ? formal : place, is_result ? place : formal, bytes});
-    return true;
-  };
   for (std::size_t k = 0; k < s.arguments.size(); ++k) {
-    if (!add(s.arguments[k], callee->parameter_offsets[k], function.parameters[k].bytes, false)) return false;
+    const u32 bytes = function.parameters[k].bytes;
+    if (s.arguments[k].local < 0 || d.local_bytes(s.arguments[k].local) < bytes) return false;
+    copies.insert(copies.end(), {d.local_offset(s.arguments[k].local), callee.parameter_offsets[k], bytes});
   }
   for (std::size_t k = 0; k < s.results.size(); ++k) {
-    if (!add(s.results[k], callee->result_offsets[k], function.results[k].bytes, true)) return false;
+    const u32 bytes = function.results[k].bytes;
+    if (s.results[k].local < 0 || d.local_bytes(s.results[k].local) < bytes) return false;
+    copies.insert(copies.end(), {callee.result_offsets[k], d.local_offset(s.results[k].local), bytes});
   }
+  return true;
+}
+
+/// A call through a register may reach every function of this signature whose address is taken.
+bool decode_indirect_call(Decoder& d, const Statement& s, Instruction& i) {
+  if (d.calls().address_taken().size() > 65535) return false;
+  i.a = d.source(s.operands[0], 8);
+  std::vector<u32> records;
+  for (const Function* function : d.calls().address_taken()) {
+    const Decoder::LinkedFunction* callee = d.find_function(function->name);
+    std::vector<u32> copies;
+    if (callee == nullptr || !parameter_copies(d, s, *callee, copies)) continue;
+    const u64 address = d.program().symbol_address(function->name);
+    records.insert(records.end(), {static_cast<u32>(address), static_cast<u32>(address >> 32), callee->entry,
+                                   d.add_list(copies), static_cast<u32>(s.arguments.size()),
+                                   static_cast<u32>(s.results.size())});
+    d.place_caller(*function, i);
+  }
+  if (records.empty()) return false;
+  i.mode = k_indirect_call;
+  i.extra = static_cast<u16>(records.size() / k_callee_words);
+  i.list = d.add_list(records);
   i.flow = Flow::call;
+  return true;
+}
+
+bool decode_call(Decoder& d, const Statement& s, Instruction& i) {
+  if (s.operands.empty()) return false;
   i.op_class = OpClass::control;
+  if (is_indirect_call(s)) return decode_indirect_call(d, s, i);
+  if (s.operands[0].kind != Operand::Kind::symbol) return false;
+  const Decoder::LinkedFunction* callee = d.find_function(s.operands[0].name);
+  if (callee == nullptr) return decode_external_call(d, s, i);
+  std::vector<u32> copies;
+  if (callee->function->is_kernel || !parameter_copies(d, s, *callee, copies)) return false;
+  i.flow = Flow::call;
   i.target = callee->entry;
   i.count = static_cast<u8>(s.arguments.size());
   i.extra = static_cast<u16>(s.results.size());
   i.list = d.add_list(copies);
-  return s.arguments.size() < 256;
+  d.place_caller(*callee->function, i);
+  return true;
 }
 
 /// createpolicy: some 64-bit value; hints have no effect here.

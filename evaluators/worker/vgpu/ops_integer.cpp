@@ -142,12 +142,8 @@ struct SubtractSaturated {
                                                      : difference);
   }
 };
-template <class F>
-struct Rectified {  // .relu
-  i32 operator()(i32 a, i32 b) const {
-    const i32 r = F{}(a, b);
-    return r < 0 ? 0 : r;
-  }
+struct MultiplyAddHighSaturated {
+  i32 operator()(i32 a, i32 b, i32 c) const { return AddSaturated{}(MultiplyHigh{}(a, b), c); }
 };
 struct AbsoluteDifferenceAdd {
   template <class T>
@@ -156,14 +152,14 @@ struct AbsoluteDifferenceAdd {
   }
 };
 
-/// Is an opcode modifier of 16-bit SIMD (add.u16x2, sm_90) or of carry chains present? Not executed.
-bool is_exotic(const Statement& s) { return s.has("cc") || s.parts.back().ends_with("x2"); }
-
 template <class F>
 bool decode_two(Decoder& d, const Statement& s, Instruction& i) {
   const PtxType type = last_type(s);
+  const std::string_view last = s.parts.back();
+  const bool is_rectified_integer = s.has("relu") && (type.is_integer() || last == "relu");
+  if (last == "s16x2" || last == "u16x2" || is_rectified_integer) return decode_packed(d, s, i);
   if (!type.is_integer()) return decode_float(d, s, i);
-  if (is_exotic(s)) return false;
+  if (s.has("cc")) return decode_carry(d, s, i);
   return place(d, s, i, binary_by_size<F>(type.bytes, type.is_signed()), OpClass::integer, 2, type.bytes);
 }
 
@@ -174,26 +170,18 @@ bool decode_one(Decoder& d, const Statement& s, Instruction& i) {
   return place(d, s, i, unary_by_size<F>(type.bytes, true), OpClass::integer, 1, type.bytes);
 }
 
-bool decode_sub(Decoder& d, const Statement& s, Instruction& i) {
-  if (last_type(s).is_integer() && s.has("sat")) {
-    return place(d, s, i, binary<i32, i32, i32, SubtractSaturated>, OpClass::integer, 2, 4);
-  }
-  return decode_two<Subtract>(d, s, i);
-}
-
-template <class F>
-bool decode_extremum(Decoder& d, const Statement& s, Instruction& i) {
-  const PtxType type = last_type(s);
-  if (!type.is_integer() || !s.has("relu")) return decode_two<F>(d, s, i);
-  return type.bytes == 4 && type.is_signed() && !is_exotic(s) &&
-         place(d, s, i, binary<i32, i32, i32, Rectified<F>>, OpClass::integer, 2, 4);
-}
-
 bool decode_add(Decoder& d, const Statement& s, Instruction& i) {
   if (last_type(s).is_integer() && s.has("sat")) {
     return place(d, s, i, binary<i32, i32, i32, AddSaturated>, OpClass::integer, 2, 4);
   }
   return decode_two<Add>(d, s, i);
+}
+
+bool decode_sub(Decoder& d, const Statement& s, Instruction& i) {
+  if (last_type(s).is_integer() && s.has("sat")) {
+    return place(d, s, i, binary<i32, i32, i32, SubtractSaturated>, OpClass::integer, 2, 4);
+  }
+  return decode_two<Subtract>(d, s, i);
 }
 
 bool place_wide(Decoder& d, const Statement& s, Instruction& i, Handler handler, u32 bytes) {
@@ -229,7 +217,11 @@ bool decode_mul(Decoder& d, const Statement& s, Instruction& i) {
 bool decode_mad(Decoder& d, const Statement& s, Instruction& i) {
   const PtxType type = last_type(s);
   if (!type.is_integer()) return decode_float(d, s, i);
-  if (is_exotic(s) || s.has("sat")) return false;
+  if (s.has("cc")) return decode_carry(d, s, i);
+  if (s.has("sat")) {
+    return s.has("hi") &&
+           place(d, s, i, ternary<i32, i32, i32, i32, MultiplyAddHighSaturated>, OpClass::integer, 3, 4);
+  }
   if (s.has("wide")) {
     if (type.bytes == 2) {
       return place_wide(d, s, i,
@@ -255,41 +247,11 @@ bool decode_sad(Decoder& d, const Statement& s, Instruction& i) {
                OpClass::integer, 3, type.bytes);
 }
 
-template <bool IsSignedA, bool IsSignedB>
-struct DotProduct4 {
-  u32 operator()(u32 a, u32 b, u32 c) const {
-    for (u32 k = 0; k < 32; k += 8) {
-      const i32 x = IsSignedA ? i32{static_cast<i8>(a >> k)} : i32{static_cast<u8>(a >> k)};
-      const i32 y = IsSignedB ? i32{static_cast<i8>(b >> k)} : i32{static_cast<u8>(b >> k)};
-      c += static_cast<u32>(x * y);
-    }
-    return c;
-  }
-};
-
-bool decode_dp4a(Decoder& d, const Statement& s, Instruction& i) {
-  if (s.parts.size() < 3) return false;
-  const bool is_signed_a = s.parts[s.parts.size() - 2] == "s32", is_signed_b = s.parts.back() == "s32";
-  const Handler handlers[] = {ternary<u32, u32, u32, u32, DotProduct4<false, false>>,
-                              ternary<u32, u32, u32, u32, DotProduct4<false, true>>,
-                              ternary<u32, u32, u32, u32, DotProduct4<true, false>>,
-                              ternary<u32, u32, u32, u32, DotProduct4<true, true>>};
-  return place(d, s, i, handlers[2 * is_signed_a + is_signed_b], OpClass::integer, 3, 4);
-}
-
 constexpr InstructionRow k_rows[] = {
-    {"add", decode_add},
-    {"sub", decode_sub},
-    {"mul", decode_mul},
-    {"mad", decode_mad},
-    {"div", decode_two<Divide>},
-    {"rem", decode_two<Remainder>},
-    {"min", decode_extremum<Minimum>},
-    {"max", decode_extremum<Maximum>},
-    {"neg", decode_one<Negate>},
-    {"abs", decode_one<Absolute>},
-    {"sad", decode_sad},
-    {"dp4a", decode_dp4a},
+    {"add", decode_add},           {"sub", decode_sub},          {"mul", decode_mul},
+    {"mad", decode_mad},           {"div", decode_two<Divide>},  {"rem", decode_two<Remainder>},
+    {"min", decode_two<Minimum>},  {"max", decode_two<Maximum>}, {"neg", decode_one<Negate>},
+    {"abs", decode_one<Absolute>}, {"sad", decode_sad},
 };
 
 }  // namespace

@@ -73,6 +73,8 @@ Handler by_width(const PtxType& type, u32 width) {
       return s ? Choose<i32, u64>::handler : Choose<u32, u64>::handler;
     case 128 + 8:
       return Choose<u64, u64>::handler;
+    case 256 + 16:
+      return Choose<u128, u128>::handler;
     default:
       return nullptr;
   }

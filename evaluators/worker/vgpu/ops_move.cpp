@@ -48,6 +48,7 @@ bool decode_unpack(Decoder& d, const Statement& s, Instruction& i, u32 bytes) {
   if (bytes == 4 && part == 2) i.handler = unpack<u32, u16>;
   if (bytes == 8 && part == 4) i.handler = unpack<u64, u32>;
   if (bytes == 8 && part == 2) i.handler = unpack<u64, u16>;
+  if (bytes == 16 && part == 8) i.handler = unpack<u128, u64>;
   if (i.handler == nullptr) return false;
   d.destinations(s.operands[0], part, i);
   i.a = d.source(s.operands[1], bytes);
@@ -60,6 +61,7 @@ bool decode_pack(Decoder& d, const Statement& s, Instruction& i, u32 bytes) {
   if (bytes == 4 && part == 2) i.handler = pack<u32, u16>;
   if (bytes == 8 && part == 4) i.handler = pack<u64, u32>;
   if (bytes == 8 && part == 2) i.handler = pack<u64, u16>;
+  if (bytes == 16 && part == 8) i.handler = pack<u128, u64>;
   if (i.handler == nullptr) return false;
   d.sources(s.operands[1], part, i);
   i.d = d.destination(s.operands[0], bytes);
@@ -79,6 +81,13 @@ bool is_clock(const Operand& operand) {
          (operand.name.starts_with("%clock") || operand.name.starts_with("%globaltimer"));
 }
 
+/// The address in local memory of a recursive function's variable: it lies in the running frame of each lane.
+void stack_address(Warp& warp, const Instruction& i, Mask mask) {
+  u64 out[k_lanes];
+  KERNELITES_LANES(l) out[l] = u64{warp.context->image->stack_offset} + warp.stack_top[l] + i.c;
+  write_lanes(lanes_of<u64>(warp, i.d), out, mask);
+}
+
 bool decode_mov(Decoder& d, const Statement& s, Instruction& i) {
   if (s.operands.size() != 2) return false;
   i.op_class = OpClass::move;
@@ -91,9 +100,22 @@ bool decode_mov(Decoder& d, const Statement& s, Instruction& i) {
   }
   if (s.operands[0].kind == Operand::Kind::vector) return decode_unpack(d, s, i, type.bytes);
   if (s.operands[1].kind == Operand::Kind::vector) return decode_pack(d, s, i, type.bytes);
+  if (s.operands[1].kind == Operand::Kind::symbol && d.is_on_stack(s.operands[1])) {
+    i.handler = stack_address;
+    i.c = d.variable_offset(s.operands[1].local) + static_cast<u32>(s.operands[1].immediate);
+    i.d = d.destination(s.operands[0], 8);
+    return true;
+  }
   if (is_clock(s.operands[1])) {
     i.handler = type.bytes == 8 ? Handler{read_clock<u64>} : Handler{read_clock<u32>};
     i.d = d.destination(s.operands[0], type.bytes);
+    return true;
+  }
+  if (type.bytes == 16) return place(d, s, i, unary<u128, u128, Same>, OpClass::move, 1, 16);
+  if (type.bytes == 8 && s.operands[1].kind == Operand::Kind::special) {  // %gridid
+    i.handler = unary<u64, u32, Same>;
+    i.d = d.destination(s.operands[0], 8);
+    i.a = d.source(s.operands[1], 4);
     return true;
   }
   return place(d, s, i, unary_by_size<Same>(type.bytes, false), OpClass::move, 1, type.bytes);

@@ -193,9 +193,11 @@ void BodyParser::parse_call(Statement& statement) {
   if (statement.operands[0].kind == Operand::Kind::symbol)
     function_.callees.push_back(statement.operands[0].name);
   if (!lexer_.accept(",")) return;
-  lexer_.expect("(");
-  statement.arguments = parse_list(")");
-  if (lexer_.accept(",")) lexer_.next();  // the prototype of an indirect call
+  if (lexer_.accept("(")) {
+    statement.arguments = parse_list(")");
+    if (!lexer_.accept(",")) return;
+  }
+  lexer_.next();  // the prototype of an indirect call
 }
 
 std::vector<Operand> BodyParser::parse_list(std::string_view close) {

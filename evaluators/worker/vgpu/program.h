@@ -19,10 +19,13 @@ class Program {
   std::vector<ModuleVariable> variables;
   std::vector<KernelImage> kernels;  ///< in file order
   std::map<std::string, std::vector<FormalParameter>, std::less<>> parameters;
+  std::map<std::string, u64, std::less<>> function_addresses;
 
   const KernelImage* find(std::string_view kernel) const;
   /// 0 if there is no such variable.
   u64 variable_address(std::string_view name) const;
+  /// Of a variable or a function; 0 if there is neither.
+  u64 symbol_address(std::string_view name) const;
 };
 
 }  // namespace kernelites::worker::vgpu

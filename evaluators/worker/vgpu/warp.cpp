@@ -6,14 +6,13 @@
 
 #include <fmt/core.h>
 
+#include "evaluators/worker/vgpu/calls.h"
 #include "evaluators/worker/vgpu/lanes.h"
 
 #pragma GCC target("avx,avx2,fma,f16c,bmi,bmi2,lzcnt,popcnt")
 
 namespace kernelites::worker::vgpu {
 namespace {
-
-constexpr std::size_t k_max_call_depth = 64;
 
 Mask predicate_of(const Warp& warp, u32 offset) {
   Mask value;
@@ -169,36 +168,12 @@ void indexed_branch(Warp& warp, const Instruction& i, Mask mask) {
   if (mask != 0) pick_group(warp);
 }
 
-/// Copies arguments or results between local memory areas, lane by lane.
-void copy_parameters(Warp& warp, const u32* triples, u32 count, Mask mask) {
-  const u32 frame = warp.context->image->local_bytes;
-  for (u32 k = 0; k < count; ++k, triples += 3) {
-    for (Mask rest = mask; rest != 0; rest &= rest - 1) {
-      const std::size_t base = std::size_t{lowest_lane(rest)} * frame;
-      std::memcpy(warp.local + base + triples[1], warp.local + base + triples[0], triples[2]);
-      std::memcpy(warp.local_state + base + triples[1], warp.local_state + base + triples[0], triples[2]);
-    }
-  }
-}
-
 void call(Warp& warp, const Instruction& i, Mask mask) {
   if (mask == 0) {
     ++warp.pc;
     return;
   }
-  copy_parameters(warp, warp.context->image->lists.data() + i.list, i.count, mask);
-  for (Mask rest = mask; rest != 0; rest &= rest - 1) {
-    const u32 lane = lowest_lane(rest);
-    const std::size_t depth = warp.depth[lane];
-    if (depth == k_max_call_depth) raise(FaultKind::trap, lane, "calls nested too deeply");
-    if (warp.returns.size() <= depth) warp.returns.emplace_back();
-    warp.returns[depth][lane] = warp.pc;
-    ++warp.depth[lane];
-  }
-  const Mask skipped = warp.active & ~mask;
-  if (skipped != 0) warp.groups.push_back({warp.pc + 1, skipped, Wait::none, 0});
-  warp.active = mask;
-  warp.pc = i.target;
+  enter_call(warp, i, mask);
   if (!warp.groups.empty()) update_merge_pc(warp);
 }
 
@@ -216,28 +191,7 @@ void exit_lanes(Warp& warp, Mask mask) {
 }
 
 void return_lanes(Warp& warp, Mask mask) {
-  Mask leaving = 0;
-  for (Mask rest = mask; rest != 0;) {
-    const u32 lane = lowest_lane(rest);
-    if (warp.depth[lane] == 0) {
-      leaving |= Mask{1} << lane;
-      rest &= rest - 1;
-      continue;
-    }
-    const u32 site = warp.returns[warp.depth[lane] - 1u][lane];
-    Mask same = 0;
-    for (Mask lanes = rest; lanes != 0; lanes &= lanes - 1) {
-      const u32 other = lowest_lane(lanes);
-      if (warp.depth[other] == 0 || warp.returns[warp.depth[other] - 1u][other] != site) continue;
-      same |= Mask{1} << other;
-      --warp.depth[other];
-    }
-    const Instruction& caller = warp.context->image->code[site];
-    copy_parameters(warp, warp.context->image->lists.data() + caller.list + 3u * caller.count, caller.extra,
-                    same);
-    warp.groups.push_back({site + 1, same, Wait::none, 0});
-    rest &= ~same;
-  }
+  const Mask leaving = leave_call(warp, mask);
   const Mask staying = warp.active & ~mask;
   if (leaving == 0) {
     warp.active = staying;

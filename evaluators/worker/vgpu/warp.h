@@ -76,6 +76,11 @@ struct PendingCopy {
   u32 group = 0;
 };
 
+/// Where a lane goes back to: the call, and its copies of results.
+struct ReturnPoint {
+  u32 site = 0, list = 0, results = 0;
+};
+
 struct Block;
 
 struct Warp {
@@ -96,8 +101,10 @@ struct Warp {
   u64 executed = 0;           ///< instructions, for %clock and the budget
   std::array<u32, k_lanes> copy_group{};
   std::vector<PendingCopy> copies;
-  std::vector<std::array<u32, k_lanes>> returns;  ///< return addresses: [depth][lane]
-  std::array<u8, k_lanes> depth{};                ///< calls each lane is in
+  std::vector<std::array<ReturnPoint, k_lanes>> returns;  ///< [depth][lane]
+  std::array<u16, k_lanes> depth{};                       ///< calls each lane is in
+  std::array<u32, k_lanes> stack_top{};        ///< bytes of recursive functions' frames below this one
+  std::array<std::vector<u8>, k_lanes> saved;  ///< of callers that are in a call which may lead back to them
   bool favours_running = false;  ///< do not switch to a group with a lower pc until the next slice
   bool is_done = false;
 };

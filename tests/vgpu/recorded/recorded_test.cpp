@@ -20,9 +20,6 @@ const Recording& the_recording() {
   return recording;
 }
 
-/// Snippets that may say "vgpu cannot execute ...": an honest answer, but not one for ever. Only lower it.
-constexpr int k_unsupported_max = 59;
-
 enum class Answer { replayed, unsupported };
 
 Answer check_snippet(SnippetBench& bench, const Snippet& snippet) {
@@ -63,9 +60,7 @@ int check_families(const std::vector<Family>& families) {
 
 }  // namespace
 
-TEST_CASE("integer snippets replay", "[recorded]") {
-  CHECK(check_families(integer_families()) <= k_unsupported_max);
-}
+TEST_CASE("integer snippets replay", "[recorded]") { CHECK(check_families(integer_families()) == 0); }
 TEST_CASE("f32, f64 and approximate snippets replay", "[recorded]") {
   CHECK(check_families(float_families()) == 0);
 }
