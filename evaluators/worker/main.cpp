@@ -51,6 +51,8 @@ int run(int argc, char** argv) {
   app.add_option("--jobs", options.jobs, "evaluations at once (0: by processors)")->check(CLI::Range(0, 64));
   app.add_option("--toolkit", toolkit, "folder of a CUDA toolkit (include, lib64)");
   app.add_option("--toolkit-search", further, "further folders to look for a toolkit in");
+  app.add_flag("--allow-weak-jail", options.allows_weak_jail,
+               "compile even where the system cannot keep the compiler from reading files");
   app.add_option("--batch", batch, "IN OUT: evaluate the requests of a file")->expected(2);
   try {
     app.parse(argc, argv);

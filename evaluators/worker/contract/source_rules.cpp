@@ -195,10 +195,24 @@ bool can_paste(std::string_view word, const std::set<std::string_view>& parts) {
   return is_reached[word.size()];
 }
 
-/// Words that `##` must not build; none of them could be seen in the text.
+/// Whether a name could be a macro of a library that pastes: _CCCL_PP_CAT(__DA, TE__) needs no ## of one's own.
+bool may_paste(std::string_view name) {
+  static constexpr std::string_view k_prefixes[] = {"_CCCL_", "_LIBCUDACXX_", "_NV_",   "_CG_",
+                                                    "NVTX",   "CUB_",         "THRUST_"};
+  static constexpr std::string_view k_parts[] = {"CAT", "PASTE", "SPLICE", "JOIN", "GLUE", "PRODUCT"};
+  const auto starts = [&](std::string_view prefix) { return name.starts_with(prefix); };
+  const auto contains = [&](std::string_view part) { return name.find(part) != std::string_view::npos; };
+  return std::any_of(std::begin(k_prefixes), std::end(k_prefixes), starts) ||
+         std::any_of(std::begin(k_parts), std::end(k_parts), contains);
+}
+
+/// Words that `##`, or a library's macro, must not build; none of them could be seen in the text.
 std::optional<Verdict> check_pastes(std::string_view source, std::string_view code,
                                     const std::set<std::string_view>& parts) {
-  const auto paste = std::min(code.find("##"), code.find("%:%:"));
+  auto paste = std::min(code.find("##"), code.find("%:%:"));
+  for (auto part = parts.begin(); paste == std::string_view::npos && part != parts.end(); ++part) {
+    if (may_paste(*part)) paste = static_cast<std::size_t>(part->data() - code.data());
+  }
   if (paste == std::string_view::npos) return std::nullopt;
   for (const ForbiddenWord& forbidden : k_forbidden) {
     if (can_paste(forbidden.word, parts)) return refused(forbidden.code, forbidden.words, source, paste);

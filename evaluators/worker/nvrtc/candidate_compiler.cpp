@@ -79,8 +79,9 @@ std::string first_words(const std::vector<Diagnostic>& diagnostics, const std::s
 /// A failed compile as a verdict. Errors at the harness's table of plans are the plan's, all others the
 /// code's.
 Verdict compile_failure(const CompileOutput& output, const std::string& stage) {
+  // What the log says here could be the candidate's own words: the failure speaks for itself.
   if (output.failure != "compile_error") {
-    return Verdict::failed(stage, output.failure, output.log.substr(0, 400));
+    return Verdict::failed(stage, output.failure, std::string(words_of_failure(output.failure)));
   }
   std::vector<CompilerMessage> messages = read_messages(output.log);
   std::erase_if(messages, [](const CompilerMessage& message) { return !message.is_error; });
@@ -139,9 +140,11 @@ std::variant<std::vector<LaunchPlan>, Verdict> plan_stage(const Work& work,
   auto plans = evaluate_plans(work, common, work.points, times);
   const auto is_hidden = [](const PlanPoint& point) { return point.is_hidden; };
   if (const auto* verdict = std::get_if<Verdict>(&plans)) {
-    if (std::none_of(work.points.begin(), work.points.end(), is_hidden)) return plans;
     // What was stopped would be stopped again, and says nothing of any point.
-    if (verdict->reason == "compile_deadline" || verdict->reason == "compiler_crash") return plans;
+    const bool is_stopped = std::any_of(std::begin(k_compile_failures), std::end(k_compile_failures),
+                                        [&](const auto& failure) { return failure.code == verdict->reason; });
+    if (is_stopped) return plans;
+    if (std::none_of(work.points.begin(), work.points.end(), is_hidden)) return plans;
     std::vector<PlanPoint> visible;
     std::remove_copy_if(work.points.begin(), work.points.end(), std::back_inserter(visible), is_hidden);
     if (visible.empty()) return hidden_failure();
@@ -218,6 +221,8 @@ std::variant<CompileOutput, Verdict> code_stage(const Work& work, const std::vec
   const std::set<std::string> listed = launched_names(work, plans, false);
   CompileOutput output = compile(all);
   if (output.ok) return output;
+  // A bomb is not lit again.
+  if (output.failure != "compile_error") return code_failure(work, std::move(input), output);
   if (!work.device.is_virtual) {
     input.options.push_back("-lineinfo");
     output = compile(all);

@@ -4,7 +4,9 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <chrono>
+#include <iterator>
 
 #include "engine/core/error.h"
 
@@ -87,9 +89,12 @@ void compile_program(const NvrtcLibrary& nvrtc, const CompileInput& input, Compi
   take_text(program.get(), nvrtc.log_size, nvrtc.log, std::size_t{64} << 20, output.log);
   if (output.log.size() > k_log_bytes_max) output.log.resize(k_log_bytes_max);
   if (result != 0) {
-    // 6 is NVRTC_ERROR_COMPILATION: the source is at fault; anything else is named by NVRTC.
-    output.failure = result == 6 ? "compile_error" : "compiler_failed";
-    if (result != 6) output.log += fmt::format("\n{}\n", nvrtc.error_string(result));
+    // NVRTC_ERROR_COMPILATION: the source is at fault.
+    constexpr int k_out_of_memory = 1, k_compilation = 6;
+    output.failure = result == k_compilation     ? "compile_error"
+                     : result == k_out_of_memory ? "compiler_out_of_memory"
+                                                 : "compiler_failed";
+    if (result != k_compilation) output.log += fmt::format("\n{}\n", nvrtc.error_string(result));
     return;
   }
   for (const std::string& name : input.name_expressions) {
@@ -105,7 +110,20 @@ void compile_program(const NvrtcLibrary& nvrtc, const CompileInput& input, Compi
   output.ok = true;
 }
 
+bool is_failure(std::string_view code) {
+  return code == "compile_error" ||
+         std::any_of(std::begin(k_compile_failures), std::end(k_compile_failures),
+                     [&](const CompileFailure& failure) { return failure.code == code; });
+}
+
 }  // namespace
+
+std::string_view words_of_failure(std::string_view code) {
+  for (const CompileFailure& failure : k_compile_failures) {
+    if (failure.code == code) return failure.words;
+  }
+  return words_of_failure("bad_output");
+}
 
 CompileOutput compile_in_process(const NvrtcLibrary& nvrtc, const CompileInput& input) {
   const auto start = std::chrono::steady_clock::now();
@@ -158,24 +176,31 @@ Json encode(const CompileOutput& output, std::vector<std::byte>& payload) {
 
 CompileOutput decode_compile_output(const Json& json, std::span<const std::byte> payload) {
   CompileOutput output;
-  output.ok = json.at("ok").get<bool>();
-  output.failure = json.at("failure").get<std::string>();
-  output.lowered_names = json.at("lowered_names").get<std::map<std::string, std::string>>();
-  output.ms = json.at("ms").get<double>();
-  const auto take = [&](const char* size_name) {
-    const auto size = json.at(size_name).get<std::size_t>();
-    if (size > payload.size()) throw Error("the compile child sent less than it announced");
-    const std::span<const std::byte> part = payload.first(size);
-    payload = payload.subspan(size);
-    return part;
-  };
-  const auto text = [](std::span<const std::byte> part) {
-    return std::string(reinterpret_cast<const char*>(part.data()), part.size());
-  };
-  output.log = text(take("log_bytes"));
-  output.ptx = text(take("ptx_bytes"));
-  const std::span<const std::byte> cubin = take("cubin_bytes");
-  output.cubin.assign(cubin.begin(), cubin.end());
+  try {
+    output.ok = json.at("ok").get<bool>();
+    output.failure = json.at("failure").get<std::string>();
+    output.lowered_names = json.at("lowered_names").get<std::map<std::string, std::string>>();
+    output.ms = json.at("ms").get<double>();
+    const auto take = [&](const char* size_name, std::size_t bytes_max) {
+      const auto size = json.at(size_name).get<std::size_t>();
+      if (size > payload.size() || size > bytes_max) throw Error("a part is missing or too large");
+      const std::span<const std::byte> part = payload.first(size);
+      payload = payload.subspan(size);
+      return part;
+    };
+    const auto text = [](std::span<const std::byte> part) {
+      return std::string(reinterpret_cast<const char*>(part.data()), part.size());
+    };
+    output.log = text(take("log_bytes", 2 * k_log_bytes_max));
+    output.ptx = text(take("ptx_bytes", k_ptx_bytes_max));
+    const std::span<const std::byte> cubin = take("cubin_bytes", k_ptx_bytes_max);
+    output.cubin.assign(cubin.begin(), cubin.end());
+    if (output.ok == output.failure.empty() && (output.ok || is_failure(output.failure))) return output;
+  } catch (const Json::exception&) {
+  } catch (const Error&) {
+  }
+  output = {};
+  output.failure = "bad_output";
   return output;
 }
 

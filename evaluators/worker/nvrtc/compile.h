@@ -6,6 +6,7 @@
 #include <map>
 #include <span>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "engine/core/json.h"
@@ -39,6 +40,23 @@ struct CompileOutput {
 inline constexpr std::size_t k_ptx_bytes_max = std::size_t{16} << 20;
 inline constexpr std::size_t k_log_bytes_max = std::size_t{256} << 10;
 
+/// Every way to fail besides `compile_error`, and what is said of it.
+struct CompileFailure {
+  std::string_view code, words;
+};
+inline constexpr CompileFailure k_compile_failures[] = {
+    {"compile_deadline",
+     "the compiler was still running at its deadline and was stopped: simplify templates, macros and "
+     "unrolling"},
+    {"compiler_out_of_memory", "the compiler ran out of memory: simplify templates, macros and unrolling"},
+    {"compiler_crash", "the compiler crashed on this source"},
+    {"compiler_failed", "the compiler gave up on this source without naming an error"},
+    {"output_too_large", "the compiled code is too large"},
+    {"bad_output", "the compiler's answer makes no sense"},
+};
+/// The words of a failure; of an unknown one those of `bad_output`.
+std::string_view words_of_failure(std::string_view code);
+
 /// Compiles in this process. Never throws for what the source does.
 CompileOutput compile_in_process(const NvrtcLibrary& nvrtc, const CompileInput& input);
 
@@ -48,7 +66,7 @@ CompileInput decode_compile_input(const Json& json);
 /// Output as a message: the body names sizes, `payload` carries log, PTX and cubin, whose bytes may be
 /// anything.
 Json encode(const CompileOutput& output, std::vector<std::byte>& payload);
-/// Throws Error if sizes and payload do not fit together.
+/// The child may have been taken over: what makes no sense or is too large becomes the failure `bad_output`.
 CompileOutput decode_compile_output(const Json& json, std::span<const std::byte> payload);
 
 }  // namespace kernelites::worker

@@ -18,7 +18,7 @@ namespace kernelites::worker {
 /// The role under which a program that owns a `Compiler` answers (`run_child_role`).
 inline constexpr std::string_view k_compile_role = "compile";
 
-/// The compile child: enters the jail, loads NVRTC, waits for one input, answers, ends.
+/// The compile child: loads NVRTC, enters the jail, waits for one input, answers, ends.
 int compile_child_main(Channel& channel);
 
 /// Outputs that `compile_once` keeps; some hundred kilobytes each.
@@ -26,13 +26,14 @@ inline constexpr std::size_t k_outputs_known_max = 32;
 
 /// Compiles, each time in a fresh jailed child that is killed at its deadline; one child is kept warm
 /// (jailed, library loaded, waiting). What crashes or hangs is the child, and it has a name in
-/// `CompileOutput::failure`: `compiler_crash`, `compile_deadline`. Thread-safe: several compiles may be under
-/// way.
+/// `CompileOutput::failure`: `compiler_crash` (after one more try), `compile_deadline`. Thread-safe: several
+/// compiles may be under way.
 class Compiler {
  public:
   /// `program` answers to `k_compile_role`; by default this very program.
-  explicit Compiler(Toolkit toolkit, std::filesystem::path program = "/proc/self/exe",
-                    Defences defences = {});
+  /// `allows_weak_jail`: a system on which a compile could read files is put up with.
+  explicit Compiler(Toolkit toolkit, std::filesystem::path program = "/proc/self/exe", Defences defences = {},
+                    bool allows_weak_jail = false);
 
   /// Throws Error if the system gives no child; what the source does is in the output.
   CompileOutput compile(const CompileInput& input, double deadline_s);
@@ -45,12 +46,14 @@ class Compiler {
  private:
   Child start();
   Child take();
+  CompileOutput try_to_compile(const CompileInput& input, double deadline_s);
   /// A child that has taken `input`. One that ended before that is replaced once, then it is an Error.
   Child start_with(const CompileInput& input);
 
   Toolkit toolkit_;
   std::filesystem::path program_;
   Defences defences_;
+  bool allows_weak_jail_ = false;
   std::mutex mutex_;
   std::deque<Child> warm_;
   std::deque<std::pair<std::string, CompileOutput>> known_;  ///< by digest of the input; oldest first

@@ -55,11 +55,9 @@ std::string without_quotation(std::string_view text) {
   for (const std::string_view opening : k_quoting) {
     if (text.starts_with(opening)) return std::string(opening) + "...";
   }
-  for (const std::string_view mark :
-       {"was declared deprecated (", "was declared with the nodiscard attribute ("}) {
-    if (const auto at = text.find(mark); at != std::string_view::npos)
-      return plain(text.substr(0, at + mark.size())) + "...)";
-  }
+  // Attributes carry reasons: was declared deprecated ("..."), with "nodiscard" attribute ("...").
+  if (const auto at = text.find("(\""); at != std::string_view::npos)
+    return plain(text.substr(0, at)) + "(...)";
   return plain(text);
 }
 

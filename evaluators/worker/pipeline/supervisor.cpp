@@ -52,8 +52,8 @@ int default_jobs() {
 
 Supervisor::Supervisor(const WorkerOptions& options)
     : jobs_(options.jobs > 0 ? options.jobs : default_jobs()),
-      compiler_(
-          std::make_unique<Compiler>(find_toolkit(options.toolkit), "/proc/self/exe", options.defences)) {
+      compiler_(std::make_unique<Compiler>(find_toolkit(options.toolkit), "/proc/self/exe", options.defences,
+                                           options.allows_weak_jail)) {
   const auto [device, facts] = choose_device(options.device);
   device_ = device;
   harness_ = std::make_unique<ModuleImage>(compile_harness(*compiler_, facts.architecture));

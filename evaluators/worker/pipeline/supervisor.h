@@ -22,7 +22,8 @@ struct WorkerOptions {
   std::string device = "auto";  ///< "auto" (gpu if there is one), "gpu", "vgpu"
   int jobs = 0;                 ///< evaluations at once; 0: the number of processors, at most 4
   ToolkitSearch toolkit;
-  Defences defences;  ///< all; only the test of the defences themselves switches one off
+  bool allows_weak_jail = false;  ///< see Compiler
+  Defences defences;              ///< all; only the test of the defences themselves switches one off
 };
 
 /// Evaluates requests. `handle` is thread-safe; the device of a request must be the worker's.

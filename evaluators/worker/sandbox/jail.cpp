@@ -2,13 +2,17 @@
 // Entering a jail: the layers in order, each reported; and the policies of the three sorts of children.
 #include "evaluators/worker/sandbox/jail.h"
 
+#include <sched.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
+#include <unistd.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <cstring>
 #include <utility>
 
+#include "engine/core/error.h"
 #include "evaluators/worker/sandbox/landlock.h"
 #include "evaluators/worker/sandbox/system_call_filter.h"
 
@@ -41,6 +45,28 @@ std::size_t thread_count() {
   return count;
 }
 
+/// Makes `root` this process's root, at need in a user namespace of its own, in which it may. Empty: done.
+std::string change_root(const std::filesystem::path& root) {
+  if (::chroot(root.c_str()) != 0) {
+    if (::unshare(CLONE_NEWUSER) != 0) return std::string("no user namespace: ") + std::strerror(errno);
+    if (::chroot(root.c_str()) != 0) return std::strerror(errno);
+  }
+  return ::chdir("/") == 0 ? "" : std::strerror(errno);
+}
+
+/// The deepest folder that all of `paths` lie in.
+std::filesystem::path common_folder(const std::vector<std::filesystem::path>& paths) {
+  std::filesystem::path common = paths.front();
+  for (const std::filesystem::path& path : paths) {
+    std::filesystem::path shared;
+    for (auto a = common.begin(), b = path.begin(); a != common.end() && b != path.end() && *a == *b;
+         ++a, ++b)
+      shared /= *a;
+    common = shared;
+  }
+  return common;
+}
+
 /// Where a dynamic program finds its libraries.
 std::vector<std::filesystem::path> library_paths() {
   return {"/usr/lib", "/usr/lib64", "/lib", "/lib64", "/etc/ld.so.cache"};
@@ -57,6 +83,7 @@ std::string JailReport::describe() const {
   if (has_rlimits) add("rlimits", ", ");
   if (has_seccomp) add("seccomp", ", ");
   if (landlock_abi > 0) add("landlock " + std::to_string(landlock_abi), ", ");
+  if (has_root) add("root", ", ");
   for (const std::string& layer : missing) add("missing: " + layer, "; ");
   return text;
 }
@@ -70,13 +97,21 @@ JailReport enter_jail(const JailPolicy& policy) {
 
   // Landlock before the filter, which does not let its system calls through.
   const std::size_t threads = thread_count();
-  const LandlockOutcome landlock = restrict_by_landlock({policy.readable, policy.devices});
+  const LandlockOutcome landlock = policy.wants_landlock
+                                       ? restrict_by_landlock({policy.readable, policy.devices})
+                                       : LandlockOutcome{.problem = "not wanted"};
   report.landlock_abi = landlock.abi;
   report.landlock_covers_process = landlock.abi > 0 && threads == 1;
   if (landlock.abi == 0)
     report.missing.push_back("landlock: " + landlock.problem);
   else if (threads != 1)
     report.missing.emplace_back("landlock: older threads are not covered");
+
+  if (!policy.root.empty()) {
+    const std::string refused = change_root(policy.root);
+    report.has_root = refused.empty();
+    if (!refused.empty()) report.missing.push_back("root: " + refused);
+  }
 
   const std::string problem = load_system_call_filter(policy);
   report.has_seccomp = problem.empty();
@@ -85,8 +120,29 @@ JailReport enter_jail(const JailPolicy& policy) {
 }
 
 JailPolicy compile_jail(std::vector<std::filesystem::path> readable) {
-  for (const auto& path : library_paths()) readable.push_back(path);
-  return {.readable = std::move(readable)};
+  KERNELITES_ASSERT(!readable.empty());
+  std::vector<std::filesystem::path> real;
+  for (const auto& path : readable) {
+    std::error_code problem;
+    const auto resolved = std::filesystem::canonical(path, problem);
+    if (!problem) real.push_back(resolved);
+  }
+  JailPolicy policy{.readable = std::move(readable)};
+  if (!real.empty()) policy.root = common_folder(real);
+  // A level higher, so that messages still call a header's folder by its name, unless that shows the whole system.
+  const auto above = policy.root.parent_path();
+  const bool is_system = above == "/" || above == "/usr" || above == "/usr/local";
+  if (policy.root.filename() == "include" && !is_system) policy.root = above;
+  return policy;
+}
+
+std::filesystem::path path_within(const std::filesystem::path& root, const std::filesystem::path& path) {
+  std::error_code problem;
+  const auto real = std::filesystem::canonical(path, problem);
+  if (problem || root.empty()) return path;
+  const auto inside = real.lexically_relative(root);
+  if (inside.empty() || *inside.begin() == "..") return path;
+  return inside == "." ? std::filesystem::path("/") : std::filesystem::path("/") / inside;
 }
 
 JailPolicy vgpu_jail() { return {.allow_memory_files = true}; }

@@ -2,11 +2,7 @@
 // Entry point of the sandbox tests, which start this program again in the roles below.
 #define CATCH_CONFIG_RUNNER
 #include <dirent.h>
-#include <fcntl.h>
-#include <sys/ioctl.h>
 #include <sys/mman.h>
-#include <sys/ptrace.h>
-#include <sys/socket.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -16,12 +12,12 @@
 #include <cstdlib>
 #include <fstream>
 #include <string>
-#include <thread>
 
 #include "engine/core/error.h"
 #include "evaluators/worker/sandbox/child.h"
 #include "evaluators/worker/sandbox/jail.h"
 #include "tests/support/catch.h"
+#include "tests/unit/sandbox/jail_attempts.h"
 
 using namespace kernelites;
 using namespace kernelites::worker;
@@ -98,45 +94,14 @@ int allocate(Channel& channel) {
   return reply(channel, is_given);
 }
 
-constexpr int k_not_open = 200;
-
-int attempt(const std::string& what) {
-  errno = 0;
-  if (what == "open_passwd") return ::open("/etc/passwd", O_RDONLY) < 0 ? errno : 0;
-  if (what == "open_allowed") return ::open("/usr/lib/os-release", O_RDONLY) < 0 ? errno : 0;
-  if (what == "write_file") return ::open("jail_test_file", O_WRONLY | O_CREAT, 0600) < 0 ? errno : 0;
-  if (what == "write_allowed") return ::open("/usr/lib/os-release", O_WRONLY) < 0 ? errno : 0;
-  if (what == "unlink") return ::unlink("jail_test_file") < 0 ? errno : 0;
-  if (what == "socket") return ::socket(AF_INET, SOCK_STREAM, 0) < 0 ? errno : 0;
-  if (what == "local_socket") return ::socket(AF_UNIX, SOCK_STREAM, 0) < 0 ? errno : 0;
-  if (what == "kill_parent") return ::kill(::getppid(), 0) < 0 ? errno : 0;
-  if (what == "type_into_terminal") return ::ioctl(2, TIOCSTI, "x") < 0 ? errno : 0;
-  if (what == "device_control") return ::ioctl(k_not_open, 0xc0104600UL, nullptr) < 0 ? errno : 0;
-  if (what == "memory_file") return ::memfd_create("test", MFD_CLOEXEC) < 0 ? errno : 0;
-  if (what == "fork") {
-    const pid_t made = ::fork();
-    if (made == 0) std::_Exit(0);
-    return made < 0 ? errno : 0;
-  }
-  if (what == "thread") {
-    int done = 0;
-    std::thread([&] { done = 1; }).join();
-    return done ? 0 : 1;
-  }
-  if (what == "ptrace") return ::ptrace(PTRACE_ATTACH, ::getppid(), nullptr, nullptr) < 0 ? errno : 0;
-  if (what == "exec") {
-    char* const arguments[] = {nullptr};
-    return ::execve("/bin/true", arguments, arguments) < 0 ? errno : 0;
-  }
-  return -1;
-}
-
 /// Enters a jail, reports, then attempts what it is told to.
 int jailed(Channel& channel, const JailPolicy& policy) {
   const JailReport report = enter_jail(policy);
   if (reply(channel, {{"is_sufficient", report.is_sufficient()},
                       {"landlock_abi", report.landlock_abi},
                       {"covers", report.landlock_covers_process},
+                      {"has_root", report.has_root},
+                      {"has_closed_files", report.has_closed_files()},
                       {"describe", report.describe()}}) != 0)
     return 1;
   while (const auto message = channel.receive(30))
@@ -144,7 +109,25 @@ int jailed(Channel& channel, const JailPolicy& policy) {
   return 0;
 }
 
-int jailed_compile(Channel& channel) { return jailed(channel, compile_jail({})); }
+/// A folder of headers that every machine which builds this has.
+JailPolicy headers_only() { return compile_jail({"/usr/include"}); }
+int jailed_compile(Channel& channel) { return jailed(channel, headers_only()); }
+int jailed_compile_without_landlock(Channel& channel) {
+  JailPolicy policy = headers_only();
+  policy.wants_landlock = false;
+  return jailed(channel, policy);
+}
+int jailed_compile_without_root(Channel& channel) {
+  JailPolicy policy = headers_only();
+  policy.root.clear();
+  return jailed(channel, policy);
+}
+int jailed_compile_weakly(Channel& channel) {
+  JailPolicy policy = headers_only();
+  policy.root.clear();
+  policy.wants_landlock = false;
+  return jailed(channel, policy);
+}
 int jailed_vgpu(Channel& channel) { return jailed(channel, vgpu_jail()); }
 int jailed_gpu(Channel& channel) { return jailed(channel, gpu_jail()); }
 
@@ -161,6 +144,9 @@ constexpr ChildRole k_roles[] = {
     {"allocate", allocate},
     {"jailed_vgpu", jailed_vgpu},
     {"jailed_compile", jailed_compile},
+    {"jailed_compile_without_landlock", jailed_compile_without_landlock},
+    {"jailed_compile_without_root", jailed_compile_without_root},
+    {"jailed_compile_weakly", jailed_compile_weakly},
     {"jailed_gpu", jailed_gpu},
 };
 
