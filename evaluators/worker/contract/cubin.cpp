@@ -143,9 +143,11 @@ void apply_section(const Section& section, Cubin& cubin) {
   } else if (name == ".nv.global.init") {
     cubin.initialised_bytes += size;
     cubin.constant_data.append(section.bytes);
-  } else if (name == ".nv.constant3") {
+  } else if (name.starts_with(".nv.constant") && !name.starts_with(".nv.constant0.")) {
+    // Bank 3 holds __constant__ variables, banks 2 and 4 what the compiler puts there; bank 0 is the parameters.
     cubin.constant_bytes += size;
-    cubin.constant_data.append(section.bytes);
+    if (name != ".nv.constant4")
+      cubin.constant_data.append(section.bytes);  // addresses, which a loader fills in
   } else if (name.starts_with(".text.")) {
     CubinKernel& kernel = cubin.kernels[std::string(name.substr(6))];
     kernel.code_bytes = size;
@@ -160,6 +162,18 @@ void apply_section(const Section& section, Cubin& cubin) {
   }
 }
 
+/// Sections that a driver loads: code, parameters and constants, tables of addresses, shared and global memory.
+bool is_known_section(const Section& section) {
+  if ((section.header.sh_flags & SHF_ALLOC) == 0) return true;
+  static constexpr std::string_view k_known[] = {".text.",     ".nv.constant",    ".nv.shared.",
+                                                 ".nv.global", ".nv.global.init", ".nv.local.",
+                                                 ".nv.uft",    ".nv.udt"};
+  return std::any_of(std::begin(k_known), std::end(k_known), [&](std::string_view known) {
+    return section.name == known ||
+           ((known.ends_with('.') || known == ".nv.constant") && section.name.starts_with(known));
+  });
+}
+
 }  // namespace
 
 std::optional<Cubin> parse_cubin(std::span<const std::byte> bytes) {
@@ -168,7 +182,10 @@ std::optional<Cubin> parse_cubin(std::span<const std::byte> bytes) {
   if (!sections) return std::nullopt;
   Cubin cubin;
   const Symbols symbols = read_symbols(*sections, cubin);
-  for (const Section& section : *sections) apply_section(section, cubin);
+  for (const Section& section : *sections) {
+    apply_section(section, cubin);
+    if (cubin.unknown_section.empty() && !is_known_section(section)) cubin.unknown_section = section.name;
+  }
   for (const Section& section : *sections) {
     if (section.name != ".nv.info") continue;
     // Module-wide records name their kernel by symbol index.

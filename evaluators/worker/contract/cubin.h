@@ -41,6 +41,8 @@ struct Cubin {
   std::string constant_data;  ///< raw bytes of initialised data and user constants, for the digest
   std::vector<CubinVariable> variables;
   std::vector<std::string> undefined_symbols;
+  std::string
+      unknown_section;  ///< the first that takes memory on the device and is of no known kind; mostly empty
 };
 
 /// Empty if `bytes` is no well-formed cubin.

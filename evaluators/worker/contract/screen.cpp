@@ -10,6 +10,7 @@
 #include <set>
 
 #include "evaluators/worker/contract/cubin.h"
+#include "evaluators/worker/contract/ptx_forbidden.h"
 #include "evaluators/worker/contract/ptx_plain.h"
 #include "evaluators/worker/contract/ptx_text.h"
 #include "evaluators/worker/contract/source_rules.h"
@@ -18,30 +19,12 @@
 namespace kernelites::worker {
 namespace {
 
-/// A token prefix that no candidate may contain.
-struct ForbiddenToken {
-  std::string_view prefix, code, words;
-};
-constexpr std::string_view k_clock_words =
-    "reads a clock: code may not depend on time; drop clock(), clock64() and %globaltimer";
-constexpr ForbiddenToken k_forbidden[] = {
-    {"%clock", "screen_clock", k_clock_words},
-    {"%globaltimer", "screen_clock", k_clock_words},
-    {"%gridid", "screen_launch_counter",
-     "reads %gridid, which counts launches: every launch must do the same work"},
-    {"%envreg", "screen_environment", "reads %envreg registers, which belong to the driver"},
-    {"%pm", "screen_counters", "reads performance counters, which betray the profiler"},
-    {"pmevent", "screen_counters", "triggers performance-monitor events"},
-    {"tensormap.replace", "screen_tensormap", "edits a tensor map: declare every map in the plan"},
-    {"tensormap.cp_fenceproxy", "screen_tensormap", "edits a tensor map: declare every map in the plan"},
-    {"multimem", "screen_multimem", "uses multicast memory objects, which no task has"},
-};
-
 /// Prefixes worth a remark: legal, but they change what the memory system keeps.
 constexpr std::pair<std::string_view, std::string_view> k_remarks[] = {
     {"createpolicy", "uses cache policies (createpolicy): cold and warm times may differ"},
     {"applypriority", "changes cache priorities (applypriority)"},
-    {"discard", "discards cache lines (discard)"},
+    {"prefetch", "prefetches: what it brings into the L2 is evicted before every launch"},
+    {"cp.async.bulk.prefetch", "prefetches: what it brings into the L2 is evicted before every launch"},
 };
 
 /// Unreferenced variables: NVRTC writes every namespace-scope and static constexpr constant into the module.
@@ -69,14 +52,9 @@ std::optional<Verdict> screen_plainness(const Subject& s) {
   return std::nullopt;
 }
 
-std::optional<Verdict> screen_tokens(const Subject& s) {
-  for (const PtxToken& token : s.tokens) {
-    if (token.is_string) continue;
-    for (const ForbiddenToken& forbidden : k_forbidden) {
-      if (token.text.starts_with(forbidden.prefix))
-        return refused(forbidden.code, fmt::format("the code {}", forbidden.words));
-    }
-  }
+std::optional<Verdict> screen_words(const Subject& s) {
+  if (const ForbiddenPtx* found = find_forbidden_ptx(s.tokens))
+    return refused(found->code, fmt::format("the code {}", found->words));
   return std::nullopt;
 }
 
@@ -245,6 +223,11 @@ std::optional<Verdict> screen_sizes(const Subject& s) {
                                  name.substr(0, 80), kernel.frame_bytes, k_local_bytes_max));
     }
   }
+  if (!s.cubin.unknown_section.empty()) {
+    return refused("screen_unknown_section",
+                   fmt::format("the cubin holds memory of a kind that no candidate needs: section \"{}\"",
+                               s.cubin.unknown_section.substr(0, 80)));
+  }
   if (code > k_code_bytes_max) {
     return refused(
         "screen_code_too_large",
@@ -254,7 +237,7 @@ std::optional<Verdict> screen_sizes(const Subject& s) {
 }
 
 using Rule = std::optional<Verdict> (*)(const Subject&);
-constexpr Rule k_rules[] = {screen_plainness, screen_tokens,    screen_externals, screen_entries,
+constexpr Rule k_rules[] = {screen_plainness, screen_words,     screen_externals, screen_entries,
                             screen_state,     screen_variables, screen_sizes};
 
 }  // namespace

@@ -17,15 +17,16 @@ namespace kernelites::worker {
 
 /// Initialised module data and user constants a candidate may carry, each.
 inline constexpr std::int64_t k_module_data_bytes_max = 64 * 1024;
-/// Local memory per thread: more forces a context-wide resize that disturbs later timings.
-inline constexpr std::int64_t k_local_bytes_max = 16 * 1024;
+/// Local memory per thread. A context holds it for all threads that a device can run at once, 2048 on each of 132
+/// multiprocessors of an H100: this is 2.2 GB there, and a resize that all later timings would feel.
+inline constexpr std::int64_t k_local_bytes_max = 8 * 1024;
 /// Machine code per module.
 inline constexpr std::int64_t k_code_bytes_max = 4 << 20;
 
 /// A verdict of stage "screen" if the module holds something forbidden (clock and launch-counter reads,
 /// writable module state, hidden entries, external symbols, edited tensor maps), else nothing.
 std::optional<Verdict> screen(const CompiledCandidate& candidate, const Defences& defences = {});
-/// Remarks that do not fail: cache policies, discards, griddepcontrol without a programmatic launch.
+/// Remarks that do not fail: cache policies, prefetches, griddepcontrol without a programmatic launch.
 std::vector<std::string> screen_remarks(const CompiledCandidate& candidate);
 
 }  // namespace kernelites::worker
