@@ -6,6 +6,7 @@
 
 #include "evaluators/worker/sandbox/child.h"
 #include "evaluators/worker/sandbox/jail.h"
+#include "tests/gpu/gpu_attacks.h"
 #include "tests/gpu/gpu_support.h"
 #include "tests/support/catch.h"
 
@@ -51,7 +52,18 @@ int execute(Channel& channel) {
   std::_Exit(0);  // without giving the device back: after a hang that would block
 }
 
-constexpr ChildRole k_roles[] = {{"execute", execute}};
+/// One order to `attack`, one reply.
+int attack_child(Channel& channel) {
+  const auto order = channel.receive(30);
+  if (!order) return 1;
+  Message reply;
+  reply.body = attack(order->body);
+  if (!channel.send(reply, 30)) return 1;
+  std::fflush(nullptr);
+  std::_Exit(0);
+}
+
+constexpr ChildRole k_roles[] = {{"execute", execute}, {"attack", attack_child}};
 
 }  // namespace
 

@@ -21,12 +21,24 @@ namespace kernelites::worker {
 
 enum class Access { read_only, read_write };
 
-/// A mapping of device memory. Plain handle: valid until `release` or the device's end.
+/// A range of device memory inside a mapping of its own. Plain handle: valid until `release` or the device's end.
+/// What the mapping holds besides, before and behind the range, is slack; the virtual GPU's mappings have none.
 struct Buffer {
-  std::uint64_t address = 0;  ///< as kernels see it
-  std::int64_t bytes = 0;     ///< as asked for; the mapping may be longer
-  std::string name;           ///< "tensor k", "workspace 0": named in faults
+  std::uint64_t address = 0;         ///< as kernels see it
+  std::int64_t bytes = 0;            ///< as asked for
+  std::string name;                  ///< "tensor k", "workspace 0": named in faults
+  std::uint64_t mapped_address = 0;  ///< start of the mapping
+  std::int64_t mapped_bytes = 0;     ///< all of it, which kernels can reach
 };
+
+/// Where a buffer lies in its mapping: at its very start (a read before it faults), as near to its end as the
+/// alignment lets it (a read behind it faults), or amid, at the promised alignment and no better one.
+enum class Placement { start, end, amid };
+inline constexpr int k_placements = 3;
+
+/// The same mapping with the range placed anew; nothing is moved. `alignment`: what was promised. A mapping without
+/// room leaves the buffer where it is. REQUIRES: alignment is a power of two.
+Buffer placed(const Buffer& buffer, Placement placement, std::int64_t alignment);
 
 /// Compiled code: the vgpu runs the PTX, the gpu loads the cubin; both come from one compile.
 struct ModuleImage {

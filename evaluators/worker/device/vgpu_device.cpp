@@ -126,7 +126,12 @@ Buffer VgpuDevice::add(SharedMapping mapping, const std::string& name) {
       memory_.add(mapping.data(), bytes, name, {.writable = mapping.access() == Access::read_write});
   mappings_.emplace(address, std::move(mapping));
   used_bytes_ += static_cast<std::int64_t>(bytes);
-  return {.address = address, .bytes = static_cast<std::int64_t>(bytes), .name = name};
+  const auto signed_bytes = static_cast<std::int64_t>(bytes);
+  return {.address = address,
+          .bytes = signed_bytes,
+          .name = name,
+          .mapped_address = address,
+          .mapped_bytes = signed_bytes};
 }
 
 SharedMapping& VgpuDevice::find(const Buffer& buffer) {

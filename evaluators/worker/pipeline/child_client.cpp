@@ -151,6 +151,21 @@ std::vector<std::byte> Referee::read(int slot, int tensor) {
   return call({.body = {{"command", "read"}, {"slot", slot}, {"tensor", tensor}}}, k_command_s_max).payload;
 }
 
+void Referee::place(int slot, std::uint64_t placement, std::uint64_t seed) {
+  call({.body = {{"command", "place"}, {"slot", slot}, {"placement", placement}, {"seed", seed}}},
+       k_command_s_max);
+}
+
+void Referee::seal(int slot, const std::vector<std::size_t>& inputs) {
+  call({.body = {{"command", "seal"}, {"slot", slot}, {"inputs", inputs}}}, k_command_s_max);
+}
+
+std::vector<std::size_t> Referee::changed_inputs(int slot) {
+  return call({.body = {{"command", "inspect"}, {"slot", slot}}}, k_command_s_max)
+      .body.at("changed")
+      .get<std::vector<std::size_t>>();
+}
+
 std::vector<std::vector<RowResult>> Referee::check(int slot, const LaunchPlan& plan,
                                                    const std::map<std::string, std::string>& lowered,
                                                    const std::vector<Output>& outputs,
@@ -228,6 +243,7 @@ double ExecutorClient::run(const Run& run) {
   Message command{.body = {{"command", "run"},
                            {"plan", run.plan},
                            {"mode", run.mode == RunMode::timing ? "timing" : "full"},
+                           {"placement", run.placement},
                            {"poison_seed", run.poison_seed},
                            {"poison_kind", run.poison_kind},
                            {"schedule_seed", run.schedule_seed},

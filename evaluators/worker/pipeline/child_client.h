@@ -82,6 +82,12 @@ class Referee {
   void fill(int slot, const std::vector<FillOrder>& orders);
   void write(int slot, int tensor, std::vector<std::byte> bytes);
   std::vector<std::byte> read(int slot, int tensor);
+  /// Places all tensors anew in their mappings (placed_tensors), before they are filled; `seed` makes the noise around
+  /// them.
+  void place(int slot, std::uint64_t placement, std::uint64_t seed);
+  /// Remembers what `inputs` hold, and says later which of them changed.
+  void seal(int slot, const std::vector<std::size_t>& inputs);
+  std::vector<std::size_t> changed_inputs(int slot);
 
   struct Output {
     int tensor = 0;
@@ -110,6 +116,10 @@ class ExecutorClient {
   explicit ExecutorClient(const DeviceChoice& device) : client_("executor", device) {}
   const std::optional<DeviceFault>& fault() const { return fault_; }
   bool is_alive() { return client_.is_alive(); }
+  /// What others found out about a launch: sticks as a fault of its own does.
+  void report(const DeviceFault& fault) {
+    if (!fault_) fault_ = fault;
+  }
 
   int load(const ModuleImage& image);
   int bind(const std::vector<Referee::Tensor>& tensors, const std::vector<bool>& is_writable,
@@ -121,6 +131,7 @@ class ExecutorClient {
   struct Run {
     int plan = 0;
     RunMode mode = RunMode::full;
+    std::uint64_t placement = 0;  ///< the referee's for this fill
     std::uint64_t poison_seed = 0;
     int poison_kind = 0;
     double deadline_s = 10;

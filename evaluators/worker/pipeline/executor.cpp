@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// The executor's commands. What it keeps: modules, bound tensors, plans with their workspaces.
+// The executor's commands. What it keeps: modules, bound tensors, plans.
 #include "evaluators/worker/pipeline/executor.h"
 
 #include <fmt/format.h>
@@ -8,9 +8,9 @@
 #include <map>
 
 #include "engine/core/error.h"
-#include "evaluators/worker/pipeline/bound_plan.h"
+#include "evaluators/worker/contract/cubin.h"
 #include "evaluators/worker/pipeline/child_messages.h"
-#include "evaluators/worker/pipeline/harness_launch.h"
+#include "evaluators/worker/pipeline/launch_surroundings.h"
 #include "evaluators/worker/pipeline/open_device.h"
 
 namespace kernelites::worker {
@@ -21,13 +21,13 @@ struct Slot {
   std::vector<Buffer> tensors;
 };
 
-/// A plan that can run: its launches, and what is done around them.
+/// A plan that can run.
 struct ReadyPlan {
   int slot = 0;
-  std::vector<Buffer> workspaces;
-  std::vector<Workspace> workspace_specs;
-  std::vector<int> poisoned_tensors;
-  std::vector<BoundLaunch> launches;
+  ModuleId module = 0;
+  LaunchPlan plan;
+  std::map<std::string, std::string> lowered;
+  std::vector<int> written;
 };
 
 class Executor {
@@ -47,21 +47,22 @@ class Executor {
     Message reply;
     defences_ = defences_of(command);
     device_ = open_device(command, reply);
-    // Twice the L2, so that one pass leaves nothing of the arms behind.
-    flush_ = device_->facts().is_virtual ? Buffer{}
-                                         : device_->allocate(2 * device_->facts().l2_bytes, "flush buffer");
     return reply;
   }
 
   Message harness(Message& command) {
-    harness_ = device().load(detach_image(command));
-    if (flush_.bytes > 0) device().fill(flush_, 0);
+    surroundings_.emplace(device(), device().load(detach_image(command)), defences_);
     return {};
   }
 
   Message load(Message& command) {
+    const ModuleImage image = detach_image(command);
+    if (const auto cubin = parse_cubin(image.cubin)) {
+      for (const auto& [name, kernel] : cubin->kernels)
+        surroundings().expect_local_memory(kernel.frame_bytes);
+    }
     try {
-      return {.body = {{"module", device().load(detach_image(command))}}};
+      return {.body = {{"module", device().load(image)}}};
     } catch (const Error& error) {
       return fault_reply({.reason = "module_rejected", .message = error.what()});
     }
@@ -83,25 +84,15 @@ class Executor {
 
   Message plan(Message& command) {
     ReadyPlan ready{.slot = command.body.at("slot").get<int>(),
-                    .poisoned_tensors = command.body.at("poison").get<std::vector<int>>()};
-    const auto plan = command.body.at("plan").get<LaunchPlan>();
-    ready.workspace_specs = plan.workspaces;
+                    .module = command.body.at("module").get<int>(),
+                    .plan = command.body.at("plan").get<LaunchPlan>(),
+                    .lowered = command.body.at("lowered").get<std::map<std::string, std::string>>(),
+                    .written = command.body.at("poison").get<std::vector<int>>()};
     try {
-      for (std::size_t i = 0; i < plan.workspaces.size(); ++i) {
-        ready.workspaces.push_back(
-            device().allocate(plan.workspaces[i].bytes, fmt::format("workspace {}", i)));
-        device().fill(ready.workspaces.back(),
-                      plan.workspaces[i].kind == WorkspaceKind::self_clearing ? 0 : 0xA5);
-      }
+      surroundings().reserve(ready.plan.workspaces);
     } catch (const Error& error) {
-      for (const Buffer& workspace : ready.workspaces) device().release(workspace);
       return fault_reply({.reason = "workspace_too_large", .message = error.what()});
     }
-    const auto lowered = command.body.at("lowered").get<std::map<std::string, std::string>>();
-    ready.launches = bind_plan(plan, {.module = command.body.at("module").get<int>(),
-                                      .lowered_names = lowered,
-                                      .tensors = slot(ready.slot).tensors,
-                                      .workspaces = ready.workspaces});
     plans_[next_id_] = std::move(ready);
     return {.body = {{"plan", next_id_++}}};
   }
@@ -110,83 +101,26 @@ class Executor {
     const auto found = plans_.find(command.body.at("plan").get<int>());
     if (found == plans_.end()) throw Error("no such plan");
     const ReadyPlan& ready = found->second;
-    const auto seed = command.body.at("poison_seed").get<std::uint64_t>();
-    const int kind = command.body.at("poison_kind").get<int>();
-
-    std::vector<BoundLaunch> before, timed;
-    for (const int tensor : ready.poisoned_tensors) {
-      if (!defences_.has("device:poison")) break;
-      before.push_back(poison_launch(harness_, slot(ready.slot).tensors.at(static_cast<std::size_t>(tensor)),
-                                     seed + static_cast<std::uint64_t>(tensor) * 7919, kind));
-    }
-    for (std::size_t i = 0; i < ready.workspaces.size(); ++i) {
-      const WorkspaceKind workspace = ready.workspace_specs[i].kind;
-      if (workspace == WorkspaceKind::poisoned) {
-        before.push_back(poison_launch(harness_, ready.workspaces[i], seed + 104729 + i, kind));
-      } else if (workspace == WorkspaceKind::zeroed) {
-        timed.push_back(clear_launch(harness_, ready.workspaces[i]));
-      }
-    }
-    if (flush_.bytes > 0) before.push_back(flush_launch(harness_, flush_));
-    timed.insert(timed.end(), ready.launches.begin(), ready.launches.end());
-    // Back to back, with nothing but the plan's own clearing in between.
-    const std::size_t once = timed.size(), repeats = command.body.at("repeats").get<std::size_t>();
-    for (std::size_t i = once; i < once * repeats; ++i) timed.push_back(timed[i - once]);
-
-    const RunMode mode = command.body.at("mode") == "timing" ? RunMode::timing : RunMode::full;
-    const double deadline_s = command.body.at("deadline_s").get<double>();
-    device().seed_samples(seed);
-    device().seed_schedule(command.body.at("schedule_seed").get<std::uint64_t>());
-    const SequenceOutcome outcome = device().facts().is_virtual
-                                        ? run_virtual(ready, before, timed, mode, deadline_s)
-                                        : device().run(before, timed, mode, deadline_s);
+    const SequenceOutcome outcome =
+        surroundings().run({.plan = ready.plan,
+                            .module = ready.module,
+                            .lowered = ready.lowered,
+                            .tensors = slot(ready.slot).tensors,
+                            .written = ready.written,
+                            .placement = command.body.at("placement").get<std::uint64_t>(),
+                            .poison_seed = command.body.at("poison_seed").get<std::uint64_t>(),
+                            .poison_kind = command.body.at("poison_kind").get<int>(),
+                            .schedule_seed = command.body.at("schedule_seed").get<std::uint64_t>(),
+                            .repeats = command.body.at("repeats").get<std::size_t>(),
+                            .mode = command.body.at("mode") == "timing" ? RunMode::timing : RunMode::full,
+                            .deadline_s = command.body.at("deadline_s").get<double>()});
     if (outcome.fault) return fault_reply(*outcome.fault);
-    if (const auto fault = uncleared(ready, mode)) return fault_reply(*fault);
     return {.body = {{"elapsed_us", outcome.elapsed_us}}};
-  }
-
-  /// The virtual GPU can tell what the candidate itself wrote: poison does not count as written.
-  SequenceOutcome run_virtual(const ReadyPlan& ready, const std::vector<BoundLaunch>& before,
-                              const std::vector<BoundLaunch>& timed, RunMode mode, double deadline_s) {
-    if (mode == RunMode::timing) return device().run({}, timed, mode, deadline_s);
-    SequenceOutcome outcome = device().run(before, {}, mode, deadline_s);
-    if (outcome.fault) return outcome;
-    for (const int tensor : ready.poisoned_tensors) {
-      device().mark_unwritten(slot(ready.slot).tensors.at(static_cast<std::size_t>(tensor)));
-    }
-    for (std::size_t i = 0; i < ready.workspaces.size(); ++i) {
-      if (ready.workspace_specs[i].kind == WorkspaceKind::poisoned)
-        device().mark_unwritten(ready.workspaces[i]);
-    }
-    return device().run({}, timed, mode, deadline_s);
-  }
-
-  /// A self-clearing workspace must be all zero after every launch; a sampled launch of the virtual GPU cannot tell.
-  std::optional<DeviceFault> uncleared(const ReadyPlan& ready, RunMode mode) {
-    if (device().facts().is_virtual && mode == RunMode::timing) return std::nullopt;
-    for (std::size_t i = 0; i < ready.workspaces.size(); ++i) {
-      if (ready.workspace_specs[i].kind != WorkspaceKind::self_clearing) continue;
-      std::vector<std::byte> contents(static_cast<std::size_t>(ready.workspaces[i].bytes));
-      device().read(ready.workspaces[i], 0, contents);
-      if (std::all_of(contents.begin(), contents.end(), [](std::byte byte) { return byte == std::byte{0}; }))
-        continue;
-      return DeviceFault{
-          .reason = "workspace_not_cleared",
-          .message = fmt::format("self-clearing workspace {} is not all zero after the launch", i)};
-    }
-    return std::nullopt;
   }
 
   Message unbind(Message& command) {
     const int id = command.body.at("slot").get<int>();
-    for (auto it = plans_.begin(); it != plans_.end();) {
-      if (it->second.slot != id) {
-        ++it;
-        continue;
-      }
-      for (const Buffer& workspace : it->second.workspaces) device().release(workspace);
-      it = plans_.erase(it);
-    }
+    std::erase_if(plans_, [id](const auto& entry) { return entry.second.slot == id; });
     for (const Buffer& tensor : slot(id).tensors) device().release(tensor);
     slots_.erase(id);
     return {};
@@ -202,10 +136,14 @@ class Executor {
     return found->second;
   }
 
+  LaunchSurroundings& surroundings() {
+    if (!surroundings_) throw Error("the harness is not loaded");
+    return *surroundings_;
+  }
+
   Defences defences_;
   std::unique_ptr<Device> device_;
-  ModuleId harness_ = -1;
-  Buffer flush_;
+  std::optional<LaunchSurroundings> surroundings_;
   std::map<int, Slot> slots_;
   std::map<int, ReadyPlan> plans_;
   int next_id_ = 1;

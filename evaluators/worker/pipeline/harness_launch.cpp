@@ -42,6 +42,11 @@ std::int64_t strided_blocks(std::int64_t items, std::int64_t threads) {
 
 std::int64_t words(const Buffer& buffer) { return (buffer.bytes + 3) / 4; }
 
+std::int64_t offset_of(const Buffer& buffer) {
+  return static_cast<std::int64_t>(buffer.address - buffer.mapped_address);
+}
+std::int64_t slack_words(const Buffer& buffer) { return (buffer.mapped_bytes - buffer.bytes) / 4 + 2; }
+
 /// A shape as the fills see it: axis 1 counts tokens, `inner` elements per token, the last axis counts
 /// columns.
 struct Extents {
@@ -80,8 +85,27 @@ BoundLaunch invalid_launch(ModuleId harness, const Buffer& buffer, Dtype dtype,
 }
 
 BoundLaunch poison_launch(ModuleId harness, const Buffer& buffer, std::uint64_t seed, int kind) {
-  return launch(harness, "harness_poison", strided_blocks(words(buffer), 256), 256, buffer.address,
-                buffer.bytes, seed, kind);
+  return launch(harness, "harness_poison", strided_blocks(buffer.mapped_bytes / 4 + 1, 256), 256,
+                buffer.mapped_address, buffer.mapped_bytes, seed, kind);
+}
+
+BoundLaunch slack_launch(ModuleId harness, const Buffer& buffer, std::uint64_t seed, int kind) {
+  return launch(harness, "harness_slack", strided_blocks(slack_words(buffer), 256), 256,
+                buffer.mapped_address, buffer.mapped_bytes, offset_of(buffer),
+                offset_of(buffer) + buffer.bytes, seed, kind);
+}
+
+BoundLaunch verify_launch(ModuleId harness, const Buffer& buffer, std::uint64_t seed, int kind,
+                          std::uint64_t counts) {
+  return launch(harness, "harness_verify", strided_blocks(slack_words(buffer), 256), 256,
+                buffer.mapped_address, buffer.mapped_bytes, offset_of(buffer),
+                offset_of(buffer) + buffer.bytes, seed, kind, counts);
+}
+
+BoundLaunch digest_launch(ModuleId harness, const Buffer& buffer, std::uint64_t seed, std::uint64_t sum) {
+  const std::int64_t pairs = buffer.mapped_bytes / 16;
+  return launch(harness, "harness_digest", strided_blocks(pairs, 256), 256, buffer.mapped_address, pairs,
+                seed, sum);
 }
 
 BoundLaunch clear_launch(ModuleId harness, const Buffer& buffer) {
@@ -89,10 +113,28 @@ BoundLaunch clear_launch(ModuleId harness, const Buffer& buffer) {
                 buffer.bytes);
 }
 
-BoundLaunch flush_launch(ModuleId harness, const Buffer& buffer) {
-  const std::int64_t vectors = buffer.bytes / 16;
-  return launch(harness, "harness_flush", strided_blocks(vectors, 512), 512, buffer.address, vectors,
-                std::uint32_t{0x51ED270B});
+BoundLaunch scrub_launch(ModuleId harness, const DeviceFacts& device, std::uint64_t seed) {
+  const auto bytes = static_cast<std::uint32_t>(device.shared_bytes_per_block_max);
+  // Each block takes a multiprocessor for itself; twice as many as there are, should one get two of the first wave.
+  BoundLaunch bound = launch(harness, "harness_scrub", 2 * device.sm_count, 1024, seed, bytes / 4);
+  bound.plan.shared_bytes = bytes;
+  bound.plan.carveout_percent = 100;
+  return bound;
+}
+
+BoundLaunch local_scrub_launch(ModuleId harness, const DeviceFacts& device, std::int64_t frame_bytes,
+                               std::uint64_t seed, std::uint64_t sink) {
+  const char* const kernel = frame_bytes <= 512    ? "harness_scrub_local_512"
+                             : frame_bytes <= 4096 ? "harness_scrub_local_4096"
+                                                   : "harness_scrub_local_16384";
+  return launch(harness, kernel, 4 * device.sm_count, 1024, seed, sink);
+}
+
+std::vector<BoundLaunch> flush_launches(ModuleId harness, const Buffer& buffer) {
+  const std::int64_t vectors = buffer.bytes / 16, lines = buffer.bytes / 128;
+  return {launch(harness, "harness_flush", strided_blocks(vectors, 512), 512, buffer.address, vectors,
+                 std::uint32_t{0x51ED270B}),
+          launch(harness, "harness_demote", strided_blocks(lines, 512), 512, buffer.address, lines)};
 }
 
 BoundLaunch compare_launch(ModuleId harness, const Buffer& output, Dtype dtype, const Buffer& gold,

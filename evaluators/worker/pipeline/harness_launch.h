@@ -4,6 +4,7 @@
 
 #include <cstdint>
 #include <string>
+#include <vector>
 
 #include "evaluators/worker/device/device.h"
 #include "evaluators/worker/pipeline/fill.h"
@@ -21,15 +22,31 @@ BoundLaunch fill_launch(ModuleId harness, const Buffer& buffer, Dtype dtype,
 BoundLaunch invalid_launch(ModuleId harness, const Buffer& buffer, Dtype dtype,
                            const std::vector<std::int64_t>& shape, const Buffer& lengths);
 
-/// Poison in one of `k_poison_kinds` kinds.
+/// Poison in one of `k_poison_kinds` kinds, from the start of the buffer's mapping to its end.
 BoundLaunch poison_launch(ModuleId harness, const Buffer& buffer, std::uint64_t seed, int kind);
 inline constexpr int k_poison_kinds = 3;
+
+/// The same for the slack alone.
+BoundLaunch slack_launch(ModuleId harness, const Buffer& buffer, std::uint64_t seed, int kind);
+/// Compares the slack with what either of the two wrote. `counts`: device address of two u32, to which the bytes that
+/// differ before and behind the buffer are added.
+BoundLaunch verify_launch(ModuleId harness, const Buffer& buffer, std::uint64_t seed, int kind,
+                          std::uint64_t counts);
+/// Adds a digest of the whole mapping to the u64 at `sum`. REQUIRES: a real device, whose mappings are whole pages.
+BoundLaunch digest_launch(ModuleId harness, const Buffer& buffer, std::uint64_t seed, std::uint64_t sum);
 
 /// Zeros, as a launch, so that it is part of the timed sequence.
 BoundLaunch clear_launch(ModuleId harness, const Buffer& buffer);
 
-/// Reads all of `buffer`, which is larger than the L2.
-BoundLaunch flush_launch(ModuleId harness, const Buffer& buffer);
+/// Noise in the shared memory and the registers of every multiprocessor.
+BoundLaunch scrub_launch(ModuleId harness, const DeviceFacts& device, std::uint64_t seed);
+/// Noise in the local memory that kernels with frames of at most `frame_bytes` have used. `sink`: device address of a
+/// scratch word.
+BoundLaunch local_scrub_launch(ModuleId harness, const DeviceFacts& device, std::int64_t frame_bytes,
+                               std::uint64_t seed, std::uint64_t sink);
+
+/// Evicts the L2, lines that were marked to stay included: two launches. `buffer` is larger than the L2.
+std::vector<BoundLaunch> flush_launches(ModuleId harness, const Buffer& buffer);
 
 /// Gates of one output as numbers (Precision without the row gate, which the host applies).
 struct CompareGate {

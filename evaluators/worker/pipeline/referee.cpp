@@ -11,6 +11,8 @@
 #include "evaluators/worker/pipeline/bound_plan.h"
 #include "evaluators/worker/pipeline/child_messages.h"
 #include "evaluators/worker/pipeline/harness_launch.h"
+#include "evaluators/worker/pipeline/input_seal.h"
+#include "evaluators/worker/pipeline/launch_surroundings.h"
 #include "evaluators/worker/pipeline/open_device.h"
 
 namespace kernelites::worker {
@@ -28,6 +30,9 @@ class Referee {
             {"allocate", [this](Message& m) { return allocate(m); }},
             {"fill", [this](Message& m) { return fill(m); }},
             {"write", [this](Message& m) { return write(m); }},
+            {"place", [this](Message& m) { return place(m); }},
+            {"seal", [this](Message& m) { return seal(m); }},
+            {"inspect", [this](Message& m) { return inspect(m); }},
             {"check", [this](Message& m) { return check(m); }},
             {"read", [this](Message& m) { return read(m); }},
             {"release", [this](Message& m) { return release(m); }}};
@@ -63,6 +68,33 @@ class Referee {
     slots_[next_slot_] = std::move(tensors);
     reply.body["slot"] = next_slot_++;
     return reply;
+  }
+
+  /// Where the tensors lie in their mappings from now on; what lies around them becomes noise.
+  Message place(Message& command) {
+    std::vector<Buffer>& tensors = slot(command);
+    tensors = placed_tensors(tensors, command.body.at("placement").get<std::uint64_t>());
+    if (device().facts().is_virtual) return {};
+    std::vector<BoundLaunch> launches;
+    for (std::size_t i = 0; i < tensors.size(); ++i)
+      launches.push_back(
+          slack_launch(harness_, tensors[i], command.body.at("seed").get<std::uint64_t>() + i, 0));
+    run(launches);
+    return {};
+  }
+
+  /// Takes digests of the tensors that no launch may write.
+  Message seal(Message& command) {
+    seals_[command.body.at("slot").get<int>()] = InputSeal(
+        device(), harness_, slot(command), command.body.at("inputs").get<std::vector<std::size_t>>());
+    return {};
+  }
+
+  /// Which of them are no longer as they were.
+  Message inspect(Message& command) {
+    const auto found = seals_.find(command.body.at("slot").get<int>());
+    if (found == seals_.end()) throw Error("the inputs were never sealed");
+    return {.body = {{"changed", found->second.changed(device(), harness_, slot(command))}}};
   }
 
   Message fill(Message& command) {
@@ -151,6 +183,7 @@ class Referee {
   Message release(Message& command) {
     for (const Buffer& buffer : slot(command)) device().release(buffer);
     slots_.erase(command.body.at("slot").get<int>());
+    seals_.erase(command.body.at("slot").get<int>());
     return {};
   }
 
@@ -179,6 +212,7 @@ class Referee {
   ModuleId harness_ = -1;
   ModuleId reference_ = -1;
   std::map<int, std::vector<Buffer>> slots_;
+  std::map<int, InputSeal> seals_;  ///< by slot
   int next_slot_ = 1;
 };
 

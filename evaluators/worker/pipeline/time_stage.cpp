@@ -230,7 +230,7 @@ class DuelRun {
                              fmt::format("output '{}' of a timed launch at workload '{}' is wrong",
                                          error.output, workloads_[w].name));
     }
-    return std::nullopt;
+    return fault_of_arm(a);  // the check looks at the inputs too
   }
 
   void summarise_workload(const std::string& name, const std::vector<std::vector<double>>& time_us,

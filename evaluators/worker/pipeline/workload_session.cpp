@@ -101,7 +101,10 @@ WorkloadSession::WorkloadSession(Referee& referee, ExecutorClient& executor, con
     seen.push_back({.name = name, .bytes = bytes});
     owned.push_back({.name = name, .bytes = is_repeated(tensor) ? k_repeated_bytes : bytes});
     is_writable.push_back(is_written(tensor.role));
-    if (is_written(tensor.role)) outputs_.push_back(static_cast<int>(i));
+    if (is_written(tensor.role))
+      outputs_.push_back(static_cast<int>(i));
+    else
+      inputs_.push_back(i);
   }
   Referee::Allocation allocation = referee_.allocate(owned);
   referee_slot_ = allocation.slot;
@@ -123,6 +126,8 @@ WorkloadSession::~WorkloadSession() {
 
 void WorkloadSession::fill(const InputFamily& family, std::size_t rotation, const Key& key) {
   family_ = &family;
+  placement_ = ++fills_ + key.derive("placement").seed() % k_placements;
+  referee_.place(referee_slot_, placement_, key.derive("slack").seed());
   std::vector<Referee::FillOrder> orders;
   const auto has_invalid = [&](const std::string& lengths) {
     const TensorSpec& metadata = task_.tensor(lengths);
@@ -149,6 +154,7 @@ void WorkloadSession::fill(const InputFamily& family, std::size_t rotation, cons
   }
   // After all metadata is written: what is invalid depends on the lengths.
   if (!orders.empty()) referee_.fill(referee_slot_, orders);
+  if (!is_modelled_) referee_.seal(referee_slot_, inputs_);
 }
 
 int WorkloadSession::add_arm(int module, const LaunchPlan& plan,
@@ -158,11 +164,26 @@ int WorkloadSession::add_arm(int module, const LaunchPlan& plan,
 
 double WorkloadSession::run(int arm, RunMode mode, std::uint64_t poison_seed, int poison_kind,
                             double deadline_s) {
-  return executor_.run({.plan = arm,
-                        .mode = mode,
-                        .poison_seed = poison_seed,
-                        .poison_kind = poison_kind,
-                        .deadline_s = deadline_s});
+  return run({.plan = arm,
+              .mode = mode,
+              .poison_seed = poison_seed,
+              .poison_kind = poison_kind,
+              .deadline_s = deadline_s});
+}
+
+double WorkloadSession::run(ExecutorClient::Run order) {
+  order.placement = placement_;
+  const double time_us = executor_.run(order);
+  if (order.mode == RunMode::full && !executor_.fault() && !is_modelled_) inspect_inputs();
+  return time_us;
+}
+
+void WorkloadSession::inspect_inputs() {
+  const std::vector<std::size_t> changed = referee_.changed_inputs(referee_slot_);
+  if (changed.empty()) return;
+  executor_.report({.reason = "input_changed",
+                    .message = fmt::format("input '{}' is not as it was before the launch",
+                                           task_.tensors.at(changed.front()).name)});
 }
 
 std::vector<std::vector<std::byte>> WorkloadSession::outputs() {
@@ -174,6 +195,7 @@ std::vector<std::vector<std::byte>> WorkloadSession::outputs() {
 std::vector<OutputError> WorkloadSession::check(const ReferencePlan& reference,
                                                 const std::vector<std::int64_t>& rows) {
   KERNELITES_ASSERT(family_ && !is_modelled_);
+  inspect_inputs();
   std::vector<Referee::Output> outputs;
   const std::int64_t row_total = row_count(task_, workload_);
   for (const int index : outputs_) {

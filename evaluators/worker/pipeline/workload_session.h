@@ -43,21 +43,25 @@ class WorkloadSession {
   WorkloadSession(const WorkloadSession&) = delete;
   WorkloadSession& operator=(const WorkloadSession&) = delete;
 
-  /// Draws all inputs by `family` and the metadata by its `rotation`-th contents. `family` must outlive the session.
+  /// Draws all inputs by `family` and the metadata by its `rotation`-th contents, and moves every tensor within its
+  /// mapping. `family` must outlive the session.
   void fill(const InputFamily& family, std::size_t rotation, const Key& key);
   /// Makes a loaded module runnable at this workload. The result is an arm for `run`.
   int add_arm(int module, const LaunchPlan& plan, const std::map<std::string, std::string>& lowered);
-  /// Poisons outputs, runs the arm, returns microseconds.
+  /// Poisons outputs, runs the arm, returns microseconds. In full mode inputs are compared with what they were: a fault
+  /// of the executor if one changed.
   double run(int arm, RunMode mode, std::uint64_t poison_seed, int poison_kind, double deadline_s);
-  /// The same with everything that a run can be told. `order.plan` is an arm.
-  double run(const ExecutorClient::Run& order) { return executor_.run(order); }
+  /// The same with everything that a run can be told. `order.plan` is an arm; its placement is the last fill's.
+  double run(ExecutorClient::Run order);
   /// All bytes of all outputs, in the task's order.
   std::vector<std::vector<std::byte>> outputs();
-  /// REQUIRES: a fill, and real times. Compares all outputs on `rows` (flattened over task.rows) with the reference.
+  /// REQUIRES: a fill, and real times. Compares all outputs on `rows` (flattened over task.rows) with the
+  /// reference; and inputs as `run` does.
   std::vector<OutputError> check(const ReferencePlan& reference, const std::vector<std::int64_t>& rows);
 
  private:
   bool is_repeated(const TensorSpec& tensor) const;
+  void inspect_inputs();
 
   Referee& referee_;
   ExecutorClient& executor_;
@@ -68,6 +72,9 @@ class WorkloadSession {
   int executor_slot_ = -1;
   const InputFamily* family_ = nullptr;  ///< of the last fill: it may have gates of its own
   std::vector<int> outputs_;             ///< tensor indexes
+  std::vector<std::size_t> inputs_;
+  std::uint64_t fills_ = 0;
+  std::uint64_t placement_ = 0;  ///< of the last fill
 };
 
 /// What a device loads of a compiled candidate.

@@ -1,0 +1,206 @@
+// SPDX-License-Identifier: Apache-2.0
+// The sequence around a launch, and what is looked at afterwards.
+#include "evaluators/worker/pipeline/launch_surroundings.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+
+#include "engine/core/error.h"
+#include "evaluators/worker/pipeline/bound_plan.h"
+#include "evaluators/worker/pipeline/harness_launch.h"
+
+namespace kernelites::worker {
+namespace {
+
+/// Tensors and workspaces whose slack can be watched in one run.
+constexpr std::size_t k_watched_max = 64;
+constexpr double k_verify_s_max = 10;
+/// Sets the poison of workspaces apart from that of tensors.
+constexpr std::uint64_t k_tensor_stride = 7919, k_workspace_stride = 104729;
+
+std::int64_t allocated_bytes(const Workspace& workspace) {
+  return std::max<std::int64_t>(workspace.bytes, 1);
+}
+
+}  // namespace
+
+std::vector<Buffer> placed_tensors(const std::vector<Buffer>& tensors, std::uint64_t placement) {
+  std::vector<Buffer> result;
+  for (std::size_t i = 0; i < tensors.size(); ++i)
+    result.push_back(
+        placed(tensors[i], static_cast<Placement>((placement + i) % k_placements), k_tensor_alignment));
+  return result;
+}
+
+/// One run, laid out.
+struct LaunchSurroundings::Trial {
+  std::vector<Buffer> tensors, workspaces;
+  struct Watched {
+    Buffer buffer;
+    std::uint64_t seed = 0;
+  };
+  std::vector<Watched> watched;  ///< mappings that are poisoned from end to end
+  std::vector<BoundLaunch> before, timed;
+};
+
+LaunchSurroundings::LaunchSurroundings(Device& device, ModuleId harness, const Defences& defences)
+    : device_(device), harness_(harness), defences_(defences), is_virtual_(device.facts().is_virtual) {
+  if (is_virtual_) return;
+  // Twice the L2, so that one pass leaves nothing of the arms behind.
+  flush_ = device_.allocate(2 * device_.facts().l2_bytes, "flush buffer");
+  device_.fill(flush_, 0);
+  counts_ = device_.allocate(static_cast<std::int64_t>(sizeof(std::uint32_t) * (2 * k_watched_max + 1)),
+                             "slack counts");
+}
+
+void LaunchSurroundings::expect_local_memory(std::int64_t frame_bytes) {
+  frame_bytes_ = std::max(frame_bytes_, frame_bytes);
+}
+
+void LaunchSurroundings::reserve(const std::vector<Workspace>& workspaces) {
+  for (std::size_t i = 0; i < workspaces.size(); ++i) {
+    const std::int64_t bytes = allocated_bytes(workspaces[i]);
+    if (i == pool_.size()) {
+      pool_.push_back(device_.allocate(bytes, fmt::format("workspace {}", i)));
+    } else if (pool_[i].bytes < bytes || is_virtual_) {
+      // The virtual GPU's mappings have the exact size: an access beyond this plan's must be a fault.
+      if (pool_[i].bytes == bytes) continue;
+      const Buffer larger = device_.allocate(bytes, fmt::format("workspace {}", i));
+      device_.release(pool_[i]);
+      pool_[i] = larger;
+    }
+  }
+}
+
+std::vector<Buffer> LaunchSurroundings::placed_workspaces(const ArmRun& arm) const {
+  std::vector<Buffer> result;
+  for (std::size_t i = 0; i < arm.plan.workspaces.size(); ++i) {
+    const Workspace& workspace = arm.plan.workspaces[i];
+    Buffer buffer = pool_.at(i);
+    buffer.bytes = allocated_bytes(workspace);
+    const auto trial = static_cast<Placement>((arm.placement + 1 + 2 * i) % k_placements);
+    result.push_back(placed(buffer, trial, workspace.alignment));
+  }
+  return result;
+}
+
+/// Whole mappings, those of workspaces that this plan does not use included.
+void LaunchSurroundings::add_poison(const ArmRun& arm, Trial& trial) {
+  for (const int index : arm.written) {
+    if (!defences_.has("device:poison")) break;
+    const Buffer& tensor = trial.tensors.at(static_cast<std::size_t>(index));
+    trial.watched.push_back({tensor, arm.poison_seed + static_cast<std::uint64_t>(index) * k_tensor_stride});
+  }
+  for (std::size_t i = 0; i < pool_.size(); ++i) {
+    const bool is_used = i < trial.workspaces.size();
+    if (is_virtual_ && (!is_used || arm.plan.workspaces[i].kind != WorkspaceKind::poisoned)) continue;
+    Buffer buffer = is_used ? trial.workspaces[i] : pool_[i];
+    if (!is_used) buffer.bytes = 0;
+    trial.watched.push_back({buffer, arm.poison_seed + k_workspace_stride + i});
+  }
+  if (trial.watched.size() > k_watched_max) throw Error("more tensors and workspaces than can be watched");
+  for (const Trial::Watched& watched : trial.watched)
+    trial.before.push_back(poison_launch(harness_, watched.buffer, watched.seed, arm.poison_kind));
+  for (std::size_t i = 0; i < trial.workspaces.size(); ++i) {
+    const WorkspaceKind kind = arm.plan.workspaces[i].kind;
+    // Zero before every launch of every plan that shares the pool; that it was left zero is looked at afterwards.
+    if (kind == WorkspaceKind::self_clearing) {
+      if (is_virtual_)
+        device_.fill(trial.workspaces[i], 0);
+      else
+        trial.before.push_back(clear_launch(harness_, trial.workspaces[i]));
+    }
+    if (kind == WorkspaceKind::zeroed) trial.timed.push_back(clear_launch(harness_, trial.workspaces[i]));
+  }
+}
+
+/// The flush comes last, as it always has: what a launch finds set on the multiprocessors does not depend on the scrub.
+void LaunchSurroundings::add_scrub_and_flush(std::uint64_t seed, Trial& trial) const {
+  if (is_virtual_) return;
+  trial.before.push_back(clear_launch(harness_, counts_));
+  if (frame_bytes_ > 0 && defences_.has("device:scrub")) {
+    const std::uint64_t sink = counts_.address + 2 * k_watched_max * sizeof(std::uint32_t);
+    trial.before.push_back(local_scrub_launch(harness_, device_.facts(), frame_bytes_, seed, sink));
+  }
+  if (defences_.has("device:scrub")) trial.before.push_back(scrub_launch(harness_, device_.facts(), ~seed));
+  if (!defences_.has("device:flush")) return;
+  for (BoundLaunch& launch : flush_launches(harness_, flush_)) trial.before.push_back(std::move(launch));
+}
+
+SequenceOutcome LaunchSurroundings::run(const ArmRun& arm) {
+  reserve(arm.plan.workspaces);
+  Trial trial{.tensors = placed_tensors(arm.tensors, arm.placement), .workspaces = placed_workspaces(arm)};
+  add_poison(arm, trial);
+  add_scrub_and_flush(arm.poison_seed, trial);
+  for (BoundLaunch& launch : bind_plan(arm.plan, {.module = arm.module,
+                                                 .lowered_names = arm.lowered,
+                                                 .tensors = trial.tensors,
+                                                 .workspaces = trial.workspaces}))
+    trial.timed.push_back(std::move(launch));
+
+  // Back to back, with nothing but the plan's own clearing in between.
+  const std::size_t once = trial.timed.size();
+  for (std::size_t i = once; i < once * arm.repeats; ++i) trial.timed.push_back(trial.timed[i - once]);
+
+  device_.seed_samples(arm.poison_seed);
+  device_.seed_schedule(arm.schedule_seed);
+  SequenceOutcome outcome = is_virtual_ ? run_virtual(arm, trial)
+                                        : device_.run(trial.before, trial.timed, arm.mode, arm.deadline_s);
+  if (outcome.fault) return outcome;
+  if (!is_virtual_) {
+    std::vector<BoundLaunch> after;
+    for (std::size_t i = 0; i < trial.watched.size(); ++i)
+      after.push_back(verify_launch(harness_, trial.watched[i].buffer, trial.watched[i].seed, arm.poison_kind,
+                                    counts_.address + 2 * i * sizeof(std::uint32_t)));
+    const SequenceOutcome verified = device_.run({}, after, RunMode::full, k_verify_s_max);
+    if (verified.fault) return verified;
+    if (auto fault = overrun(trial)) return {.fault = std::move(fault)};
+  }
+  if (auto fault = uncleared(arm, trial)) return {.fault = std::move(fault)};
+  return outcome;
+}
+
+/// The virtual GPU can tell what the candidate itself wrote: poison does not count as written.
+SequenceOutcome LaunchSurroundings::run_virtual(const ArmRun& arm, const Trial& trial) {
+  if (arm.mode == RunMode::timing) return device_.run({}, trial.timed, arm.mode, arm.deadline_s);
+  SequenceOutcome outcome = device_.run(trial.before, {}, arm.mode, arm.deadline_s);
+  if (outcome.fault) return outcome;
+  for (const int index : arm.written)
+    device_.mark_unwritten(trial.tensors.at(static_cast<std::size_t>(index)));
+  for (std::size_t i = 0; i < trial.workspaces.size(); ++i) {
+    if (arm.plan.workspaces[i].kind == WorkspaceKind::poisoned) device_.mark_unwritten(trial.workspaces[i]);
+  }
+  return device_.run({}, trial.timed, arm.mode, arm.deadline_s);
+}
+
+std::optional<DeviceFault> LaunchSurroundings::overrun(const Trial& trial) {
+  std::vector<std::uint32_t> counts(2 * trial.watched.size());
+  device_.read(counts_, 0, std::as_writable_bytes(std::span(counts)));
+  for (std::size_t i = 0; i < counts.size(); ++i) {
+    if (counts[i] == 0 || !defences_.has("out_of_bounds")) continue;
+    return DeviceFault{
+        .reason = "out_of_bounds",
+        .message = fmt::format("writes {} {}", i % 2 == 0 ? "before the start of" : "behind the end of",
+                               trial.watched[i / 2].buffer.name)};
+  }
+  return std::nullopt;
+}
+
+/// A self-clearing workspace must be all zero after every launch; a sampled launch of the virtual GPU cannot tell.
+std::optional<DeviceFault> LaunchSurroundings::uncleared(const ArmRun& arm, const Trial& trial) {
+  if (is_virtual_ && arm.mode == RunMode::timing) return std::nullopt;
+  for (std::size_t i = 0; i < trial.workspaces.size(); ++i) {
+    if (arm.plan.workspaces[i].kind != WorkspaceKind::self_clearing) continue;
+    std::vector<std::byte> contents(static_cast<std::size_t>(trial.workspaces[i].bytes));
+    device_.read(trial.workspaces[i], 0, contents);
+    if (std::all_of(contents.begin(), contents.end(), [](std::byte byte) { return byte == std::byte{0}; }))
+      continue;
+    return DeviceFault{
+        .reason = "workspace_not_cleared",
+        .message = fmt::format("self-clearing workspace {} is not all zero after the launch", i)};
+  }
+  return std::nullopt;
+}
+
+}  // namespace kernelites::worker

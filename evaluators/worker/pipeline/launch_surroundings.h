@@ -1,0 +1,81 @@
+// SPDX-License-Identifier: Apache-2.0
+// What is done around every launch of a candidate, verified or timed: the same work in the same order (invariant 3).
+//
+//   before   poison of outputs and workspaces from guard to guard, noise in shared memory, registers and local memory,
+//            eviction of the L2
+//   timed    zeros in workspaces of that kind, the plan's launches
+//   after    the slack around outputs and workspaces is as it was; self-clearing workspaces are zero
+//
+// Workspaces are one pool, which all plans of an executor use in turn: when a plan runs, there is no memory in which
+// another one's intermediate results could be left. The virtual GPU checks every access itself: there it is poison,
+// what counts as unwritten, and the plan's launches.
+#pragma once
+
+#include <map>
+#include <string>
+#include <vector>
+
+#include "evaluators/worker/contract/defences.h"
+#include "evaluators/worker/device/device.h"
+
+namespace kernelites::worker {
+
+/// What tensors of tasks are aligned to (docs/tasks.md).
+inline constexpr std::int64_t k_tensor_alignment = 256;
+
+/// `tensors` where trial `placement` has them: of three trials in a row, each tensor is once at the start of its
+/// mapping, once at the end and once amid, and not all are alike. Referee and executor must name the same trial.
+std::vector<Buffer> placed_tensors(const std::vector<Buffer>& tensors, std::uint64_t placement);
+
+/// A plan with what it runs on. Borrows its members.
+struct ArmRun {
+  const LaunchPlan& plan;
+  ModuleId module = 0;
+  const std::map<std::string, std::string>& lowered;  ///< name expression -> symbol
+  const std::vector<Buffer>& tensors;                 ///< as mapped, in the order of the task's tensors
+  const std::vector<int>& written;                    ///< indexes of tensors that launches write
+  std::uint64_t placement = 0;
+  std::uint64_t poison_seed = 0;
+  int poison_kind = 0;
+  std::uint64_t schedule_seed = 0;  ///< 0: the device's own order of blocks and warps
+  std::size_t repeats = 1;          ///< of all that is timed, back to back
+  RunMode mode = RunMode::full;
+  double deadline_s = 10;
+};
+
+class LaunchSurroundings {
+ public:
+  /// `device` outlives it. Throws Error if there is no memory for the flush.
+  LaunchSurroundings(Device& device, ModuleId harness, const Defences& defences = {});
+  LaunchSurroundings(const LaunchSurroundings&) = delete;
+  LaunchSurroundings& operator=(const LaunchSurroundings&) = delete;
+
+  /// Code with frames of `frame_bytes` of local memory will run.
+  void expect_local_memory(std::int64_t frame_bytes);
+  /// Makes room for the workspaces of a plan. Throws Error if there is not enough.
+  void reserve(const std::vector<Workspace>& workspaces);
+  /// One run of a plan with all that belongs around it. Besides the device's faults: `out_of_bounds` (a write beside
+  /// a tensor or workspace, within its mapping) and `workspace_not_cleared`.
+  SequenceOutcome run(const ArmRun& arm);
+
+ private:
+  struct Trial;
+
+  std::vector<Buffer> placed_workspaces(const ArmRun& arm) const;
+  void add_poison(const ArmRun& arm, Trial& trial);
+  void add_scrub_and_flush(std::uint64_t seed, Trial& trial) const;
+  SequenceOutcome run_virtual(const ArmRun& arm, const Trial& trial);
+  std::optional<DeviceFault> overrun(const Trial& trial);
+  std::optional<DeviceFault> uncleared(const ArmRun& arm, const Trial& trial);
+
+  Device& device_;
+  ModuleId harness_;
+  const Defences defences_;
+  const bool is_virtual_;
+  Buffer flush_;
+  Buffer counts_;             ///< two words for each watched mapping, and the scrubs' sink
+  std::vector<Buffer> pool_;  ///< workspace i of every plan
+  std::int64_t frame_bytes_ = 0;
+};
+
+}  // namespace kernelites::worker
