@@ -87,7 +87,7 @@ extern "C" __global__ void __launch_bounds__(256) harness_clear(unsigned char* o
 }
 
 // One block takes all shared memory of a multiprocessor and all of its registers, and fills them with noise: what a
-// launch finds in memory that it has not written is nothing of the launch before. REQUIRES: words >= 56 * 1024.
+// launch finds in memory that it has not written is nothing of the launch before.
 extern "C" __global__ void __launch_bounds__(1024, 1) harness_scrub(u64 seed, u32 words) {
   constexpr int k_live = 56;
   extern __shared__ volatile u32 shared[];
@@ -97,13 +97,20 @@ extern "C" __global__ void __launch_bounds__(1024, 1) harness_scrub(u64 seed, u3
     shared[i] = noise ^ (noise >> 15);
   }
   __syncthreads();
-  // Volatile reads stay before volatile writes, so that all values live in registers at once.
+  // Volatile reads stay before volatile writes, so that all values live in registers at once. A device with less shared
+  // memory has fewer to read: the rest is noise as well.
+  const u32 held = words / 1024;
   u32 live[k_live];
 #pragma unroll
-  for (int k = 0; k < k_live; ++k) live[k] = shared[threadIdx.x + 1024 * k];
+  for (u32 k = 0; k < k_live; ++k) {
+    live[k] = noise + k;
+    if (k < held) live[k] = shared[threadIdx.x + 1024 * k];
+  }
   __syncthreads();
 #pragma unroll
-  for (int k = k_live - 1; k >= 0; --k) shared[threadIdx.x + 1024 * k] = live[k];
+  for (u32 k = k_live; k-- > 0;) {
+    if (k < held) shared[threadIdx.x + 1024 * k] = live[k];
+  }
 }
 
 // Frames of local memory begin at the same place for all kernels of a context: a frame at least as large as theirs
