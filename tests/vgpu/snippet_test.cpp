@@ -160,6 +160,14 @@ TEST_CASE("permutes, fields and wide registers", "[vgpu]") {
       {"fns.b32 d, a, b, c;", 11, 0, 3, "d", 3},
       {"fns.b32 d, a, b, c;", 11, 2, static_cast<u32>(-1), "d", 1},
       {"fns.b32 d, a, b, c;", 11, 2, 0, "d", 0xffffffff},
+      {"{ .reg .f64 x, y; mov.b64 x, A; mov.b64 y, B; "
+       "wmma.mma.sync.aligned.row.col.m8n8k4.f64.f64.f64.f64.rn {x, y}, {x}, "
+       "{y}, {y, y}; mov.b64 D, x; }",
+       g(1), g(2), 0, "D", g(10)},
+      {"{ .reg .f64 x, y; .shared .align 8 .b8 s[512]; mov.b64 x, A; mov.b64 y, B; mov.u32 t, s; "
+       "wmma.store.d.sync.aligned.row.m8n8k4.shared.f64 [t], {x, y}, 8; bar.sync 0; "
+       "wmma.load.b.sync.aligned.row.m8n8k4.shared.f64 {x}, [t], 8; mov.b64 D, x; }",
+       g(1), g(2), 0, "D", g(2)},
       {"mov.u64 D, %gridid;", 0, 0, 0, "D", 0},
       {"{ .reg .b128 W; mov.b128 W, {A, B}; mov.b128 {C, D}, W; }", 1, 2, 3, "D", 2},
       {"{ .reg .b128 W, X; .shared .align 16 .b8 s[16]; mov.b128 W, {A, B}; mov.b128 X, {C, C}; "

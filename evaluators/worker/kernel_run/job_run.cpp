@@ -61,7 +61,7 @@ double element_at(const ElementType& type, std::span<const std::byte> bytes, std
 
 }  // namespace
 
-JobCode job_code(const KernelJob& job, Compiler& compiler, const std::string& architecture) {
+JobCode job_code(const KernelJob& job, Compiler* compiler, const std::string& architecture) {
   JobCode code;
   const std::string text = read_text(job.source);
   if (job.source.extension() == ".ptx") {
@@ -69,17 +69,18 @@ JobCode job_code(const KernelJob& job, Compiler& compiler, const std::string& ar
     for (const JobLaunch& launch : job.launches) code.symbols.push_back(launch.kernel);
     return code;
   }
+  KERNELITES_ASSERT(compiler != nullptr);
   CompileInput input{.source = text,
                      .file_name = job.source.filename().string(),
                      .headers = {},
                      .options = {"-arch=" + architecture, "--std=c++17", "-default-device", "-lineinfo"},
                      .name_expressions = {},
                      .ptx_only = true};
-  for (const auto& folder : compiler.toolkit().include_folders)
+  for (const auto& folder : compiler->toolkit().include_folders)
     input.options.push_back("-I" + folder.string());
   input.options.insert(input.options.end(), job.options.begin(), job.options.end());
   for (const JobLaunch& launch : job.launches) input.name_expressions.push_back(launch.kernel);
-  const CompileOutput output = compiler.compile(input, k_compile_deadline_s);
+  const CompileOutput output = compiler->compile(input, k_compile_deadline_s);
   if (!output.ok) {
     code.failure = output.failure + "\n" + output.log;
     return code;

@@ -21,8 +21,8 @@ struct JobCode {
 };
 
 /// Reads a .ptx, or compiles a .cu for `architecture` ("compute_90a") in the compiler's jailed child: both devices
-/// then get the same PTX. Throws ConfigError if the file cannot be read.
-JobCode job_code(const KernelJob& job, Compiler& compiler, const std::string& architecture);
+/// then get the same PTX. Throws ConfigError if the file cannot be read. REQUIRES: a compiler for a .cu.
+JobCode job_code(const KernelJob& job, Compiler* compiler, const std::string& architecture);
 
 struct JobOutcome {
   std::optional<DeviceFault> fault;

@@ -3,7 +3,7 @@
 #include <fmt/format.h>
 
 #include <CLI/CLI.hpp>
-#include <fstream>
+#include <optional>
 
 #include "engine/core/digest.h"
 #include "engine/core/error.h"
@@ -47,7 +47,7 @@ Json report_output(const Options& options, const KernelJob& job, const JobBuffer
 }
 
 /// One line of JSON. True if the job ran and matched.
-bool report_job(const Options& options, const fs::path& file, Device& device, Compiler& compiler) {
+bool report_job(const Options& options, const fs::path& file, Device& device, Compiler* compiler) {
   const KernelJob job = read_kernel_job(file);
   Json report{{"job", job.name}, {"device", options.device}};
   const JobCode code = job_code(job, compiler, options.architecture);
@@ -100,11 +100,12 @@ int run(int argc, char** argv) {
   const bool compiles = std::any_of(options.jobs.begin(), options.jobs.end(), [](const fs::path& file) {
     return read_kernel_job(file).source.extension() == ".cu";
   });
-  Compiler compiler(compiles ? find_toolkit({.explicit_folder = options.toolkit, .further_folders = {}})
-                             : Toolkit{});
+  std::optional<Compiler> compiler;
+  if (compiles) compiler.emplace(find_toolkit({.explicit_folder = options.toolkit, .further_folders = {}}));
   const auto device = options.device == "gpu" ? make_gpu_device() : make_vgpu_device(options.threads);
   bool is_good = true;
-  for (const fs::path& job : options.jobs) is_good = report_job(options, job, *device, compiler) && is_good;
+  for (const fs::path& job : options.jobs)
+    is_good = report_job(options, job, *device, compiler ? &*compiler : nullptr) && is_good;
   return is_good ? 0 : 1;
 }
 

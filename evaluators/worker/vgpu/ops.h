@@ -29,6 +29,9 @@ bool decode_half(Decoder& decoder, const Statement& statement, Instruction& i);
 /// Decodes cvt of pairs, to tf32, and cvt.pack (ops_narrow.cpp).
 bool decode_narrow(Decoder& decoder, const Statement& statement, Instruction& i);
 
+/// Decodes wmma of doubles (ops_wmma_double.cpp).
+bool decode_wmma_double(Decoder& decoder, const Statement& statement, Instruction& i);
+
 /// Raises a fault unless all 32 lanes execute `what` together.
 void require_whole_warp(const Warp& warp, Mask mask, const char* what);
 

@@ -360,6 +360,7 @@ bool decode_multiply(Decoder& d, const Statement& s, Instruction& i, u32 shape) 
 
 bool decode_wmma(Decoder& d, const Statement& s, Instruction& i) {
   u32 shape = 0;
+  if (s.parts.size() > 6 && s.has("m8n8k4")) return decode_wmma_double(d, s, i);
   if (s.parts.size() < 6 || !find_shape(s, shape)) return false;
   i.flow = Flow::warp_sync;
   if (s.parts[1] == "mma") return decode_multiply(d, s, i, shape);

@@ -37,7 +37,7 @@ Run run_kernel(const std::string& source, const std::string& kernel, int threads
                         {"arguments", {Json{{"buffer", "x"}}, Json{{"buffer", "y"}}, Json{{"f32", 0.5}}}}}}}};
   static Compiler compiler(find_toolkit({}));
   Run run{.job = parse_kernel_job(json, folder.path() / "job.json"), .code = {}, .outcome = {}};
-  run.code = job_code(run.job, compiler, "compute_80");
+  run.code = job_code(run.job, &compiler, "compute_80");
   if (!run.code.failure.empty()) return run;
   const auto device = make_vgpu_device(1);
   run.outcome = run_job(run.job, run.code, *device, 10);
