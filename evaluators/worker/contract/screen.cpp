@@ -191,7 +191,7 @@ std::optional<Verdict> screen_state(const Subject& s) {
         "screen_module_state",
         fmt::format(
             "the code could write to its table \"{}\", or stores or passes on its address: read tables by "
-            "index only, or use __constant__",
+            "index only",
             table->substr(0, 80)));
   }
   // Sections count too: what the text does not show must not be there. (The names of NVRTC's own constants

@@ -275,7 +275,8 @@ class Walk {
 std::optional<std::string> find_writable_table(const std::vector<PtxToken>& tokens, const PtxModule& module) {
   std::set<std::string_view> tables;
   for (const PtxVariable& variable : module.variables) {
-    if (!variable.is_constant && variable.is_referenced) tables.insert(variable.name);
+    // Constants too: their bank is ordinary memory, and a generic address of it (cvta.const) can be written through.
+    if (variable.is_referenced) tables.insert(variable.name);
   }
   if (tables.empty()) return std::nullopt;
   return Walk(tokens, tables).find();
