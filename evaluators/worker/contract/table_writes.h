@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // Whether code could write to the tables of its own module: the one place where state might hide in plain sight.
 //
-// NVRTC puts constexpr arrays into `.global` memory, which is writable. A table may stay if all that code does with
+// NVRTC puts constexpr arrays into `.global` memory, which is writable; so is, through a generic address, the bank of
+// `__constant__` variables. A table may stay if all that code does with
 // its address is on a short list: copy it, add an offset to it, load from it, prefetch it, copy asynchronously from it.
 // Whatever else touches an address (a store, a comparison, a call, its halves) refuses the table: data and branches
 // made from an address could rebuild it where nothing follows it. Addresses are followed without regard to order, so
