@@ -10,7 +10,7 @@ using namespace kernelites::worker::vgpu;
 namespace {
 
 // Alarms that are false. A kernel of this list that is silent fails the test, so that the list cannot rot.
-const std::set<std::string> k_false_alarms_yet = {"warps_exchange_through_a_flag", "flag_set_by_many"};
+const std::set<std::string> k_false_alarms_yet = {};
 
 void check_honest(const Program& program, const TestKernel& kernel, unsigned threads, u64 seed) {
   Fixture fixture;

@@ -9,40 +9,10 @@ using namespace kernelites::worker::vgpu;
 
 namespace {
 
-// What the checks do not see yet. A kernel of this list that is found fails the test, so that the list cannot rot.
-const std::set<std::string> k_not_found_yet = {
-    "deadlock__waits_for_nobody",
-    "race__counter_read_without_barrier",
-    "race__named_barrier_of_the_wrong_pair",
-    "race__named_barrier_of_one_warp",
-    "race__buffer_given_back_before_it_is_read",
-    "race__consumer_does_not_wait",
-    "race__warp_synchronous_reduction",
-    "race__warp_sums_without_syncwarp",
-    "race__warp_tile_without_syncwarp",
-    "race__warp_lanes_write_one_slot",
-    "race__overlapping_row_blocks",
-    "race__splits_write_the_output",
-    "race__last_block_without_fence",
-    "race__ticket_before_the_block_is_done",
-    "race__flag_without_release",
-    "race__flag_without_acquire",
-    "race__one_thread_acquires",
-    "race__stale_row_of_another_block",
-    "race__missing_grid_sync",
-    "race__grid_sync_missing_at_the_end_of_the_step",
-    "race__grid_barrier_without_fence",
-    "race__counter_without_atomic",
-    "race__global_histogram_without_atomic",
-    "race__warps_exchange_through_global",
-    "race__halo_of_the_neighbour",
-    "race__atomic_of_block_scope",
-    "race__plain_read_of_an_atomic_sum",
-    "race__result_written_by_every_block",
-    "deadlock__grid_barrier_without_residency",
-    "deadlock__blocks_wait_for_each_other",
-    "deadlock__lock_not_released",
-    "deadlock__flag_of_a_block_that_is_not_there",
+// What the checks let pass on purpose (docs/vgpu.md). A kernel of this list that is found fails the test, so that the
+// list cannot rot.
+const std::set<std::string> k_let_pass = {
+    "race__flag_without_acquire",  // no fence is asked for behind the load of a flag
 };
 
 }  // namespace
@@ -57,7 +27,7 @@ TEST_CASE("planted bugs are found with kind and line", "[vgpu]") {
       for (u64 seed = 0; seed < 4; ++seed) {
         const PlantedResult result = run_planted(*program, kernel, seed);
         INFO(kernel.name << " seed " << seed << " line " << result.line << ": " << result.text);
-        CHECK(result.is_right != k_not_found_yet.contains(kernel.name));
+        CHECK(result.is_right != k_let_pass.contains(kernel.name));
       }
     }
   }

@@ -32,7 +32,7 @@ inline PlantedResult run_planted(const Program& program, const TestKernel& kerne
   Fixture fixture;
   const LaunchResult result = fixture.launch(program, kernel,
                                              {.threads = threads,
-                                              .instruction_budget = 1'000'000,
+                                              .instruction_budget = 5'000'000,
                                               .schedule_seed = seed,
                                               .checks = {},
                                               .sample = {}});

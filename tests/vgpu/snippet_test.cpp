@@ -66,7 +66,7 @@ void check_snippet(const Row& row) {
                 .cooperative = false};
   launch.parameters.resize(16);
   std::memcpy(launch.parameters.data(), addresses, 16);
-  const LaunchResult result = run(*program, memory, launch, {.checks = {}, .sample = {}});
+  const LaunchResult result = run(*program, memory, launch, {.checks = {.races = false}, .sample = {}});
   INFO(row.text << " -> " << std::hex << out << " instead of " << row.expected
                 << (result.fault ? describe(*result.fault) : ""));
   CHECK(!result.fault.has_value());

@@ -29,6 +29,19 @@ void resolve_shared(Warp& warp, const Instruction& i, Mask mask, u32 bytes, Use 
 Mask resolve_part(Warp& warp, const Instruction& i, Space space, const u64* addresses, Mask mask, u32 bytes,
                   Use use, Access& access);
 
+/// Throws Raised if the store that Block::overwrite tells of has changed memory. REQUIRES: there is one. To be called
+/// behind the store.
+void settle_overwrite(Warp& warp);
+inline void settle_store(Warp& warp) {
+  if (warp.block->overwrite) [[unlikely]]
+    settle_overwrite(warp);
+}
+
+/// Memory changed, or something else that a spinning warp may wait for.
+inline void note_change(Warp& warp) {
+  if (LaunchState* const state = warp.context->state; state != nullptr) ++state->changes;
+}
+
 /// Addresses of a memory operand: register plus offset.
 inline void read_addresses(Warp& warp, const Instruction& i, u64* addresses) {
   const u64 offset = static_cast<u64>(static_cast<i64>(i.offset));
@@ -51,6 +64,7 @@ void for_each_part(Warp& warp, const Instruction& i, Mask mask, u32 bytes, Use u
     KERNELITES_LANES(l) access.offsets[l] = a[l] + static_cast<u32>(i.offset);
     resolve_shared(warp, i, mask, bytes, use, access);
     body(access, mask);
+    if (use == Use::store) settle_store(warp);
     return;
   }
   u64 addresses[k_lanes];
@@ -58,6 +72,7 @@ void for_each_part(Warp& warp, const Instruction& i, Mask mask, u32 bytes, Use u
   for (Mask rest = mask; rest != 0;) {
     const Mask part = resolve_part(warp, i, space, addresses, rest, bytes, use, access);
     body(access, part);
+    if (use == Use::store) settle_store(warp);
     rest &= ~part;
   }
 }

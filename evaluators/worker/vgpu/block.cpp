@@ -2,6 +2,7 @@
 // A block: its memory, its barriers, and turns for its warps.
 #include <algorithm>
 #include <numeric>
+#include <utility>
 
 #include <fmt/core.h>
 
@@ -12,7 +13,8 @@ namespace kernelites::worker::vgpu {
 namespace {
 
 constexpr u64 k_quantum = 1u << 14;  ///< instructions of a warp's turn, in order
-constexpr u8 k_poison = 0xff;        ///< unwritten shared memory: NaN in every float format
+constexpr u64 k_patience_with_groups = 64;
+constexpr u8 k_poison = 0xff;  ///< unwritten shared memory: NaN in every float format
 
 u32 word_of(const Warp& warp, u32 offset, u32 lane) {
   u32 value;
@@ -50,19 +52,32 @@ void write_reduction(Warp& warp, const Group& group, const Barrier& barrier) {
   }
 }
 
-void open(Block& block, u32 id) {
+/// Lets the groups that wait at a barrier go on, and orders what they did before it.
+void open(Block& block, u32 id, u32 alive) {
   const Barrier barrier = block.barriers[id];
+  u32 waiting = 0;
   for (Warp& warp : block.warps) {
     for (Group& group : warp.groups) {
       if (group.wait != Wait::barrier || group.barrier != id) continue;
       write_reduction(warp, group, barrier);
       group.wait = Wait::none;
+      waiting += lane_count(group.mask);
+      block.order.open_for(warp.index, id);
+      if (block.early_read && block.early_read->raised.warp == static_cast<int>(warp.index)) {
+        throw block.early_read->raised;
+      }
     }
   }
-  if (block.early_read) throw block.early_read->raised;
-  const bool is_whole_block = barrier.expected == 0 || barrier.expected >= block.context->threads_per_block;
-  if (is_whole_block) block.races.next_interval();
+  // Threads that have exited count as arrived at a barrier of the whole block, not at one with a thread count.
+  const bool is_of_all = barrier.expected == 0 || barrier.expected >= block.context->threads_per_block;
+  if (is_of_all && waiting == alive && !barrier.has_arrivals)
+    block.order.open_whole(id);
+  else
+    block.order.close(id);
   block.barriers[id] = {};
+  // Other blocks shall run before this one publishes anything: what they do by then is not ordered behind it.
+  block.gives_way = block.context->launch->cooperative;
+  if (LaunchState* const state = block.context->state; state != nullptr) ++state->changes;
 }
 
 }  // namespace
@@ -86,6 +101,7 @@ void arrive_at_barrier(Warp& warp, const Instruction& i, Mask mask) {
   // A barrier with a thread count counts whole warps, also the one that the block's size leaves incomplete.
   const bool counts_warps = expected != 0 && (mask & warp.alive) == warp.alive;
   barrier.arrived += counts_warps ? k_lanes : lane_count(mask);
+  warp.block->order.arrive(warp.index, id);
   const BarrierMode mode = static_cast<BarrierMode>(i.mode);
   if (mode >= BarrierMode::count) {
     Mask votes;
@@ -95,11 +111,15 @@ void arrive_at_barrier(Warp& warp, const Instruction& i, Mask mask) {
     barrier.voters += lane_count(mask);
   }
   if (mode == BarrierMode::arrive) {
+    barrier.has_arrivals = true;
+    if (expected != 0 && barrier.arrived >= expected) open(*warp.block, id, alive_lanes(*warp.block));
     ++warp.pc;
     return;
   }
   warp.groups.push_back({warp.pc + 1, mask, Wait::barrier, static_cast<u8>(id)});
   warp.active &= ~mask;
+  // A thread count is a promise that these threads are all: whoever comes later takes part in the next round.
+  if (expected != 0 && barrier.arrived >= expected) open(*warp.block, id, alive_lanes(*warp.block));
   if (warp.active != 0)
     ++warp.pc;
   else
@@ -114,7 +134,7 @@ bool open_barriers(Block& block) {
     if (barrier.arrived == 0) continue;
     if (alive == 0) alive = alive_lanes(block);
     if (barrier.arrived < (barrier.expected != 0 ? barrier.expected : alive)) continue;
-    open(block, id);
+    open(block, id, alive);
     any = true;
   }
   return any;
@@ -135,6 +155,20 @@ void report_deadlock(const Block& block, const Warp*& culprit) {
     }
   }
   raise(FaultKind::deadlock, lane, text);
+}
+
+void report_spinning(const Block& block, const Warp*& culprit, bool has_more_blocks) {
+  u32 lane = 0;
+  for (const Warp& warp : block.warps) {
+    if (culprit == nullptr && can_run(warp)) culprit = &warp;
+  }
+  if (culprit != nullptr) lane = lowest_lane(culprit->active != 0 ? culprit->active : culprit->alive);
+  raise(FaultKind::deadlock, lane,
+        fmt::format(
+            "deadlock: every running block waits for a value in memory that nothing changes any more{}",
+            has_more_blocks ? "; blocks that have not started cannot help, because the running ones fill the "
+                              "device: only a cooperative launch has all blocks running at once"
+                            : ""));
 }
 
 void allocate_block(Block& block, const LaunchContext& context, Tally& tally) {
@@ -173,7 +207,7 @@ void start_block(Block& block, u64 index) {
   block.index = index;
   block.id = {static_cast<u32>(index % grid.x), static_cast<u32>(index / grid.x % grid.y),
               static_cast<u32>(index / (u64{grid.x} * grid.y))};
-  block.is_done = false;
+  block.is_done = block.gives_way = false;
   block.barriers = {};
   block.early_read.reset();
   const u64 seed = context.options.schedule_seed;
@@ -182,9 +216,15 @@ void start_block(Block& block, u64 index) {
   std::memset(block.shared_state.data(), k_unwritten, block.shared_state.size());
   std::memset(block.local_state.data(), k_unwritten, block.local_state.size());
   std::memset(block.local.data(), k_poison, block.local.size());
-  block.races.start(
-      context.shared_bytes, image.shared_granule,
-      context.options.checks.races && context.warps_per_block > 1 && !image.has_partial_barriers);
+  block.overwrite.reset();
+  block.published.clear();
+  block.pending_copies = 0;
+  const bool checks_races = context.options.checks.races;
+  const bool checks_global = context.state != nullptr && context.state->races;
+  const u32 first_unit = checks_global ? static_cast<u32>(index * context.warps_per_block) : 0;
+  block.order.start(index, context.warps_per_block, first_unit, checks_races && image.tracks_order);
+  block.races.start(block.order, context.shared_bytes, image.shared_granule, checks_races);
+  if (context.state != nullptr) ++context.state->changes;
   for (Warp& warp : block.warps) {
     const u32 threads = std::min(k_lanes, context.threads_per_block - warp.index * k_lanes);
     std::memset(warp.registers + image.predicate_offset, 0, image.constant_offset - image.predicate_offset);
@@ -199,9 +239,25 @@ void start_block(Block& block, u64 index) {
     warp.stack_top = {};
     for (std::vector<u8>& saved : warp.saved) saved.clear();
     warp.executed = 0;
+    warp.poll = {};
     warp.favours_running = warp.is_done = false;
     fill_specials(warp, block);
   }
+}
+
+bool is_waiting(const Warp& warp, u64 polls) {
+  if (!can_run(warp)) return true;
+  const LaunchState* const state = warp.context->state;
+  if (state == nullptr || warp.poll.changes != state->changes) return false;
+  // Where lanes of a warp are apart, some may compute while others poll.
+  const bool has_others = std::any_of(warp.groups.begin(), warp.groups.end(),
+                                      [](const Group& group) { return group.wait == Wait::none; });
+  return warp.poll.count >= (has_others ? polls * k_patience_with_groups : polls);
+}
+
+bool is_waiting(const Block& block, u64 polls) {
+  return std::all_of(block.warps.begin(), block.warps.end(),
+                     [polls](const Warp& warp) { return is_waiting(warp, polls); });
 }
 
 u64 run_block(Block& block, u64 limit, const Warp*& culprit) {
@@ -223,9 +279,14 @@ u64 run_block(Block& block, u64 limit, const Warp*& culprit) {
     if (std::all_of(block.warps.begin(), block.warps.end(), [](const Warp& warp) { return warp.is_done; })) {
       if (block.early_read) throw block.early_read->raised;
       block.is_done = true;
+      if (block.context->state != nullptr) ++block.context->state->changes;
       return total;
     }
     if (!open_barriers(block) && !is_progress) report_deadlock(block, culprit);
+    if (std::exchange(block.gives_way, false)) return total;
+    const bool can_go_on =
+        std::any_of(block.warps.begin(), block.warps.end(), [](const Warp& warp) { return can_run(warp); });
+    if (can_go_on && is_waiting(block, k_polls_before_yield)) return total;  // other blocks must act first
   }
   return total;
 }

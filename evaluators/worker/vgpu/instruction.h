@@ -57,7 +57,7 @@ enum class BarrierMode : u8 { wait, arrive, count, all, any };
 /// Instruction::flags of a barrier: all lanes of the warp must reach it together.
 inline constexpr u8 k_aligned_barrier = 1;
 
-/// Instruction::flags: the address register is 32 bits wide.
+/// Instruction::flags: the address register is 32 bits wide. Bits 4 to 32 of memory instructions: see order.h.
 inline constexpr u8 k_narrow_address = 1;
 
 /// Offsets of special registers in the arena are this times their index (special.h).
@@ -81,9 +81,10 @@ struct KernelImage {
   u32 largest_frame_bytes = 0;  ///< on that stack
   u32 parameter_bytes = 0;
   u32 max_threads = 0;
-  u8 shared_granule = 4;              ///< least width of a shared access, for the race detector
-  bool needs_order = false;           ///< blocks communicate: run them on one thread
-  bool has_partial_barriers = false;  ///< named barriers with counts, or arrivals
+  u8 shared_granule = 16;     ///< least width of an access to shared memory, for the race detector
+  u8 global_granule = 16;     ///< the same for global memory
+  bool needs_order = false;   ///< blocks communicate: run them on one thread
+  bool tracks_order = false;  ///< more than barriers of the whole block can order accesses
   std::vector<std::string> unsupported;
 };
 

@@ -18,6 +18,8 @@ namespace {
 constexpr u64 k_slice = 1u << 22;  ///< instructions before another block gets a turn
 constexpr u64 k_cooperative_slice = 1u << 15;
 constexpr u64 k_seeded_slice = 1u << 10;
+constexpr u64 k_polls_of_deadlock = k_polls_before_yield;  ///< by each warp, while memory stays as it is
+constexpr u64 k_max_units = u64{1} << 24;  ///< warps of a grid that the race detector can tell apart
 constexpr u64 k_max_resident_blocks = 4096;
 constexpr u64 k_max_grid_blocks = u64{1} << 31;
 constexpr u32 k_max_shared_bytes = 227 * 1024;
@@ -72,11 +74,11 @@ std::optional<Fault> validate(const KernelImage* image, const Launch& launch) {
 
 void map_regions(LaunchContext& context, const Program& program, Memory& memory) {
   const auto& module = memory.module_of(program);
-  const auto& allocations = memory.allocations();
-  context.slots.assign(k_first_slot + allocations.size(), nullptr);
-  auto map = [&](Region& region) { context.slots[region.base >> 32] = &region; };
-  for (const auto& variable : module) map(variable->region);
-  for (const auto& allocation : allocations) map(allocation->region);
+  context.memory = &memory;
+  context.windows.assign(k_module_slot + module.size(), nullptr);
+  for (const auto& variable : module) context.windows[variable->region.base >> 32] = &variable->region;
+  for (const auto& allocation : memory.allocations())
+    context.regions.push_back(allocation ? &allocation->region : nullptr);
 }
 
 /// The block indices to run, in the order in which they start.
@@ -113,48 +115,29 @@ struct OpenBlock {
   u64 position = 0;
 };
 
-Fault located(const Raised& raised, const LaunchContext& context, const Block& block, const Warp* warp) {
-  Fault fault{.kind = raised.kind,
-              .message = raised.message,
-              .kernel = context.image->name,
-              .line = 0,
-              .block = block.id,
-              .thread = {0, 0, 0},
-              .instruction = {}};
-  if (raised.warp >= 0) warp = &block.warps[static_cast<std::size_t>(raised.warp)];
-  if (warp == nullptr) return fault;
-  const Dim3 size = context.launch->block;
-  const u32 thread = warp->index * k_lanes + raised.lane;
-  fault.thread = {thread % size.x, thread / size.x % size.y, thread / (size.x * size.y)};
-  u32 pc = raised.warp >= 0 ? raised.pc : warp->pc;
-  for (const Group& group : warp->groups) {
-    if (raised.kind == FaultKind::deadlock && group.wait == Wait::barrier) pc = group.pc - 1;
-  }
-  if (pc >= context.image->code.size()) return fault;
-  fault.line = static_cast<int>(context.image->code[pc].line);
-  for (char c : context.image->texts[pc]) {
-    const bool is_blank = c == '\n' || c == '\t' || c == ' ';
-    if (is_blank && (fault.instruction.empty() || fault.instruction.back() == ' ')) continue;
-    fault.instruction += is_blank ? ' ' : c;
-  }
-  return fault;
-}
-
 /// One OS thread's share: takes blocks in order, runs them in slices, keeps those that are not done open.
 class Worker {
  public:
   Worker(const LaunchContext& context, const std::vector<u64>& order, Progress& progress, Tally& tally,
          u64 residents)
-      : context_(context), order_(order), progress_(progress), tally_(tally), residents_(residents) {}
+      : context_(context),
+        order_(order),
+        progress_(progress),
+        tally_(tally),
+        residents_(residents),
+        random_(context.options.schedule_seed) {}
 
   void run() {
     const bool is_cooperative = context_.launch->cooperative;
-    const u64 slice = is_cooperative
-                          ? (context_.options.schedule_seed != 0 ? k_seeded_slice : k_cooperative_slice)
-                          : k_slice;
+    const bool is_seeded = context_.options.schedule_seed != 0;
+    const bool is_interleaved = is_cooperative || context_.image->needs_order;
+    const u64 slice = is_interleaved && is_seeded ? k_seeded_slice
+                      : is_cooperative            ? k_cooperative_slice
+                                                  : k_slice;
     const u64 budgeted = std::min(slice, context_.options.instruction_budget + 1);
     while (open_next(is_cooperative) || !open_.empty()) {
-      const std::size_t turn = turn_++ % open_.size();
+      const std::size_t turn = (is_seeded ? draw() : turn_) % open_.size();
+      ++turn_;
       if (!advance(open_[turn], budgeted)) return;
       if (open_[turn].block->is_done) {
         spare_.push_back(std::move(open_[turn].block));
@@ -186,10 +169,25 @@ class Worker {
     return any;
   }
 
+  u64 draw() {
+    random_ = random_ * 6364136223846793005ull + 1442695040888963407ull;
+    return random_ >> 33;
+  }
+
+  /// Do all running blocks poll memory that nobody changes?
+  bool is_stuck(const Block& latest) const {
+    if (latest.is_done || !is_waiting(latest, k_polls_of_deadlock)) return false;
+    const bool can_start = open_.size() < residents_ && progress_.next.load() < order_.size();
+    return !can_start && std::all_of(open_.begin(), open_.end(), [](const OpenBlock& open) {
+      return is_waiting(*open.block, k_polls_of_deadlock);
+    });
+  }
+
   bool advance(OpenBlock& open, u64 slice) {
     const Warp* culprit = nullptr;
     try {
       const u64 executed = run_block(*open.block, slice, culprit);
+      if (is_stuck(*open.block)) report_spinning(*open.block, culprit, progress_.next.load() < order_.size());
       const u64 total = progress_.executed.fetch_add(executed) + executed;
       if (total > context_.options.instruction_budget) {
         culprit = nullptr;
@@ -205,10 +203,13 @@ class Worker {
       // What follows a read of unwritten memory is its consequence.
       const auto& early = open.block->early_read;
       const Raised& raised = early && thrown.kind != FaultKind::race ? early->raised : thrown;
+      const LaunchState* const state = context_.state;
+      const bool is_consequence = state != nullptr && state->early_read && thrown.kind != FaultKind::race;
       const std::lock_guard lock(progress_.mutex);
       if (open.position < progress_.fault_position.load()) {
         progress_.fault_position = open.position;
-        progress_.fault = located(raised, context_, *open.block, culprit);
+        progress_.fault =
+            is_consequence ? state->early_read->fault : located(raised, context_, *open.block, culprit);
       }
       return false;
     }
@@ -222,9 +223,37 @@ class Worker {
   std::vector<OpenBlock> open_;
   std::vector<std::unique_ptr<Block>> spare_;
   u64 turn_ = 0;
+  u64 random_;
 };
 
 }  // namespace
+
+Fault located(const Raised& raised, const LaunchContext& context, const Block& block, const Warp* warp) {
+  Fault fault{.kind = raised.kind,
+              .message = raised.message,
+              .kernel = context.image->name,
+              .line = 0,
+              .block = block.id,
+              .thread = {0, 0, 0},
+              .instruction = {}};
+  if (raised.warp >= 0) warp = &block.warps[static_cast<std::size_t>(raised.warp)];
+  if (warp == nullptr) return fault;
+  const Dim3 size = context.launch->block;
+  const u32 thread = warp->index * k_lanes + raised.lane;
+  fault.thread = {thread % size.x, thread / size.x % size.y, thread / (size.x * size.y)};
+  u32 pc = raised.warp >= 0 ? raised.pc : warp->pc;
+  for (const Group& group : warp->groups) {
+    if (raised.kind == FaultKind::deadlock && group.wait == Wait::barrier) pc = group.pc - 1;
+  }
+  if (pc >= context.image->code.size()) return fault;
+  fault.line = static_cast<int>(context.image->code[pc].line);
+  for (char c : context.image->texts[pc]) {
+    const bool is_blank = c == '\n' || c == '\t' || c == ' ';
+    if (is_blank && (fault.instruction.empty() || fault.instruction.back() == ' ')) continue;
+    fault.instruction += is_blank ? ' ' : c;
+  }
+  return fault;
+}
 
 LaunchResult run(const Program& program, Memory& memory, const Launch& launch, const LaunchOptions& options) {
   const KernelImage* image = program.find(launch.kernel);
@@ -245,16 +274,23 @@ LaunchResult run(const Program& program, Memory& memory, const Launch& launch, c
   Region grid{.name = "grid barrier",
               .base = (k_grid_slot << 32) + k_slot_offset,
               .bytes = workspace.size(),
-              .host = workspace.data()};
+              .host = workspace.data(),
+              .index = k_max_allocations + k_module_slots};
   if (launch.cooperative) {
-    context.slots[k_grid_slot] = &grid;
+    context.windows[k_grid_slot] = &grid;
     context.grid_workspace = grid.base;
   }
 
   const std::vector<u64> order = block_order(launch, options);
-  const bool is_ordered = image->needs_order || launch.cooperative;
+  // Conflicts between blocks are told apart by who came first: one thread, so that it is always the same one.
+  const bool checks_global = options.checks.races && options.checks.global_races &&
+                             launch.grid.count() * context.warps_per_block < k_max_units;
+  const bool is_ordered = image->needs_order || launch.cooperative || checks_global;
   const u64 threads = is_ordered ? 1 : std::clamp<u64>(options.threads, 1, std::min<u64>(order.size(), 256));
   const u64 residents = launch.cooperative ? order.size() : image->needs_order ? 1024 : 1;
+  LaunchState state;
+  if (checks_global) state.races = std::make_unique<GlobalRaces>(image->global_granule, image->tracks_order);
+  if (threads == 1) context.state = &state;
   Progress progress;
   std::vector<Tally> tallies(threads);
   std::vector<std::thread> pool;
@@ -266,6 +302,7 @@ LaunchResult run(const Program& program, Memory& memory, const Launch& launch, c
 
   LaunchResult result;
   result.fault = std::move(progress.fault);
+  if (!result.fault && state.early_read) result.fault = std::move(state.early_read->fault);
   if (!result.fault && options.collect_counts) result.counts = sum_tallies(tallies, *image);
   result.counts.blocks_total = launch.grid.count();
   result.counts.blocks_run = order.size();

@@ -5,9 +5,11 @@
 // skipped it, and meet again behind it. Every function has one static frame in local memory and its own registers;
 // what recursion needs beyond that is in calls.cpp.
 #include <algorithm>
+#include <set>
 
 #include "evaluators/worker/vgpu/calls.h"
 #include "evaluators/worker/vgpu/decoder.h"
+#include "evaluators/worker/vgpu/memory_order.h"
 #include "evaluators/worker/vgpu/program.h"
 #include "evaluators/worker/vgpu/special.h"
 
@@ -30,32 +32,84 @@ void visit_symbols(const Function& function, Visit visit) {
   }
 }
 
-/// The least width of an access to shared memory, or to memory that may be shared.
-u8 shared_granule(const Function& function) {
-  u32 least = 4;
-  for (const Statement& statement : function.statements) {
-    const bool is_access =
-        statement.is("ld") || statement.is("st") || statement.is("atom") || statement.is("red");
-    if (!is_access || statement.has("global") || statement.has("local") || statement.has("param")) continue;
-    least = std::min(least, type_bytes(statement.parts.back()));
+/// Bytes that one lane accesses at once; 0 if the statement accesses neither shared nor global memory.
+u32 access_bytes(const Statement& statement) {
+  if (statement.is("ldmatrix") || statement.is("stmatrix")) return 16;
+  if (statement.is("wmma")) return std::max(1u, type_bytes(statement.parts.back()));
+  if (statement.is("cp") && statement.operands.size() > 2)
+    return static_cast<u32>(statement.operands[2].immediate);
+  const bool is_load = statement.is("ld") || statement.is("ldu"), is_atomic = statement.is("atom");
+  if (!is_load && !is_atomic && !statement.is("st") && !statement.is("red")) return 0;
+  if (statement.has("local") || statement.has("param") || statement.has("const")) return 0;
+  const std::size_t value = is_load || is_atomic ? 0 : 1;
+  const u32 count = statement.operands.size() > value && !statement.operands[value].elements.empty()
+                        ? static_cast<u32>(statement.operands[value].elements.size())
+                        : 1;
+  return std::max(1u, type_bytes(statement.parts.back())) * count;
+}
+
+/// Lowers the granules of a kernel to what a statement needs.
+void lower_granules(const Statement& statement, KernelImage& image) {
+  const u32 bytes = access_bytes(statement);
+  if (bytes == 0) return;
+  const bool is_copy = statement.is("cp");
+  const bool is_shared = statement.has("shared") || statement.has("shared::cta");
+  const bool is_global = statement.has("global");
+  // A copy with a source size may read less than it writes.
+  const u32 global_bytes = is_copy && statement.operands.size() > 3 ? 1 : bytes;
+  if (is_copy || !is_global)
+    image.shared_granule = static_cast<u8>(std::min<u32>(image.shared_granule, bytes));
+  if (is_copy || !is_shared) {
+    image.global_granule = static_cast<u8>(std::min<u32>(image.global_granule, global_bytes));
   }
-  return static_cast<u8>(least);
+}
+
+bool is_strong_load(const Statement& statement) {
+  return statement.is("ld") && (memory_order(statement) & k_strong_access) != 0;
 }
 
 /// Do the blocks of this kernel communicate through global memory?
 bool communicates(const Statement& statement) {
   if (statement.has("shared") || statement.has("shared::cta") || statement.has("local")) return false;
-  if (statement.is("atom") || statement.is("red")) return true;
-  return statement.is("ld") &&
-         (statement.has("volatile") || statement.has("acquire") || statement.has("relaxed"));
+  return statement.is("atom") || statement.is("red") || is_strong_load(statement);
 }
 
-bool is_partial_barrier(const Statement& statement) {
-  if (statement.is("mbarrier")) return true;
+/// Can it order accesses of some warps but not of all in the block?
+bool orders_some(const Statement& statement) {
+  if (statement.is("atom") || statement.is("red") || statement.is("mbarrier")) return true;
+  if (is_strong_load(statement)) return true;
   if (!statement.is("bar") && !statement.is("barrier")) return false;
   if (statement.has("warp") || statement.has("cluster")) return false;
   if (statement.has("arrive")) return true;
   return statement.operands.size() > (statement.has("red") ? 3u : 1u);
+}
+
+/// The register that holds the address of a memory operand, before it was turned into an address of its state space.
+int address_register(const Function& function, const Operand& memory) {
+  int reg = memory.reg;
+  for (const Statement& statement : function.statements) {
+    if (statement.is("cvta") && statement.operands.size() == 2 && statement.operands[0].reg == reg &&
+        reg >= 0)
+      reg = statement.operands[1].reg;
+  }
+  return reg;
+}
+
+/// Statements that load plainly what an atom.cas of the same address then confirms: atomics made of compare-and-swap
+/// begin with such a load, and what it reads may be stale.
+std::vector<std::size_t> optimistic_loads(const Function& function) {
+  std::set<int> swapped;
+  for (const Statement& statement : function.statements) {
+    if (statement.is("atom") && statement.has("cas") && statement.operands.size() > 1)
+      swapped.insert(address_register(function, statement.operands[1]));
+  }
+  std::vector<std::size_t> loads;
+  for (std::size_t k = 0; k < function.statements.size() && !swapped.empty(); ++k) {
+    const Statement& statement = function.statements[k];
+    if (!statement.is("ld") || statement.operands.size() < 2 || statement.operands[1].reg < 0) continue;
+    if (swapped.contains(address_register(function, statement.operands[1]))) loads.push_back(k);
+  }
+  return loads;
 }
 
 }  // namespace
@@ -136,10 +190,10 @@ void Decoder::link() {
   place_registers();
   u32 entry = 0;
   for (const Function* function : calls_.order()) {
-    image_.shared_granule = std::min(image_.shared_granule, shared_granule(*function));
     for (const Statement& statement : function->statements) {
       image_.needs_order |= communicates(statement);
-      image_.has_partial_barriers |= is_partial_barrier(statement);
+      image_.tracks_order |= orders_some(statement);
+      lower_granules(statement, image_);
     }
     place_frame(*function);
     linked_[function->name].entry = entry;
@@ -191,6 +245,9 @@ void Decoder::decode_function(const Function& function) {
   function_begin_ = linked.entry;
   if (function.is_kernel) image_.entry = function_begin_;
   for (const Statement& statement : function.statements) decode_statement(statement);
+  for (const std::size_t load : optimistic_loads(function)) {
+    image_.code[function_begin_ + load].flags |= k_strong_access;
+  }
   Instruction end;
   end.flow = function.is_kernel ? Flow::exit : Flow::ret;
   end.op_class = OpClass::control;

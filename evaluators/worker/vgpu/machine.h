@@ -63,7 +63,8 @@ struct Launch {
 /// Which checks are on. Bounds, alignment, divergent barriers, deadlock and cp.async waits are always checked.
 struct Checks {
   bool uninitialised = true;
-  bool races = true;
+  bool races = true;         ///< in shared memory, and what `global_races` says
+  bool global_races = true;  ///< with `races`: also in global memory, on one thread
 };
 
 /// Run only `blocks` blocks, one drawn by `seed` from each of as many equal parts of the grid: for the modelled time of
@@ -89,8 +90,8 @@ struct LaunchResult {
 };
 
 /// Runs one launch to its end or its first fault. With the same seed the result is the same for any number of
-/// threads, as long as blocks do not communicate other than by atomics: a kernel that has global atomics, volatile
-/// or acquire loads, and every cooperative launch, runs on one thread whatever `options.threads` says.
+/// threads: a launch that is checked for races in global memory, a kernel that has global atomics, volatile or acquire
+/// loads, and every cooperative launch, runs on one thread whatever `options.threads` says.
 LaunchResult run(const Program& program, Memory& memory, const Launch& launch, const LaunchOptions& options);
 
 }  // namespace kernelites::worker::vgpu

@@ -3,14 +3,18 @@
 //
 // A device address is (slot << 32) + offset. Every allocation has a slot of its own and begins 1 GiB into it, so
 // looking an address up is one index, a pointer that runs off either end still lies in the slot of the tensor it
-// came from, and the message can name that tensor. Some slots are windows: shared, local and parameter memory seen
-// through generic addresses, and the variables of the running module.
+// came from, and the message can name that tensor. A slot is an index into the table of allocations below a number that
+// is drawn for each allocation: a kernel cannot reckon the address of one tensor from another's, and an index can serve
+// again while stale pointers still miss. Some slots are windows: shared, local and parameter memory seen through
+// generic addresses, and the variables of the running module.
 #pragma once
 
 #include <cstddef>
+#include <deque>
 #include <memory>
 #include <string>
 #include <unordered_map>
+#include <utility>
 #include <vector>
 
 #include "evaluators/worker/vgpu/types.h"
@@ -26,7 +30,9 @@ inline constexpr u64 k_grid_slot = 0x13;      ///< workspace of cooperative grou
 inline constexpr u64 k_function_slot = 0x14;  ///< addresses of functions; nothing is mapped
 inline constexpr u64 k_module_slot = 0x20;    ///< first variable of the module; one slot each
 inline constexpr u64 k_module_slots = 0x1000;
-inline constexpr u64 k_first_slot = 0x2000;       ///< first allocation
+inline constexpr u64 k_first_slot = 0x2000;  ///< of allocations; all others lie below
+inline constexpr u64 k_index_bits = 12;      ///< of a slot: the index; the drawn number lies above
+inline constexpr u64 k_max_allocations = 1ull << k_index_bits;
 inline constexpr u64 k_slot_offset = 1ull << 30;  ///< where an allocation begins in its slot
 inline constexpr u64 k_max_allocation = 1ull << 31;
 
@@ -37,7 +43,8 @@ struct Region {
   u8* host = nullptr;
   u8* initialised = nullptr;
   bool writable = true;
-  bool removed = false;
+  /// Distinct for all regions of a launch, and small: allocations count from 0, what else is mapped follows.
+  u32 index = 0;
 };
 
 /// How an allocation is watched.
@@ -50,13 +57,14 @@ struct AllocationOptions {
 /// Not thread-safe: one launch at a time, and nothing changed during it.
 class Memory {
  public:
-  Memory();
+  /// `seed` draws the addresses; a candidate must not know it.
+  explicit Memory(u64 seed = 0);
   ~Memory();
   Memory(const Memory&) = delete;
   Memory& operator=(const Memory&) = delete;
 
   /// Registers `bytes` at `host` under a name for messages; returns the device address (aligned to 1 GiB).
-  /// Throws Error for more than 2 GiB.
+  /// Throws Error for more than 2 GiB, or more than 4096 allocations at once.
   u64 add(void* host, std::size_t bytes, std::string name, AllocationOptions options = {});
   /// Forgets an allocation; later accesses are faults that name it. REQUIRES: `address` came from add.
   void remove(u64 address);
@@ -73,11 +81,20 @@ class Memory {
   struct Allocation;
   /// The variables of `program`, created and initialised at the first call. For the interpreter.
   const std::vector<std::unique_ptr<Allocation>>& module_of(const Program& program);
-  /// Regions by slot - k_first_slot. For the interpreter.
+  /// By index; null where none is at present. For the interpreter.
   const std::vector<std::unique_ptr<Allocation>>& allocations() const { return allocations_; }
+  /// Name of an allocation that has been removed (not too long ago) and would contain `address`; else null.
+  const std::string* removed_name(u64 address) const;
 
  private:
+  Allocation* find(u64 address) const;
+  Allocation& at(u64 address) const;
+  u64 draw();
+
   std::vector<std::unique_ptr<Allocation>> allocations_;
+  std::deque<u32> free_;                             ///< indices, longest free first
+  std::deque<std::pair<u64, std::string>> removed_;  ///< slots and names, latest first
+  u64 random_;
   std::unordered_map<u64, std::vector<std::unique_ptr<Allocation>>> modules_;  ///< by program id
 };
 

@@ -7,6 +7,7 @@
 #include "evaluators/worker/vgpu/access.h"
 #include "evaluators/worker/vgpu/instruction_table.h"
 #include "evaluators/worker/vgpu/ops.h"
+#include "evaluators/worker/vgpu/race_report.h"
 
 #pragma GCC target("avx,avx2,fma,f16c,bmi,bmi2,lzcnt,popcnt")
 
@@ -49,6 +50,8 @@ void copy_async(Warp& warp, const Instruction& i, Mask mask) {
   warp.tally = nullptr;
   resolve_shared(warp, i, mask, i.size, Use::store, target);
   warp.tally = tally;
+  // The bytes change at some later moment: what they are now tells nothing.
+  if (warp.block->overwrite) throw warp.block->overwrite->lanes.front().raised;
   for (Mask rest = mask; rest != 0; rest &= rest - 1) {
     const u32 l = lowest_lane(rest);
     std::memset(warp.block->shared_state.data() + target.offsets[l], k_copy_pending, i.size);
@@ -58,22 +61,25 @@ void copy_async(Warp& warp, const Instruction& i, Mask mask) {
                            .bytes = i.size,
                            .copied = static_cast<u8>(copied[l]),
                            .group = warp.copy_group[l]});
+    ++warp.block->pending_copies;
   }
 }
 
 void finish_copy(Warp& warp, const Instruction& i, const PendingCopy& copy) {
   Block& block = *warp.block;
   u8* target = block.shared.data() + copy.destination;
+  if (block.races.is_on()) {
+    Access written;
+    KERNELITES_LANES(l) written.offsets[l] = copy.destination;
+    written.base = block.shared.data();
+    written.is_uniform = true;
+    check_shared_race(warp, i, written, Mask{1} << copy.lane, copy.bytes, Use::store);
+  }
   if (copy.copied != 0) std::memcpy(target, copy.source, copy.copied);
   std::memset(target + copy.copied, 0, static_cast<std::size_t>(copy.bytes - copy.copied));
   std::memset(block.shared_state.data() + copy.destination, k_written, copy.bytes);
-  if (!block.races.is_on()) return;
-  if (block.races.write(warp.index, copy.destination, copy.bytes, i.line) >= 0) {
-    raise(FaultKind::race, copy.lane,
-          "a cp.async fills shared memory that another warp uses since the last barrier: a __syncthreads() "
-          "is missing "
-          "between them");
-  }
+  --block.pending_copies;
+  settle_store(warp);
 }
 
 /// Completes all groups of the active lanes but the `keep` most recent committed ones; ~0u: everything.

@@ -7,6 +7,7 @@
 #include "evaluators/worker/vgpu/access.h"
 #include "evaluators/worker/vgpu/half.h"
 #include "evaluators/worker/vgpu/instruction_table.h"
+#include "evaluators/worker/vgpu/memory_order.h"
 #include "evaluators/worker/vgpu/ops.h"
 
 #pragma GCC target("avx,avx2,fma,f16c,bmi,bmi2,lzcnt,popcnt")
@@ -48,7 +49,7 @@ template <class T>
 T float_result(Operation operation, T old, T b) {
   if (operation == Operation::exch) return b;
   if (operation == Operation::add) {
-    const T sum = old + b;
+    const T sum = old != old ? old + old : old + b;  // of two NaNs the first stays
     if constexpr (sizeof(T) == 4) return sum != sum ? bits_as<float>(0x7fffffffu) : sum;
     return sum;
   }
@@ -121,6 +122,7 @@ void atomic(Warp& warp, const Instruction& i, Mask mask) {
   const u32* results = sources + i.count;
   const T* c = lanes_of<T>(warp, i.c);
   const Operation operation = static_cast<Operation>(i.extra);
+  bool has_changed = false;
   for_each_part(warp, i, mask, sizeof(T) * i.count, Use::atomic, [&](const Access& access, Mask part) {
     for (Mask rest = part; rest != 0; rest &= rest - 1) {
       const u32 l = lowest_lane(rest);
@@ -130,10 +132,12 @@ void atomic(Warp& warp, const Instruction& i, Mask mask) {
         std::memcpy(&old, at, sizeof old);
         fresh = Arithmetic::apply(operation, old, lanes_of<T>(warp, sources[k])[l], c[l]);
         std::memcpy(at, &fresh, sizeof fresh);
+        has_changed |= std::memcmp(&old, &fresh, sizeof fresh) != 0;
         if ((i.flags & k_has_result) != 0) lanes_of<T>(warp, results[k])[l] = old;
       }
     }
   });
+  if (has_changed) note_change(warp);
 }
 
 Handler handler_of(const PtxType& type, bool is_shared) {
@@ -193,6 +197,7 @@ bool decode_atomic(Decoder& d, const Statement& s, Instruction& i) {
   const PtxType type = element_type(s);
   const Operation operation = static_cast<Operation>(i.extra);
   i.op_class = OpClass::atomic;
+  i.flags |= memory_order(s);
   const bool is_shared = s.has("shared") || s.has("shared::cta");
   i.handler = handler_of(type, is_shared);
   i.mode = static_cast<u8>(is_shared ? Space::shared : s.has("global") ? Space::global : Space::generic);

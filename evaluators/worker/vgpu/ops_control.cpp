@@ -64,6 +64,17 @@ bool decode_trap(Decoder&, const Statement&, Instruction& i) {
   return true;
 }
 
+void fence_block(Warp& warp, const Instruction&, Mask) { warp.block->order.fence(warp.index, true); }
+void fence_grid(Warp& warp, const Instruction&, Mask) { warp.block->order.fence(warp.index, false); }
+
+/// fence.proxy.async and fence.mbarrier_init order what the asynchronous units see: nothing to do in an interpreter
+/// whose accesses take effect one after the other.
+bool decode_fence(Decoder&, const Statement& s, Instruction& i) {
+  i.handler = s.has("proxy") || s.has("mbarrier_init") ? nothing : s.has("cta") ? fence_block : fence_grid;
+  i.op_class = OpClass::control;
+  return true;
+}
+
 bool decode_barrier(Decoder& d, const Statement& s, Instruction& i) {
   i.op_class = OpClass::barrier;
   if (s.has("warp")) {
@@ -213,8 +224,6 @@ bool decode_createpolicy(Decoder& d, const Statement& s, Instruction& i) {
   return true;
 }
 
-/// fence.proxy.async and fence.mbarrier_init order what the asynchronous units see: nothing to do in an interpreter
-/// whose accesses take effect one after the other.
 constexpr InstructionRow k_rows[] = {
     {"bra", decode_bra, ResultKind::none},
     {"brx", decode_brx, ResultKind::none},
@@ -225,8 +234,8 @@ constexpr InstructionRow k_rows[] = {
     {"brkpt", decode_trap, ResultKind::none},
     {"bar", decode_barrier, ResultKind::none},
     {"barrier", decode_barrier, ResultKind::none},
-    {"membar", decode_nothing, ResultKind::none},
-    {"fence", decode_nothing, ResultKind::none},
+    {"membar", decode_fence, ResultKind::none},
+    {"fence", decode_fence, ResultKind::none},
     {"nanosleep", decode_nothing, ResultKind::none},
     {"prefetch", decode_nothing, ResultKind::none},
     {"prefetchu", decode_nothing, ResultKind::none},

@@ -54,6 +54,7 @@ void store_matrix(Warp& warp, const Instruction& i, Mask mask) {
     }
     for (u32 row = 0; row < 8; ++row) std::memcpy(access.base + access.offsets[8 * k + row], matrix[row], 16);
   }
+  settle_store(warp);
 }
 
 void transpose_matrix(Warp& warp, const Instruction& i, Mask mask) {

@@ -1,7 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 // Loads and stores of all state spaces, scalar and vector.
+#include <fmt/core.h>
+
 #include "evaluators/worker/vgpu/access.h"
 #include "evaluators/worker/vgpu/instruction_table.h"
+#include "evaluators/worker/vgpu/memory_order.h"
 #include "evaluators/worker/vgpu/ops.h"
 
 #pragma GCC target("avx,avx2,fma,f16c,bmi,bmi2,lzcnt,popcnt")
@@ -33,6 +36,25 @@ void load(Warp& warp, const Instruction& i, Mask mask) {
   });
 }
 
+/// Of lanes that store different values to one place, any may win.
+template <class M>
+void check_lanes_agree(const Access& access, u32 displacement, const M* values, Mask mask) {
+  if (access.stride >= sizeof(M)) return;
+  M found[k_lanes];
+  gather(access, displacement, found);
+  for (Mask rest = mask; rest != 0; rest &= rest - 1) {
+    const u32 lane = lowest_lane(rest);
+    if (std::memcmp(&found[lane], &values[lane], sizeof(M)) == 0) continue;
+    u32 other = lane;
+    while (other + 1 < k_lanes && (access.offsets[other] != access.offsets[lane] || other == lane)) ++other;
+    raise(FaultKind::race, lane,
+          fmt::format(
+              "lanes {} and {} of a warp write different values to the same place with one instruction: "
+              "which of them stays is left open",
+              lane, other));
+  }
+}
+
 template <class M, class R>
 void store(Warp& warp, const Instruction& i, Mask mask) {
   const u32* registers = warp.context->image->lists.data() + i.list;
@@ -46,6 +68,8 @@ void store(Warp& warp, const Instruction& i, Mask mask) {
         std::memcpy(access.base + access.offsets[0], raw, sizeof raw);
       } else {
         scatter(access, k * sizeof(M), raw, part);
+        if (!access.is_contiguous && warp.context->options.checks.races)
+          check_lanes_agree(access, k * sizeof(M), raw, part);
       }
     }
   });
@@ -182,6 +206,7 @@ bool decode_access(Decoder& d, const Statement& s, Instruction& i, bool is_store
     return place_parameter(d, memory, i);
   }
   i.mode = static_cast<u8>(space);
+  i.flags |= memory_order(s);
   return d.address(memory, i) && i.handler != nullptr;
 }
 

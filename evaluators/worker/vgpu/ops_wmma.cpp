@@ -95,6 +95,7 @@ void for_each_slot(Warp& warp, const Instruction& i, const Fragment& f, Use use,
       const Mask part =
           resolve_part(warp, i, static_cast<Space>(i.mode), addresses, rest, bytes, use, access);
       body(slot, access, part, bytes);
+      if (use == Use::store) settle_store(warp);
       rest &= ~part;
     }
     slot += is_pair ? 2 : 1;

@@ -1,39 +1,72 @@
 // SPDX-License-Identifier: Apache-2.0
-// Races in shared memory: two warps touch the same bytes between two barriers, and one of them writes.
+// Races in shared memory: two threads of a block touch the same bytes, one of them writes, and nothing orders the two.
 //
-// Every granule (the least access width of the kernel) remembers its last writing and its last reading warp, each with
-// the interval between block-wide barriers in which that was; a second reading warp turns the reader into "several". An
-// entry of an earlier interval is ordered before everything and counts as empty, so opening a barrier is one increment.
+// Every granule (the least access width of the kernel) remembers its last writing thread and its last reading warp,
+// each with the stamp of that moment (order.h); a second reading warp turns the reader into "several". In blocks whose
+// warps are ordered by more than barriers of the whole block (BlockOrder::tracks), every warp's last read is kept.
+// Between warps, every pair is checked that has a write. Between lanes of one warp, what one lane writes and another
+// one then reads or overwrites needs a __syncwarp or another operation that the lanes execute together; reads before
+// writes do not, because lanes that are together read before a later instruction writes.
+// Volatile accesses and atomics of different warps never race with each other, atomics not at all inside a warp.
 #pragma once
 
 #include <vector>
 
+#include "evaluators/worker/vgpu/order.h"
 #include "evaluators/worker/vgpu/types.h"
 
 namespace kernelites::worker::vgpu {
 
+/// The bytes that one instruction of a warp touches: offsets[l] to offsets[l] + bytes for the lanes of `mask`. All 32
+/// offsets are valid; `is_contiguous` and `is_uniform` as in Access.
+struct SharedAccess {
+  const u32* offsets = nullptr;
+  Mask mask = 0;
+  u32 bytes = 4;
+  bool is_contiguous = false, is_uniform = false;
+  bool is_strong = false;  ///< volatile or atomic
+  bool is_atomic = false;
+  u32 warp = 0, pc = 0;
+};
+
+/// One access that conflicts with an earlier one.
+struct SharedConflict {
+  u32 lane = 0, byte = 0;
+  bool is_with_write = false;          ///< the earlier one wrote; else it read
+  u32 other_warp = 0, other_lane = 0;  ///< warp ~0u: several
+  u32 other_pc = 0;                    ///< of a write
+};
+
+/// At most one with a write and one with a read of each lane, in lane order for each.
+using SharedConflicts = std::vector<SharedConflict>;
+
 class RaceDetector {
  public:
-  /// Starts a block. Granules are 1, 2 or 4 bytes.
-  void start(u32 shared_bytes, u32 granule, bool is_on);
-  /// A barrier of the whole block opened: what happened before is ordered.
-  void next_interval();
-  /// Records an access to [offset, offset + bytes) and returns the first byte that conflicts with an access of another
-  /// warp in this interval, or -1.
-  i64 read(u32 warp, u32 offset, u32 bytes);
-  i64 write(u32 warp, u32 offset, u32 bytes, u32 line);
-  /// Reads of 4 bytes at 32 offsets at once: true if none conflicts and all are recorded. False: use `read`.
-  bool read_words(u32 warp, const u32* offsets);
+  /// Starts a block; nothing of the last one counts. Granules are 1 to 16 bytes. `order` must outlive the block.
+  void start(const BlockOrder& order, u32 shared_bytes, u32 granule, bool is_on);
   bool is_on() const { return is_on_; }
-  /// For messages about a byte that conflicts with warp `warp`: did another warp write it in this interval, and where?
-  bool was_written_by_other(u32 warp, u32 offset) const;
-  u32 writer(u32 offset) const { return (writers_[offset >> shift_] & 255) - 1; }
-  u32 writer_line(u32 offset) const { return lines_[offset >> shift_]; }
+
+  /// Checks an access against those before it, then records it.
+  SharedConflicts read(const SharedAccess& access);
+  SharedConflicts write(const SharedAccess& access);
 
  private:
-  // interval << 8 | warp + 1; 255: several warps.
+  struct Moment;  // the numbers that entries are compared with
+  Moment moment(const SharedAccess& access);
+  void forget();
+  bool writers_agree(const SharedAccess& access, const Moment& m, bool by_several) const;
+  bool readers_agree(const SharedAccess& access, const Moment& m) const;
+  void find_writers(const SharedAccess& access, const Moment& m, SharedConflicts& found) const;
+  void find_readers(const SharedAccess& access, const Moment& m, SharedConflicts& found) const;
+  void record_read(const SharedAccess& access, const Moment& m);
+  void record_write(const SharedAccess& access, const Moment& m, bool by_several);
+
+  const BlockOrder* order_ = nullptr;
+  // stamp << 12 | many lanes << 11 | strong or several warps << 10 | lane << 5 | warp; 0: none.
   std::vector<u32> writers_, readers_, lines_;
-  u32 interval_ = 1;
+  std::vector<u32> stamps_;  ///< of reads, by granule and warp; only if the order tracks
+  i64 base_ = 0;             ///< an entry's stamp is the order's plus this
+  u32 last_ = 0;             ///< highest stamp in an entry
   u32 shift_ = 2;
   bool is_on_ = false;
 };

@@ -46,7 +46,7 @@ u32 wavefronts_of(const u32* offsets, u32 begin, u32 end, Mask mask, u32 words) 
 void count_global(Warp& warp, const Instruction& i, const Region& region, const Access& access, Mask mask,
                   u32 bytes, Use use) {
   Traffic& traffic = traffic_of(warp, i);
-  const u64 slot = region.base >> 32;
+  const std::size_t slot = region.index;
   auto& footprints = use == Use::load ? warp.tally->loaded : warp.tally->stored;
   if (footprints.size() <= slot) footprints.resize(slot + 1);
   std::vector<u64>& footprint = footprints[slot];

@@ -260,6 +260,7 @@ void control(Warp& warp, const Instruction& i, Mask mask) {
     case Flow::warp_sync:
       require_own_membership(warp, i, mask);
       if (!wait_for_lanes(warp, i)) return;
+      if (mask != 0) warp.block->order.sync_lanes(warp.index);
       for (Mask rest = mask; rest != 0;) {
         const Mask same = with_same_members(warp, i, rest);
         i.handler(warp, i, same);
@@ -309,9 +310,10 @@ u64 run_warp(Warp& warp, u64 quantum) {
   const Instruction* const code = warp.context->image->code.data();
   u64* const executed = warp.steps->executed.data();
   u64* const lanes = warp.steps->lanes.data();
-  const u64 start = warp.executed, end = start + quantum;
+  const u64 start = warp.executed;
+  warp.turn_end = start + quantum;
   if (warp.active == 0 && !pick_group(warp)) return 0;
-  while (warp.active != 0 && warp.executed < end) {
+  while (warp.active != 0 && warp.executed < warp.turn_end) {
     if (warp.pc >= warp.merge_pc) meet_groups(warp);
     const u32 pc = warp.pc;
     const Instruction& i = code[pc];

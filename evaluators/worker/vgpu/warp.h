@@ -12,8 +12,10 @@
 #include <string>
 #include <vector>
 
+#include "evaluators/worker/vgpu/global_race.h"
 #include "evaluators/worker/vgpu/instruction.h"
 #include "evaluators/worker/vgpu/machine.h"
+#include "evaluators/worker/vgpu/order.h"
 #include "evaluators/worker/vgpu/race.h"
 
 namespace kernelites::worker::vgpu {
@@ -33,6 +35,20 @@ struct EarlyRead {
   u32 begin = 0, end = 0;
 };
 
+/// A store over what another warp wrote with nothing to order the two. It is a race unless it left every byte as it
+/// was: then the result is the same in any order.
+struct Overwrite {
+  struct Lane {
+    Raised raised;
+    const u8* at = nullptr;
+    std::array<u8, 32> before{};
+  };
+  u32 bytes = 0;
+  std::vector<Lane> lanes;
+};
+
+struct Warp;
+
 /// Counts of one OS thread, by instruction of the kernel.
 struct Tally {
   std::vector<u64> executed, lanes;
@@ -42,20 +58,42 @@ struct Tally {
   std::vector<std::vector<u64>> loaded, stored;  ///< bit per 32-byte sector, by region
 };
 
+/// A read of global bytes that nothing had written: uninitialised, or before another block wrote them.
+struct EarlyGlobalRead {
+  Fault fault;
+  const Region* region = nullptr;
+  u64 begin = 0, end = 0;  ///< offsets in the region
+  u32 warp = 0;            ///< of the block
+  u64 block = 0;
+};
+
+/// What blocks of a launch change together; one OS thread has it.
+struct LaunchState {
+  u64 changes = 0;                            ///< of memory, of what runs: whoever waits may go on
+  std::optional<EarlyGlobalRead> early_read;  ///< the first one
+  std::unique_ptr<GlobalRaces> races;         ///< null: global memory is not checked for races
+};
+
 /// What all blocks of one launch share; immutable while they run.
 struct LaunchContext {
   const KernelImage* image = nullptr;
   const Launch* launch = nullptr;
   LaunchOptions options;
-  std::vector<Region*> slots;  ///< by device address >> 32; null where nothing is mapped
-  u32 shared_bytes = 0;        ///< static and dynamic
+  const Memory* memory = nullptr;
+  std::vector<Region*> windows;  ///< slots below k_first_slot; null where nothing is mapped
+  std::vector<Region*> regions;  ///< allocations by index
+  LaunchState* state = nullptr;  ///< null while several OS threads run
+  u32 shared_bytes = 0;          ///< static and dynamic
   u32 dynamic_shared_offset = 0;
   u32 threads_per_block = 0, warps_per_block = 0;
   u64 grid_workspace = 0;  ///< device address for cooperative groups' grid barrier
 
   Region* region(u64 address) const {
     const u64 slot = address >> 32;
-    return slot < slots.size() ? slots[slot] : nullptr;
+    if (slot < k_first_slot) return slot < windows.size() ? windows[slot] : nullptr;
+    const u64 index = slot % k_max_allocations;
+    Region* const found = index < regions.size() ? regions[index] : nullptr;
+    return found != nullptr && found->base >> 32 == slot ? found : nullptr;
   }
 };
 
@@ -80,6 +118,13 @@ struct PendingCopy {
 struct ReturnPoint {
   u32 site = 0, list = 0, results = 0;
 };
+
+/// A warp's last access, and how often it has been repeated to no effect.
+struct Poll {
+  u64 count = 0, changes = 0;  ///< LaunchState::changes then
+  u32 pc = ~0u, offset = 0;
+};
+inline constexpr u64 k_polls_before_yield = 64;
 
 struct Block;
 
@@ -107,6 +152,8 @@ struct Warp {
   std::array<std::vector<u8>, k_lanes> saved;  ///< of callers that are in a call which may lead back to them
   bool favours_running = false;  ///< do not switch to a group with a lower pc until the next slice
   bool is_done = false;
+  Poll poll;
+  u64 turn_end = 0;  ///< of `executed`: then the warp's turn is over
 };
 
 struct Barrier {
@@ -114,6 +161,7 @@ struct Barrier {
   u32 expected = 0;  ///< 0: all threads of the block that have not exited
   u32 votes = 0;     ///< lanes whose predicate held (bar.red)
   u32 voters = 0;
+  bool has_arrivals = false;  ///< some went on without waiting
 };
 inline constexpr u32 k_barriers = 16;
 
@@ -127,8 +175,13 @@ struct Block {
   std::vector<Warp> warps;
   std::vector<u8> shared, shared_state;
   std::array<Barrier, k_barriers> barriers{};
+  BlockOrder order;
   RaceDetector races;
-  std::optional<EarlyRead> early_read;  ///< the first one of this interval
+  Publications published;                ///< by strong accesses to shared memory
+  std::unique_ptr<Overwrite> overwrite;  ///< of the store that is being executed
+  std::optional<EarlyRead> early_read;   ///< the first one of this interval
+  u32 pending_copies = 0;                ///< cp.async of all warps that have not been waited for
+  bool gives_way = false;                ///< other blocks shall run now
   bool is_done = false;
   // Backing of the warps' pointers.
   std::unique_ptr<u8[]> arena;
@@ -136,6 +189,8 @@ struct Block {
   u64 random = 0;  ///< of the schedule; 0: in order
 };
 
+/// What was thrown, with kernel, line, block, thread and instruction. `warp`: of Raised::warp -1; null if unknown.
+Fault located(const Raised& raised, const LaunchContext& context, const Block& block, const Warp* warp);
 [[noreturn]] void raise(FaultKind kind, u32 lane, std::string message);
 
 inline u32 lowest_lane(Mask mask) { return static_cast<u32>(__builtin_ctz(mask)); }
@@ -155,6 +210,11 @@ void arrive_at_barrier(Warp& warp, const Instruction& i, Mask mask);
 bool open_barriers(Block& block);
 /// Says who waits where; throws Raised with a deadlock.
 [[noreturn]] void report_deadlock(const Block& block, const Warp*& culprit);
+
+/// Can no warp of the block go on, as far as `polls` fruitless looks at memory tell? It waits for other blocks then.
+bool is_waiting(const Block& block, u64 polls);
+/// Every resident block waits: throws Raised with a deadlock.
+[[noreturn]] void report_spinning(const Block& block, const Warp*& culprit, bool has_more_blocks);
 
 /// Allocates the state of a block (registers, shared and local memory) for a launch.
 void allocate_block(Block& block, const LaunchContext& context, Tally& tally);

@@ -60,7 +60,7 @@ $end:
   .reg .b64 %rd<2>;
   ld.param.u64 %rd1, [spin_flag];
 $again:
-  ld.volatile.global.u32 %r1, [%rd1];
+  ld.global.u32 %r1, [%rd1];
   setp.eq.s32 %p1, %r1, 0;
   @%p1 bra $again;
   ret;

@@ -1,0 +1,125 @@
+// SPDX-License-Identifier: Apache-2.0
+// What happened before what: stamps of accesses, and what each warp knows of the others' (happens-before, by warp).
+//
+// Every block has a counter of stamps. An access carries the stamp of its moment, its warp's number in the grid is its
+// unit. A later access of another unit is ordered behind it if the stamp is not above what the accessing warp knows of
+// that unit. Knowledge grows at barriers and by reading, with an atomic or a volatile, relaxed or acquiring load, a
+// location to which the other side published with such an operation. A release publishes all that its warp knows; a
+// relaxed operation publishes what the warp knew at its last fence (the pattern store, __threadfence, atomicAdd). No
+// fence is asked for on the reading side: what the read decides cannot overtake it.
+//
+// A barrier of the whole block raises the block's floor instead: one store, and all that most kernels ever need.
+#pragma once
+
+#include <array>
+#include <memory>
+#include <unordered_map>
+#include <vector>
+
+#include "evaluators/worker/vgpu/types.h"
+
+namespace kernelites::worker::vgpu {
+
+/// Stamps by unit. Copies share what they have in common.
+class Clock {
+ public:
+  u32 at(u32 unit) const;
+  /// Raises the stamp of a unit to at least `stamp`.
+  void raise(u32 unit, u32 stamp);
+  void join(const Clock& other);
+  bool is_empty() const { return pieces_.empty(); }
+  void clear() { pieces_.clear(); }
+
+ private:
+  static constexpr u32 k_piece_units = 128;
+  using Piece = std::array<u32, k_piece_units>;
+  Piece& own_piece(std::size_t index);
+
+  std::vector<std::shared_ptr<Piece>> pieces_;  ///< null: all zero
+};
+
+/// How an access takes part in ordering. The decoder puts the bits into Instruction::flags of memory instructions.
+inline constexpr u8 k_strong_access = 4;    ///< volatile, relaxed or stronger: two of them are no race
+inline constexpr u8 k_acquire_access = 8;   ///< learns what was published at its location
+inline constexpr u8 k_release_access = 16;  ///< publishes without a fence
+inline constexpr u8 k_block_access = 32;    ///< strong within the block only (.cta)
+
+/// What has been published at one location.
+struct Published {
+  Clock everywhere;  ///< for the whole grid
+  u64 block = ~u64{0};
+  Clock in_block;  ///< for warps of `block`: a fence of block scope is enough
+};
+
+/// Locations that strong accesses have touched, by address.
+using Publications = std::unordered_map<u64, Published>;
+
+/// The order of one block's accesses.
+class BlockOrder {
+ public:
+  static constexpr u32 k_barriers = 16;
+
+  /// Starts block number `block` with its warps as units first_unit, first_unit + 1, ...
+  /// `tracks`: keep knowledge by warp; false where only barriers of the whole block can order anything.
+  void start(u64 block, u32 warps, u32 first_unit, bool tracks);
+
+  /// Stamp of an access that happens now; never 0.
+  u32 now() const { return now_; }
+  /// Accesses of this block up to this stamp are ordered before everything from now on.
+  u32 floor() const { return floor_; }
+  u32 unit(u32 warp) const { return first_unit_ + warp; }
+  bool tracks() const { return tracks_; }
+  u32 warps() const { return static_cast<u32>(synced_.size()); }
+  /// Is what `other` (a warp of this block) did at `stamp` ordered before what `warp` does now?
+  bool knows_warp(u32 warp, u32 other, u32 stamp) const {
+    return stamp <= floor_ || warp == other || (tracks_ && known_[warp].at(first_unit_ + other) >= stamp);
+  }
+  /// The same for any unit of the grid.
+  bool knows_unit(u32 warp, u32 unit, u32 stamp) const {
+    const u32 other = unit - first_unit_;
+    if (other < warps()) return knows_warp(warp, other, stamp);
+    return tracks_ && known_[warp].at(unit) >= stamp;
+  }
+
+  /// The lanes of a warp met (shuffle, vote, __syncwarp): what they did so far is ordered among them.
+  void sync_lanes(u32 warp) {
+    if (!touched_[warp]) return;
+    synced_[warp] = now_++;
+    touched_[warp] = 0;
+  }
+  /// Accesses of the warp itself up to this stamp are ordered for all its lanes.
+  u32 synced(u32 warp) const { return synced_[warp]; }
+  /// The warp wrote shared memory: its next sync_lanes matters.
+  void touch(u32 warp) { touched_[warp] = 1; }
+
+  void arrive(u32 warp, u32 barrier);
+  /// All living threads of the block waited: everything before is ordered.
+  void open_whole(u32 barrier);
+  /// Opens for one of the waiting warps; `close` when all of them are through.
+  void open_for(u32 warp, u32 barrier);
+  void close(u32 barrier);
+  void fence(u32 warp, bool is_block_scope);
+  /// Would a strong store with these flags publish anything?
+  bool has_to_publish(u32 warp, u8 flags) const {
+    return (flags & k_release_access) != 0 || !block_fenced_[warp].is_empty();
+  }
+  /// A strong access at a location, as `flags` say. `is_update`: it reads and writes at
+  /// once. REQUIRES: tracks().
+  void access(u32 warp, u8 flags, bool is_load, bool is_update, Published& at);
+
+ private:
+  struct Gate {
+    Clock known, fenced, block_fenced;
+  };
+  Clock snapshot(u32 warp) const;
+
+  u64 block_ = 0;
+  u32 now_ = 1, floor_ = 0, first_unit_ = 0;
+  bool tracks_ = false;
+  std::vector<u32> synced_;
+  std::vector<u8> touched_;
+  std::vector<Clock> known_, fenced_, block_fenced_;  ///< by warp; the fenced ones as of its last fence
+  std::array<Gate, k_barriers> gates_;
+};
+
+}  // namespace kernelites::worker::vgpu
