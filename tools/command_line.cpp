@@ -18,6 +18,7 @@ constexpr CommandRow k_commands[] = {
     {"evaluate", "One kernel file through all stages; the exit code says the verdict", add_evaluate_command},
     {"tune", "Sweep the tunables that a kernel file declares", add_tune_command},
     {"tasks", "The tasks, or one in detail", add_tasks_command},
+    {"calibrate", "How the errors of honest kernels lie to a task's gates", add_calibrate_command},
     {"dump", "The canonical text of a run, or its signature", add_dump_command},
 };
 

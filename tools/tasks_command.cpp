@@ -7,6 +7,7 @@
 
 #include "engine/core/error.h"
 #include "tools/command_line.h"
+#include "tools/control_table.h"
 #include "tools/data_root.h"
 #include "tools/text_table.h"
 
@@ -17,6 +18,8 @@ struct TasksOptions {
   std::string name;
   std::string data;
   bool is_json = false;
+  bool has_controls = false;
+  ControlOptions controls;
 };
 
 Json task_json(const Task& task) {
@@ -49,6 +52,12 @@ void list(const TasksOptions& options, Program& program) {
   const DataRoot data = find_data_root(options.data, program.executable);
   if (!options.name.empty()) {
     const Task task = find_task(options.name, data);
+    if (options.has_controls) {
+      ControlOptions controls = options.controls;
+      controls.is_json = options.is_json;
+      run_controls(task, data, controls, program);
+      return;
+    }
     if (options.is_json)
       program.out << task_json(task).dump(2) << "\n";
     else
@@ -79,8 +88,15 @@ void add_tasks_command(CLI::App& command, Program& program) {
   auto options = std::make_shared<TasksOptions>();
   command.add_option("name", options->name, "A task, to see its workloads");
   command.add_option("--data", options->data, "Folder that holds tasks/, kernels_seed/ and prompts/");
+  command.add_flag(
+      "--controls", options->has_controls,
+      "Run the task's wrong kernels, all of which must be rejected: which input family shows each");
+  command.add_option("--device", options->controls.device, "For --controls: auto, gpu or vgpu")
+      ->check(CLI::IsMember({"auto", "gpu", "vgpu"}));
+  command.add_option("--worker", options->controls.worker, "For --controls: the worker program");
+  command.add_option("--log", options->controls.log, "For --controls: file for the worker's messages");
   command.add_flag("--json", options->is_json, "Print JSON");
-  command.footer("Example: kernelites tasks rmsnorm");
+  command.footer("Example: kernelites tasks rmsnorm --controls --device vgpu");
   command.callback([options, &program] { list(*options, program); });
 }
 

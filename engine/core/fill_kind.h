@@ -16,16 +16,25 @@ struct FillParameter {
   double fallback = 0;
 };
 
+/// Who draws the values: the device (inputs), the host (metadata), or the task's own kernel (both).
+enum class FillPlace { device, host, task };
+
 /// One kind of fill.
 struct FillKind {
   std::string_view name;
-  std::vector<FillParameter> parameters;
-  bool is_metadata = false;  ///< draws whole numbers for metadata tensors, and needs a bounding dim
+  std::vector<FillParameter> parameters;  ///< at most `k_fill_parameters_max`
+  FillPlace place = FillPlace::device;
+  bool has_bound = false;    ///< metadata: needs "of", a dim
+  bool has_lengths = false;  ///< metadata: needs "lengths", a metadata tensor
 };
+
+inline constexpr std::size_t k_fill_parameters_max = 4;
 
 /// All kinds, in the order of docs/tasks.md.
 const std::vector<FillKind>& fill_kinds();
 /// The kind of that name; nullptr if there is none.
 const FillKind* find_fill_kind(std::string_view name);
+/// Parameters that every kind drawn on the device has besides its own.
+const std::vector<FillParameter>& fill_modifiers();
 
 }  // namespace kernelites

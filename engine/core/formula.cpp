@@ -16,6 +16,21 @@ namespace {
 
 constexpr int k_depth_max = 64;
 
+struct Function {
+  std::string_view name;
+  int arguments;
+  double (*value)(double, double);
+};
+constexpr Function k_functions[] = {
+    {"min", 2, [](double a, double b) { return std::min(a, b); }},
+    {"max", 2, [](double a, double b) { return std::max(a, b); }},
+    {"cdiv", 2, [](double a, double b) { return std::ceil(a / b); }},
+    {"floor", 1, [](double a, double) { return std::floor(a); }},
+    {"sqrt", 1, [](double a, double) { return std::sqrt(a); }},
+    {"exp", 1, [](double a, double) { return std::exp(a); }},
+    {"log", 1, [](double a, double) { return std::log(a); }},
+};
+
 class Evaluation {
  public:
   Evaluation(std::string_view text, const std::map<std::string, double>& names)
@@ -87,13 +102,17 @@ class Evaluation {
     const std::size_t start = at_;
     while (at_ < text_.size() && (is_letter(text_[at_]) || (text_[at_] >= '0' && text_[at_] <= '9'))) ++at_;
     const std::string name(text_.substr(start, at_ - start));
-    if (name == "min" || name == "max") {
+    for (const Function& function : k_functions) {
+      if (name != function.name) continue;
       expect('(');
       const double first = sum();
-      expect(',');
-      const double second = sum();
+      double second = 0;
+      if (function.arguments == 2) {
+        expect(',');
+        second = sum();
+      }
       expect(')');
-      return name == "min" ? std::min(first, second) : std::max(first, second);
+      return function.value(first, second);
     }
     const auto found = names_.find(name);
     if (found == names_.end()) {

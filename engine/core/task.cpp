@@ -6,7 +6,7 @@
 
 #include <algorithm>
 #include <array>
-#include <charconv>
+#include <cmath>
 
 #include "engine/core/error.h"
 #include "engine/core/formula.h"
@@ -32,23 +32,20 @@ constexpr std::array<DtypeRow, 10> k_dtypes{{{"f16", 2},
                                              {"i64", 8}}};
 constexpr std::array k_roles{"input", "metadata", "output", "inout"};
 
-/// One axis: a product of dim names and whole numbers.
-std::int64_t axis_extent(std::string_view axis, const Workload& workload) {
-  std::int64_t extent = 1;
-  for (std::string_view rest = axis;;) {
-    const auto star = rest.find('*');
-    const std::string_view factor = rest.substr(0, star);
-    std::int64_t value = 0;
-    const auto [end, error] = std::from_chars(factor.data(), factor.data() + factor.size(), value);
-    if (error != std::errc() || end != factor.data() + factor.size()) {
-      const auto found = workload.dims.find(std::string(factor));
-      KERNELITES_ASSERT(found != workload.dims.end());  // parsing has checked every shape
-      value = found->second;
-    }
-    extent *= value;
-    if (star == std::string_view::npos) return extent;
-    rest.remove_prefix(star + 1);
-  }
+constexpr std::array k_compares{"values", "log_sum_exp", "selection", "codes", "bitmap", "exact"};
+/// Beyond this a double no longer counts in ones.
+constexpr double k_whole_max = 0x1p53;
+
+std::map<std::string, double> dim_values(const Workload& workload) {
+  std::map<std::string, double> names;
+  for (const auto& [name, value] : workload.dims) names[name] = static_cast<double>(value);
+  return names;
+}
+
+/// Most axes are one dim.
+std::int64_t axis_extent(const std::string& axis, const Workload& workload) {
+  const auto dim = workload.dims.find(axis);
+  return dim != workload.dims.end() ? dim->second : whole_number(axis, workload);
 }
 
 /// Sum of a metadata tensor when every entry is at its bound.
@@ -71,7 +68,13 @@ std::optional<Dtype> dtype_from_name(std::string_view name) {
   return std::nullopt;
 }
 
+const char* compare_name(Compare compare) { return k_compares[static_cast<std::size_t>(compare)]; }
+
 const char* role_name(Role role) { return k_roles[static_cast<std::size_t>(role)]; }
+
+bool is_computed(const TensorSpec& tensor) {
+  return !tensor.fill.empty() && tensor.fill.front().kind == "computed";
+}
 
 const TensorSpec& Task::tensor(std::string_view tensor_name) const {
   const auto found = std::find_if(tensors.begin(), tensors.end(),
@@ -107,15 +110,67 @@ std::int64_t element_count(const TensorSpec& tensor, const Workload& workload) {
 }
 
 std::int64_t row_count(const Task& task, const Workload& workload) {
+  return row_count(RowGroup{.suffix = "", .dims = task.rows}, workload);
+}
+
+std::int64_t row_count(const RowGroup& group, const Workload& workload) {
   std::int64_t count = 1;
-  for (const std::string& dim : task.rows) count *= axis_extent(dim, workload);
+  for (const std::string& dim : group.dims) count *= axis_extent(dim, workload);
   return count;
+}
+
+std::vector<RowGroup> row_groups(const Task& task) {
+  std::vector<RowGroup> groups{{.suffix = "", .dims = task.rows}};
+  for (const TensorSpec& tensor : task.tensors) {
+    if (tensor.role != Role::output || tensor.rows.empty()) continue;
+    const bool is_known = std::any_of(groups.begin(), groups.end(),
+                                      [&](const RowGroup& group) { return group.dims == tensor.rows; });
+    if (!is_known) groups.push_back({.suffix = "_" + tensor.name, .dims = tensor.rows});
+  }
+  return groups;
+}
+
+std::size_t row_group_of(const Task& task, const TensorSpec& output) {
+  const auto groups = row_groups(task);
+  if (output.rows.empty()) return 0;
+  const auto found = std::find_if(groups.begin(), groups.end(),
+                                  [&](const RowGroup& group) { return group.dims == output.rows; });
+  KERNELITES_ASSERT(found != groups.end());
+  return static_cast<std::size_t>(found - groups.begin());
+}
+
+std::vector<ColumnAxis> column_axes(const Task& task, const TensorSpec& output) {
+  const std::vector<std::string>& rows = output.rows.empty() ? task.rows : output.rows;
+  std::vector<ColumnAxis> columns;
+  for (std::size_t axis = 0; axis < output.shape.size(); ++axis) {
+    const std::string& text = output.shape[axis];
+    const std::string first = text.substr(0, text.find('*'));
+    if (std::find(rows.begin(), rows.end(), first) == rows.end()) {
+      columns.push_back({.axis = axis, .extent = text});
+    } else if (first.size() < text.size()) {
+      columns.push_back({.axis = axis, .extent = text.substr(first.size() + 1)});
+    }
+  }
+  return columns;
+}
+
+std::map<std::string, double> formula_names(const Task& task, const Workload& workload) {
+  std::map<std::string, double> names = dim_values(workload);
+  for (const ScalarSpec& scalar : task.scalars) names[scalar.name] = scalar.value;
+  return names;
+}
+
+std::int64_t whole_number(const std::string& formula, const Workload& workload) {
+  const double value = evaluate_formula(formula, dim_values(workload));
+  if (!(value >= 1 && value < k_whole_max && value == std::floor(value))) {
+    throw Error(fmt::format("\"{}\" is {}, and not a whole number of at least 1", formula, value));
+  }
+  return static_cast<std::int64_t>(value);
 }
 
 RooflineCounts roofline_counts(const Task& task, const Workload& workload,
                                const std::map<std::string, double>& sums) {
-  std::map<std::string, double> names;
-  for (const auto& [name, value] : workload.dims) names[name] = static_cast<double>(value);
+  std::map<std::string, double> names = dim_values(workload);
   for (const TensorSpec& tensor : task.tensors) {
     if (tensor.role != Role::metadata) continue;
     const auto given = sums.find(tensor.name);

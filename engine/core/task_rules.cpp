@@ -10,6 +10,7 @@
 #include <set>
 
 #include "engine/core/error.h"
+#include "engine/core/formula.h"
 
 namespace kernelites {
 namespace {
@@ -18,37 +19,9 @@ namespace {
 constexpr std::int64_t k_elements_max = std::int64_t{1} << 40;
 constexpr std::int64_t k_extent_max = std::int64_t{1} << 31;
 constexpr std::size_t k_workloads_max = 64;
-constexpr std::size_t k_families_max = 32;
-
-struct Place {
-  const std::string& where;
-  [[noreturn]] void fail(std::string_view field, std::string_view problem) const {
-    throw ConfigError(where, field, problem);
-  }
-};
-
-const DimSpec* find_dim(const Task& task, std::string_view name) {
-  const auto found =
-      std::find_if(task.dims.begin(), task.dims.end(), [&](const DimSpec& dim) { return dim.name == name; });
-  return found == task.dims.end() ? nullptr : &*found;
-}
-
-const TensorSpec* find_tensor(const Task& task, std::string_view name) {
-  const auto found = std::find_if(task.tensors.begin(), task.tensors.end(),
-                                  [&](const TensorSpec& tensor) { return tensor.name == name; });
-  return found == task.tensors.end() ? nullptr : &*found;
-}
-
-std::string dim_names(const Task& task, bool only_variable) {
-  std::vector<std::string> names;
-  for (const DimSpec& dim : task.dims) {
-    if (!only_variable || !dim.constant) names.push_back(dim.name);
-  }
-  return fmt::format("{}", fmt::join(names, ", "));
-}
 
 // Dims, scalars and tensors are members of one generated struct, `Problem`, next to the harness's own.
-void check_names(const Task& task, const Place& place) {
+void check_names(const Task& task, const RulePlace& place) {
   std::set<std::string> names{"device", "rows", "R", "Problem", "plan", "kl"};
   const auto add = [&](const char* section, const std::string& name) {
     if (!names.insert(name).second) {
@@ -61,91 +34,39 @@ void check_names(const Task& task, const Place& place) {
   for (const TensorSpec& tensor : task.tensors) add("tensors", tensor.name);
 }
 
-void check_axis(const Task& task, const std::string& axis, const std::string& field, const Place& place) {
-  const auto problem = [&](std::string_view factor) {
-    place.fail(field, fmt::format("axis \"{}\": \"{}\" is neither a dim ({}) nor a whole number", axis,
-                                  factor, dim_names(task, false)));
-  };
-  for (std::string_view rest = axis;;) {
-    const auto star = rest.find('*');
-    const std::string_view factor = rest.substr(0, star);
-    const bool is_number = !factor.empty() && factor.size() <= 9 && factor[0] != '0' &&
-                           factor.find_first_not_of("0123456789") == std::string_view::npos;
-    if (!is_number && !find_dim(task, factor)) problem(factor);
-    if (star == std::string_view::npos) return;
-    rest.remove_prefix(star + 1);
-  }
-}
-
-void check_valid_prefix(const Task& task, const TensorSpec& tensor, const Place& place) {
-  const std::string field = fmt::format("tensors.{}.valid", tensor.name);
-  const auto& axes = tensor.shape;
-  if (std::find(axes.begin() + 1, axes.end(), tensor.valid->axis) == axes.end()) {
-    place.fail(field + ".axis",
-               fmt::format("\"{}\" is not an axis after the leading one", tensor.valid->axis));
-  }
-  const TensorSpec* lengths = find_tensor(task, tensor.valid->lengths);
-  if (!lengths || lengths->role != Role::metadata || lengths->shape != std::vector{axes.front()}) {
-    place.fail(field + ".lengths", fmt::format("expected a metadata tensor of shape [\"{}\"]", axes.front()));
-  }
-}
-
-void check_tensors(const Task& task, const Place& place) {
-  for (const TensorSpec& tensor : task.tensors) {
-    const std::string field = "tensors." + tensor.name;
-    for (const std::string& axis : tensor.shape) check_axis(task, axis, field + ".shape", place);
-    for (const Fill& fill : tensor.fill) {
-      if (!fill.of.empty() && !find_dim(task, fill.of)) {
-        place.fail(field + ".fill",
-                   fmt::format("\"{}\" is not a dim; known: {}", fill.of, dim_names(task, false)));
+/// Every extent, number of columns and fill parameter has a value at `workload`.
+void check_extents(const Task& task, const Workload& workload, const std::string& field,
+                   const RulePlace& place) {
+  try {
+    for (const TensorSpec& tensor : task.tensors) {
+      double count = 1;
+      for (const std::int64_t extent : tensor_shape(tensor, workload)) count *= static_cast<double>(extent);
+      if (count > static_cast<double>(k_elements_max)) {
+        place.fail(field, fmt::format("tensor {} would have {:.3g} elements", tensor.name, count));
       }
     }
-    if (tensor.valid) check_valid_prefix(task, tensor, place);
-  }
-}
-
-void check_outputs(const Task& task, const Place& place) {
-  if (task.rows.empty()) place.fail("rows", "expected at least one dim");
-  for (const std::string& row : task.rows) {
-    if (!find_dim(task, row))
-      place.fail("rows", fmt::format("\"{}\" is not a dim; known: {}", row, dim_names(task, false)));
-  }
-  std::size_t outputs = 0;
-  for (const TensorSpec& tensor : task.tensors) {
-    if (tensor.role != Role::output) continue;
-    ++outputs;
-    if (tensor.shape.size() < task.rows.size() ||
-        !std::equal(task.rows.begin(), task.rows.end(), tensor.shape.begin())) {
-      place.fail(fmt::format("tensors.{}.shape", tensor.name),
-                 fmt::format("an output's shape starts with the rows: {}", fmt::join(task.rows, ", ")));
+    for (const auto& [output, gates] : task.precision) {
+      if (!gates.over.empty()) whole_number(gates.over, workload);
     }
-    if (!task.precision.contains(tensor.name)) place.fail("precision." + tensor.name, "is missing");
-  }
-  if (outputs == 0) place.fail("tensors", "expected at least one output");
-  if (task.precision.size() != outputs) place.fail("precision", "names a tensor that is not an output");
-}
-
-void check_families(const Task& task, const Place& place) {
-  if (task.families.empty() || task.families.size() > k_families_max) {
-    place.fail("families", fmt::format("expected 1 to {} families", k_families_max));
-  }
-  for (const InputFamily& family : task.families) {
-    for (const auto& [name, fill] : family.fill) {
-      const TensorSpec* tensor = find_tensor(task, name);
-      if (!tensor || tensor->role != Role::input) {
-        place.fail(fmt::format("families.{}.fill.{}", family.name, name), "is not an input tensor");
-      }
+    const auto names = formula_names(task, workload);
+    const auto evaluate = [&](const Fill& fill) {
+      for (const auto& [parameter, formula] : fill.formula) evaluate_formula(formula, names);
+    };
+    for (const TensorSpec& tensor : task.tensors)
+      std::for_each(tensor.fill.begin(), tensor.fill.end(), evaluate);
+    for (const InputFamily& family : task.families) {
+      for (const auto& [tensor, fill] : family.fill) evaluate(fill);
     }
-    for (const auto& [name, gates] : family.precision) {
-      if (!task.precision.contains(name)) {
-        place.fail(fmt::format("families.{}.precision.{}", family.name, name), "is not an output tensor");
-      }
-    }
+  } catch (const ConfigError&) {
+    throw;
+  } catch (const Error& error) {
+    place.fail(field, error.what());
   }
 }
 
 /// REQUIRES: shapes are checked. Completes `workload` with the constant dims.
-void complete_workload(const Task& task, Workload& workload, const std::string& field, const Place& place) {
+void complete_workload(const Task& task, Workload& workload, const std::string& field,
+                       const RulePlace& place) {
   for (const auto& [name, extent] : workload.dims) {
     const DimSpec* dim = find_dim(task, name);
     if (!dim || dim->constant) {
@@ -161,16 +82,10 @@ void complete_workload(const Task& task, Workload& workload, const std::string& 
     if (!workload.dims.contains(dim.name))
       place.fail(fmt::format("{}.dims.{}", field, dim.name), "is missing");
   }
-  for (const TensorSpec& tensor : task.tensors) {
-    double count = 1;
-    for (const std::int64_t extent : tensor_shape(tensor, workload)) count *= static_cast<double>(extent);
-    if (count > static_cast<double>(k_elements_max)) {
-      place.fail(field, fmt::format("tensor {} would have {:.3g} elements", tensor.name, count));
-    }
-  }
+  check_extents(task, workload, field, place);
 }
 
-void complete_workloads(Task& task, const Place& place) {
+void complete_workloads(Task& task, const RulePlace& place) {
   std::set<std::string> names;
   const auto complete = [&](std::vector<Workload>& workloads, const char* section) {
     if (workloads.empty() || workloads.size() > k_workloads_max) {
@@ -188,7 +103,7 @@ void complete_workloads(Task& task, const Place& place) {
   complete(task.bench, "bench");
 }
 
-void check_hold_out(const Task& task, const Place& place) {
+void check_hold_out(const Task& task, const RulePlace& place) {
   for (std::size_t i = 0; i < task.hold_out.size(); ++i) {
     Workload low;
     Workload high;
@@ -204,7 +119,7 @@ void check_hold_out(const Task& task, const Place& place) {
   }
 }
 
-void check_roofline(const Task& task, const Place& place) {
+void check_roofline(const Task& task, const RulePlace& place) {
   try {
     for (const Workload& workload : task.bench) {
       const RooflineCounts counts = roofline_counts(task, workload);
@@ -223,13 +138,14 @@ void check_roofline(const Task& task, const Place& place) {
 }  // namespace
 
 void complete_and_check_task(Task& task, const std::string& where) {
-  const Place place{where};
+  const RulePlace place{where};
   check_names(task, place);
-  check_tensors(task, place);
-  check_outputs(task, place);
-  check_families(task, place);
+  check_tensor_rules(task, place);
+  check_output_rules(task, place);
+  check_family_rules(task, place);
   complete_workloads(task, place);
   check_hold_out(task, place);
+  check_property_rules(task, place);
   check_roofline(task, place);
 }
 

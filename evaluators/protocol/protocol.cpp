@@ -101,10 +101,21 @@ DuelRequest duel_from_json(const Json& json) {
   return request;
 }
 
+Json calibrate_json(const CalibrateRequest& request) {
+  return Json{{"candidate", request.candidate}, {"draws", request.draws}, {"key", request.key.hex()}};
+}
+
+CalibrateRequest calibrate_from_json(const Json& json) {
+  return {.candidate = json.at("candidate").get<Candidate>(),
+          .draws = bounded<int>(json, "draws", 1, k_draws_max),
+          .key = Key::from_hex(json.at("key").get<std::string>(), "request")};
+}
+
 }  // namespace
 
 std::string encode(const Request& request) {
-  KERNELITES_ASSERT(request.examine.has_value() != request.duel.has_value());
+  KERNELITES_ASSERT(request.examine.has_value() + request.duel.has_value() + request.calibrate.has_value() ==
+                    1);
   Json json{{"kernelites_request", k_protocol_version},
             {"id", request.id},
             {"device", request.device},
@@ -113,6 +124,7 @@ std::string encode(const Request& request) {
             {"reference_source", request.reference_source}};
   if (request.examine) json["examine"] = examine_json(*request.examine);
   if (request.duel) json["duel"] = duel_json(*request.duel);
+  if (request.calibrate) json["calibrate"] = calibrate_json(*request.calibrate);
   return line_of(json);
 }
 
@@ -132,10 +144,13 @@ Request decode_request(std::string_view line) {
                     .reference_source = json.at("reference_source").get<std::string>(),
                     .deadline_s = bounded<double>(json, "deadline_s", 0.001, k_deadline_s_max),
                     .examine = {},
-                    .duel = {}};
-    if (json.contains("examine") == json.contains("duel")) throw Error("expected one of examine and duel");
+                    .duel = {},
+                    .calibrate = {}};
+    if (json.contains("examine") + json.contains("duel") + json.contains("calibrate") != 1)
+      throw Error("expected one of examine, duel and calibrate");
     if (json.contains("examine")) request.examine = examine_from_json(json.at("examine"));
     if (json.contains("duel")) request.duel = duel_from_json(json.at("duel"));
+    if (json.contains("calibrate")) request.calibrate = calibrate_from_json(json.at("calibrate"));
     return request;
   });
 }
@@ -149,6 +164,7 @@ std::string encode(const Reply& reply) {
             {"device_s", reply.device_s}};
   if (reply.examination) json["examination"] = *reply.examination;
   if (reply.duel) json["duel"] = *reply.duel;
+  if (reply.calibration) json["calibration"] = *reply.calibration;
   return line_of(json);
 }
 
@@ -161,9 +177,11 @@ Reply decode_reply(std::string_view line) {
                 .worker_s = json.at("worker_s").get<double>(),
                 .device_s = json.at("device_s").get<double>(),
                 .examination = {},
-                .duel = {}};
+                .duel = {},
+                .calibration = {}};
     if (json.contains("examination")) reply.examination = json.at("examination").get<Examination>();
     if (json.contains("duel")) reply.duel = json.at("duel").get<Duel>();
+    if (json.contains("calibration")) reply.calibration = json.at("calibration").get<Calibration>();
     return reply;
   });
 }

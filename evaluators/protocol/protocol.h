@@ -10,6 +10,7 @@
 #include <string>
 #include <vector>
 
+#include "engine/core/calibration.h"
 #include "engine/core/candidate.h"
 #include "engine/core/digest.h"
 #include "engine/core/evaluation.h"
@@ -27,6 +28,7 @@ inline constexpr int k_depth_max = 64;
 
 /// Bounds on numbers in requests; others are refused.
 inline constexpr int k_rounds_max = 1000;
+inline constexpr int k_draws_max = 100000;
 inline constexpr std::size_t k_arms_max = 16;
 inline constexpr double k_deadline_s_max = 24 * 3600;
 
@@ -52,7 +54,15 @@ struct DuelRequest {
   Key key;
 };
 
-/// A request line. Exactly one of `examine` and `duel` is set.
+/// Measures an honest kernel's errors against the task's gates: `draws` keys per input family, over the check shapes.
+/// A wrong kernel (a negative control) is measured alike.
+struct CalibrateRequest {
+  Candidate candidate;
+  int draws = 20;
+  Key key;
+};
+
+/// A request line. Exactly one of `examine`, `duel` and `calibrate` is set.
 struct Request {
   std::string id;                ///< unique within a run; echoed by the reply
   std::string device;            ///< "gpu" or "vgpu"
@@ -61,6 +71,7 @@ struct Request {
   double deadline_s = 120;       ///< the whole evaluation; then the verdict is "deadline"
   std::optional<ExamineRequest> examine;
   std::optional<DuelRequest> duel;
+  std::optional<CalibrateRequest> calibrate;
 };
 
 /// A reply line. `error` is set instead of a result when the request itself could not be used (bad task, no
@@ -73,6 +84,7 @@ struct Reply {
   double device_s = 0;  ///< seconds the device was held: what a GPU budget counts
   std::optional<Examination> examination;
   std::optional<Duel> duel;
+  std::optional<Calibration> calibration;
 };
 
 /// The worker's first line.

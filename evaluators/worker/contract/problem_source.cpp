@@ -59,6 +59,53 @@ std::string scalar_value(const ScalarSpec& scalar) {
   return fmt::format("{}({:a})", scalar_type(scalar.dtype), scalar.value);  // hexadecimal: exact
 }
 
+/// Codes in one element of an output that packs several.
+std::int64_t codes_in(const TensorSpec& output, const Precision& gates) {
+  return gates.bits > 0 ? static_cast<std::int64_t>(8 * dtype_bytes(output.dtype)) / gates.bits : 1;
+}
+
+/// An output as the reference writes it: float64, listed rows, then what an element of the comparison needs.
+TensorSpec reference_output(const Task& task, const TensorSpec& output) {
+  const Precision& gates = task.precision.at(output.name);
+  TensorSpec spec = output;
+  spec.dtype = Dtype::f64;
+  spec.role = Role::output;
+  spec.shape = {"R" + row_groups(task).at(row_group_of(task, output)).suffix};
+  for (const ColumnAxis& column : column_axes(task, output)) spec.shape.push_back(column.extent);
+  if (gates.compare == Compare::selection) spec.shape.back() = gates.over;
+  const std::int64_t codes = codes_in(output, gates);
+  if (codes > 1) spec.shape.back() = fmt::format("({})*{}", spec.shape.back(), codes);
+  return spec;
+}
+
+std::vector<TensorSpec> reference_tensors(const Task& task) {
+  std::vector<TensorSpec> tensors, emulated;
+  for (const TensorSpec& tensor : task.tensors) {
+    tensors.push_back(is_written(tensor.role) ? reference_output(task, tensor) : tensor);
+    if (!is_written(tensor.role) || !(task.precision.at(tensor.name).emulated > 0)) continue;
+    emulated.push_back(tensors.back());
+    emulated.back().name += "_emulated";
+  }
+  for (const RowGroup& group : row_groups(task)) {
+    tensors.push_back({.name = "rows" + group.suffix, .dtype = Dtype::i64, .shape = {"R" + group.suffix}});
+  }
+  tensors.insert(tensors.end(), emulated.begin(), emulated.end());
+  return tensors;
+}
+
+/// What the task's own kernel computes are outputs, what candidates write is not touched, and `draw` comes last.
+std::vector<TensorSpec> input_tensors(const Task& task) {
+  std::vector<TensorSpec> tensors = task.tensors;
+  for (TensorSpec& tensor : tensors) tensor.role = is_computed(tensor) ? Role::output : Role::input;
+  tensors.push_back({.name = "draw", .dtype = Dtype::i64, .shape = {"4"}});
+  return tensors;
+}
+
+std::vector<TensorSpec> tensors_in_form(const Task& task, Form form) {
+  if (form == Form::reference) return reference_tensors(task);
+  return form == Form::inputs ? input_tensors(task) : task.tensors;
+}
+
 std::string problem_struct(const Task& task, Form form, std::span<const PlanPoint> points) {
   std::string text = "struct Problem {\n";
   for (const DimSpec& dim : task.dims) {
@@ -70,7 +117,9 @@ std::string problem_struct(const Task& task, Form form, std::span<const PlanPoin
   for (const DimSpec& dim : task.dims) {
     if (!dim.constant) text += fmt::format("  {} {};\n", member_type(dim, points), dim.name);
   }
-  if (form == Form::reference) text += "  int R;\n";
+  if (form == Form::reference) {
+    for (const RowGroup& group : row_groups(task)) text += fmt::format("  int R{};\n", group.suffix);
+  }
   for (const ScalarSpec& scalar : task.scalars) {
     text += fmt::format("  {} {};\n", scalar_type(scalar.dtype), scalar.name);
   }
@@ -94,7 +143,8 @@ std::string problem_value(const Task& task, Form form, const PlanPoint& point, c
   for (const DimSpec& dim : task.dims) {
     if (!dim.constant) members.push_back(std::to_string(point.workload->dims.at(dim.name)));
   }
-  if (form == Form::reference) members.push_back(std::to_string(point.reference_rows));
+  for (std::size_t g = 0; form == Form::reference && g < row_groups(task).size(); ++g)
+    members.push_back(std::to_string(reference_row_count(task, g, point)));
   for (const ScalarSpec& scalar : task.scalars) members.push_back(scalar_value(scalar));
   for (std::size_t i = 0; i < tensor_count_in_form(task, form); ++i) {
     members.push_back(tensor_value(task, i, form, point));
@@ -124,39 +174,42 @@ std::vector<HeaderText> contract_headers() {
   return headers;
 }
 
-std::size_t tensor_count_in_form(const Task& task, Form form) {
-  return task.tensors.size() + (form == Form::reference ? 1 : 0);
+std::int64_t reference_row_count(const Task& task, std::size_t group, const PlanPoint& point) {
+  const std::int64_t total = row_count(row_groups(task).at(group), *point.workload);
+  if (point.reference_rows == k_all_reference_rows) return total;
+  return group == 0 ? point.reference_rows : std::min(total, point.reference_rows);
 }
 
+std::size_t tensor_count_in_form(const Task& task, Form form) { return tensors_in_form(task, form).size(); }
+
 TensorSpec tensor_in_form(const Task& task, std::size_t tensor, Form form) {
-  if (tensor == task.tensors.size()) {
-    return {
-        .name = "rows", .dtype = Dtype::i64, .shape = {"R"}, .role = Role::input, .fill = {}, .meaning = ""};
-  }
-  TensorSpec spec = task.tensors.at(tensor);
-  if (form == Form::reference && is_written(spec.role)) {
-    spec.dtype = Dtype::f64;
-    spec.role = Role::output;
-    KERNELITES_ASSERT(spec.shape.size() >= task.rows.size());
-    spec.shape.erase(spec.shape.begin(), spec.shape.begin() + static_cast<std::ptrdiff_t>(task.rows.size()));
-    spec.shape.insert(spec.shape.begin(), "R");
-  }
-  return spec;
+  return tensors_in_form(task, form).at(tensor);
 }
 
 std::vector<std::int64_t> tensor_shape_in_form(const Task& task, std::size_t tensor, Form form,
                                                const PlanPoint& point) {
-  TensorSpec spec = tensor_in_form(task, tensor, form);
-  const bool has_rows = !spec.shape.empty() && spec.shape.front() == "R" && form == Form::reference;
-  if (has_rows) spec.shape.erase(spec.shape.begin());
-  std::vector<std::int64_t> shape = tensor_shape(spec, *point.workload);
-  if (has_rows) shape.insert(shape.begin(), point.reference_rows);
+  const TensorSpec spec = tensor_in_form(task, tensor, form);
+  if (form != Form::reference || tensor < task.tensors.size()) {
+    if (form != Form::reference || !is_written(task.tensors.at(tensor).role))
+      return tensor_shape(spec, *point.workload);
+  }
+  // The leading axis is the number of rows of a group: "R" and the group's suffix.
+  const auto groups = row_groups(task);
+  const auto found = std::find_if(groups.begin(), groups.end(), [&](const RowGroup& group) {
+    return spec.shape.front() == "R" + group.suffix;
+  });
+  KERNELITES_ASSERT(found != groups.end());
+  std::vector<std::int64_t> shape{
+      reference_row_count(task, static_cast<std::size_t>(found - groups.begin()), point)};
+  for (std::size_t axis = 1; axis < spec.shape.size(); ++axis)
+    shape.push_back(whole_number(spec.shape[axis], *point.workload));
   return shape;
 }
 
 std::string code_unit(const Task& task, Form form, std::span<const PlanPoint> points,
                       std::string_view source) {
-  return fmt::format("#include <kernelites/plan.cuh>\n{}#line 1 \"{}\"\n{}\n",
+  const char* marker = form == Form::inputs ? "#define KERNELITES_INPUTS 1\n" : "";
+  return fmt::format("#include <kernelites/plan.cuh>\n{}{}#line 1 \"{}\"\n{}\n", marker,
                      problem_struct(task, form, points), k_candidate_file, source);
 }
 

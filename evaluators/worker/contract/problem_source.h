@@ -22,14 +22,21 @@ namespace kernelites::worker {
 
 /// Which `Problem` is declared.
 /// - candidate: the task's tensors as they are;
-/// - reference: every output has dtype f64 and shape [R, <its dims after task.rows>]; one more tensor `rows`
-///   (i64, [R], after the task's tensors) holds flattened indices over `task.rows`; `R` is an int member.
-enum class Form { candidate, reference };
+/// - reference: every output has dtype f64 and shape [R, <its axes without the rows>]; one more tensor `rows`
+///   (i64, [R], after the task's tensors) holds flattened indices over `task.rows`; `R` is an int member. Outputs with
+///   rows of their own have `R_<output>` and `rows_<output>`; outputs with an emulated gate a second tensor
+///   `<output>_emulated` of the same shape, after the rows;
+/// - inputs: computes the tensors whose fill is "computed" from the others and `draw` (i64, [4]: seed, variant, the
+///   family's and the rotation's number); KERNELITES_INPUTS is defined.
+enum class Form { candidate, reference, inputs };
+
+/// As `reference_rows`: all rows of every group.
+inline constexpr std::int64_t k_all_reference_rows = INT64_MAX;
 
 /// A shape for which a plan is wanted.
 struct PlanPoint {
   const Workload* workload = nullptr;  ///< borrowed
-  std::int64_t reference_rows = 0;     ///< R; used by Form::reference only
+  std::int64_t reference_rows = 0;     ///< R at most; used by Form::reference only
   bool is_hidden = false;              ///< a hold-out shape: a verdict may name neither it nor its extents
 };
 
@@ -50,13 +57,15 @@ inline constexpr std::string_view k_plans_symbol = "kernelites_plans";
 /// `kernelites/ptx.cuh`, `cstdint`, `math.h`, ...
 std::vector<HeaderText> contract_headers();
 
-/// The dtype and shape under which `task.tensors[tensor]` appears in `form`; `tensor == task.tensors.size()`
-/// is `rows`.
+/// R of a row group: all rows, or `point.reference_rows` of them.
+std::int64_t reference_row_count(const Task& task, std::size_t group, const PlanPoint& point);
+
+/// Tensor number `tensor` of `form`: the task's first, then those that the form adds.
 TensorSpec tensor_in_form(const Task& task, std::size_t tensor, Form form);
 /// Its extents at `point`.
 std::vector<std::int64_t> tensor_shape_in_form(const Task& task, std::size_t tensor, Form form,
                                                const PlanPoint& point);
-/// Number of tensors in `form`: one more (`rows`) in the reference form.
+/// Number of tensors in `form`.
 std::size_t tensor_count_in_form(const Task& task, Form form);
 
 /// Prefix + candidate. REQUIRES: the same points as for `plan_unit` (a dim is `long long` if any of them

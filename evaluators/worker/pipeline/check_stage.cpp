@@ -17,6 +17,11 @@ namespace {
 /// Families tried at shapes that are costly: the first, and others drawn by the key.
 constexpr std::size_t k_bench_families = 2;
 constexpr std::size_t k_hold_out_families = 3;
+/// So many pairs of check shape and family make up an examination, if there are as many.
+constexpr std::size_t k_check_pairs = 96;
+/// On the virtual GPU larger check shapes make up most of the time: they are tried with fewer families.
+constexpr std::int64_t k_large_bytes = std::int64_t{1} << 20;
+constexpr std::size_t k_large_families = 4;
 
 /// One trial: a shape, a family, contents of the metadata.
 struct Trial {
@@ -25,28 +30,31 @@ struct Trial {
   std::size_t rotation = 0;
 };
 
-/// How many of the families a shape is tried with: all at the check shapes.
+/// How many of the families a shape is tried with.
 std::size_t family_count(const EvaluationContext& context, const EvaluationPoint& shape) {
   const std::size_t families = context.task.families.size();
-  if (shape.use == PointUse::check) return families;
+  if (shape.use == PointUse::check) {
+    const std::size_t shapes = context.task.check.size();
+    const bool is_slow =
+        context.device.is_virtual && workload_bytes(context.task, shape.workload) > k_large_bytes;
+    return std::min(is_slow ? k_large_families : (k_check_pairs + shapes - 1) / shapes, families);
+  }
   if (shape.use == PointUse::hold_out) return std::min(k_hold_out_families, families);
   const bool is_too_large =
       context.device.is_virtual && !is_small_enough_to_interpret(context.task, shape.workload);
   return is_too_large ? 0 : std::min(k_bench_families, families);
 }
 
-/// Families cross with metadata contents along a diagonal, so that every pair comes up over the check shapes;
-/// elsewhere key and shape decide where the diagonal begins.
+/// Every shape is tried with the first family. The others come in turn over the shapes, from one that the key draws, so
+/// that each meets several shapes; metadata contents likewise.
 std::vector<Trial> plan_trials(const EvaluationContext& context) {
   std::vector<Trial> trials;
   const std::size_t families = context.task.families.size(), rotations = metadata_rotations(context.task);
+  std::size_t next = context.request.key.derive("families").seed() % families;
   for (std::size_t point = 0; point < context.points.size(); ++point) {
-    const EvaluationPoint& shape = context.points[point];
-    const std::uint64_t draw =
-        shape.use == PointUse::check ? point : context.request.key.derive("families", point).seed();
-    for (std::size_t i = 0; i < family_count(context, shape); ++i) {
-      const std::size_t family = i == 0 ? 0 : 1 + (draw + i) % (families - 1);
-      trials.push_back({.point = point, .family = family, .rotation = (draw + family) % rotations});
+    for (std::size_t i = 0; i < family_count(context, context.points[point]); ++i) {
+      const std::size_t family = i == 0 ? 0 : 1 + next++ % (families - 1);
+      trials.push_back({.point = point, .family = family, .rotation = (point + i) % rotations});
     }
   }
   return trials;
@@ -61,10 +69,18 @@ const char* place_of(std::int64_t index, std::int64_t count) {
 
 /// How far off, in coarse steps.
 std::string bucket(double share) {
-  if (share > 1000) return "far beyond the gate";
+  if (!(share <= 1000)) return "far beyond the gate";  // NaN too
   int factor = 1;
   while (share > factor) factor *= 2;
   return fmt::format("up to {}x the gate", factor);
+}
+
+/// What an element breaks that has no size of error.
+const char* mismatch_words(Compare compare) {
+  if (compare == Compare::selection)
+    return "indices that are repeated, out of range, missing or cannot be chosen";
+  if (compare == Compare::exact || compare == Compare::bitmap) return "elements that differ";
+  return "values that are not finite or were never written";
 }
 
 Verdict wrong_output(const EvaluationContext& context, const Trial& trial, const OutputError& error,
@@ -77,15 +93,16 @@ Verdict wrong_output(const EvaluationContext& context, const Trial& trial, const
   const InputFamily& family = context.task.families[trial.family];
   std::string message = fmt::format("output '{}' is wrong at workload '{}' with inputs '{}'", error.output,
                                     point.workload.name, family.name);
+  const Compare compare = precision_of(context.task, family, error.output).compare;
+  const bool has_values = compare == Compare::values || compare == Compare::log_sum_exp;
   if (error.mismatches > 0)
-    message +=
-        fmt::format(": {} has values that are not finite or were never written", place_of(row_index, rows));
+    message += fmt::format(": {} has {}", place_of(row_index, rows), mismatch_words(compare));
   else
     message += fmt::format(": the error of {} is {}", place_of(row_index, rows),
                            bucket(std::max(error.row_share, error.element_share)));
   if (!family.catches.empty()) message += fmt::format(". These inputs show: {}", family.catches);
-  return Verdict::failed("check", error.mismatches > 0 ? "not_finite_or_unwritten" : "numerical_mismatch",
-                         message);
+  const bool is_unwritten = error.mismatches > 0 && has_values;
+  return Verdict::failed("check", is_unwritten ? "not_finite_or_unwritten" : "numerical_mismatch", message);
 }
 
 /// The trials of one examination, in the executor that `smoke` has used.
@@ -134,11 +151,11 @@ class CheckRun {
       return Verdict::failed("check", "hold_out_fault",
                              "it faults at a shape that is not among the listed workloads");
     }
-    const std::vector<std::int64_t> rows =
-        draw_rows(row_count(context_.task, point.workload), point.rows, key);
-    const auto compared = static_cast<std::int64_t>(rows.size());
+    const RowLists rows = draw_rows(context_.task, point.workload, point.rows, key);
     std::optional<Verdict> verdict;
     for (const OutputError& error : session_->check(reference_.plan(trial.point), rows)) {
+      const std::size_t group = row_group_of(context_.task, context_.task.tensor(error.output));
+      const auto compared = static_cast<std::int64_t>(rows.at(group).size());
       if (point.use != PointUse::hold_out) add_to_summary(error, compared);
       if (!error.is_passed() && !verdict)
         verdict = wrong_output(context_, trial, error, error.worst_index, compared);

@@ -26,6 +26,11 @@ ChildLimits limits_of(const std::string& device) {
   return {.address_space_bytes = std::uint64_t{256} << 30, .file_bytes = UINT64_MAX, .open_files = 1024};
 }
 
+void append_bytes(std::vector<std::byte>& payload, const void* data, std::size_t bytes) {
+  const auto* first = static_cast<const std::byte*>(data);
+  payload.insert(payload.end(), first, first + bytes);
+}
+
 Message open_command(const std::string& device, unsigned threads, bool is_measuring,
                      const Defences& defences = {}) {
   return {.body = {{"command", "open"},
@@ -115,6 +120,27 @@ void Referee::use_reference(const ModuleImage& image, const std::string& digest)
   reference_digest_ = digest;
 }
 
+void Referee::use_inputs(const InputsProgram& program) {
+  inputs_ = &program;
+  if (program.digest == inputs_digest_) return;
+  Message command{.body = {{"command", "inputs"}}};
+  attach_image(command, program.image);
+  call(std::move(command), k_command_s_max);
+  inputs_digest_ = program.digest;
+}
+
+void Referee::compute_inputs(int slot, const std::map<std::string, std::int64_t>& dims,
+                             const std::array<std::int64_t, 4>& draw) {
+  const auto plan = inputs_ ? inputs_->plans.find(dims) : decltype(inputs_->plans.find(dims)){};
+  if (!inputs_ || plan == inputs_->plans.end())
+    throw Error("the task's computed inputs have no plan for this shape");
+  Message command{
+      .body = {
+          {"command", "compute"}, {"slot", slot}, {"plan", plan->second}, {"lowered", inputs_->lowered}}};
+  append_bytes(command.payload, draw.data(), sizeof draw);
+  call(std::move(command), k_command_s_max);
+}
+
 Referee::Allocation Referee::allocate(const std::vector<Tensor>& tensors) {
   Message command{.body = {{"command", "allocate"}, {"tensors", Json::array()}}};
   for (const Tensor& tensor : tensors) {
@@ -127,18 +153,17 @@ Referee::Allocation Referee::allocate(const std::vector<Tensor>& tensors) {
 
 void Referee::release(int slot) { call({.body = {{"command", "release"}, {"slot", slot}}}, k_command_s_max); }
 
-void Referee::fill(int slot, const std::vector<FillOrder>& orders) {
+void Referee::fill(int slot, const std::vector<Filling>& fillings) {
   Message command{.body = {{"command", "fill"}, {"slot", slot}, {"fills", Json::array()}}};
-  for (const FillOrder& order : orders) {
-    command.body["fills"].push_back({{"tensor", order.tensor},
-                                     {"dtype", static_cast<int>(order.dtype)},
-                                     {"shape", order.shape},
-                                     {"kind", order.fill.kind},
-                                     {"p0", order.fill.p0},
-                                     {"p1", order.fill.p1},
-                                     {"seed", order.seed},
-                                     {"lengths", order.lengths}});
+  for (const Filling& filling : fillings) {
+    command.body["fills"].push_back({{"tensor", filling.tensor},
+                                     {"unit", filling.fill.unit},
+                                     {"entries", filling.fill.map.size()},
+                                     {"has_invalid", filling.fill.has_invalid}});
+    append_bytes(command.payload, &filling.fill.order, sizeof filling.fill.order);
   }
+  for (const Filling& filling : fillings)
+    append_bytes(command.payload, filling.fill.map.data(), filling.fill.map.size() * sizeof(LeadingEntry));
   call(std::move(command), k_command_s_max);
 }
 
@@ -166,30 +191,66 @@ std::vector<std::size_t> Referee::changed_inputs(int slot) {
       .get<std::vector<std::size_t>>();
 }
 
-std::vector<std::vector<RowResult>> Referee::check(int slot, const LaunchPlan& plan,
-                                                   const std::map<std::string, std::string>& lowered,
-                                                   const std::vector<Output>& outputs,
-                                                   const std::vector<std::int64_t>& rows) {
-  Message command{.body = {{"command", "check"}, {"slot", slot}, {"plan", plan}, {"lowered", lowered}}};
+namespace {
+
+/// Outputs with their orders, then the lists of rows.
+void attach_outputs(Message& command, const std::vector<Referee::Output>& outputs,
+                    const std::vector<std::vector<std::int64_t>>& rows) {
+  command.body["groups"] = Json::array();
   command.body["outputs"] = Json::array();
-  for (const Output& output : outputs) {
-    command.body["outputs"].push_back({{"tensor", output.tensor},
-                                       {"dtype", static_cast<int>(output.dtype)},
-                                       {"columns", output.columns},
-                                       {"ulp", output.gate.ulp},
-                                       {"rms_factor", output.gate.rms_factor},
-                                       {"absolute", output.gate.absolute}});
+  for (const Referee::Output& output : outputs) {
+    command.body["outputs"].push_back({{"tensor", output.tensor}, {"group", output.group}});
+    append_bytes(command.payload, &output.order, sizeof output.order);
   }
-  command.payload.resize(rows.size() * sizeof(std::int64_t));
-  std::memcpy(command.payload.data(), rows.data(), command.payload.size());
+  for (const auto& list : rows) {
+    command.body["groups"].push_back(list.size());
+    append_bytes(command.payload, list.data(), list.size() * sizeof(std::int64_t));
+  }
+}
+
+}  // namespace
+
+std::vector<Referee::Comparison> Referee::check(int slot, const LaunchPlan& plan,
+                                                const std::map<std::string, std::string>& lowered,
+                                                const std::vector<Output>& outputs,
+                                                const std::vector<std::vector<std::int64_t>>& rows,
+                                                bool wants_all) {
+  Message command{
+      .body = {
+          {"command", "check"}, {"slot", slot}, {"plan", plan}, {"lowered", lowered}, {"all", wants_all}}};
+  attach_outputs(command, outputs, rows);
   const Message reply = call(std::move(command), 2 * k_command_s_max);
-  const std::size_t bytes = rows.size() * sizeof(RowResult);
-  if (reply.payload.size() != bytes * outputs.size()) throw Error("referee: row results of another size");
-  std::vector<std::vector<RowResult>> results(outputs.size(), std::vector<RowResult>(rows.size()));
-  for (std::size_t i = 0; i < outputs.size(); ++i) {
-    std::memcpy(results[i].data(), reply.payload.data() + i * bytes, bytes);
+  std::vector<Comparison> comparisons(outputs.size());
+  std::size_t at = 0;
+  const auto take = [&](void* to, std::size_t bytes) {
+    if (bytes > reply.payload.size() - at) throw Error("referee: results of another size");
+    std::memcpy(to, reply.payload.data() + at, bytes);
+    at += bytes;
+  };
+  for (Comparison& comparison : comparisons) take(&comparison.worst, sizeof comparison.worst);
+  for (std::size_t i = 0; wants_all && i < outputs.size(); ++i) {
+    const auto parts = static_cast<std::size_t>(outputs[i].order.parts);
+    comparisons[i].all.resize(rows.at(outputs[i].group).size() * parts);
+    take(comparisons[i].all.data(), comparisons[i].all.size() * sizeof(RowResult));
   }
-  return results;
+  return comparisons;
+}
+
+std::vector<Referee::Comparison> Referee::compare(int slot, const std::vector<Output>& outputs,
+                                                  const std::vector<std::vector<std::int64_t>>& rows,
+                                                  const std::vector<std::vector<double>>& gold) {
+  Message command{.body = {{"command", "compare"}, {"slot", slot}}};
+  attach_outputs(command, outputs, rows);
+  for (const auto& values : gold)
+    append_bytes(command.payload, values.data(), values.size() * sizeof(double));
+  const Message reply = call(std::move(command), k_command_s_max);
+  std::vector<Comparison> comparisons(outputs.size());
+  if (reply.payload.size() != comparisons.size() * sizeof(WorstResult))
+    throw Error("referee: results of another size");
+  for (std::size_t i = 0; i < comparisons.size(); ++i) {
+    std::memcpy(&comparisons[i].worst, reply.payload.data() + i * sizeof(WorstResult), sizeof(WorstResult));
+  }
+  return comparisons;
 }
 
 // --- executor ---

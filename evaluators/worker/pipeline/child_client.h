@@ -3,6 +3,7 @@
 // name.
 #pragma once
 
+#include <array>
 #include <map>
 #include <optional>
 #include <string>
@@ -49,6 +50,14 @@ class ChildClient {
   std::optional<DeviceFault> end_;
 };
 
+/// The task's own kernels that compute inputs from drawn ones, and their plans by the shapes' dims.
+struct InputsProgram {
+  ModuleImage image;
+  std::string digest;
+  std::map<std::string, std::string> lowered;
+  std::map<std::map<std::string, std::int64_t>, LaunchPlan> plans;
+};
+
 /// The referee as functions. Trouble with it is trouble of the worker: Error.
 class Referee {
  public:
@@ -59,6 +68,13 @@ class Referee {
 
   /// Loads the reference unless it is the one with this digest already.
   void use_reference(const ModuleImage& image, const std::string& digest);
+
+  /// Loads what computes inputs, unless it is loaded already. Borrows `program` until the next call.
+  void use_inputs(const InputsProgram& program);
+  /// Computes the computed inputs of a slot at a shape. `draw`: seed, variant, family, rotation. REQUIRES: `use_inputs`
+  /// of a program that has a plan for these dims.
+  void compute_inputs(int slot, const std::map<std::string, std::int64_t>& dims,
+                      const std::array<std::int64_t, 4>& draw);
 
   struct Tensor {
     std::string name;
@@ -71,15 +87,12 @@ class Referee {
   Allocation allocate(const std::vector<Tensor>& tensors);
   void release(int slot);
 
-  struct FillOrder {
+  /// A tensor and what is drawn into it.
+  struct Filling {
     int tensor = 0;
-    Dtype dtype = Dtype::f32;
-    std::vector<std::int64_t> shape;
-    DeviceFill fill;
-    std::uint64_t seed = 0;
-    int lengths = -1;  ///< tensor of the valid lengths: beyond them the tensor becomes NaN; -1: all is valid
+    TensorFill fill;
   };
-  void fill(int slot, const std::vector<FillOrder>& orders);
+  void fill(int slot, const std::vector<Filling>& fillings);
   void write(int slot, int tensor, std::vector<std::byte> bytes);
   std::vector<std::byte> read(int slot, int tensor);
   /// Places all tensors anew in their mappings (placed_tensors), before they are filled; `seed` makes the noise around
@@ -91,15 +104,23 @@ class Referee {
 
   struct Output {
     int tensor = 0;
-    Dtype dtype = Dtype::f32;
-    std::int64_t columns = 0;
-    CompareGate gate;
+    std::size_t group = 0;  ///< which list of rows
+    CompareOrder order;
   };
-  /// Results per output, per row of `rows`.
-  std::vector<std::vector<RowResult>> check(int slot, const LaunchPlan& plan,
-                                            const std::map<std::string, std::string>& lowered,
-                                            const std::vector<Output>& outputs,
-                                            const std::vector<std::int64_t>& rows);
+  /// What of an output was found wrong; `all` parts of its rows only if they were asked for.
+  struct Comparison {
+    WorstResult worst;
+    std::vector<RowResult> all;
+  };
+  /// One comparison per output. `rows`: one list per row group of the task.
+  std::vector<Comparison> check(int slot, const LaunchPlan& plan,
+                                const std::map<std::string, std::string>& lowered,
+                                const std::vector<Output>& outputs,
+                                const std::vector<std::vector<std::int64_t>>& rows, bool wants_all = false);
+  /// The same against `gold` instead of a reference: per output all rows, then the columns of a row.
+  std::vector<Comparison> compare(int slot, const std::vector<Output>& outputs,
+                                  const std::vector<std::vector<std::int64_t>>& rows,
+                                  const std::vector<std::vector<double>>& gold);
 
  private:
   Message call(Message command, double deadline_s);
@@ -107,6 +128,8 @@ class Referee {
   ChildClient client_;
   bool is_usable_ = true;
   std::string reference_digest_;
+  std::string inputs_digest_;
+  const InputsProgram* inputs_ = nullptr;  ///< borrowed
 };
 
 /// An executor as functions. Its first fault sticks: later calls do nothing, so that a stage reads straight

@@ -5,17 +5,12 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <numeric>
-#include <set>
 
 #include "engine/core/rng.h"
 
 namespace kernelites::worker {
 namespace {
 
-/// Rows compared at a bench shape: enough that a wrong share of 2 % of the rows is missed once in 200
-/// evaluations.
-constexpr std::int64_t k_bench_rows = 256;
 /// Hold-out shapes drawn from each range.
 constexpr int k_hold_out_draws = 2;
 /// Bytes of tensors that the interpreter gets through in about a second.
@@ -35,8 +30,15 @@ void EvaluationContext::take_device() {
   if (station) return;
   station.emplace(stations.take(seconds_left()));
   device_since = std::chrono::steady_clock::now();
+  use_computed_inputs((*station)->referee());
   executor = (*station)->take_executor();
   module = executor->load(image_of(compiled));
+}
+
+void EvaluationContext::use_computed_inputs(Referee& referee) const {
+  // Only tasks that have some wait for their reference's compile here.
+  if (std::none_of(task.tensors.begin(), task.tensors.end(), is_computed)) return;
+  if (const InputsProgram* inputs = reference.get().inputs()) referee.use_inputs(*inputs);
 }
 
 double run_deadline_s(const DeviceFacts& device) {
@@ -69,7 +71,7 @@ Reference reference_for(Compiler& compiler, const Task& task, const std::vector<
 std::vector<EvaluationPoint> draw_points(const Task& task, const Key& key) {
   std::vector<EvaluationPoint> points;
   for (const Workload& workload : task.check) {
-    points.push_back({workload, PointUse::check, row_count(task, workload)});
+    points.push_back({workload, PointUse::check, k_all_reference_rows});
   }
   for (std::size_t i = 0; i < task.hold_out.size(); ++i) {
     Rng rng(key.derive("hold_out", i).seed());
@@ -83,27 +85,13 @@ std::vector<EvaluationPoint> draw_points(const Task& task, const Key& key) {
             range.first +
             static_cast<std::int64_t>(rng.below(static_cast<std::uint64_t>(range.second - range.first + 1)));
       }
-      points.push_back({workload, PointUse::hold_out, row_count(task, workload)});
+      points.push_back({workload, PointUse::hold_out, k_all_reference_rows});
     }
   }
   for (const Workload& workload : task.bench) {
-    points.push_back({workload, PointUse::bench, std::min(row_count(task, workload), k_bench_rows)});
+    points.push_back({workload, PointUse::bench, std::min(row_count(task, workload), task.sampled_rows)});
   }
   return points;
-}
-
-std::vector<std::int64_t> draw_rows(std::int64_t total, std::int64_t wanted, const Key& key) {
-  if (wanted >= total) {
-    std::vector<std::int64_t> all(static_cast<std::size_t>(total));
-    std::iota(all.begin(), all.end(), 0);
-    return all;
-  }
-  Rng rng(key.derive("rows").seed());
-  std::set<std::int64_t> rows{0, total - 1};
-  while (static_cast<std::int64_t>(rows.size()) < wanted) {
-    rows.insert(static_cast<std::int64_t>(rng.below(static_cast<std::uint64_t>(total))));
-  }
-  return {rows.begin(), rows.end()};
 }
 
 bool is_small_enough_to_interpret(const Task& task, const Workload& workload) {

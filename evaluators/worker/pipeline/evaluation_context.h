@@ -25,7 +25,7 @@ struct EvaluationPoint {
   Workload workload;
   PointUse use = PointUse::check;
   std::int64_t rows =
-      0;  ///< how many rows are compared: all at check and hold-out shapes, a sample at bench shapes
+      0;  ///< how many are compared: all at check and hold-out shapes, a sample at bench shapes
 };
 
 /// State of one examination. Stages fill in `examination` and what later stages need.
@@ -53,6 +53,8 @@ struct EvaluationContext {
   /// Takes a station and loads the candidate into a fresh executor, unless that is done. Throws Error if no device
   /// becomes free.
   void take_device();
+  /// Tells a referee how to compute the task's computed inputs, if there are any.
+  void use_computed_inputs(Referee& referee) const;
 };
 
 /// A stage: a verdict ends the examination, nothing passes on to the next.
@@ -66,14 +68,15 @@ std::optional<Verdict> run_compile_stage(EvaluationContext& context);
 std::optional<Verdict> run_screen_stage(EvaluationContext& context);
 std::optional<Verdict> run_sanitize_stage(EvaluationContext& context);
 std::optional<Verdict> run_smoke_stage(EvaluationContext& context);
+std::optional<Verdict> run_probe_stage(EvaluationContext& context);
 std::optional<Verdict> run_check_stage(EvaluationContext& context);
 std::optional<Verdict> run_stress_stage(EvaluationContext& context);
 
 inline constexpr std::array k_examine_stages = {
     Stage{"compile", run_compile_stage},  // evaluates the plans first: verdicts and report of stage "plan" too
     Stage{"screen", run_screen_stage},   Stage{"sanitize", run_sanitize_stage},  // needs no device
-    Stage{"smoke", run_smoke_stage},     Stage{"check", run_check_stage},
-    Stage{"stress", run_stress_stage},
+    Stage{"smoke", run_smoke_stage},     Stage{"probe", run_probe_stage},
+    Stage{"check", run_check_stage},     Stage{"stress", run_stress_stage},
 };
 
 /// Seconds that one run of a plan may take. On the virtual GPU they are a count of instructions, so that no verdict
@@ -89,9 +92,6 @@ Reference reference_for(Compiler& compiler, const Task& task, const std::vector<
 
 /// All shapes of an evaluation: check workloads, bench workloads, and hold-out shapes drawn by `key`.
 std::vector<EvaluationPoint> draw_points(const Task& task, const Key& key);
-
-/// Rows to compare: all, or a secret sample of `wanted` that always has the first and the last.
-std::vector<std::int64_t> draw_rows(std::int64_t total, std::int64_t wanted, const Key& key);
 
 /// Whether the virtual GPU can run this shape in full; larger ones are only modelled.
 bool is_small_enough_to_interpret(const Task& task, const Workload& workload);

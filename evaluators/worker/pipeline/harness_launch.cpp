@@ -47,20 +47,6 @@ std::int64_t offset_of(const Buffer& buffer) {
 }
 std::int64_t slack_words(const Buffer& buffer) { return (buffer.mapped_bytes - buffer.bytes) / 4 + 2; }
 
-/// A shape as the fills see it: axis 1 counts tokens, `inner` elements per token, the last axis counts
-/// columns.
-struct Extents {
-  explicit Extents(const std::vector<std::int64_t>& shape) {
-    for (std::size_t axis = 0; axis < shape.size(); ++axis) {
-      count *= shape[axis];
-      if (axis >= 2) inner *= shape[axis];
-    }
-    if (shape.size() > 1) tokens = shape[1];
-    if (!shape.empty()) columns = shape.back();
-  }
-  std::int64_t count = 1, tokens = 1, inner = 1, columns = 1;
-};
-
 }  // namespace
 
 std::string harness_source() {
@@ -69,19 +55,23 @@ std::string harness_source() {
   return source;
 }
 
-BoundLaunch fill_launch(ModuleId harness, const Buffer& buffer, Dtype dtype,
-                        const std::vector<std::int64_t>& shape, const DeviceFill& fill, std::uint64_t seed) {
-  const Extents extents(shape);
-  return launch(harness, "harness_fill", strided_blocks(extents.count, 256), 256, buffer.address,
-                extents.count, static_cast<int>(dtype), fill.kind, seed, fill.p0, fill.p1, extents.tokens,
-                extents.inner, extents.columns);
-}
-
-BoundLaunch invalid_launch(ModuleId harness, const Buffer& buffer, Dtype dtype,
-                           const std::vector<std::int64_t>& shape, const Buffer& lengths) {
-  const Extents extents(shape);
-  return launch(harness, "harness_invalid", strided_blocks(extents.count, 256), 256, buffer.address,
-                extents.count, static_cast<int>(dtype), lengths.address, extents.tokens, extents.inner);
+std::vector<BoundLaunch> fill_launches(ModuleId harness, const Buffer& buffer, const FillOrder& order,
+                                       float unit, bool has_invalid, std::uint64_t map) {
+  FillOrder bound = order;
+  bound.out = buffer.address;
+  bound.map = map;
+  const std::int64_t blocks = strided_blocks(order.count, 256);
+  std::vector<BoundLaunch> launches{launch(harness, "harness_fill", blocks, 256, bound)};
+  if (unit > 0) {
+    const std::int64_t vectors = order.count / order.columns;
+    launches.push_back(launch(harness, "harness_unit", strided_blocks(vectors, 4), 128, buffer.address,
+                              order.dtype, vectors, order.columns, unit));
+  }
+  if (has_invalid) {
+    launches.push_back(launch(harness, "harness_invalid", blocks, 256, buffer.address, order.count,
+                              order.dtype, map, order.leading, order.tokens, order.inner));
+  }
+  return launches;
 }
 
 BoundLaunch poison_launch(ModuleId harness, const Buffer& buffer, std::uint64_t seed, int kind) {
@@ -137,11 +127,12 @@ std::vector<BoundLaunch> flush_launches(ModuleId harness, const Buffer& buffer) 
           launch(harness, "harness_demote", strided_blocks(lines, 512), 512, buffer.address, lines)};
 }
 
-BoundLaunch compare_launch(ModuleId harness, const Buffer& output, Dtype dtype, const Buffer& gold,
-                           const Buffer& row_list, std::int64_t rows, std::int64_t columns,
-                           const CompareGate& gate, const Buffer& results) {
-  return launch(harness, "harness_compare", rows, 128, output.address, static_cast<int>(dtype), gold.address,
-                row_list.address, columns, gate.ulp, gate.rms_factor, gate.absolute, results.address);
+std::vector<BoundLaunch> compare_launches(ModuleId harness, const CompareOrder& order, std::int64_t rows,
+                                          const Buffer& worst) {
+  const bool is_selection = order.compare == static_cast<std::int32_t>(Compare::selection);
+  const std::int64_t results = rows * order.parts;
+  return {launch(harness, is_selection ? "harness_select" : "harness_compare", results, 128, order),
+          launch(harness, "harness_worst", 1, 256, order.results, results, worst.address)};
 }
 
 }  // namespace kernelites::worker

@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "evaluators/worker/device/device.h"
+#include "evaluators/worker/pipeline/compare.h"
 #include "evaluators/worker/pipeline/fill.h"
 
 namespace kernelites::worker {
@@ -14,13 +15,10 @@ namespace kernelites::worker {
 /// The harness's kernels (folder harness/) as one source; compiled once per worker.
 std::string harness_source();
 
-/// Fills `buffer`, `count` elements of `dtype` over `shape`. Values depend on (seed, index) alone.
-BoundLaunch fill_launch(ModuleId harness, const Buffer& buffer, Dtype dtype,
-                        const std::vector<std::int64_t>& shape, const DeviceFill& fill, std::uint64_t seed);
-
-/// NaN in every element of `buffer` whose index along axis 1 is not below lengths[index along axis 0] (i32).
-BoundLaunch invalid_launch(ModuleId harness, const Buffer& buffer, Dtype dtype,
-                           const std::vector<std::int64_t>& shape, const Buffer& lengths);
+/// Fills `buffer` by `fill`; `map` holds `fill.map` if that is not empty. In order: values, lengths of vectors, NaN in
+/// what belongs to nobody.
+std::vector<BoundLaunch> fill_launches(ModuleId harness, const Buffer& buffer, const FillOrder& order,
+                                       float unit, bool has_invalid, std::uint64_t map);
 
 /// Poison in one of `k_poison_kinds` kinds, from the start of the buffer's mapping to its end.
 BoundLaunch poison_launch(ModuleId harness, const Buffer& buffer, std::uint64_t seed, int kind);
@@ -48,23 +46,8 @@ BoundLaunch local_scrub_launch(ModuleId harness, const DeviceFacts& device, std:
 /// Evicts the L2, lines that were marked to stay included: two launches. `buffer` is larger than the L2.
 std::vector<BoundLaunch> flush_launches(ModuleId harness, const Buffer& buffer);
 
-/// Gates of one output as numbers (Precision without the row gate, which the host applies).
-struct CompareGate {
-  double ulp = 0;
-  double rms_factor = 0;
-  double absolute = 0;
-};
-
-/// Per listed row, as compare.cu writes it.
-struct RowResult {
-  double row = 0;       ///< rms(e)/rms(g)
-  double element = 0;   ///< worst |e| over what is allowed
-  double mismatch = 0;  ///< elements of which one is not finite and the other differs
-};
-
-/// Compares `rows` rows of `columns` elements; results are RowResult[rows].
-BoundLaunch compare_launch(ModuleId harness, const Buffer& output, Dtype dtype, const Buffer& gold,
-                           const Buffer& row_list, std::int64_t rows, std::int64_t columns,
-                           const CompareGate& gate, const Buffer& results);
+/// Compares `rows` rows as `order` says, addresses filled in; then reduces their results into `worst`.
+std::vector<BoundLaunch> compare_launches(ModuleId harness, const CompareOrder& order, std::int64_t rows,
+                                          const Buffer& worst);
 
 }  // namespace kernelites::worker

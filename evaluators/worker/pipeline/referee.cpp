@@ -4,8 +4,10 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <cstring>
 #include <map>
+#include <span>
 
 #include "engine/core/error.h"
 #include "evaluators/worker/pipeline/bound_plan.h"
@@ -21,12 +23,54 @@ namespace {
 /// The reference is trusted, but a wrong one must not hang the worker.
 constexpr double k_reference_s_max = 60;
 
+/// Device memory for one command.
+class Scratch {
+ public:
+  explicit Scratch(Device& device) : device_(device) {}
+  ~Scratch() {
+    for (const Buffer& buffer : owned_) device_.release(buffer);
+  }
+  Scratch(const Scratch&) = delete;
+  Scratch& operator=(const Scratch&) = delete;
+  Buffer take(std::int64_t bytes, const char* name) {
+    owned_.push_back(device_.allocate(std::max<std::int64_t>(bytes, 1), name));
+    return owned_.back();
+  }
+
+ private:
+  Device& device_;
+  std::vector<Buffer> owned_;
+};
+
+/// Takes values off the front of a payload. Throws Error if there are fewer.
+class ByteReader {
+ public:
+  explicit ByteReader(std::span<const std::byte> bytes) : bytes_(bytes) {}
+  std::span<const std::byte> take_bytes(std::size_t count) {
+    if (count > bytes_.size()) throw Error("a command's payload is too short");
+    const auto taken = bytes_.first(count);
+    bytes_ = bytes_.subspan(count);
+    return taken;
+  }
+  template <typename T>
+  T take() {
+    T value;
+    std::memcpy(&value, take_bytes(sizeof value).data(), sizeof value);
+    return value;
+  }
+
+ private:
+  std::span<const std::byte> bytes_;
+};
+
 class Referee {
  public:
   CommandTable commands() {
     return {{"open", [this](Message& m) { return open(m); }},
             {"harness", [this](Message& m) { return harness(m); }},
             {"reference", [this](Message& m) { return reference(m); }},
+            {"inputs", [this](Message& m) { return inputs(m); }},
+            {"compute", [this](Message& m) { return compute(m); }},
             {"allocate", [this](Message& m) { return allocate(m); }},
             {"fill", [this](Message& m) { return fill(m); }},
             {"write", [this](Message& m) { return write(m); }},
@@ -34,6 +78,7 @@ class Referee {
             {"seal", [this](Message& m) { return seal(m); }},
             {"inspect", [this](Message& m) { return inspect(m); }},
             {"check", [this](Message& m) { return check(m); }},
+            {"compare", [this](Message& m) { return compare(m); }},
             {"read", [this](Message& m) { return read(m); }},
             {"release", [this](Message& m) { return release(m); }}};
   }
@@ -54,6 +99,28 @@ class Referee {
     const ModuleId loaded = device().load(detach_image(command));
     if (reference_ >= 0) device().unload(reference_);
     reference_ = loaded;
+    return {};
+  }
+
+  Message inputs(Message& command) {
+    const ModuleId loaded = device().load(detach_image(command));
+    if (inputs_ >= 0) device().unload(inputs_);
+    inputs_ = loaded;
+    return {};
+  }
+
+  /// The task's kernels write its computed inputs.
+  Message compute(Message& command) {
+    Scratch scratch(device());
+    const auto plan = command.body.at("plan").get<LaunchPlan>();
+    std::vector<Buffer> tensors = slot(command), workspaces;
+    tensors.push_back(scratch.take(static_cast<std::int64_t>(command.payload.size()), "draw"));
+    device().write(tensors.back(), 0, command.payload);
+    for (const Workspace& workspace : plan.workspaces)
+      workspaces.push_back(scratch.take(workspace.bytes, "inputs workspace"));
+    const auto lowered = command.body.at("lowered").get<std::map<std::string, std::string>>();
+    run(bind_plan(
+        plan, {.module = inputs_, .lowered_names = lowered, .tensors = tensors, .workspaces = workspaces}));
     return {};
   }
 
@@ -98,22 +165,29 @@ class Referee {
   }
 
   Message fill(Message& command) {
+    const Json& fills = command.body.at("fills");
+    ByteReader payload(command.payload);
+    std::vector<FillOrder> orders;
+    for (std::size_t i = 0; i < fills.size(); ++i) orders.push_back(payload.take<FillOrder>());
+    std::vector<Buffer> maps;
     std::vector<BoundLaunch> launches;
-    for (const Json& spec : command.body.at("fills")) {
-      const DeviceFill fill{.kind = spec.at("kind").get<int>(),
-                            .p0 = spec.at("p0").get<float>(),
-                            .p1 = spec.at("p1").get<float>()};
-      const auto dtype = static_cast<Dtype>(spec.at("dtype").get<int>());
-      const auto shape = spec.at("shape").get<std::vector<std::int64_t>>();
-      const int lengths = spec.at("lengths").get<int>();
-      const Buffer& buffer = tensor(command, spec);
-      launches.push_back(
-          fill_launch(harness_, buffer, dtype, shape, fill, spec.at("seed").get<std::uint64_t>()));
-      if (lengths < 0) continue;
-      const Buffer& valid = slot(command).at(static_cast<std::size_t>(lengths));
-      launches.push_back(invalid_launch(harness_, buffer, dtype, shape, valid));
+    for (std::size_t i = 0; i < fills.size(); ++i) {
+      const std::span<const std::byte> map =
+          payload.take_bytes(fills[i].at("entries").get<std::size_t>() * sizeof(LeadingEntry));
+      std::uint64_t map_address = 0;
+      if (!map.empty()) {
+        maps.push_back(device().allocate(static_cast<std::int64_t>(map.size()), "map of sequences"));
+        device().write(maps.back(), 0, map);
+        map_address = maps.back().address;
+      }
+      for (BoundLaunch& launch :
+           fill_launches(harness_, tensor(command, fills[i]), orders[i], fills[i].at("unit").get<float>(),
+                         fills[i].at("has_invalid").get<bool>(), map_address)) {
+        launches.push_back(std::move(launch));
+      }
     }
     run(launches);
+    for (const Buffer& map : maps) device().release(map);
     return {};
   }
 
@@ -131,53 +205,99 @@ class Referee {
   }
 
   Message check(Message& command) {
-    const auto rows = static_cast<std::int64_t>(command.payload.size() / sizeof(std::int64_t));
+    Scratch scratch(device());
+    ByteReader payload(command.payload);
+    const CheckLayout layout = lay_out(command, payload, scratch);
     const auto plan = command.body.at("plan").get<LaunchPlan>();
-    const Json& outputs = command.body.at("outputs");
-    std::vector<Buffer> owned;
-    auto scratch = [&](std::int64_t bytes, const char* name) {
-      owned.push_back(device().allocate(bytes, name));
-      return owned.back();
-    };
-
-    std::vector<Buffer> tensors = slot(command);
-    std::vector<BoundLaunch> compares;
-    const Buffer row_list = scratch(rows * 8, "row list");
-    device().write(row_list, 0, command.payload);
-    const auto result_bytes = rows * static_cast<std::int64_t>(sizeof(RowResult));
-    const Buffer results = scratch(result_bytes * static_cast<std::int64_t>(outputs.size()), "row results");
-    for (std::size_t i = 0; i < outputs.size(); ++i) {
-      const Json& output = outputs[i];
-      const auto columns = output.at("columns").get<std::int64_t>();
-      const auto index = output.at("tensor").get<std::size_t>();
-      const Buffer gold = scratch(rows * columns * 8, "reference output");
-      Buffer slice = results;
-      slice.address += i * static_cast<std::size_t>(result_bytes);
-      compares.push_back(compare_launch(harness_, tensors.at(index),
-                                        static_cast<Dtype>(output.at("dtype").get<int>()), gold, row_list,
-                                        rows, columns,
-                                        {.ulp = output.at("ulp").get<double>(),
-                                         .rms_factor = output.at("rms_factor").get<double>(),
-                                         .absolute = output.at("absolute").get<double>()},
-                                        slice));
-      tensors.at(index) = gold;
-    }
-    tensors.push_back(row_list);
-
     std::vector<Buffer> workspaces;
     for (const Workspace& workspace : plan.workspaces)
-      workspaces.push_back(scratch(workspace.bytes, "reference workspace"));
+      workspaces.push_back(scratch.take(workspace.bytes, "reference workspace"));
     const auto lowered = command.body.at("lowered").get<std::map<std::string, std::string>>();
-    std::vector<BoundLaunch> launches = bind_plan(
-        plan, {.module = reference_, .lowered_names = lowered, .tensors = tensors, .workspaces = workspaces});
-    launches.insert(launches.end(), compares.begin(), compares.end());
+    std::vector<BoundLaunch> launches = bind_plan(plan, {.module = reference_,
+                                                         .lowered_names = lowered,
+                                                         .tensors = layout.tensors,
+                                                         .workspaces = workspaces});
+    launches.insert(launches.end(), layout.compares.begin(), layout.compares.end());
     run(launches);
 
     Message reply;
-    reply.payload.resize(static_cast<std::size_t>(result_bytes) * outputs.size());
-    device().read(results, 0, reply.payload);
-    for (const Buffer& buffer : owned) device().release(buffer);
+    const auto append = [&](const Buffer& buffer) {
+      const std::size_t at = reply.payload.size();
+      reply.payload.resize(at + static_cast<std::size_t>(buffer.bytes));
+      device().read(buffer, 0, std::span(reply.payload).subspan(at));
+    };
+    for (const Buffer& worst : layout.worst) append(worst);
+    if (command.body.value("all", false)) {
+      for (const Buffer& results : layout.results) append(results);
+    }
     return reply;
+  }
+
+  /// A check against values of the supervisor's: no reference runs.
+  Message compare(Message& command) {
+    Scratch scratch(device());
+    ByteReader payload(command.payload);
+    const CheckLayout layout = lay_out(command, payload, scratch);
+    for (const Json& output : command.body.at("outputs")) {
+      const Buffer& gold = layout.tensors.at(output.at("tensor").get<std::size_t>());
+      device().write(gold, 0, payload.take_bytes(static_cast<std::size_t>(gold.bytes)));
+    }
+    run(layout.compares);
+    Message reply;
+    reply.payload.resize(layout.worst.size() * sizeof(WorstResult));
+    for (std::size_t i = 0; i < layout.worst.size(); ++i) {
+      device().read(layout.worst[i], 0,
+                    std::span(reply.payload).subspan(i * sizeof(WorstResult), sizeof(WorstResult)));
+    }
+    return reply;
+  }
+
+  /// Private memory of one check, and the launches that compare.
+  struct CheckLayout {
+    std::vector<Buffer> tensors;  ///< of the reference plan
+    std::vector<Buffer> results, worst;
+    std::vector<BoundLaunch> compares;
+  };
+
+  CheckLayout lay_out(Message& command, ByteReader& payload, Scratch& scratch) {
+    CheckLayout layout{.tensors = slot(command), .results = {}, .worst = {}, .compares = {}};
+    const Json& outputs = command.body.at("outputs");
+    std::vector<CompareOrder> orders;
+    for (std::size_t i = 0; i < outputs.size(); ++i) orders.push_back(payload.take<CompareOrder>());
+    std::vector<Buffer> row_lists, emulated;
+    for (const Json& rows : command.body.at("groups")) {
+      const std::int64_t bytes = rows.get<std::int64_t>() * 8;
+      row_lists.push_back(scratch.take(bytes, "row list"));
+      device().write(row_lists.back(), 0, payload.take_bytes(static_cast<std::size_t>(bytes)));
+    }
+    for (std::size_t i = 0; i < outputs.size(); ++i) {
+      CompareOrder& order = orders[i];
+      const Buffer& row_list = row_lists.at(outputs[i].at("group").get<std::size_t>());
+      const std::int64_t rows = row_list.bytes / 8, gold_bytes = rows * order.columns * 8;
+      Buffer& output = layout.tensors.at(outputs[i].at("tensor").get<std::size_t>());
+      order.output = output.address;
+      output = scratch.take(gold_bytes, "reference output");
+      order.gold = output.address;
+      order.rows = row_list.address;
+      layout.results.push_back(
+          scratch.take(rows * order.parts * static_cast<std::int64_t>(sizeof(RowResult)), "row results"));
+      order.results = layout.results.back().address;
+      if (order.emulated_factor > 0) {
+        emulated.push_back(scratch.take(gold_bytes, "emulated output"));
+        order.emulated = emulated.back().address;
+      }
+      if (order.chosen > 0) {
+        const Buffer marks = scratch.take(rows * order.columns, "marks of a selection");
+        device().fill(marks, 0);
+        order.marks = marks.address;
+      }
+      layout.worst.push_back(scratch.take(sizeof(WorstResult), "worst result"));
+      for (BoundLaunch& launch : compare_launches(harness_, order, rows, layout.worst.back()))
+        layout.compares.push_back(std::move(launch));
+    }
+    layout.tensors.insert(layout.tensors.end(), row_lists.begin(), row_lists.end());
+    layout.tensors.insert(layout.tensors.end(), emulated.begin(), emulated.end());
+    return layout;
   }
 
   Message release(Message& command) {
@@ -211,6 +331,7 @@ class Referee {
   std::unique_ptr<Device> device_;
   ModuleId harness_ = -1;
   ModuleId reference_ = -1;
+  ModuleId inputs_ = -1;
   std::map<int, std::vector<Buffer>> slots_;
   std::map<int, InputSeal> seals_;  ///< by slot
   int next_slot_ = 1;

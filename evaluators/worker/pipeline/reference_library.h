@@ -5,6 +5,7 @@
 #include <map>
 #include <memory>
 #include <mutex>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -23,8 +24,12 @@ class Reference {
   const std::string& digest() const { return digest_; }
   /// REQUIRES: `point` is the index of one of the points it was compiled for.
   ReferencePlan plan(std::size_t point) const { return {compiled_.plans.at(point), &compiled_.lowered}; }
+  /// What computes the task's computed inputs; null if there are none.
+  const InputsProgram* inputs() const { return inputs_ ? &*inputs_ : nullptr; }
+  void set_inputs(InputsProgram program) { inputs_ = std::move(program); }
 
  private:
+  std::optional<InputsProgram> inputs_;
   CompiledCandidate compiled_;
   ModuleImage image_;
   std::string digest_;

@@ -71,6 +71,7 @@ std::optional<DeviceFault> run_beside_device(const EvaluationContext& context,
                                              const CompiledCandidate& compiled,
                                              std::map<std::string, std::int64_t>& counts) {
   StationPool::Lease station = context.sanitizers.take(context.seconds_left());
+  context.use_computed_inputs(station->referee());
   const std::unique_ptr<ExecutorClient> executor = station->take_executor();
   const int module = executor->load(image_of(compiled));
   run_shapes(context, station->referee(), *executor, module, counts);

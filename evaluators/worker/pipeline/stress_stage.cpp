@@ -119,7 +119,8 @@ class ShapeStress {
     for (const TensorSpec& tensor : context_.task.tensors) {
       if (tensor.role != Role::output && tensor.role != Role::inout) continue;
       const Workload& workload = context_.points[point_].workload;
-      const std::int64_t columns = element_count(tensor, workload) / row_count(context_.task, workload);
+      const RowGroup group = row_groups(context_.task).at(row_group_of(context_.task, tensor));
+      const std::int64_t columns = element_count(tensor, workload) / row_count(group, workload);
       worst = std::max(
           worst, output_spread(tensor.dtype, columns, precision_of(context_.task, *family_, tensor.name),
                                first_[at], now[at]));
@@ -178,9 +179,8 @@ class ShapeStress {
     launch({.poison_seed = poison(9), .poison_kind = 1, .repeats = k_back_to_back});
     if (auto verdict = fault()) return verdict;
     const EvaluationPoint& point = context_.points[point_];
-    const std::vector<std::int64_t> rows =
-        draw_rows(row_count(context_.task, point.workload), point.rows, key_);
-    context_.report().counts["rows"] += static_cast<std::int64_t>(rows.size());
+    const RowLists rows = draw_rows(context_.task, point.workload, point.rows, key_);
+    for (const auto& list : rows) context_.report().counts["rows"] += static_cast<std::int64_t>(list.size());
     for (const OutputError& error : session_.check(reference_.plan(point_), rows)) {
       if (error.is_passed()) continue;
       return Verdict::failed(

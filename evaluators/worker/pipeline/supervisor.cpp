@@ -97,8 +97,10 @@ Reply Supervisor::handle(const Request& request) {
       reply.examination = examine(workshop, *request.examine, *task, request.deadline_s, reply.device_s);
     } else if (request.duel) {
       reply.duel = duel(workshop, *request.duel, *task, request.deadline_s, reply.device_s);
+    } else if (request.calibrate) {
+      reply.calibration = calibrate(workshop, *request.calibrate, *task, request.deadline_s, reply.device_s);
     } else {
-      throw Error("the request has neither 'examine' nor 'duel'");
+      throw Error("the request asks for nothing");
     }
   } catch (const std::exception& error) {
     reply.error = error.what();

@@ -63,6 +63,7 @@ class DuelRun {
     }
     const Reference reference = compiling.get();
     station->referee().use_reference(reference.image(), reference.digest());
+    if (reference.inputs()) station->referee().use_inputs(*reference.inputs());
     for (std::size_t w = 0; w < workloads_.size() && !verdict; ++w) {
       verdict = time_workload(station->referee(), reference, w, result);
     }
@@ -82,11 +83,15 @@ class DuelRun {
     return std::nullopt;
   }
 
+  /// How many rows of a timed output are compared.
+  std::int64_t checked_rows(std::size_t w) const {
+    return std::min({row_count(task_, workloads_[w]), task_.sampled_rows, k_checked_rows});
+  }
+
   Reference compile_reference_rows() const {
     std::vector<PlanPoint> points;
     for (const Workload& workload : workloads_) {
-      points.push_back(
-          {.workload = &workload, .reference_rows = std::min(row_count(task_, workload), k_checked_rows)});
+      points.push_back({.workload = &workload, .reference_rows = checked_rows(points.size())});
     }
     return compile_reference(workshop_.compiler, task_, points, facts_);
   }
@@ -218,8 +223,7 @@ class DuelRun {
 
   std::optional<Verdict> check_timed(WorkloadSession& session, const Reference& reference, std::size_t w,
                                      std::size_t a, const Key& key) const {
-    const std::int64_t total = row_count(task_, workloads_[w]);
-    const std::vector<std::int64_t> rows = draw_rows(total, std::min(total, k_checked_rows), key);
+    const RowLists rows = draw_rows(task_, workloads_[w], checked_rows(w), key);
     for (const OutputError& error : session.check(reference.plan(w), rows)) {
       if (error.is_passed()) continue;
       if (a != 0) {

@@ -6,9 +6,11 @@
 
 #include <algorithm>
 #include <cmath>
+#include <span>
 
 #include "engine/core/error.h"
-#include "engine/core/rng.h"
+#include "evaluators/worker/contract/problem_source.h"
+#include "evaluators/worker/pipeline/tensor_values.h"
 
 namespace kernelites::worker {
 namespace {
@@ -20,19 +22,15 @@ std::int64_t tensor_bytes(const TensorSpec& tensor, const Workload& workload) {
 /// Period of a repeated input: larger than any cache line or tile, small enough to be drawn in no time.
 constexpr std::int64_t k_repeated_bytes = 512 * 1024;
 
-/// The period of a repeated tensor as a shape of one token a row.
-std::vector<std::int64_t> repeated_shape(const TensorSpec& tensor) {
-  return {1, k_repeated_bytes / static_cast<std::int64_t>(dtype_bytes(tensor.dtype))};
+/// The fill of a repeated tensor: one period of it, whose places stand for no sequence.
+void make_repeated(TensorFill& fill, const TensorSpec& tensor) {
+  fill.order.count = k_repeated_bytes / static_cast<std::int64_t>(dtype_bytes(tensor.dtype));
+  fill.order.leading = fill.order.count;
+  fill.map.clear();
+  fill.has_invalid = false;
 }
 
 bool is_written(Role role) { return role == Role::output || role == Role::inout; }
-
-/// The family's fill for a tensor, else the tensor's own.
-Fill chosen_fill(const TensorSpec& tensor, const InputFamily& family) {
-  const auto chosen = family.fill.find(tensor.name);
-  if (chosen != family.fill.end()) return chosen->second;
-  return tensor.fill.empty() ? Fill{.kind = "normal"} : tensor.fill.front();
-}
 
 int tensor_index(const Task& task, const std::string& name) {
   for (std::size_t i = 0; i < task.tensors.size(); ++i) {
@@ -41,27 +39,16 @@ int tensor_index(const Task& task, const std::string& name) {
   throw Error(fmt::format("no tensor '{}'", name));
 }
 
-/// The larger, where NaN is larger than everything.
-double worse(double a, double b) { return std::isnan(a) || a >= b ? a : b; }
-
-OutputError judge(const std::string& name, const Precision& gate, const std::vector<RowResult>& rows) {
-  OutputError error{.output = name};
-  double worst = -1;
-  for (std::size_t i = 0; i < rows.size(); ++i) {
-    const RowResult& row = rows[i];
-    // A NaN is kept, and fails: it is not at most 1.
-    const double row_share = gate.row > 0 ? row.row / gate.row : 0;
-    error.worst_row = worse(error.worst_row, row.row);
-    error.row_share = worse(error.row_share, row_share);
-    error.element_share = worse(error.element_share, row.element);
-    error.mismatches += row.mismatch;
-    const double badness = worse(row_share, row.element) + (row.mismatch > 0 ? 1e6 : 0);
-    if (!(badness <= worst)) {
-      worst = badness;
-      error.worst_index = static_cast<std::int64_t>(i);
-    }
-  }
-  return error;
+OutputError judge(const std::string& name, const Referee::Comparison& comparison, std::int64_t parts) {
+  const WorstResult& worst = comparison.worst;
+  // A NaN is kept, and fails: it is not at most 1.
+  return {.output = name,
+          .worst_row = worst.row,
+          .row_share = worst.share,
+          .element_share = worst.element,
+          .mismatches = worst.mismatch,
+          .worst_index = worst.index / parts,
+          .parts = comparison.all};
 }
 
 }  // namespace
@@ -128,33 +115,44 @@ void WorkloadSession::fill(const InputFamily& family, std::size_t rotation, cons
   family_ = &family;
   placement_ = ++fills_ + key.derive("placement").seed() % k_placements;
   referee_.place(referee_slot_, placement_, key.derive("slack").seed());
-  std::vector<Referee::FillOrder> orders;
-  const auto has_invalid = [&](const std::string& lengths) {
-    const TensorSpec& metadata = task_.tensor(lengths);
-    return metadata.fill.at(rotation % metadata.fill.size()).kind != "lengths_full";
-  };
+  metadata_ = draw_metadata(task_, workload_, rotation, key);
+  for (std::size_t i = 0; i < task_.tensors.size(); ++i) {
+    const auto drawn = metadata_.find(task_.tensors[i].name);
+    if (drawn == metadata_.end()) continue;
+    const auto bytes = std::as_bytes(std::span(drawn->second));
+    referee_.write(referee_slot_, static_cast<int>(i), {bytes.begin(), bytes.end()});
+  }
+  const FillDraw draw{.task = task_,
+                      .workload = workload_,
+                      .family = family,
+                      .metadata = metadata_,
+                      .pattern = key.derive("pattern").seed()};
+  std::vector<Referee::Filling> fillings;
   for (std::size_t i = 0; i < task_.tensors.size(); ++i) {
     const TensorSpec& tensor = task_.tensors[i];
-    const std::uint64_t seed = key.derive("tensor", i).seed();
-    if (tensor.role == Role::metadata) {
-      const Fill& contents = tensor.fill.at(rotation % tensor.fill.size());
-      referee_.write(referee_slot_, static_cast<int>(i),
-                     metadata_contents(tensor, contents, workload_, seed));
-    } else if (tensor.role != Role::output) {
-      orders.push_back(
-          {.tensor = static_cast<int>(i),
-           .dtype = tensor.dtype,
-           .shape = is_repeated(tensor) ? repeated_shape(tensor) : tensor_shape(tensor, workload_),
-           .fill = device_fill(chosen_fill(tensor, family)),
-           .seed = seed,
-           .lengths = tensor.valid && !is_modelled_ && has_invalid(tensor.valid->lengths)
-                          ? tensor_index(task_, tensor.valid->lengths)
-                          : -1});
-    }
+    if (tensor.role != Role::input || is_computed(tensor)) continue;
+    TensorFill fill = tensor_fill(draw, tensor, key.derive("tensor", i).seed());
+    if (is_modelled_) fill.has_invalid = false;
+    if (is_repeated(tensor)) make_repeated(fill, tensor);
+    fillings.push_back({.tensor = static_cast<int>(i), .fill = std::move(fill)});
   }
   // After all metadata is written: what is invalid depends on the lengths.
-  if (!orders.empty()) referee_.fill(referee_slot_, orders);
+  if (!fillings.empty()) referee_.fill(referee_slot_, fillings);
+  compute_inputs(rotation, key);
   if (!is_modelled_) referee_.seal(referee_slot_, inputs_);
+}
+
+void WorkloadSession::compute_inputs(std::size_t rotation, const Key& key) {
+  const auto computed = std::find_if(task_.tensors.begin(), task_.tensors.end(), is_computed);
+  // NOTE: at shapes that are only modelled they stay zero: computing them would cost more than the model is worth.
+  if (computed == task_.tensors.end() || is_modelled_) return;
+  const Fill& fill = computed->role == Role::input ? fill_of(*family_, *computed)
+                                                   : computed->fill.at(rotation % computed->fill.size());
+  const auto family = family_ - task_.families.data();
+  referee_.compute_inputs(referee_slot_, workload_.dims,
+                          {static_cast<std::int64_t>(key.derive("computed").seed()),
+                           std::llround(fill_number(fill, "variant", formula_names(task_, workload_))),
+                           family, static_cast<std::int64_t>(rotation)});
 }
 
 int WorkloadSession::add_arm(int module, const LaunchPlan& plan,
@@ -192,27 +190,50 @@ std::vector<std::vector<std::byte>> WorkloadSession::outputs() {
   return contents;
 }
 
-std::vector<OutputError> WorkloadSession::check(const ReferencePlan& reference,
-                                                const std::vector<std::int64_t>& rows) {
+std::vector<OutputError> WorkloadSession::check(const ReferencePlan& reference, const RowLists& rows,
+                                                bool wants_parts) {
   KERNELITES_ASSERT(family_ && !is_modelled_);
   inspect_inputs();
   std::vector<Referee::Output> outputs;
-  const std::int64_t row_total = row_count(task_, workload_);
   for (const int index : outputs_) {
     const TensorSpec& tensor = task_.tensors[static_cast<std::size_t>(index)];
-    const Precision& gate = precision_of(task_, *family_, tensor.name);
     outputs.push_back(
         {.tensor = index,
-         .dtype = tensor.dtype,
-         .columns = element_count(tensor, workload_) / row_total,
-         .gate = {.ulp = gate.element_ulp, .rms_factor = gate.element_rms, .absolute = gate.absolute}});
+         .group = row_group_of(task_, tensor),
+         .order = compare_order(task_, tensor, precision_of(task_, *family_, tensor.name), workload_)});
   }
-  const auto results = referee_.check(referee_slot_, reference.plan, *reference.lowered, outputs, rows);
+  const auto results =
+      referee_.check(referee_slot_, reference.plan, *reference.lowered, outputs, rows, wants_parts);
   std::vector<OutputError> errors;
   for (std::size_t i = 0; i < outputs_.size(); ++i) {
     const TensorSpec& tensor = task_.tensors[static_cast<std::size_t>(outputs_[i])];
-    errors.push_back(judge(tensor.name, precision_of(task_, *family_, tensor.name), results[i]));
+    errors.push_back(judge(tensor.name, results[i], outputs[i].order.parts));
   }
+  return errors;
+}
+
+std::vector<OutputError> WorkloadSession::compare(const std::map<std::string, std::vector<double>>& outputs,
+                                                  const std::map<std::string, std::vector<double>>& expected,
+                                                  const std::map<std::string, Precision>& gates) {
+  std::vector<Referee::Output> orders;
+  std::vector<std::vector<double>> gold;
+  for (const auto& [name, values] : expected) {
+    const int index = tensor_index(task_, name);
+    const TensorSpec& tensor = task_.tensor(name);
+    std::vector<std::byte> bytes(values.size() * dtype_bytes(tensor.dtype));
+    for (std::size_t i = 0; i < values.size(); ++i) set_element(tensor.dtype, bytes, i, outputs.at(name)[i]);
+    write(index, std::move(bytes));
+    orders.push_back({.tensor = index,
+                      .group = row_group_of(task_, tensor),
+                      .order = compare_order(task_, tensor, gates.at(name), workload_)});
+    gold.push_back(as_reference_rows(orders.back().order, values));
+  }
+  const RowLists rows = draw_rows(task_, workload_, k_all_reference_rows, Key{});
+  const auto results = referee_.compare(referee_slot_, orders, rows, gold);
+  std::vector<OutputError> errors;
+  for (std::size_t i = 0; i < orders.size(); ++i)
+    errors.push_back(judge(task_.tensors[static_cast<std::size_t>(orders[i].tensor)].name, results[i],
+                           orders[i].order.parts));
   return errors;
 }
 

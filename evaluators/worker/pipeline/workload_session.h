@@ -3,6 +3,7 @@
 #pragma once
 
 #include <cstdint>
+#include <map>
 #include <string>
 #include <vector>
 
@@ -10,6 +11,7 @@
 #include "engine/core/task.h"
 #include "evaluators/worker/contract/compiled_candidate.h"
 #include "evaluators/worker/pipeline/child_client.h"
+#include "evaluators/worker/pipeline/row_sample.h"
 
 namespace kernelites::worker {
 
@@ -27,7 +29,8 @@ struct OutputError {
   double row_share = 0;  ///< worst_row / gate
   double element_share = 0;
   double mismatches = 0;  ///< elements that are not finite where the reference is, or the other way round
-  std::int64_t worst_index = 0;  ///< index into the list of rows, of the row that decides
+  std::int64_t worst_index = 0;       ///< index into the list of rows, of the row that decides
+  std::vector<RowResult> parts = {};  ///< of all rows, if they were asked for
   bool is_passed() const { return row_share <= 1 && element_share <= 1 && mismatches == 0; }
 };
 
@@ -43,8 +46,8 @@ class WorkloadSession {
   WorkloadSession(const WorkloadSession&) = delete;
   WorkloadSession& operator=(const WorkloadSession&) = delete;
 
-  /// Draws all inputs by `family` and the metadata by its `rotation`-th contents, and moves every tensor within its
-  /// mapping. `family` must outlive the session.
+  /// Draws all inputs by `family`, one of the task's, and the metadata by its `rotation`-th contents, and moves every
+  /// tensor within its mapping.
   void fill(const InputFamily& family, std::size_t rotation, const Key& key);
   /// Makes a loaded module runnable at this workload. The result is an arm for `run`.
   int add_arm(int module, const LaunchPlan& plan, const std::map<std::string, std::string>& lowered);
@@ -55,13 +58,27 @@ class WorkloadSession {
   double run(ExecutorClient::Run order);
   /// All bytes of all outputs, in the task's order.
   std::vector<std::vector<std::byte>> outputs();
-  /// REQUIRES: a fill, and real times. Compares all outputs on `rows` (flattened over task.rows) with the
-  /// reference; and inputs as `run` does.
-  std::vector<OutputError> check(const ReferencePlan& reference, const std::vector<std::int64_t>& rows);
+  /// REQUIRES: a fill, and real times. Compares all outputs on `rows` with the reference; and inputs as `run` does.
+  std::vector<OutputError> check(const ReferencePlan& reference, const RowLists& rows,
+                                 bool wants_parts = false);
+
+  /// Compares `outputs` on all rows with `expected` values, by gates that the caller chooses. They replace what the
+  /// device holds.
+  std::vector<OutputError> compare(const std::map<std::string, std::vector<double>>& outputs,
+                                   const std::map<std::string, std::vector<double>>& expected,
+                                   const std::map<std::string, Precision>& gates);
+  /// Contents of the task's `tensor`-th tensor, and new ones.
+  std::vector<std::byte> read(int tensor) { return referee_.read(referee_slot_, tensor); }
+  void write(int tensor, std::vector<std::byte> bytes) {
+    referee_.write(referee_slot_, tensor, std::move(bytes));
+  }
+  /// Inputs as they are now are those that no launch may change. After `write`.
+  void seal() { referee_.seal(referee_slot_, inputs_); }
 
  private:
   bool is_repeated(const TensorSpec& tensor) const;
   void inspect_inputs();
+  void compute_inputs(std::size_t rotation, const Key& key);
 
   Referee& referee_;
   ExecutorClient& executor_;
@@ -71,6 +88,7 @@ class WorkloadSession {
   int referee_slot_ = -1;
   int executor_slot_ = -1;
   const InputFamily* family_ = nullptr;  ///< of the last fill: it may have gates of its own
+  MetadataContents metadata_;            ///< of the last fill
   std::vector<int> outputs_;             ///< tensor indexes
   std::vector<std::size_t> inputs_;
   std::uint64_t fills_ = 0;

@@ -71,11 +71,14 @@ TEST_CASE("an inout tensor is refused because the format cannot state a write se
   check_refused([](Json& t) { t["tensors"]["x"]["role"] = "inout"; }, "tensors.x.role", "write set");
 }
 
-TEST_CASE("a shape that names no dim is refused") {
+TEST_CASE("a shape that is no formula over dims with a whole value is refused") {
   check_refused([](Json& t) { t["tensors"]["x"]["shape"][1] = "K"; }, "tensors.x.shape", "\"K\"");
-  check_refused([](Json& t) { t["tensors"]["x"]["shape"][1] = "N*"; }, "tensors.x.shape", "neither a dim");
-  check_refused([](Json& t) { t["tensors"]["x"]["shape"][1] = "0"; }, "tensors.x.shape", "neither a dim");
-  check_refused([](Json& t) { t["tensors"]["x"]["shape"][1] = "N+1"; }, "tensors.x.shape", "neither a dim");
+  check_refused([](Json& t) { t["tensors"]["x"]["shape"][1] = "N*"; }, "tensors.x.shape",
+                "no formula over the dims");
+  check_refused([](Json& t) { t["tensors"]["x"]["shape"][2] = "0"; }, "check[0]",
+                "whole number of at least 1");
+  check_refused([](Json& t) { t["tensors"]["x"]["shape"][2] = "D/3"; }, "check[0]",
+                "whole number of at least 1");
 }
 
 TEST_CASE("two things of one name are refused, because Problem has one member for each") {
@@ -116,14 +119,15 @@ TEST_CASE("a hold-out range runs from low to high over variable dims") {
   check_refused([](Json& t) { t["hold_out"][0]["dims"].erase("M"); }, "hold_out[0].dims.M", "missing");
 }
 
-TEST_CASE("every output has a precision and starts with the rows") {
+TEST_CASE("every output has a precision and holds its rows once") {
   check_refused([](Json& t) { t["precision"] = Json::object(); }, "precision.y", "missing");
   check_refused([](Json& t) { t["precision"]["x"] = t["precision"]["y"]; }, "precision", "not an output");
   check_refused(
       [](Json& t) {
-        t["tensors"]["y"]["shape"] = {"N", "M*D"};
+        t["tensors"]["y"]["shape"] = {"N", "D"};
       },
-      "tensors.y.shape", "starts with the rows");
+      "tensors.y.shape", "\"M\" comes 0 times");
+  check_refused([](Json& t) { t["tensors"]["y"]["rows"] = {"Q"}; }, "tensors.y.rows", "not a dim");
 }
 
 TEST_CASE("limits without a positive gate are refused") {
@@ -150,10 +154,99 @@ TEST_CASE("a family's gates are for an output") {
                 "families.large.precision.x", "not an output");
 }
 
-TEST_CASE("a valid prefix names a later axis and a length per leading index") {
-  check_refused([](Json& t) { t["tensors"]["x"]["valid"]["axis"] = "M"; }, "tensors.x.valid.axis", "leading");
-  check_refused([](Json& t) { t["tensors"]["x"]["valid"]["lengths"] = "y"; }, "tensors.x.valid.lengths",
-                "[\"M\"]");
+TEST_CASE("a valid part names an axis and metadata that fit the tensor") {
+  const auto refuse = [](const char* valid, const char* field, const char* expectation) {
+    check_refused([&](Json& t) { t["tensors"]["x"]["valid"] = Json::parse(valid); }, field, expectation);
+  };
+  refuse(R"({"axis": "M", "lengths": "len"})", "tensors.x.valid.axis", "leading");
+  refuse(R"({"axis": "N", "lengths": "y"})", "tensors.x.valid.lengths", "metadata tensor of rank 1");
+  refuse(R"({"table": "len", "lengths": "len"})", "tensors.x.valid.table", "metadata tensor of rank 2");
+  refuse(R"({"offsets": "x"})", "tensors.x.valid.offsets", "metadata tensor of rank 1");
+  refuse(R"({"lengths": "len"})", "tensors.x.valid.axis", "missing");
+}
+
+TEST_CASE("a token or head axis is one of the tensor's") {
+  check_refused([](Json& t) { t["tensors"]["x"]["along"] = "Q"; }, "tensors.x.along", "\"Q\" is not an axis");
+  check_refused([](Json& t) { t["tensors"]["x"]["heads"] = "Q"; }, "tensors.x.heads", "\"Q\" is not an axis");
+}
+
+TEST_CASE("a fill's parameter may be a formula over dims and scalars, and nothing else") {
+  Json document = small_task_document();
+  document["tensors"]["x"]["fill"]["std"] = "2 / (factor * sqrt(D))";
+  CHECK(parse_task(document, "// reference", "t").tensor("x").fill[0].formula.contains("std"));
+  check_refused([](Json& t) { t["tensors"]["x"]["fill"]["std"] = "2 * Q"; }, "check[0]",
+                "\"Q\" is not a known name");
+}
+
+TEST_CASE("metadata that follows from lengths names them") {
+  check_refused([](Json& t) { t["tensors"]["len"]["fill"] = Json::parse(R"([{"kind": "offsets_of"}])"); },
+                "tensors.len.fill[0].lengths", "missing");
+  check_refused(
+      [](Json& t) {
+        t["tensors"]["len"]["fill"] = Json::parse(R"([{"kind": "offsets_of", "lengths": "x"}])");
+      },
+      "tensors.len.fill.lengths", "not a metadata tensor");
+}
+
+TEST_CASE("a comparison takes its own keys and no other's") {
+  const auto refuse = [](const char* gates, const char* field, const char* expectation) {
+    check_refused([&](Json& t) { t["precision"]["y"] = Json::parse(gates); }, field, expectation);
+  };
+  refuse(R"({"name": "x", "compare": "close"})", "precision.y.compare", "selection");
+  refuse(R"({"name": "x", "compare": "exact", "row": 1})", "precision.y.row", "known here");
+  refuse(R"({"name": "x", "compare": "selection"})", "precision.y.over", "missing");
+  refuse(R"({"name": "x", "compare": "selection", "over": "N"})", "precision.y.compare", "i32 or i64");
+  refuse(R"({"name": "x", "compare": "codes"})", "precision.y.distance", "positive");
+  refuse(R"({"name": "x", "compare": "codes", "distance": 1, "bits": 3})", "precision.y.bits",
+         "power of two");
+  refuse(R"({"name": "x", "compare": "bitmap"})", "precision.y.bits", "integer");
+  refuse(R"({"name": "x", "compare": "exact", "per": ["M"]})", "precision.y.per",
+         "not an axis beside the rows");
+  refuse(R"({"name": "x", "compare": "exact", "tile": 8})", "precision.y.tile", "per");
+}
+
+TEST_CASE("a family cannot ask for another sort of comparison than the reference computes") {
+  check_refused(
+      [](Json& t) {
+        t["families"]["large"]["precision"]["y"] = Json{{"name", "x"}, {"compare", "exact"}};
+      },
+      "families.large.precision.y", "another sort");
+}
+
+TEST_CASE("a hidden family is a share") {
+  check_refused([](Json& t) { t["families"]["large"]["hidden"] = 1.5; }, "families.large.hidden", "share");
+}
+
+TEST_CASE("a property names what its kind needs, and what exists") {
+  const auto refuse = [](const char* property, const char* field, const char* expectation) {
+    check_refused([&](Json& t) { t["properties"]["p"] = Json::parse(property); }, field, expectation);
+  };
+  refuse(R"({"kind": "mirror", "outputs": {"y": 1}})", "properties.p.kind", "permute_tokens");
+  refuse(R"({"kind": "repeat"})", "properties.p.outputs", "missing");
+  refuse(R"({"kind": "repeat", "outputs": {"x": 1}})", "properties.p.outputs", "not an output");
+  refuse(R"({"kind": "scale", "outputs": {"y": 1}})", "properties.p.tensors", "missing");
+  refuse(R"({"kind": "scale", "tensors": ["y"], "outputs": {"y": 1}})", "properties.p.tensors",
+         "not an input");
+  refuse(R"({"kind": "permute", "dims": ["Q"], "outputs": {"y": 1}})", "properties.p.dims", "not a dim");
+  refuse(R"({"kind": "repeat", "family": "odd", "outputs": {"y": 1}})", "properties.p.family",
+         "not a family");
+  refuse(R"({"kind": "crop", "dims": ["M"], "from": "tiny", "to": "none", "outputs": {"y": 1}})",
+         "properties.p.to", "not a workload");
+  refuse(R"({"kind": "repeat", "dims": ["M"], "outputs": {"y": 1}})", "properties.p.dims", "known here");
+}
+
+TEST_CASE("every kind of property is accepted with the keys of its row") {
+  Json document = small_task_document();
+  document["properties"] = Json::parse(R"({
+    "a": {"kind": "repeat", "outputs": {"y": 1}},
+    "b": {"kind": "scale", "tensors": ["x"], "factor": -1, "outputs": {"y": -1}, "exact": false},
+    "c": {"kind": "permute_tokens", "tensors": ["x"], "dims": ["N"], "lengths": "len", "outputs": {"y": 1}}})");
+  const Task task = parse_task(document, "// reference", "t");
+  REQUIRE(task.properties.size() == 3);
+  CHECK(task.properties[0].is_exact);
+  CHECK_FALSE(task.properties[1].is_exact);
+  CHECK(task.properties[1].number.at("factor") == -1);
+  CHECK(task.properties[2].word.at("lengths") == "len");
 }
 
 TEST_CASE("a roofline formula that cannot be evaluated is refused with the reason") {

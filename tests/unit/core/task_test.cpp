@@ -103,3 +103,34 @@ TEST_CASE("a family's own gates replace the task's for the outputs that it names
   CHECK(precision_of(task, task.families[0], "y").row == 0.004);
   CHECK(precision_of(task, task.families[1], "y").row == 0.01);
 }
+
+TEST_CASE("an axis may be a formula over dims") {
+  const Task task = small_task();
+  TensorSpec tensor{.name = "t", .shape = {"M+1", "cdiv(N, 2)", "16"}};
+  CHECK(tensor_shape(tensor, task.check[0]) == std::vector<std::int64_t>{3, 2, 16});
+}
+
+TEST_CASE("outputs with other rows than the task's form row groups of their own") {
+  Task task = small_task();
+  task.tensors.push_back({.name = "dk", .shape = {"N", "D"}, .role = Role::output, .rows = {"N"}});
+  task.tensors.push_back({.name = "dv", .shape = {"D", "N"}, .role = Role::output, .rows = {"N"}});
+  const auto groups = row_groups(task);
+  REQUIRE(groups.size() == 2);
+  CHECK(groups[0].suffix.empty());
+  CHECK(groups[1].suffix == "_dk");
+  CHECK(row_group_of(task, task.tensor("dv")) == 1);
+  CHECK(row_group_of(task, task.tensor("y")) == 0);
+  CHECK(row_count(groups[1], task.check[0]) == 3);
+}
+
+TEST_CASE("what is left of an output's shape without its rows keeps its order and loses the rows' factors") {
+  Task task = small_task();
+  task.rows = {"M"};
+  const TensorSpec output{.name = "o", .shape = {"N", "M*D", "4"}, .role = Role::output};
+  const auto columns = column_axes(task, output);
+  REQUIRE(columns.size() == 3);
+  CHECK(columns[0].extent == "N");
+  CHECK(columns[1].extent == "D");
+  CHECK(columns[1].axis == 1);
+  CHECK(columns[2].extent == "4");
+}

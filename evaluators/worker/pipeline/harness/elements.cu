@@ -21,9 +21,48 @@ __device__ __forceinline__ u64 mix(u64 x) {  // splitmix64's finaliser (Steele e
 
 __device__ __forceinline__ float unit(u32 bits) { return (float)(bits >> 8) * 0x1p-24f; }  // [0, 1)
 
-__device__ __forceinline__ float normal(u64 bits) {  // Box-Muller; u1 in (0, 1]
-  const float u1 = 1.0f - unit((u32)bits), u2 = unit((u32)(bits >> 32));
-  return sqrtf(-2.0f * __logf(u1)) * __cosf(6.2831853f * u2);
+// Elementary functions of IEEE operations alone, none of which a compiler may contract: every device, the virtual one
+// too, draws the same bits. Errors are a few units in the last place.
+
+__device__ __forceinline__ float natural_log(float x) {  // x > 0, normal
+  const u32 bits = __float_as_uint(x);
+  // m in [0.703, 1.406): the series of atanh converges fast around 1.
+  const int exponent = ((int)bits - 0x3F340000) >> 23;
+  const float m = __uint_as_float(bits - ((u32)exponent << 23));
+  const float t = __fdiv_rn(__fadd_rn(m, -1.0f), __fadd_rn(m, 1.0f)), t2 = __fmul_rn(t, t);
+  float series = __fmaf_rn(t2, 0.1111111f, 0.14285715f);
+  series = __fmaf_rn(t2, series, 0.2f);
+  series = __fmaf_rn(t2, series, 0.33333334f);
+  series = __fmul_rn(__fmul_rn(t2, series), t);
+  return __fmaf_rn((float)exponent, 0.69314718f, __fmul_rn(2.0f, __fadd_rn(t, series)));
+}
+
+__device__ __forceinline__ float power_of_2(float x) {  // clamped to the finite range
+  x = fminf(fmaxf(x, -126.0f), 127.0f);
+  const float whole = rintf(x), f = __fadd_rn(x, -whole);
+  float series = __fmaf_rn(f, 0.00015403530f, 0.0013333558f);
+  series = __fmaf_rn(f, series, 0.0096181291f);
+  series = __fmaf_rn(f, series, 0.055504109f);
+  series = __fmaf_rn(f, series, 0.24022651f);
+  series = __fmaf_rn(f, series, 0.69314718f);
+  series = __fmaf_rn(f, series, 1.0f);
+  return __fmul_rn(series, __uint_as_float((u32)((int)whole + 127) << 23));
+}
+
+__device__ __forceinline__ float exponential(float x) { return power_of_2(__fmul_rn(x, 1.44269504f)); }
+
+__device__ __forceinline__ float cosine_of_turns(float turns) {  // cos(2 pi turns), turns in [0, 1)
+  const float folded = fabsf(__fadd_rn(turns, -0.5f));            // cos(2 pi turns) = -cos(2 pi folded), folded <= 1/2
+  const float x = __fmul_rn(__fadd_rn(folded, -0.25f), 6.2831853f), x2 = __fmul_rn(x, x);  // -cos = sin(x)
+  float series = __fmaf_rn(x2, 2.7557319e-6f, -1.9841270e-4f);
+  series = __fmaf_rn(x2, series, 8.3333333e-3f);
+  series = __fmaf_rn(x2, series, -0.16666667f);
+  return __fmaf_rn(__fmul_rn(x2, series), x, x);
+}
+
+__device__ __forceinline__ float normal(u64 bits) {  // Box-Muller; the argument of the logarithm is in (0, 1]
+  const float u1 = __fadd_rn(1.0f, -unit((u32)bits)), u2 = unit((u32)(bits >> 32));
+  return __fmul_rn(__fsqrt_rn(__fmul_rn(-2.0f, natural_log(u1))), cosine_of_turns(u2));
 }
 
 __device__ __forceinline__ void store(void* base, int dtype, i64 index, float value) {
@@ -31,7 +70,7 @@ __device__ __forceinline__ void store(void* base, int dtype, i64 index, float va
     case f32: ((float*)base)[index] = value; break;
     case f64: ((double*)base)[index] = value; break;
     case bf16: {
-      const u32 bits = __float_as_uint(value);  // round to nearest even; fills are finite
+      const u32 bits = __float_as_uint(value);  // round to nearest even; fills hold no NaN
       ((unsigned short*)base)[index] = (unsigned short)((bits + 0x7FFFu + ((bits >> 16) & 1u)) >> 16);
       break;
     }
