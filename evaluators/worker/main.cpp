@@ -11,6 +11,7 @@
 #include "engine/core/error.h"
 #include "evaluators/worker/nvrtc/compile_child.h"
 #include "evaluators/worker/pipeline/executor.h"
+#include "evaluators/worker/pipeline/lone_launch.h"
 #include "evaluators/worker/pipeline/referee.h"
 #include "evaluators/worker/pipeline/supervisor.h"
 #include "evaluators/worker/sandbox/child.h"
@@ -24,6 +25,7 @@ constexpr ChildRole k_roles[] = {
     {"compile", compile_child_main},
     {"executor", executor_main},
     {"referee", referee_main},
+    {k_lone_role, lone_launch_main},
 };
 
 /// Keeps the protocol's descriptors for ourselves: whatever prints to stdout from here on reaches stderr.

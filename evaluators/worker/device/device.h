@@ -76,6 +76,13 @@ struct SequenceOutcome {
   double elapsed_us = 0;  ///< of the timed part: events (gpu) or the model (vgpu)
 };
 
+/// The end of a part of one launch.
+struct PartOutcome {
+  std::optional<DeviceFault> fault;
+  std::vector<std::uint64_t> given_up;  ///< blocks that needed what other blocks would have written
+  std::uint64_t instructions = 0;       ///< of warps
+};
+
 /// Whether results are needed or only the time: the vgpu then runs a sample of the blocks of every launch, leaves the
 /// rest of the outputs as they were, and models the whole.
 enum class RunMode { full, timing };
@@ -116,6 +123,13 @@ class Device {
   /// this one function (invariant 3).
   virtual SequenceOutcome run(std::span<const BoundLaunch> before, std::span<const BoundLaunch> timed,
                               RunMode mode, double deadline_s) = 0;
+
+  /// vgpu: runs only `blocks` of a launch (indices in the grid, x fastest, whole clusters), with all accesses checked,
+  /// up to a number of warp instructions. Throws Error on a device that runs whole launches only.
+  virtual PartOutcome run_blocks(const BoundLaunch& launch, const std::vector<std::uint64_t>& blocks,
+                                 std::uint64_t instructions_max) = 0;
+  /// vgpu: which rows of `row_bytes` bytes are written throughout since `mark_unwritten`, ascending. Throws likewise.
+  virtual std::vector<std::int64_t> written_rows(const Buffer& buffer, std::int64_t row_bytes) = 0;
 };
 
 /// The CUDA driver on device 0. Throws Error naming what is missing (library, driver, device).

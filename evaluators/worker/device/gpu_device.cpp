@@ -140,6 +140,13 @@ class GpuDevice final : public Device {
   void seed_samples(std::uint64_t) override {}   // every block runs
   void seed_schedule(std::uint64_t) override {}  // the hardware's order
 
+  PartOutcome run_blocks(const BoundLaunch&, const std::vector<std::uint64_t>&, std::uint64_t) override {
+    throw Error("a real device runs whole launches only");
+  }
+  std::vector<std::int64_t> written_rows(const Buffer&, std::int64_t) override {
+    throw Error("a real device does not know what was written");
+  }
+
   SequenceOutcome run(std::span<const BoundLaunch> before, std::span<const BoundLaunch> timed, RunMode mode,
                       double deadline_s) override;
 

@@ -100,6 +100,10 @@ class VgpuDevice final : public Device {
   void seed_samples(std::uint64_t seed) override { sample_seed_ = seed; }
   void seed_schedule(std::uint64_t seed) override { schedule_seed_ = seed; }
 
+  PartOutcome run_blocks(const BoundLaunch& launch, const std::vector<std::uint64_t>& blocks,
+                         std::uint64_t instructions_max) override;
+  std::vector<std::int64_t> written_rows(const Buffer& buffer, std::int64_t row_bytes) override;
+
   SequenceOutcome run(std::span<const BoundLaunch> before, std::span<const BoundLaunch> timed, RunMode mode,
                       double deadline_s) override;
 
@@ -267,6 +271,30 @@ SequenceOutcome VgpuDevice::run(std::span<const BoundLaunch> before, std::span<c
   if (auto fault = run_all(before, mode, deadline_s, before_us)) return {.fault = std::move(fault)};
   if (auto fault = run_all(timed, mode, deadline_s, timed_us)) return {.fault = std::move(fault)};
   return {.elapsed_us = timed_us};
+}
+
+PartOutcome VgpuDevice::run_blocks(const BoundLaunch& bound, const std::vector<std::uint64_t>& blocks,
+                                   std::uint64_t instructions_max) {
+  VirtualLaunch launch;
+  if (auto fault = translate(bound, launch)) return {.fault = std::move(fault)};
+  vgpu::LaunchOptions options{.threads = threads_};
+  options.instruction_budget = instructions_max;
+  options.checks.races = false;  // small shapes were looked at for those
+  options.only_blocks = blocks;
+  vgpu::LaunchResult result = vgpu::run(*launch.program, memory_, launch.launch, options);
+  if (result.fault) return {.fault = fault_of(*result.fault), .instructions = instructions_max};
+  return {.given_up = std::move(result.given_up), .instructions = result.counts.total_warp_instructions()};
+}
+
+std::vector<std::int64_t> VgpuDevice::written_rows(const Buffer& buffer, std::int64_t row_bytes) {
+  std::vector<std::int64_t> rows;
+  const std::int64_t total = buffer.bytes / row_bytes;
+  for (std::int64_t row = 0; row < total; ++row) {
+    const std::uint64_t address = buffer.address + static_cast<std::uint64_t>(row * row_bytes);
+    const auto unwritten = static_cast<std::int64_t>(memory_.first_uninitialised(address));
+    for (; row < total && (row + 1) * row_bytes <= unwritten; ++row) rows.push_back(row);
+  }
+  return rows;
 }
 
 }  // namespace

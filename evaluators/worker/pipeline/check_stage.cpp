@@ -1,13 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
-// Stage check: every input family at every shape against the float64 reference, by rows.
+// Stage check, and the trials of stage bench: input families at shapes against the float64 reference, by rows.
 //
-// Check and hold-out shapes are compared on all rows; bench shapes on a secret sample, drawn after the
-// candidate ran. On the virtual GPU bench shapes that are too large to interpret are left out, and the
-// examination says so.
+// Check and hold-out shapes are compared on all rows; bench shapes on a secret sample, drawn after the candidate ran.
+// On the virtual GPU bench shapes that are too large to interpret are left out (bench_stage.cpp samples them).
 #include <fmt/format.h>
 
 #include <algorithm>
 #include <map>
+#include <set>
 
 #include "evaluators/worker/pipeline/evaluation_context.h"
 
@@ -28,6 +28,7 @@ struct Trial {
   std::size_t point = 0;
   std::size_t family = 0;
   std::size_t rotation = 0;
+  std::uint64_t ordinal = 0;  ///< among all trials of the examination: keys its draws
 };
 
 /// How many of the families a shape is tried with.
@@ -54,7 +55,8 @@ std::vector<Trial> plan_trials(const EvaluationContext& context) {
   for (std::size_t point = 0; point < context.points.size(); ++point) {
     for (std::size_t i = 0; i < family_count(context, context.points[point]); ++i) {
       const std::size_t family = i == 0 ? 0 : 1 + next++ % (families - 1);
-      trials.push_back({.point = point, .family = family, .rotation = (point + i) % rotations});
+      trials.push_back(
+          {.point = point, .family = family, .rotation = (point + i) % rotations, .ordinal = trials.size()});
     }
   }
   return trials;
@@ -83,11 +85,11 @@ const char* mismatch_words(Compare compare) {
   return "values that are not finite or were never written";
 }
 
-Verdict wrong_output(const EvaluationContext& context, const Trial& trial, const OutputError& error,
-                     std::int64_t row_index, std::int64_t rows) {
+Verdict wrong_output(const EvaluationContext& context, const char* stage, const Trial& trial,
+                     const OutputError& error, std::int64_t row_index, std::int64_t rows) {
   const EvaluationPoint& point = context.points[trial.point];
   if (point.use == PointUse::hold_out) {
-    return Verdict::failed("check", "hold_out_mismatch",
+    return Verdict::failed(stage, "hold_out_mismatch",
                            "the result is wrong at a shape that is not among the listed workloads");
   }
   const InputFamily& family = context.task.families[trial.family];
@@ -102,24 +104,33 @@ Verdict wrong_output(const EvaluationContext& context, const Trial& trial, const
                            bucket(std::max(error.row_share, error.element_share)));
   if (!family.catches.empty()) message += fmt::format(". These inputs show: {}", family.catches);
   const bool is_unwritten = error.mismatches > 0 && has_values;
-  return Verdict::failed("check", is_unwritten ? "not_finite_or_unwritten" : "numerical_mismatch", message);
+  return Verdict::failed(stage, is_unwritten ? "not_finite_or_unwritten" : "numerical_mismatch", message);
 }
 
-/// The trials of one examination, in the executor that `smoke` has used.
+/// The trials of one stage, in the executor that `smoke` has used.
 class CheckRun {
  public:
-  CheckRun(EvaluationContext& context, const Reference& reference, Referee& referee)
-      : context_(context), reference_(reference), referee_(referee) {}
+  CheckRun(EvaluationContext& context, const char* stage, const Reference& reference, Referee& referee)
+      : context_(context), stage_(stage), reference_(reference), referee_(referee) {
+    for (const CheckSummary& entry : context.examination.checks) summary_[entry.output] = entry;
+  }
 
-  std::optional<Verdict> run() {
-    std::uint64_t ordinal = 0;
+  std::optional<Verdict> run(bool is_bench) {
+    std::set<std::size_t> shapes, families;
     for (const Trial& trial : plan_trials(context_)) {
+      if ((context_.points[trial.point].use == PointUse::bench) != is_bench) continue;
       if (context_.seconds_left() <= 0) {
-        return Verdict::failed("check", "deadline",
+        return Verdict::failed(stage_, "deadline",
                                "the checks did not finish within the evaluation's deadline");
       }
       enter(trial.point);
-      if (auto verdict = run_trial(trial, ordinal++)) return verdict;
+      shapes.insert(trial.point);
+      families.insert(trial.family);
+      StageReport& report = context_.report();
+      report.counts["launches"] += 1;
+      report.counts["shapes"] = static_cast<std::int64_t>(shapes.size());
+      report.counts["families"] = static_cast<std::int64_t>(families.size());
+      if (auto verdict = run_trial(trial, trial.ordinal)) return verdict;
     }
     return std::nullopt;
   }
@@ -147,18 +158,19 @@ class CheckRun {
     session_->run(arm_, RunMode::full, key.derive("poison").seed(),
                   static_cast<int>(ordinal % k_poison_kinds), run_deadline_s(context_.device));
     if (context_.executor->fault()) {
-      if (point.use != PointUse::hold_out) return fault_verdict("check", *context_.executor->fault());
-      return Verdict::failed("check", "hold_out_fault",
+      if (point.use != PointUse::hold_out) return fault_verdict(stage_, *context_.executor->fault());
+      return Verdict::failed(stage_, "hold_out_fault",
                              "it faults at a shape that is not among the listed workloads");
     }
     const RowLists rows = draw_rows(context_.task, point.workload, point.rows, key);
+    context_.report().counts["rows"] += static_cast<std::int64_t>(rows.front().size());
     std::optional<Verdict> verdict;
     for (const OutputError& error : session_->check(reference_.plan(trial.point), rows)) {
       const std::size_t group = row_group_of(context_.task, context_.task.tensor(error.output));
       const auto compared = static_cast<std::int64_t>(rows.at(group).size());
       if (point.use != PointUse::hold_out) add_to_summary(error, compared);
       if (!error.is_passed() && !verdict)
-        verdict = wrong_output(context_, trial, error, error.worst_index, compared);
+        verdict = wrong_output(context_, stage_, trial, error, error.worst_index, compared);
     }
     return verdict;
   }
@@ -177,6 +189,7 @@ class CheckRun {
   }
 
   EvaluationContext& context_;
+  const char* stage_;
   const Reference& reference_;
   Referee& referee_;
   std::optional<WorkloadSession> session_;
@@ -185,27 +198,25 @@ class CheckRun {
   std::map<std::string, CheckSummary> summary_;
 };
 
-bool has_unchecked_shapes(const EvaluationContext& context) {
-  return context.device.is_virtual &&
-         std::any_of(context.points.begin(), context.points.end(), [&](const auto& point) {
-           return point.use == PointUse::bench && !is_small_enough_to_interpret(context.task, point.workload);
-         });
+std::optional<Verdict> run_trials(EvaluationContext& context, const char* stage, bool is_bench) {
+  const Reference& reference = context.reference.get();
+  Station& station = **context.station;
+  station.referee().use_reference(reference.image(), reference.digest());
+  CheckRun run(context, stage, reference, station.referee());
+  std::optional<Verdict> verdict = run.run(is_bench);
+  context.examination.checks = run.summary();
+  return verdict;
 }
 
 }  // namespace
 
 std::optional<Verdict> run_check_stage(EvaluationContext& context) {
-  const Reference& reference = context.reference.get();
-  Station& station = **context.station;
-  station.referee().use_reference(reference.image(), reference.digest());
-  CheckRun run(context, reference, station.referee());
-  std::optional<Verdict> verdict = run.run();
-  context.examination.checks = run.summary();
-  if (has_unchecked_shapes(context)) {
-    context.examination.notes.push_back(
-        "bench shapes too large for the virtual GPU were not checked here; their times are modelled");
-  }
-  return verdict;
+  context.report().remark = "all rows at check and hold-out shapes against the float64 reference";
+  return run_trials(context, "check", /*is_bench=*/false);
+}
+
+std::optional<Verdict> run_bench_trials(EvaluationContext& context) {
+  return run_trials(context, "bench", /*is_bench=*/true);
 }
 
 }  // namespace kernelites::worker

@@ -4,6 +4,7 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <cstring>
 
 #include "engine/core/error.h"
@@ -144,7 +145,9 @@ void Referee::compute_inputs(int slot, const std::map<std::string, std::int64_t>
 Referee::Allocation Referee::allocate(const std::vector<Tensor>& tensors) {
   Message command{.body = {{"command", "allocate"}, {"tensors", Json::array()}}};
   for (const Tensor& tensor : tensors) {
-    command.body["tensors"].push_back({{"name", tensor.name}, {"bytes", tensor.bytes}});
+    command.body["tensors"].push_back({{"name", tensor.name},
+                                       {"bytes", tensor.bytes},
+                                       {"seen_bytes", std::max(tensor.bytes, tensor.seen_bytes)}});
   }
   Message reply = call(std::move(command), k_command_s_max);
   if (reply.descriptors.size() != tensors.size()) throw Error("referee: a descriptor is missing");
@@ -297,6 +300,19 @@ int ExecutorClient::plan(int slot, int module, const LaunchPlan& plan,
                            {"lowered", lowered},
                            {"poison", poisoned}}};
   return call(std::move(command), k_command_s_max).body.value("plan", -1);
+}
+
+ExecutorClient::SampledRows ExecutorClient::sample(const Sample& sample) {
+  Message command{.body = {{"command", "sample"},
+                           {"plan", sample.plan},
+                           {"seed", sample.seed},
+                           {"rows", sample.rows},
+                           {"instructions_max", sample.instructions_max}}};
+  const Message reply = call(std::move(command), k_virtual_grace_s);
+  return {.rows = reply.body.value("rows", std::vector<std::int64_t>{}),
+          .lacks_rows = reply.body.value("lacks_rows", false),
+          .blocks = reply.body.value("blocks", std::uint64_t{0}),
+          .instructions = reply.body.value("instructions", std::uint64_t{0})};
 }
 
 double ExecutorClient::run(const Run& run) {

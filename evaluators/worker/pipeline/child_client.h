@@ -79,6 +79,7 @@ class Referee {
   struct Tensor {
     std::string name;
     std::int64_t bytes = 0;
+    std::int64_t seen_bytes = 0;  ///< more than `bytes`: kernels see it repeated up to this (virtual GPU)
   };
   struct Allocation {
     int slot = 0;
@@ -163,6 +164,22 @@ class ExecutorClient {
   };
   /// Elapsed microseconds, 0 after a fault.
   double run(const Run& run);
+
+  struct Sample {
+    int plan = 0;
+    std::uint64_t seed = 0;
+    std::int64_t rows = 0;  ///< of every output
+    std::uint64_t instructions_max = 0;
+  };
+  /// Rows that a few drawn blocks completed, and what that took.
+  struct SampledRows {
+    std::vector<std::int64_t> rows;
+    bool lacks_rows = false;  ///< fewer than are the share of the blocks
+    std::uint64_t blocks = 0;
+    std::uint64_t instructions = 0;
+  };
+  /// REQUIRES: the virtual GPU.
+  SampledRows sample(const Sample& sample);
 
  private:
   Message call(Message command, double deadline_s);

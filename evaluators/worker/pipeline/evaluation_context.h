@@ -70,13 +70,16 @@ std::optional<Verdict> run_sanitize_stage(EvaluationContext& context);
 std::optional<Verdict> run_smoke_stage(EvaluationContext& context);
 std::optional<Verdict> run_probe_stage(EvaluationContext& context);
 std::optional<Verdict> run_check_stage(EvaluationContext& context);
+std::optional<Verdict> run_bench_stage(EvaluationContext& context);
 std::optional<Verdict> run_stress_stage(EvaluationContext& context);
+std::optional<Verdict> run_memcheck_stage(EvaluationContext& context);
 
 inline constexpr std::array k_examine_stages = {
     Stage{"compile", run_compile_stage},  // evaluates the plans first: verdicts and report of stage "plan" too
     Stage{"screen", run_screen_stage},   Stage{"sanitize", run_sanitize_stage},  // needs no device
     Stage{"smoke", run_smoke_stage},     Stage{"probe", run_probe_stage},
-    Stage{"check", run_check_stage},     Stage{"stress", run_stress_stage},
+    Stage{"check", run_check_stage},     Stage{"bench", run_bench_stage},
+    Stage{"stress", run_stress_stage},   Stage{"memcheck", run_memcheck_stage},
 };
 
 /// Seconds that one run of a plan may take. On the virtual GPU they are a count of instructions, so that no verdict
@@ -92,6 +95,12 @@ Reference reference_for(Compiler& compiler, const Task& task, const std::vector<
 
 /// All shapes of an evaluation: check workloads, bench workloads, and hold-out shapes drawn by `key`.
 std::vector<EvaluationPoint> draw_points(const Task& task, const Key& key);
+
+/// The trials of stage bench: sampled rows of bench shapes, but for those that are too large for the virtual GPU.
+std::optional<Verdict> run_bench_trials(EvaluationContext& context);
+
+/// On the virtual GPU: as many rows of the shapes that stage bench samples as the reference gets through.
+void limit_sampled_rows(const Task& task, std::vector<EvaluationPoint>& points);
 
 /// Whether the virtual GPU can run this shape in full; larger ones are only modelled.
 bool is_small_enough_to_interpret(const Task& task, const Workload& workload);

@@ -65,6 +65,7 @@ Examination examine(const Workshop& workshop, const ExamineRequest& request, con
       .device = workshop.stations.facts(),
       .deadline = Clock::now() + std::chrono::milliseconds(static_cast<long>(deadline_s * 1000)),
       .points = draw_points(task, request.key)};
+  if (context.device.is_virtual) limit_sampled_rows(task, context.points);
   context.reference = std::async(std::launch::async, [&context] {
                         return reference_for(context.compiler, context.task, context.points, context.device);
                       }).share();

@@ -39,6 +39,7 @@ class Executor {
             {"bind", [this](Message& m) { return bind(m); }},
             {"plan", [this](Message& m) { return plan(m); }},
             {"run", [this](Message& m) { return run(m); }},
+            {"sample", [this](Message& m) { return sample(m); }},
             {"unbind", [this](Message& m) { return unbind(m); }}};
   }
 
@@ -116,6 +117,29 @@ class Executor {
                             .deadline_s = command.body.at("deadline_s").get<double>()});
     if (outcome.fault) return fault_reply(*outcome.fault);
     return {.body = {{"elapsed_us", outcome.elapsed_us}}};
+  }
+
+  /// Outputs of a few blocks (block_sample.h). Tells at most so many rows: the supervisor draws among them.
+  Message sample(Message& command) {
+    constexpr std::size_t k_rows_told_max = 256;
+    const auto found = plans_.find(command.body.at("plan").get<int>());
+    if (found == plans_.end()) throw Error("no such plan");
+    const ReadyPlan& ready = found->second;
+    BlockSampleOutcome outcome =
+        surroundings().sample({.plan = ready.plan,
+                               .module = ready.module,
+                               .lowered = ready.lowered,
+                               .tensors = slot(ready.slot).tensors,
+                               .written = ready.written,
+                               .poison_seed = command.body.at("seed").get<std::uint64_t>()},
+                              command.body.at("rows").get<std::int64_t>(),
+                              command.body.at("instructions_max").get<std::uint64_t>());
+    if (outcome.fault) return fault_reply(*outcome.fault);
+    if (outcome.rows.size() > k_rows_told_max) outcome.rows.resize(k_rows_told_max);
+    return {.body = {{"rows", outcome.rows},
+                     {"lacks_rows", outcome.lacks_rows},
+                     {"blocks", outcome.blocks},
+                     {"instructions", outcome.instructions}}};
   }
 
   Message unbind(Message& command) {

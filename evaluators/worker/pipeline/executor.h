@@ -9,6 +9,7 @@
 //   bind    {tensors: [{name, bytes, writable}]} fds -> {slot}
 //   plan    {slot, module, plan, lowered, poison: [tensor]} -> {plan}
 //   run     {plan, mode, poison_seed, poison_kind, schedule_seed, repeats, deadline_s} -> {elapsed_us}
+//   sample  {plan, seed, rows, instructions_max}   -> {rows, lacks_rows, blocks, instructions}   (vgpu)
 //   unbind  {slot}                                 -> {}          its plans go with it
 #pragma once
 

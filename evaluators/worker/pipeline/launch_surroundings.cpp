@@ -161,6 +161,35 @@ SequenceOutcome LaunchSurroundings::run(const ArmRun& arm) {
   return outcome;
 }
 
+BlockSampleOutcome LaunchSurroundings::sample(const ArmRun& arm, std::int64_t rows,
+                                              std::uint64_t instructions_max) {
+  reserve(arm.plan.workspaces);
+  const std::vector<Buffer> tensors = placed_tensors(arm.tensors, arm.placement),
+                            workspaces = placed_workspaces(arm);
+  const std::vector<BoundLaunch> launches = bind_plan(
+      arm.plan,
+      {.module = arm.module, .lowered_names = arm.lowered, .tensors = tensors, .workspaces = workspaces});
+  std::vector<SampledOutput> outputs;
+  for (const int index : arm.written) {
+    const Buffer& tensor = tensors.at(static_cast<std::size_t>(index));
+    outputs.push_back({.buffer = tensor, .row_bytes = std::max<std::int64_t>(tensor.bytes / rows, 1)});
+  }
+  const std::function<void()> refresh = [&] {
+    for (const SampledOutput& output : outputs) device_.mark_unwritten(output.buffer);
+    for (std::size_t i = 0; i < workspaces.size(); ++i) {
+      if (arm.plan.workspaces[i].kind == WorkspaceKind::poisoned)
+        device_.mark_unwritten(workspaces[i]);
+      else
+        device_.fill(workspaces[i], 0);
+    }
+  };
+  return sample_blocks(device_, {.launches = launches,
+                                 .outputs = outputs,
+                                 .refresh = refresh,
+                                 .seed = arm.poison_seed,
+                                 .instructions_max = instructions_max});
+}
+
 /// The virtual GPU can tell what the candidate itself wrote: poison does not count as written.
 SequenceOutcome LaunchSurroundings::run_virtual(const ArmRun& arm, const Trial& trial) {
   if (arm.mode == RunMode::timing) return device_.run({}, trial.timed, arm.mode, arm.deadline_s);

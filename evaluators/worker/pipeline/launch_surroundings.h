@@ -17,6 +17,7 @@
 
 #include "evaluators/worker/contract/defences.h"
 #include "evaluators/worker/device/device.h"
+#include "evaluators/worker/pipeline/block_sample.h"
 
 namespace kernelites::worker {
 
@@ -57,6 +58,9 @@ class LaunchSurroundings {
   /// One run of a plan with all that belongs around it. Besides the device's faults: `out_of_bounds` (a write beside
   /// a tensor or workspace, within its mapping) and `workspace_not_cleared`.
   SequenceOutcome run(const ArmRun& arm);
+  /// Which of the `rows` rows of the outputs a few blocks complete, drawn by `arm.poison_seed`. REQUIRES: the virtual
+  /// GPU.
+  BlockSampleOutcome sample(const ArmRun& arm, std::int64_t rows, std::uint64_t instructions_max);
 
  private:
   struct Trial;

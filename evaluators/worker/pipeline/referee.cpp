@@ -36,6 +36,11 @@ class Scratch {
     owned_.push_back(device_.allocate(std::max<std::int64_t>(bytes, 1), name));
     return owned_.back();
   }
+  /// Owns a mapping that was made elsewhere.
+  Buffer keep(const Buffer& buffer) {
+    owned_.push_back(buffer);
+    return buffer;
+  }
 
  private:
   Device& device_;
@@ -131,6 +136,7 @@ class Referee {
       tensors.push_back(
           device().allocate(spec.at("bytes").get<std::int64_t>(), spec.at("name").get<std::string>()));
       reply.descriptors.emplace_back(device().share(tensors.back()));
+      seen_bytes_[next_slot_].push_back(spec.at("seen_bytes").get<std::int64_t>());
     }
     slots_[next_slot_] = std::move(tensors);
     reply.body["slot"] = next_slot_++;
@@ -260,7 +266,7 @@ class Referee {
   };
 
   CheckLayout lay_out(Message& command, ByteReader& payload, Scratch& scratch) {
-    CheckLayout layout{.tensors = slot(command), .results = {}, .worst = {}, .compares = {}};
+    CheckLayout layout{.tensors = seen(command, scratch), .results = {}, .worst = {}, .compares = {}};
     const Json& outputs = command.body.at("outputs");
     std::vector<CompareOrder> orders;
     for (std::size_t i = 0; i < outputs.size(); ++i) orders.push_back(payload.take<CompareOrder>());
@@ -304,7 +310,20 @@ class Referee {
     for (const Buffer& buffer : slot(command)) device().release(buffer);
     slots_.erase(command.body.at("slot").get<int>());
     seals_.erase(command.body.at("slot").get<int>());
+    seen_bytes_.erase(command.body.at("slot").get<int>());
     return {};
+  }
+
+  /// The tensors as the candidate sees them: those that repeat are mapped at full length.
+  std::vector<Buffer> seen(Message& command, Scratch& scratch) {
+    std::vector<Buffer> tensors = slot(command);
+    const std::vector<std::int64_t>& bytes = seen_bytes_.at(command.body.at("slot").get<int>());
+    for (std::size_t i = 0; i < tensors.size(); ++i) {
+      if (bytes[i] <= tensors[i].bytes) continue;
+      tensors[i] = scratch.keep(
+          device().map(device().share(tensors[i]), bytes[i], Access::read_only, tensors[i].name));
+    }
+    return tensors;
   }
 
   void run(const std::vector<BoundLaunch>& launches) {
@@ -333,7 +352,8 @@ class Referee {
   ModuleId reference_ = -1;
   ModuleId inputs_ = -1;
   std::map<int, std::vector<Buffer>> slots_;
-  std::map<int, InputSeal> seals_;  ///< by slot
+  std::map<int, InputSeal> seals_;                       ///< by slot
+  std::map<int, std::vector<std::int64_t>> seen_bytes_;  ///< by slot
   int next_slot_ = 1;
 };
 

@@ -7,7 +7,7 @@
 //   reference image                                    -> {module}   replaces the one before
 //   inputs    image                                    -> {}         what computes inputs; replaces the one before
 //   compute   {slot, plan, lowered} i64[4] (draw)      -> {}         computed inputs; the plan's last tensor is `draw`
-//   allocate  {tensors: [{name, bytes}]}               -> {slot} and one descriptor per tensor
+//   allocate  {tensors: [{name, bytes, seen_bytes}]}   -> {slot} and one descriptor per tensor
 //   fill      {slot, fills: [{tensor, unit, entries, has_invalid}]} FillOrder[fills], LeadingEntry[entries of each]
 //                                                      -> {}
 //   write     {slot, tensor} bytes                     -> {}         metadata, from offset 0

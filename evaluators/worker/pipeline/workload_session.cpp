@@ -19,12 +19,20 @@ std::int64_t tensor_bytes(const TensorSpec& tensor, const Workload& workload) {
   return element_count(tensor, workload) * static_cast<std::int64_t>(dtype_bytes(tensor.dtype));
 }
 
-/// Period of a repeated input: larger than any cache line or tile, small enough to be drawn in no time.
-constexpr std::int64_t k_repeated_bytes = 512 * 1024;
+/// Period of a repeated input: larger than any cache line or tile, small enough to be drawn in no time. Different prime
+/// numbers of pages, so that what several tensors hold together does not repeat for a long while.
+std::int64_t repeated_bytes(std::size_t tensor) {
+  constexpr std::int64_t k_page_bytes = 4096;
+  constexpr std::int64_t k_pages[] = {127, 113, 131, 109, 137, 107, 139, 103};
+  return k_page_bytes * k_pages[tensor % std::size(k_pages)];
+}
+
+/// More bytes than this are repeated.
+constexpr std::int64_t k_whole_bytes_max = 1 << 20;
 
 /// The fill of a repeated tensor: one period of it, whose places stand for no sequence.
-void make_repeated(TensorFill& fill, const TensorSpec& tensor) {
-  fill.order.count = k_repeated_bytes / static_cast<std::int64_t>(dtype_bytes(tensor.dtype));
+void make_repeated(TensorFill& fill, const TensorSpec& tensor, std::size_t index) {
+  fill.order.count = repeated_bytes(index) / static_cast<std::int64_t>(dtype_bytes(tensor.dtype));
   fill.order.leading = fill.order.count;
   fill.map.clear();
   fill.has_invalid = false;
@@ -86,7 +94,8 @@ WorkloadSession::WorkloadSession(Referee& referee, ExecutorClient& executor, con
     const std::int64_t bytes = std::max<std::int64_t>(tensor_bytes(tensor, workload), 1);
     const std::string name = fmt::format("tensor {}", tensor.name);
     seen.push_back({.name = name, .bytes = bytes});
-    owned.push_back({.name = name, .bytes = is_repeated(tensor) ? k_repeated_bytes : bytes});
+    owned.push_back(
+        {.name = name, .bytes = is_repeated(tensor) ? repeated_bytes(i) : bytes, .seen_bytes = bytes});
     is_writable.push_back(is_written(tensor.role));
     if (is_written(tensor.role))
       outputs_.push_back(static_cast<int>(i));
@@ -99,7 +108,7 @@ WorkloadSession::WorkloadSession(Referee& referee, ExecutorClient& executor, con
 }
 
 bool WorkloadSession::is_repeated(const TensorSpec& tensor) const {
-  return is_modelled_ && tensor.role == Role::input && tensor_bytes(tensor, workload_) > k_repeated_bytes;
+  return is_modelled_ && tensor.role == Role::input && tensor_bytes(tensor, workload_) > k_whole_bytes_max;
 }
 
 WorkloadSession::~WorkloadSession() {
@@ -133,7 +142,7 @@ void WorkloadSession::fill(const InputFamily& family, std::size_t rotation, cons
     if (tensor.role != Role::input || is_computed(tensor)) continue;
     TensorFill fill = tensor_fill(draw, tensor, key.derive("tensor", i).seed());
     if (is_modelled_) fill.has_invalid = false;
-    if (is_repeated(tensor)) make_repeated(fill, tensor);
+    if (is_repeated(tensor)) make_repeated(fill, tensor, i);
     fillings.push_back({.tensor = static_cast<int>(i), .fill = std::move(fill)});
   }
   // After all metadata is written: what is invalid depends on the lengths.
@@ -192,8 +201,8 @@ std::vector<std::vector<std::byte>> WorkloadSession::outputs() {
 
 std::vector<OutputError> WorkloadSession::check(const ReferencePlan& reference, const RowLists& rows,
                                                 bool wants_parts) {
-  KERNELITES_ASSERT(family_ && !is_modelled_);
-  inspect_inputs();
+  KERNELITES_ASSERT(family_ != nullptr);
+  if (!is_modelled_) inspect_inputs();
   std::vector<Referee::Output> outputs;
   for (const int index : outputs_) {
     const TensorSpec& tensor = task_.tensors[static_cast<std::size_t>(index)];

@@ -38,8 +38,8 @@ struct OutputError {
 /// referee is an Error.
 class WorkloadSession {
  public:
-  /// `is_modelled`: only modelled times are wanted; large inputs are then a block of drawn values over and over, and
-  /// nothing can be checked.
+  /// `is_modelled`: the shape is too large for the virtual GPU, which runs some blocks of it only; large inputs are
+  /// then a block of drawn values over and over.
   WorkloadSession(Referee& referee, ExecutorClient& executor, const Task& task, const Workload& workload,
                   bool is_modelled = false);
   ~WorkloadSession();
@@ -58,7 +58,7 @@ class WorkloadSession {
   double run(ExecutorClient::Run order);
   /// All bytes of all outputs, in the task's order.
   std::vector<std::vector<std::byte>> outputs();
-  /// REQUIRES: a fill, and real times. Compares all outputs on `rows` with the reference; and inputs as `run` does.
+  /// REQUIRES: a fill. Compares all outputs on `rows` with the reference; and inputs as `run` does.
   std::vector<OutputError> check(const ReferencePlan& reference, const RowLists& rows,
                                  bool wants_parts = false);
 

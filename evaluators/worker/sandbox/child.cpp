@@ -35,7 +35,7 @@ constexpr double k_reap_deadline_s = 30;
 
 /// What the child needs between fork and exec, prepared beforehand: there, only system calls are allowed.
 struct Launch {
-  std::array<const char*, 4> arguments{};
+  std::vector<const char*> arguments;
   const char* executable = nullptr;
   int channel = -1, lifeline = -1, report = -1;
   ChildLimits limits;
@@ -153,13 +153,33 @@ Child::Child(std::string role, pid_t pid, FileDescriptor process, FileDescriptor
 
 Child Child::start(const std::string& role, const ChildLimits& limits,
                    const std::filesystem::path& executable) {
-  auto [ours, theirs] = channel_pair();
-  auto [lifeline_read, lifeline_write] = pipe_pair();
-  auto [report_read, report_write] = pipe_pair();
   std::error_code ignored;
   const auto resolved = std::filesystem::read_symlink(executable, ignored);
   const std::string shown = (resolved.empty() ? executable : resolved).filename().string();
-  const Launch launch{.arguments = {shown.c_str(), "--child", role.c_str(), nullptr},
+  return start_program(role, limits, executable, {shown, "--child", role});
+}
+
+Child Child::start_under(const std::vector<std::string>& tool, const std::string& role,
+                         const ChildLimits& limits) {
+  KERNELITES_ASSERT(!tool.empty());
+  std::vector<std::string> arguments = tool;
+  // The tool executes it: /proc/self/exe would be the tool itself.
+  for (const std::string& word :
+       {std::filesystem::read_symlink("/proc/self/exe").string(), std::string("--child"), role})
+    arguments.push_back(word);
+  return start_program(role, limits, tool.front(), arguments);
+}
+
+Child Child::start_program(const std::string& role, const ChildLimits& limits,
+                           const std::filesystem::path& executable,
+                           const std::vector<std::string>& arguments) {
+  auto [ours, theirs] = channel_pair();
+  auto [lifeline_read, lifeline_write] = pipe_pair();
+  auto [report_read, report_write] = pipe_pair();
+  std::vector<const char*> words;
+  for (const std::string& argument : arguments) words.push_back(argument.c_str());
+  words.push_back(nullptr);
+  const Launch launch{.arguments = std::move(words),
                       .executable = executable.c_str(),
                       .channel = theirs.get(),
                       .lifeline = lifeline_read.get(),

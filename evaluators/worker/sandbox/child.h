@@ -16,6 +16,7 @@
 #include <span>
 #include <string>
 #include <string_view>
+#include <vector>
 
 #include "evaluators/worker/sandbox/channel.h"
 
@@ -44,6 +45,10 @@ class Child {
   /// Throws Error if the system refuses or `executable` cannot be run.
   static Child start(const std::string& role, const ChildLimits& limits,
                      const std::filesystem::path& executable = "/proc/self/exe");
+  /// The same under a tool that runs programs (`compute-sanitizer --tool memcheck`): `tool` is its command, to which
+  /// this program, `--child` and the role are appended. The tool must leave open descriptors alone.
+  static Child start_under(const std::vector<std::string>& tool, const std::string& role,
+                           const ChildLimits& limits);
   Child(Child&& other) noexcept;
   Child& operator=(Child&& other) noexcept;
   ~Child();
@@ -58,6 +63,9 @@ class Child {
   std::optional<ChildEnd> wait(double deadline_s);
 
  private:
+  static Child start_program(const std::string& role, const ChildLimits& limits,
+                             const std::filesystem::path& executable,
+                             const std::vector<std::string>& arguments);
   Child(std::string role, pid_t pid, FileDescriptor process, FileDescriptor lifeline, FileDescriptor socket);
   void finish();
   ChildEnd reap();

@@ -83,6 +83,7 @@ void map_regions(LaunchContext& context, const Program& program, Memory& memory)
 
 /// The block indices to run, in the order in which they start.
 std::vector<u64> block_order(const Launch& launch, const LaunchOptions& options) {
+  if (!options.only_blocks.empty()) return options.only_blocks;
   const u64 total = launch.grid.count();
   const u64 count = options.sample ? std::clamp<u64>(options.sample->blocks, 1, total) : total;
   std::vector<u64> order(count);
@@ -108,6 +109,7 @@ struct Progress {
   std::atomic<u64> executed{0};
   std::mutex mutex;
   std::optional<Fault> fault;
+  std::vector<u64> given_up;
 };
 
 struct OpenBlock {
@@ -200,6 +202,7 @@ class Worker {
       }
       return open.position < progress_.fault_position.load();
     } catch (const Raised& thrown) {
+      if (lacks_others(thrown)) return give_up(open);
       // What follows a read of unwritten memory is its consequence.
       const auto& early = open.block->early_read;
       const Raised& raised = early && thrown.kind != FaultKind::race ? early->raised : thrown;
@@ -213,6 +216,19 @@ class Worker {
       }
       return false;
     }
+  }
+
+  /// In a part of a grid: what the blocks that do not run would have written or released is missing.
+  bool lacks_others(const Raised& raised) const {
+    return !context_.options.only_blocks.empty() &&
+           (raised.kind == FaultKind::uninitialised || raised.kind == FaultKind::deadlock);
+  }
+
+  bool give_up(OpenBlock& open) {
+    open.block->is_done = true;
+    const std::lock_guard lock(progress_.mutex);
+    progress_.given_up.push_back(order_[open.position]);
+    return true;
   }
 
   const LaunchContext& context_;
@@ -302,7 +318,11 @@ LaunchResult run(const Program& program, Memory& memory, const Launch& launch, c
 
   LaunchResult result;
   result.fault = std::move(progress.fault);
+
   if (!result.fault && state.early_read) result.fault = std::move(state.early_read->fault);
+
+  result.given_up = std::move(progress.given_up);
+
   if (!result.fault && options.collect_counts) result.counts = sum_tallies(tallies, *image);
   result.counts.blocks_total = launch.grid.count();
   result.counts.blocks_run = order.size();

@@ -82,11 +82,15 @@ struct LaunchOptions {
   Checks checks;
   bool collect_counts = true;
   std::optional<BlockSample> sample;
+  /// Not empty: only these blocks run, in this order (indices in the grid, x fastest). What they would need of the
+  /// others is missing: a block that reads what nothing wrote, or waits for ever, is given up without a fault.
+  std::vector<std::uint64_t> only_blocks;
 };
 
 struct LaunchResult {
   std::optional<Fault> fault;  ///< the first one, in block order
   Counts counts;
+  std::vector<std::uint64_t> given_up;  ///< of `only_blocks`
 };
 
 /// Runs one launch to its end or its first fault. With the same seed the result is the same for any number of

@@ -1,0 +1,224 @@
+// SPDX-License-Identifier: Apache-2.0
+// Growing sets of blocks, first of all launches alike, then of the costliest with the others run whole.
+#include "evaluators/worker/pipeline/block_sample.h"
+
+#include <algorithm>
+#include <array>
+#include <numeric>
+#include <set>
+
+#include "engine/core/rng.h"
+
+namespace kernelites::worker {
+namespace {
+
+using Blocks = std::vector<std::uint64_t>;
+using Extent = std::array<std::uint64_t, 3>;
+
+/// More blocks than this are no longer a small part beside the costliest launch.
+constexpr std::uint64_t k_whole_blocks_max = 16384;
+constexpr std::uint64_t k_run_instructions_max = 40'000'000;
+
+Extent grid_of(const PlannedLaunch& launch) { return {launch.grid[0], launch.grid[1], launch.grid[2]}; }
+
+std::uint64_t block_count(const PlannedLaunch& launch) {
+  const Extent grid = grid_of(launch);
+  return grid[0] * grid[1] * grid[2];
+}
+
+/// All blocks of the cluster that `at` lies in.
+void add_cluster(const PlannedLaunch& launch, const Extent& at, std::set<std::uint64_t>& chosen) {
+  const Extent grid = grid_of(launch);
+  Extent first, size;
+  for (std::size_t axis = 0; axis < 3; ++axis) {
+    size[axis] = std::max<std::uint64_t>(launch.cluster[axis], 1);
+    first[axis] = at[axis] / size[axis] * size[axis];
+  }
+  for (std::uint64_t z = first[2]; z < std::min(first[2] + size[2], grid[2]); ++z)
+    for (std::uint64_t y = first[1]; y < std::min(first[1] + size[1], grid[1]); ++y)
+      for (std::uint64_t x = first[0]; x < std::min(first[0] + size[0], grid[0]); ++x)
+        chosen.insert((z * grid[1] + y) * grid[0] + x);
+}
+
+/// Axes longer than one block, the shortest first.
+std::vector<std::size_t> growing_axes(const Extent& grid) {
+  std::vector<std::size_t> axes;
+  for (std::size_t axis = 0; axis < 3; ++axis) {
+    if (grid[axis] > 1) axes.push_back(axis);
+  }
+  std::stable_sort(axes.begin(), axes.end(), [&](auto a, auto b) { return grid[a] < grid[b]; });
+  return axes;
+}
+
+Blocks whole_grid(const PlannedLaunch& launch) {
+  Blocks blocks(block_count(launch));
+  std::iota(blocks.begin(), blocks.end(), std::uint64_t{0});
+  return blocks;
+}
+
+/// Of the rows that are the share of so many blocks, so many are complete at least where a whole axis ran. Less than
+/// one: at the ends of a long axis rows may need blocks that were left out.
+constexpr double k_axis_share_least = 0.92;
+/// One block alone may be the last of an uneven grid.
+constexpr double k_block_share_least = 0.5;
+/// What looking along an axis may cost when a single block has completed rows already.
+constexpr double k_axis_instructions_max = 6e6;
+
+class Sampler {
+ public:
+  Sampler(Device& device, const BlockSampleOrder& order) : device_(device), order_(order) {}
+
+  BlockSampleOutcome run() {
+    for (const BoundLaunch& launch : order_.launches) axes_ = std::max(axes_, axis_count(launch.plan));
+    bool is_done = try_all(std::nullopt);
+    if (!is_done && order_.launches.size() > 1) is_done = try_all(costliest());
+    if (is_done && is_single_ && order_.launches.size() == 1) look_along_axis();
+    return std::move(outcome_);
+  }
+
+ private:
+  /// With `main`, that launch alone is sampled and the others run whole. True: there is something to say.
+  bool try_all(std::optional<std::size_t> main) {
+    for (int step = 0; step <= axes_ + 1; ++step) {
+      if (step > 1 && axes_ == 1) break;  // the one axis ran already
+      std::vector<Blocks> blocks;
+      for (std::size_t i = 0; i < order_.launches.size(); ++i) {
+        const PlannedLaunch& launch = order_.launches[i].plan;
+        const bool is_whole = main && i != *main;
+        if (is_whole && block_count(launch) > k_whole_blocks_max) return false;
+        blocks.push_back(is_whole ? whole_grid(launch) : grown_blocks(launch, order_.seed + i, step));
+      }
+      std::vector<Blocks> kept = blocks;
+      if (!execute(kept)) return outcome_.fault.has_value();
+      if (complete_rows().empty()) continue;
+      if (kept != blocks && !confirm(kept)) {
+        if (outcome_.fault) return true;
+        continue;
+      }
+      const double share = share_of_rows(kept.back().size());
+      if (step == 0 && share < k_block_share_least) continue;
+      take(kept);
+      is_single_ = step == 0;
+      // Along several axes at once the blocks are no share of the rows.
+      outcome_.lacks_rows = step >= 1 && step <= std::max(axes_, 1) && share < k_axis_share_least;
+      return true;
+    }
+    return false;
+  }
+
+  void take(const std::vector<Blocks>& kept) {
+    outcome_.rows = complete_rows();
+    outcome_.blocks = 0;
+    for (const Blocks& of_launch : kept) outcome_.blocks += of_launch.size();
+  }
+
+  /// A single block is right; are its neighbours there? Only where that costs little.
+  void look_along_axis() {
+    const PlannedLaunch& launch = order_.launches.front().plan;
+    const double block_cost = costs_.front() / static_cast<double>(block_count(launch));
+    for (int step = axis_count(launch); step >= 1; --step) {
+      std::vector<Blocks> blocks{grown_blocks(launch, order_.seed, step)};
+      if (block_cost * static_cast<double>(blocks.front().size()) > k_axis_instructions_max) continue;
+      if (!execute(blocks)) return;
+      outcome_.lacks_rows = share_of_rows(blocks.front().size()) < k_axis_share_least;
+      take(blocks);
+      return;
+    }
+  }
+
+  /// Complete rows, as a share of what `blocks` blocks of the last launch should complete.
+  double share_of_rows(std::size_t blocks) const {
+    const SampledOutput& output = order_.outputs.front();
+    const auto total = static_cast<double>(output.buffer.bytes / output.row_bytes);
+    const auto grid = static_cast<double>(block_count(order_.launches.back().plan));
+    return static_cast<double>(complete_rows().size()) * grid / (total * static_cast<double>(blocks));
+  }
+
+  /// Runs the blocks of every launch and takes those that were given up out of the lists. False: a fault, or the budget
+  /// is used up.
+  bool execute(std::vector<Blocks>& blocks) {
+    order_.refresh();
+    costs_.assign(blocks.size(), 0);
+    for (std::size_t i = 0; i < blocks.size(); ++i) {
+      if (blocks[i].empty()) continue;
+      if (outcome_.instructions >= order_.instructions_max) return false;
+      const std::uint64_t left = order_.instructions_max - outcome_.instructions;
+      const PartOutcome part =
+          device_.run_blocks(order_.launches[i], blocks[i], std::min(left, k_run_instructions_max));
+      outcome_.instructions += part.instructions;
+      costs_[i] = static_cast<double>(part.instructions) / static_cast<double>(blocks[i].size()) *
+                  static_cast<double>(block_count(order_.launches[i].plan));
+      if (part.fault) {
+        // Out of budget is no fault of the candidate: nobody asked for so many blocks.
+        if (part.fault->reason != "budget_exceeded") outcome_.fault = part.fault;
+        return false;
+      }
+      const std::set<std::uint64_t> given_up(part.given_up.begin(), part.given_up.end());
+      std::erase_if(blocks[i], [&](std::uint64_t block) { return given_up.contains(block); });
+    }
+    return true;
+  }
+
+  /// Once more with those alone that were not given up: what a block wrote before it was is not there any more.
+  bool confirm(std::vector<Blocks>& kept) {
+    std::vector<Blocks> again = kept;
+    return execute(again) && again == kept && !complete_rows().empty();
+  }
+
+  std::size_t costliest() const {
+    return static_cast<std::size_t>(std::max_element(costs_.begin(), costs_.end()) - costs_.begin());
+  }
+
+  std::vector<std::int64_t> complete_rows() const {
+    std::vector<std::int64_t> rows;
+    bool is_first = true;
+    for (const SampledOutput& output : order_.outputs) {
+      const std::vector<std::int64_t> written = device_.written_rows(output.buffer, output.row_bytes);
+      std::vector<std::int64_t> common;
+      std::set_intersection(rows.begin(), rows.end(), written.begin(), written.end(),
+                            std::back_inserter(common));
+      rows = is_first ? written : common;
+      is_first = false;
+    }
+    return rows;
+  }
+
+  Device& device_;
+  const BlockSampleOrder& order_;
+  BlockSampleOutcome outcome_;
+  std::vector<double> costs_;  ///< of whole launches in warp instructions, as the last sample lets expect
+  int axes_ = 0;               ///< of the launch that has most
+  bool is_single_ = false;     ///< a single block of each launch was enough
+};
+
+}  // namespace
+
+int axis_count(const PlannedLaunch& launch) { return static_cast<int>(growing_axes(grid_of(launch)).size()); }
+
+std::vector<std::uint64_t> grown_blocks(const PlannedLaunch& launch, std::uint64_t seed, int step) {
+  const Extent grid = grid_of(launch);
+  Rng rng(seed);
+  Extent drawn;
+  for (std::size_t axis = 0; axis < 3; ++axis) drawn[axis] = rng.below(grid[axis]);
+  std::set<std::uint64_t> chosen;
+  add_cluster(launch, drawn, chosen);
+  const std::vector<std::size_t> axes = growing_axes(grid);
+  for (std::size_t i = 0; i < axes.size(); ++i) {
+    const bool is_all = step > static_cast<int>(axes.size());
+    if (step == 0 || (!is_all && i + 1 != static_cast<std::size_t>(step))) continue;
+    const std::size_t axis = axes[i];
+    const std::uint64_t length = std::min(grid[axis], k_slice_blocks_max);
+    // Around the drawn block where the axis is too long: neighbours share more than strangers.
+    const std::uint64_t before = std::min(drawn[axis], length / 2);
+    const std::uint64_t begin = std::min(drawn[axis] - before, grid[axis] - length);
+    Extent at = drawn;
+    for (at[axis] = begin; at[axis] < begin + length; ++at[axis]) add_cluster(launch, at, chosen);
+  }
+  return {chosen.begin(), chosen.end()};
+}
+
+BlockSampleOutcome sample_blocks(Device& device, const BlockSampleOrder& order) {
+  return Sampler(device, order).run();
+}
+
+}  // namespace kernelites::worker

@@ -1,0 +1,20 @@
+// SPDX-License-Identifier: Apache-2.0
+// Entry point of the pipeline tests: they start this program again to launch alone.
+#define CATCH_CONFIG_RUNNER
+#include "tests/support/catch.h"
+
+#include "evaluators/worker/pipeline/lone_launch.h"
+#include "evaluators/worker/sandbox/child.h"
+
+namespace {
+
+constexpr kernelites::worker::ChildRole k_roles[] = {
+    {kernelites::worker::k_lone_role, kernelites::worker::lone_launch_main},
+};
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  kernelites::worker::run_child_role(argc, argv, k_roles);
+  return Catch::Session().run(argc, argv);
+}
