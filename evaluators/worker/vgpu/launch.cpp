@@ -318,11 +318,8 @@ LaunchResult run(const Program& program, Memory& memory, const Launch& launch, c
 
   LaunchResult result;
   result.fault = std::move(progress.fault);
-
   if (!result.fault && state.early_read) result.fault = std::move(state.early_read->fault);
-
   result.given_up = std::move(progress.given_up);
-
   if (!result.fault && options.collect_counts) result.counts = sum_tallies(tallies, *image);
   result.counts.blocks_total = launch.grid.count();
   result.counts.blocks_run = order.size();
