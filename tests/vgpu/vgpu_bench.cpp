@@ -2,6 +2,7 @@
 // Speed of the virtual GPU: runs one attention kernel and prints ns per warp instruction and the error.
 //
 //   vgpu_bench FILE.ptx KERNEL GRID_X GRID_Y BLOCK DTYPE_BYTES SEQUENCE HEADS [THREADS] [CHECKS 0|1] [COUNTS 0|1]
+// Without CHECKS it prints what each check costs, too.
 // The kernel takes (q, k, v, out, sequence, scale, causal) with head dimension 64, float or half.
 #include <algorithm>
 #include <cmath>
@@ -109,6 +110,49 @@ void print_counts(const Counts& c) {
       static_cast<double>(c.total_tensor_flops()) / 1e6);
 }
 
+struct Times {
+  double median_ms = 0, best_ms = 0;
+};
+
+/// Of 11 runs. Ends the program at a fault.
+template <class Run>
+Times measure(Run run_once) {
+  std::vector<double> times;
+  for (int repeat = 0; repeat < 11; ++repeat) {
+    const double begin = milliseconds();
+    const LaunchResult result = run_once();
+    times.push_back(milliseconds() - begin);
+    if (!result.fault) continue;
+    std::printf("%s\n", describe(*result.fault).c_str());
+    std::exit(1);
+  }
+  std::sort(times.begin(), times.end());
+  return {.median_ms = times[times.size() / 2], .best_ms = times[0]};
+}
+
+void print_cost_of_checks(const Program& program, Memory& memory, const Launch& launch) {
+  struct Row {
+    const char* name;
+    Checks checks;
+  };
+  const Checks none{.uninitialised = false, .races = false, .global_races = false};
+  const Row rows[] = {
+      {"counts only", none},
+      {"uninitialised", {.uninitialised = true, .races = false, .global_races = false}},
+      {"races in shared memory", {.uninitialised = false, .races = true, .global_races = false}},
+      {"races in all memory", {.uninitialised = false, .races = true, .global_races = true}},
+      {"all checks", {}},
+  };
+  double base = 0;
+  for (const Row& row : rows) {
+    const LaunchOptions options{.checks = row.checks, .sample = {}};
+    const Times times = measure([&] { return run(program, memory, launch, options); });
+    if (base == 0) base = times.median_ms;
+    std::printf("  %-24s %7.2f ms, best %7.2f, %.2f of counts only\n", row.name, times.median_ms,
+                times.best_ms, times.median_ms / base);
+  }
+}
+
 u32 number(const char* text) { return static_cast<u32>(std::atoi(text)); }
 
 }  // namespace
@@ -142,19 +186,13 @@ int main(int argc, char** argv) {
   options.threads = argc > 9 ? number(argv[9]) : 1;
   options.checks.uninitialised = options.checks.races = argc <= 10 || number(argv[10]) != 0;
   options.collect_counts = argc <= 11 || number(argv[11]) != 0;
-  std::vector<double> times;
   LaunchResult result;
-  for (int repeat = 0; repeat < 11; ++repeat) {
-    const double begin = milliseconds();
-    result = run(*program, memory, launch, options);
-    times.push_back(milliseconds() - begin);
-    if (result.fault) return std::printf("%s\n", describe(*result.fault).c_str()), 1;
-  }
-  std::sort(times.begin(), times.end());
-  const double ms = times[times.size() / 2];
+  const Times times = measure([&] { return result = run(*program, memory, launch, options); });
   const double instructions = static_cast<double>(std::max<u64>(1, result.counts.total_warp_instructions()));
   std::printf(
       "%s: parse %.1f ms, run median %.2f best %.2f ms, %.3f M warp instructions, %.1f ns each, error %.1e\n",
-      argv[2], parse_ms, ms, times[0], instructions / 1e6, ms * 1e6 / instructions, largest_error(problem));
+      argv[2], parse_ms, times.median_ms, times.best_ms, instructions / 1e6,
+      times.median_ms * 1e6 / instructions, largest_error(problem));
   print_counts(result.counts);
+  if (argc <= 10) print_cost_of_checks(*program, memory, launch);
 }

@@ -33,6 +33,7 @@ void for_each_element(Warp& warp, const Instruction& i, Use use, Body body) {
       Access access;
       const Mask part = resolve_part(warp, i, static_cast<Space>(i.mode), addresses, rest, 8, use, access);
       body(q, access, part);
+      if (use == Use::store) settle_store(warp);
       rest &= ~part;
     }
   }

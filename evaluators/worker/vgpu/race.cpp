@@ -86,7 +86,7 @@ void RaceDetector::start(const BlockOrder& order, u32 shared_bytes, u32 granule,
   const std::size_t granules = (shared_bytes >> shift_) + 16;
   if (writers_.size() != granules) {
     for (std::vector<u32>* table : {&writers_, &readers_, &lines_}) table->assign(granules, 0);
-    base_ = last_ = 0;
+    base_ = last_ = latest_write_ = 0;
   }
   if (order.tracks()) stamps_.assign(granules * order.warps(), 0);
 }
@@ -96,6 +96,7 @@ void RaceDetector::forget() {
   std::fill(writers_.begin(), writers_.end(), 0);
   std::fill(readers_.begin(), readers_.end(), 0);
   base_ = 1 - i64{order_->now()};
+  latest_write_ = 0;
 }
 
 RaceDetector::Moment RaceDetector::moment(const SharedAccess& access) {
@@ -107,10 +108,12 @@ RaceDetector::Moment RaceDetector::moment(const SharedAccess& access) {
 }
 
 SharedConflicts RaceDetector::read(const SharedAccess& whole) {
-  const SharedAccess access = narrowed(whole);
-  const Moment m = moment(access);
+  const Moment m = moment(whole);
   SharedConflicts found;
-  if (!writers_agree(access, m, access.mask != whole.mask)) find_writers(whole, m, found);
+  const SharedAccess access = narrowed(whole);
+  // Between two barriers most blocks only read, or only write.
+  if (latest_write_ > m.floor && !writers_agree(access, m, access.mask != whole.mask))
+    find_writers(whole, m, found);
   if (!access.is_strong) record_read(access, m);
   return found;
 }
@@ -122,6 +125,7 @@ SharedConflicts RaceDetector::write(const SharedAccess& whole) {
   const bool is_shared_by_lanes = access.mask != whole.mask;
   if (!writers_agree(access, m, is_shared_by_lanes)) find_writers(whole, m, found);
   if (order_->tracks() || !readers_agree(access, m)) find_readers(whole, m, found);
+  latest_write_ = m.now;
   record_write(access, m, is_shared_by_lanes);
   return found;
 }
@@ -215,8 +219,16 @@ void RaceDetector::record_read(const SharedAccess& access, const Moment& m) {
   }
   const u32 mine = m.now << k_stamp_shift | access.warp;
   const __m256i floor = splat(m.floor), warp = splat(access.warp), fresh = splat(mine);
+  if (access.is_uniform && access.bytes >> shift_ == 1) {
+    u32& reader = readers_[access.offsets[0] >> shift_];
+    const bool is_others = stamp_of(reader) > m.floor && (reader & (k_flag | k_warp_mask)) != access.warp;
+    reader = mine | (is_others ? k_flag : 0);
+    return;
+  }
   each_vector(access, shift_, [&](__m256i index, __m256i, __m256i active, u32 first) {
     const __m256i entry = first != ~0u ? load_at(readers_.data() + first) : gather_at(readers_.data(), index);
+    const __m256i is_same = _mm256_cmpeq_epi32(_mm256_andnot_si256(splat(k_flag), entry), fresh);
+    if (all_zero(_mm256_andnot_si256(is_same, active))) return true;
     const __m256i is_new = _mm256_cmpgt_epi32(_mm256_srli_epi32(entry, k_stamp_shift), floor);
     const __m256i is_mine = _mm256_cmpeq_epi32(_mm256_and_si256(entry, splat(k_flag | k_warp_mask)), warp);
     const __m256i several = _mm256_and_si256(_mm256_andnot_si256(is_mine, is_new), splat(k_flag));

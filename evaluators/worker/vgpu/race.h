@@ -67,6 +67,7 @@ class RaceDetector {
   std::vector<u32> stamps_;  ///< of reads, by granule and warp; only if the order tracks
   i64 base_ = 0;             ///< an entry's stamp is the order's plus this
   u32 last_ = 0;             ///< highest stamp in an entry
+  u32 latest_write_ = 0;     ///< highest stamp of a writer
   u32 shift_ = 2;
   bool is_on_ = false;
 };
