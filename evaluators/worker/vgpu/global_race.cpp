@@ -83,18 +83,20 @@ void GlobalRaces::check_writer(u64 entry, const GlobalAccess& access, const Bloc
                    .is_with_write = true,
                    .is_strong = strength_of(entry) != weak,
                    .other_unit = unit_of(entry),
+                   .is_in_block = is_of_block(entry, order),
                    .other_pc = pc == k_last_pc ? ~0u : static_cast<u32>(pc)});
 }
 
 void GlobalRaces::check_reader(u64 entry, const GlobalAccess& access, const BlockOrder& order, u32 lane,
                                u64 byte, GlobalConflicts& found) const {
-  auto add = [&](u32 unit) {
-    if (found.empty() || found.back().lane != lane || found.back().is_with_write)
-      found.push_back({.lane = lane, .byte = byte, .is_with_write = false, .other_unit = unit});
+  auto add = [&](u32 unit, bool is_in_block) {
+    if (!found.empty() && found.back().lane == lane && !found.back().is_with_write) return;
+    found.push_back(
+        {.lane = lane, .byte = byte, .is_with_write = false, .other_unit = unit, .is_in_block = is_in_block});
   };
   auto check = [&](u64 reader) {
     if (reader != 0 && !are_strong(reader, access, order) && !is_ordered(reader, access, order))
-      add(unit_of(reader));
+      add(unit_of(reader), is_of_block(reader, order));
   };
   if ((entry & k_several) == 0) return check(entry);
   if (tracks_) {
@@ -103,7 +105,7 @@ void GlobalRaces::check_reader(u64 entry, const GlobalAccess& access, const Bloc
   }
   // Several blocks are ordered by nothing; several warps of one block by its barriers.
   const bool is_own_block = entry >> k_pc_at == k_one_block && is_of_block(entry, order);
-  if (!is_own_block || stamp_of(entry) > order.floor()) add(~0u);
+  if (!is_own_block || stamp_of(entry) > order.floor()) add(~0u, is_own_block);
 }
 
 void GlobalRaces::record_read(u64& reader, const GlobalAccess& access, const BlockOrder& order) {

@@ -31,7 +31,8 @@ struct GlobalConflict {
   u64 byte = 0;                ///< offset in the region
   bool is_with_write = false;  ///< the earlier access wrote
   bool is_strong = false;      ///< it was an atomic or a volatile access
-  u32 other_unit = 0;          ///< ~0u: several blocks
+  u32 other_unit = 0;          ///< ~0u: several
+  bool is_in_block = false;    ///< the other one is of the same block
   u32 other_pc = ~0u;          ///< of a write; ~0u: unknown
 };
 

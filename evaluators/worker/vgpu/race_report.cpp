@@ -58,9 +58,9 @@ constexpr const char* k_advice_between_blocks =
 
 std::string global_text(const Warp& warp, const Region& region, Use use, const GlobalConflict& conflict) {
   const u64 other_block = conflict.other_unit / warp.context->warps_per_block;
-  const bool is_same_block = conflict.other_unit != ~0u && other_block == warp.block->index;
-  std::string other = "other warps or blocks have";
-  if (is_same_block)
+  const bool is_same_block = conflict.is_in_block;
+  std::string other = is_same_block ? "other warps of the block have" : "other blocks have";
+  if (conflict.other_unit != ~0u && is_same_block)
     other = fmt::format("warp {} of the block has", conflict.other_unit % warp.context->warps_per_block);
   else if (conflict.other_unit != ~0u)
     other = block_name(warp, other_block) + " has";
