@@ -113,11 +113,13 @@ constexpr Row k_rows[] = {
      "7;\n  l[0] "
      "= table[3];\n}"},
     {"screen", "screen_module_state",
-     "__constant__ unsigned calls[2] = {1, 2};\n__global__ void work(void* o, float* l) {\n  unsigned long long at;\n"
+     "__constant__ unsigned calls[2] = {1, 2};\n__global__ void work(void* o, float* l) {\n  unsigned long "
+     "long at;\n"
      "  asm volatile(\"cvta.const.u64 %0, %1;\" : \"=l\"(at) : \"l\"(__cvta_generic_to_constant(calls)));\n"
      "  atomicAdd((unsigned*)at, 1u);\n  l[0] = calls[1];\n}"},
     {"passed", "passed",
-     "__constant__ float table[64] = {1, 2, 3};\n__device__ float at(const float* t, int i) { return t[i]; }\n"
+     "__constant__ float table[64] = {1, 2, 3};\n__device__ float at(const float* t, int i) { return t[i]; "
+     "}\n"
      "__global__ void work(void* o, float* l) {\n  l[0] = at(table + threadIdx.x % 8, int(l[1]) & 31) + "
      "table[threadIdx.x & 63];\n}"},
     {"screen", "screen_harness_name",
