@@ -101,11 +101,12 @@ def main():
     parser.add_argument("--patience", type=float, default=1, help="multiplies every budget, for a busy machine")
     options = parser.parse_args()
 
+    build = options.build.resolve()
     jobs = os.cpu_count() or 1
     rows = []
     for label, minutes in chosen_labels(options, Path(__file__).parent).items():
         start = time.monotonic()
-        passed, failed, note = run_label(label, options.build, minutes * options.patience, jobs)
+        passed, failed, note = run_label(label, build, minutes * options.patience, jobs)
         seconds = time.monotonic() - start
         rows.append((passed, failed))
         print(f"{label:10} {passed:5} passed {failed:4} failed {seconds:7.1f} s of {minutes} min  {note}", flush=True)

@@ -17,8 +17,9 @@ namespace {
 /// Families tried at shapes that are costly: the first, and others drawn by the key.
 constexpr std::size_t k_bench_families = 2;
 constexpr std::size_t k_hold_out_families = 3;
-/// So many pairs of check shape and family make up an examination, if there are as many.
-constexpr std::size_t k_check_pairs = 96;
+/// So many pairs of check shape and family make up an examination, if there are as many. The virtual GPU takes a
+/// hundred times as long over each.
+constexpr std::size_t k_check_pairs = 96, k_virtual_check_pairs = 40;
 /// On the virtual GPU larger check shapes make up most of the time: they are tried with fewer families.
 constexpr std::int64_t k_large_bytes = std::int64_t{1} << 20;
 constexpr std::size_t k_large_families = 4;
@@ -38,7 +39,8 @@ std::size_t family_count(const EvaluationContext& context, const EvaluationPoint
     const std::size_t shapes = context.task.check.size();
     const bool is_slow =
         context.device.is_virtual && workload_bytes(context.task, shape.workload) > k_large_bytes;
-    return std::min(is_slow ? k_large_families : (k_check_pairs + shapes - 1) / shapes, families);
+    const std::size_t pairs = context.device.is_virtual ? k_virtual_check_pairs : k_check_pairs;
+    return std::min(is_slow ? k_large_families : (pairs + shapes - 1) / shapes, families);
   }
   if (shape.use == PointUse::hold_out) return std::min(k_hold_out_families, families);
   const bool is_too_large =
