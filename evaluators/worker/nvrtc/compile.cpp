@@ -87,13 +87,16 @@ void compile_program(const NvrtcLibrary& nvrtc, const CompileInput& input, Compi
   }
   const int result = nvrtc.compile_program(program.get(), static_cast<int>(options.size()), options.data());
   take_text(program.get(), nvrtc.log_size, nvrtc.log, std::size_t{64} << 20, output.log);
+  // The front end tells of its own exhaustion as of an error of the source, after all warnings. A source that writes
+  // these words into its own error exchanges one rejection for another.
+  const bool is_exhausted = output.log.find("catastrophic error: out of memory") != std::string::npos;
   if (output.log.size() > k_log_bytes_max) output.log.resize(k_log_bytes_max);
   if (result != 0) {
     // NVRTC_ERROR_COMPILATION: the source is at fault.
     constexpr int k_out_of_memory = 1, k_compilation = 6;
-    output.failure = result == k_compilation     ? "compile_error"
-                     : result == k_out_of_memory ? "compiler_out_of_memory"
-                                                 : "compiler_failed";
+    output.failure = is_exhausted || result == k_out_of_memory ? "compiler_out_of_memory"
+                     : result == k_compilation                 ? "compile_error"
+                                                               : "compiler_failed";
     if (result != k_compilation) output.log += fmt::format("\n{}\n", nvrtc.error_string(result));
     return;
   }

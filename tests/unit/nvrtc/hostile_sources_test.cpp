@@ -200,6 +200,22 @@ TEST_CASE("a runaway plan ends within seconds and says so") {
   CHECK((reason == "plan_not_constant" || reason == "compile_deadline"));
 }
 
+TEST_CASE(
+    "a compiler that runs out of memory after thousands of warnings is named so, not the source's error") {
+  CompileInput input;
+  input.source =
+      "template <int N, int I> struct Tree {\n"
+      "  static constexpr int value = Tree<N - 1, 2 * I>::value + Tree<N - 1, 2 * I + 1>::value;\n"
+      "};\n"
+      "template <int I> struct Tree<0, I> { static constexpr int value = I; };\n"
+      "__global__ void f(int* o) { o[0] = Tree<24, 1>::value; }\n";
+  input.options = {"-arch=sm_90a"};
+  const CompileOutput output = test_compiler().compile(input, 60);
+  CHECK_FALSE(output.ok);
+  CHECK((output.failure == "compiler_out_of_memory" || output.failure == "compiler_crash" ||
+         output.failure == "compile_deadline"));
+}
+
 TEST_CASE("a compile bomb is killed at its deadline and named") {
   std::string bomb = "#define A0 x+x\n";
   for (int i = 1; i < 30; ++i)
