@@ -113,9 +113,11 @@ std::optional<ModelUsage> read_usage(const Json& usage) {
   const std::int64_t input = count_at(usage, "prompt_tokens");
   const std::int64_t cached = std::max(count_at(child_at(usage, "prompt_tokens_details"), "cached_tokens"),
                                        count_at(usage, "prompt_cache_hit_tokens"));
-  return ModelUsage{.input_tokens = input,
-                    .cached_input_tokens = std::min(cached, input),
-                    .output_tokens = count_at(usage, "completion_tokens")};
+  return ModelUsage{
+      .input_tokens = input,
+      .cached_input_tokens = std::min(cached, input),
+      .output_tokens = count_at(usage, "completion_tokens"),
+      .reasoning_tokens = count_at(child_at(usage, "completion_tokens_details"), "reasoning_tokens")};
 }
 
 /// Text of a message whose content is a string or a list of {"type": "text", "text": ...} parts.
@@ -129,9 +131,25 @@ std::string message_text(const Json& message) {
   return text;
 }
 
+std::vector<ToolCall> message_tool_calls(const Json& message) {
+  std::vector<ToolCall> calls;
+  const Json& list = child_at(message, "tool_calls");
+  if (!list.is_array()) return calls;
+  for (const Json& entry : list) {
+    const Json& function = child_at(entry, "function");
+    const Json& arguments = child_at(function, "arguments");  // some servers send the object itself
+    calls.push_back({.id = text_at(entry, "id"),
+                     .name = text_at(function, "name"),
+                     .arguments = arguments.is_object() ? arguments.dump() : text_at(function, "arguments")});
+  }
+  return calls;
+}
+
 void read_choice(ChatOutcome& outcome, const Json& choice) {
   outcome.text = message_text(child_at(choice, "message"));
   const std::string finish = text_at(choice, "finish_reason");
+  outcome.tool_calls = message_tool_calls(child_at(choice, "message"));
+  outcome.finish = finish == "function_call" ? "tool_calls" : finish;
   const std::string refusal = text_at(child_at(choice, "message"), "refusal");
   if (finish == "length") {
     outcome.failure = "length";
@@ -142,10 +160,38 @@ void read_choice(ChatOutcome& outcome, const Json& choice) {
   } else if (!refusal.empty()) {
     outcome.failure = "refused";
     outcome.message = "the model refused: " + one_line(refusal);
-  } else if (outcome.text.empty()) {
+  } else if (outcome.text.empty() && outcome.tool_calls.empty()) {
     outcome.failure = "empty_reply";
     outcome.message = "the answer holds no text";
   }
+}
+
+Json parsed(const std::string& schema) {
+  Json json = Json::parse(schema, nullptr, /*allow_exceptions=*/false);
+  return json.is_discarded() ? Json::object() : json;
+}
+
+Json chat_message(const ChatMessage& message) {
+  Json json = {{"role", message.role}, {"content", message.text}};
+  if (!message.tool_call_id.empty()) json["tool_call_id"] = message.tool_call_id;
+  for (const ToolCall& call : message.tool_calls)
+    json["tool_calls"].push_back({{"id", call.id},
+                                  {"type", "function"},
+                                  {"function", {{"name", call.name}, {"arguments", call.arguments}}}});
+  return json;
+}
+
+void add_tools(Json& body, const ModelRequest& request) {
+  for (const ToolSpec& tool : request.tools)
+    body["tools"].push_back({{"type", "function"},
+                             {"function",
+                              {{"name", tool.name},
+                               {"description", tool.description},
+                               {"parameters", parsed(tool.parameters)}}}});
+  if (request.tools.empty() || request.tool_choice == "auto") return;
+  const bool is_word = request.tool_choice == "none" || request.tool_choice == "required";
+  body["tool_choice"] = is_word ? Json(request.tool_choice)
+                                : Json{{"type", "function"}, {"function", {{"name", request.tool_choice}}}};
 }
 
 }  // namespace
@@ -161,9 +207,18 @@ double price_usd(const ModelUsage& usage, const PriceList& prices) {
 
 std::string chat_body(const ModelRequest& request, const ChatShape& shape) {
   Json body = {{"model", shape.model}, {"messages", Json::array()}};
-  for (const ChatMessage& message : request.messages) {
-    body["messages"].push_back({{"role", message.role}, {"content", message.text}});
+  for (const ChatMessage& message : request.messages) body["messages"].push_back(chat_message(message));
+  add_tools(body, request);
+  if (const AnswerSchema& answer = request.answer_schema; !answer.schema.empty()) {
+    Json schema = parsed(answer.schema);
+    // "strict" servers want every object closed; what leaves one open is meant as a guide.
+    const bool is_closed =
+        schema.is_object() && schema.value("additionalProperties", Json(true)) == Json(false);
+    body["response_format"] = {
+        {"type", "json_schema"},
+        {"json_schema", {{"name", answer.name}, {"strict", is_closed}, {"schema", std::move(schema)}}}};
   }
+  if (!request.reasoning_effort.empty()) body["reasoning_effort"] = request.reasoning_effort;
   body[shape.output_limit_key] = request.output_tokens_max;
   if (request.temperature >= 0) body["temperature"] = request.temperature;
   for (const auto& [key, value] : shape.parameters.items()) body[key] = value;

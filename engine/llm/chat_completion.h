@@ -37,9 +37,11 @@ struct ChatShape {
 /// The request body. Bytes that are not UTF-8 are replaced.
 std::string chat_body(const ModelRequest& request, const ChatShape& shape);
 
-/// A finished attempt: `failure` empty means that `text` is the answer.
+/// A finished attempt: `failure` empty means that `text` and `tool_calls` are the answer.
 struct ChatOutcome {
   std::string text;
+  std::vector<ToolCall> tool_calls;
+  std::string finish;
   std::string model;
   std::string failure;
   std::string message;

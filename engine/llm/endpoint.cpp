@@ -1,30 +1,73 @@
 // SPDX-License-Identifier: Apache-2.0
-// The digest of a prompt: roles and texts, each with its length, so that no two conversations share one.
+// The digest of a request: every text with its length, so that no two requests share one.
 #include "engine/llm/endpoint.h"
 
 #include <fmt/format.h>
 
+#include <initializer_list>
+
 #include "engine/core/digest.h"
+#include "engine/core/json.h"
 
 namespace kernelites {
+
+namespace {
+
+void append(std::string& joined, std::initializer_list<std::string_view> texts) {
+  for (const std::string_view text : texts) joined += fmt::format("{}:", text.size());
+  for (const std::string_view text : texts) joined.append(text);
+}
+
+/// What requests did not have when the first replies were recorded is marked, and left out where unused.
+void append_marked(std::string& joined, std::string_view mark,
+                   std::initializer_list<std::string_view> texts) {
+  joined.append(mark).append("=");
+  append(joined, texts);
+}
+
+/// A schema that went through a database and back has other white space, and is the same.
+std::string compact(const std::string& schema) {
+  const Json json = Json::parse(schema, nullptr, /*allow_exceptions=*/false);
+  return json.is_discarded() ? schema : json.dump();
+}
+
+std::size_t tool_bytes(const std::vector<ToolCall>& calls) {
+  std::size_t bytes = 0;
+  for (const ToolCall& call : calls) bytes += call.id.size() + call.name.size() + call.arguments.size();
+  return bytes;
+}
+
+}  // namespace
 
 std::string prompt_digest(const ModelRequest& request) {
   std::string joined;
   for (const ChatMessage& message : request.messages) {
-    joined += fmt::format("{}:{}:", message.role.size(), message.text.size());
-    joined.append(message.role).append(message.text);
+    append(joined, {message.role, message.text});
+    for (const ToolCall& call : message.tool_calls)
+      append_marked(joined, "call", {call.id, call.name, call.arguments});
+    if (!message.tool_call_id.empty()) append_marked(joined, "result_of", {message.tool_call_id});
   }
+  for (const ToolSpec& tool : request.tools)
+    append_marked(joined, "tool", {tool.name, tool.description, compact(tool.parameters)});
+  if (!request.tools.empty() && request.tool_choice != "auto")
+    append_marked(joined, "choice", {request.tool_choice});
+  if (!request.answer_schema.schema.empty())
+    append_marked(joined, "schema", {request.answer_schema.name, compact(request.answer_schema.schema)});
+  if (!request.reasoning_effort.empty()) append_marked(joined, "effort", {request.reasoning_effort});
   return digest(joined);
 }
 
 ModelUsage estimated_usage(const ModelRequest& request, std::string_view answer) {
-  std::int64_t bytes = 0;
-  for (const ChatMessage& message : request.messages) bytes += static_cast<std::int64_t>(message.text.size());
-  constexpr std::int64_t k_bytes_per_token = 4;
-  return {
-      .input_tokens = (bytes + k_bytes_per_token - 1) / k_bytes_per_token,
-      .output_tokens = (static_cast<std::int64_t>(answer.size()) + k_bytes_per_token - 1) / k_bytes_per_token,
-      .is_estimated = true};
+  std::size_t bytes = request.answer_schema.schema.size();
+  for (const ChatMessage& message : request.messages)
+    bytes += message.text.size() + tool_bytes(message.tool_calls);
+  for (const ToolSpec& tool : request.tools)
+    bytes += tool.name.size() + tool.description.size() + tool.parameters.size();
+  constexpr std::size_t k_bytes_per_token = 4;
+  const auto tokens = [](std::size_t count) {
+    return static_cast<std::int64_t>((count + k_bytes_per_token - 1) / k_bytes_per_token);
+  };
+  return {.input_tokens = tokens(bytes), .output_tokens = tokens(answer.size()), .is_estimated = true};
 }
 
 }  // namespace kernelites

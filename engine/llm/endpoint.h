@@ -13,10 +13,35 @@ struct pollfd;
 
 namespace kernelites {
 
-/// One message of a conversation. Roles: "system", "user", "assistant".
+/// A model's wish to have a tool run.
+struct ToolCall {
+  std::string id;  ///< given by the server; the tool's result names it
+  std::string name;
+  std::string arguments;  ///< JSON text as the model wrote it: may be malformed
+  bool operator==(const ToolCall&) const = default;
+};
+
+/// A tool that the model may call.
+struct ToolSpec {
+  std::string name;  ///< letters, digits, '-' and '_', at most 64
+  std::string description;
+  std::string parameters;  ///< JSON text: the schema of an object
+  bool operator==(const ToolSpec&) const = default;
+};
+
+/// The form that an answer must have. Empty `schema`: free text.
+struct AnswerSchema {
+  std::string name;
+  std::string schema;  ///< JSON text: the schema of an object
+  bool operator==(const AnswerSchema&) const = default;
+};
+
+/// One message of a conversation. Roles: "system", "user", "assistant" and, for a tool's result, "tool".
 struct ChatMessage {
   std::string role;
   std::string text;
+  std::vector<ToolCall> tool_calls;  ///< of an assistant's message
+  std::string tool_call_id;          ///< of a tool's result: the call that it answers
   bool operator==(const ChatMessage&) const = default;
 };
 
@@ -27,28 +52,42 @@ struct ModelRequest {
   std::vector<ChatMessage> messages;
   int output_tokens_max = 16384;
   double temperature = -1;  ///< below 0: the endpoint's default
+  std::vector<ToolSpec> tools;
+  std::string tool_choice = "auto";  ///< "auto", "none", "required" or a tool's name; counts only with tools
+  AnswerSchema answer_schema;
+  std::string reasoning_effort;     ///< "" (the endpoint's default), "low", "medium", "high"
+  std::size_t stable_messages = 0;  ///< leading messages that later calls repeat: worth caching by the server
+  /// The call makes no further attempt whose worst case, added to the worst case of those that may have been
+  /// charged, is above this. 0: no limit.
+  double usd_limit = 0;
 };
 
-/// SHA-256 over the messages: the key of recorded replies, stored with the candidate.
+/// SHA-256 over all that decides an answer: messages with their tool calls, tools and choice, schema, effort.
+/// The key of recorded replies, stored with the candidate. What only decides cost (`stable_messages`,
+/// `usd_limit`) has no part in it; a request with nothing but messages has the digest of its messages alone.
 std::string prompt_digest(const ModelRequest& request);
 
 /// What the call cost.
 struct ModelUsage {
-  std::int64_t input_tokens = 0;
-  std::int64_t cached_input_tokens = 0;
-  std::int64_t output_tokens = 0;
-  double usd = 0;             ///< by the endpoint's price list; 0 if it has none
-  bool is_estimated = false;  ///< the server reported no usage; tokens are counted as bytes / 4
+  std::int64_t input_tokens = 0;         ///< all of them
+  std::int64_t cached_input_tokens = 0;  ///< the part of the input that the server had cached
+  std::int64_t output_tokens = 0;        ///< all of them
+  std::int64_t reasoning_tokens = 0;     ///< the part of the output that was thought, not said
+  std::int64_t cache_write_tokens = 0;   ///< the part of the input that the server put into its cache
+  double usd = 0;                        ///< by the endpoint's price list; 0 if it has none
+  bool is_estimated = false;             ///< the server reported no usage; tokens are counted as bytes / 4
 };
 
 /// Usage where nobody reported any: four bytes to a token.
 ModelUsage estimated_usage(const ModelRequest& request, std::string_view answer);
 
-/// The end of a call. `failure` empty: `text` is the model's answer.
+/// The end of a call. `failure` empty: `text` and `tool_calls` are the model's answer, and one of them is there.
 struct ModelReply {
   std::string id;
   std::string text;
-  std::string model;  ///< as the server named it
+  std::vector<ToolCall> tool_calls;  ///< what the model wants done before it goes on
+  std::string finish;                ///< "stop", "length", "tool_calls", "content_filter"; "": not said
+  std::string model;                 ///< as the server named it
   std::string
       failure;  ///< a code: "timeout", "rate_limited", "unreachable", "refused", "no_recorded_reply", ...
   std::string message;  ///< the failure in words, without secrets

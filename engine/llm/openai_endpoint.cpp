@@ -20,6 +20,8 @@ void add_usage(ModelUsage& sum, const ModelUsage& usage) {
   sum.input_tokens += usage.input_tokens;
   sum.cached_input_tokens += usage.cached_input_tokens;
   sum.output_tokens += usage.output_tokens;
+  sum.reasoning_tokens += usage.reasoning_tokens;
+  sum.cache_write_tokens += usage.cache_write_tokens;
   sum.is_estimated |= usage.is_estimated;
 }
 
@@ -201,6 +203,8 @@ void OpenAiEndpoint::finish(Call& call, ChatOutcome outcome) {
   call.usage.usd = price_usd(call.usage, settings_.prices);
   done_.push_back({.id = call.request.id,
                    .text = std::move(outcome.text),
+                   .tool_calls = std::move(outcome.tool_calls),
+                   .finish = std::move(outcome.finish),
                    .model = outcome.model.empty() ? settings_.shape.model : std::move(outcome.model),
                    .failure = std::move(outcome.failure),
                    .message = without_secrets(std::move(outcome.message), settings_, api_key_),

@@ -8,6 +8,7 @@
 #include <tuple>
 
 #include "engine/core/error.h"
+#include "engine/llm/conversation_json.h"
 
 namespace kernelites {
 namespace {
@@ -19,11 +20,10 @@ Json call_to_json(const RecordedCall& call) {
   Json json = {{"id", reply.id},           {"ordinal", call.ordinal},   {"digest", call.digest},
                {"model", reply.model},     {"text", reply.text},        {"failure", reply.failure},
                {"message", reply.message}, {"usage", Json(reply.usage)}};
-  if (call.messages.empty()) return json;
-  json["messages"] = Json::array();
-  for (const ChatMessage& message : call.messages) {
-    json["messages"].push_back({{"role", message.role}, {"text", message.text}});
-  }
+  if (!reply.tool_calls.empty()) json["tool_calls"] = reply.tool_calls;
+  if (!reply.finish.empty()) json["finish"] = reply.finish;
+  if (!call.messages.empty()) json["messages"] = call.messages;
+  if (!call.extras.empty()) json["extras"] = call.extras;
   return json;
 }
 
@@ -39,15 +39,12 @@ RecordedCall parse_call(const Json& json, const std::string& where, const std::s
   call.reply.message = reader.optional<std::string>("message", "");
   if (reader.has("usage"))
     call.reply.usage = parse_usage(reader.member("usage"), where, reader.field("usage"));
-  if (reader.has("messages")) {
-    const Json& messages = reader.member("messages");
-    for (std::size_t i = 0; i < messages.size(); ++i) {
-      ObjectReader message(messages[i], where, fmt::format("{}[{}]", reader.field("messages"), i));
-      call.messages.push_back(
-          {.role = message.required<std::string>("role"), .text = message.required<std::string>("text")});
-      message.finish();
-    }
-  }
+  call.reply.finish = reader.optional<std::string>("finish", "");
+  if (reader.has("tool_calls"))
+    call.reply.tool_calls = parse_tool_calls(reader.member("tool_calls"), where, reader.field("tool_calls"));
+  if (reader.has("messages"))
+    call.messages = parse_messages(reader.member("messages"), where, reader.field("messages"));
+  if (reader.has("extras")) call.extras = reader.member("extras");
   reader.finish();
   return call;
 }
@@ -58,7 +55,8 @@ RecordedCall recorded_call(const ModelRequest& request, const ModelReply& reply)
   RecordedCall call{.ordinal = request.ordinal,
                     .digest = prompt_digest(request),
                     .reply = reply,
-                    .messages = request.messages};
+                    .messages = request.messages,
+                    .extras = request_extras(request)};
   call.reply.id = request.id;
   return call;
 }
@@ -113,6 +111,8 @@ void to_json(Json& json, const ModelUsage& usage) {
           {"output_tokens", usage.output_tokens},
           {"usd", usage.usd},
           {"is_estimated", usage.is_estimated}};
+  if (usage.reasoning_tokens > 0) json["reasoning_tokens"] = usage.reasoning_tokens;
+  if (usage.cache_write_tokens > 0) json["cache_write_tokens"] = usage.cache_write_tokens;
 }
 
 ModelUsage parse_usage(const Json& json, const std::string& where, const std::string& path) {
@@ -120,6 +120,8 @@ ModelUsage parse_usage(const Json& json, const std::string& where, const std::st
   ModelUsage usage{.input_tokens = reader.optional<std::int64_t>("input_tokens", 0),
                    .cached_input_tokens = reader.optional<std::int64_t>("cached_input_tokens", 0),
                    .output_tokens = reader.optional<std::int64_t>("output_tokens", 0),
+                   .reasoning_tokens = reader.optional<std::int64_t>("reasoning_tokens", 0),
+                   .cache_write_tokens = reader.optional<std::int64_t>("cache_write_tokens", 0),
                    .usd = reader.optional<double>("usd", 0),
                    .is_estimated = reader.optional<bool>("is_estimated", false)};
   reader.finish();

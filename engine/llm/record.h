@@ -6,7 +6,8 @@
 //     {"id": "12-0", "ordinal": 12, "digest": "<prompt digest>", "model": "m", "text": "...",
 //      "failure": "", "message": "", "usage": {"input_tokens": 1, "cached_input_tokens": 0, "output_tokens":
 //      2, "usd": 0.0, "is_estimated": false}, "messages": [{"role": "user", "text": "..."}]}]}
-// Only id, ordinal, digest and text must be there. `messages` is for readers; replay does not need it.
+// Only id, ordinal, digest and text must be there. A reply may have "tool_calls" and "finish". `messages` and `extras`
+// (conversation_json.h) are for readers; replay does not need them.
 #pragma once
 
 #include <filesystem>
@@ -25,6 +26,7 @@ struct RecordedCall {
   std::string digest;  ///< prompt_digest of the request
   ModelReply reply;
   std::vector<ChatMessage> messages;  ///< may be empty
+  Json extras = Json::object();       ///< `request_extras` of the request
 };
 
 /// A call as it goes into a recording.

@@ -9,6 +9,7 @@
 
 #include "engine/core/error.h"
 #include "engine/core/json.h"
+#include "engine/llm/conversation_json.h"
 #include "engine/llm/poll_wait.h"
 #include "engine/llm/record.h"
 #include "engine/llm/utf8_text.h"
@@ -33,10 +34,8 @@ std::string request_json(const ModelRequest& request, const std::string& digest)
                {"ordinal", request.ordinal},
                {"digest", digest},
                {"output_tokens_max", request.output_tokens_max},
-               {"messages", Json::array()}};
-  for (const ChatMessage& message : request.messages) {
-    json["messages"].push_back({{"role", message.role}, {"text", message.text}});
-  }
+               {"messages", request.messages}};
+  json.update(request_extras(request));
   return json.dump(1, ' ', false, Json::error_handler_t::replace) + "\n";
 }
 
@@ -46,17 +45,28 @@ std::string request_markdown(const ModelRequest& request) {
       "-->\n",
       request.id);
   for (const ChatMessage& message : request.messages) {
-    text += fmt::format("\n<!-- {} -->\n\n{}\n", message.role, message.text);
+    const std::string of = message.tool_call_id.empty() ? "" : " " + message.tool_call_id;
+    text += fmt::format("\n<!-- {}{} -->\n\n{}\n", message.role, of, message.text);
+    for (const ToolCall& call : message.tool_calls)
+      text += fmt::format("\n<!-- call {}: {} -->\n\n{}\n", call.id, call.name, call.arguments);
   }
+  for (const ToolSpec& tool : request.tools)
+    text += fmt::format("\n<!-- tool {} -->\n\n{}\n\n{}\n", tool.name, tool.description, tool.parameters);
+  if (const AnswerSchema& answer = request.answer_schema; !answer.schema.empty())
+    text += fmt::format("\n<!-- the answer is JSON of this schema -->\n\n{}\n", answer.schema);
   return text;
 }
 
-/// Reads {"text", "model", "usage", "digest"}. Throws ConfigError naming the file and the field.
+/// Reads {"text", "tool_calls", "model", "usage", "digest"}. Throws ConfigError naming the file and the field.
 ModelReply parse_reply(const std::string& text, const std::string& where, const std::string& digest) {
   const Json document = parse_json(text, where);
   ObjectReader reader(document, where);
   ModelReply reply;
-  reply.text = reader.required<std::string>("text");
+  if (reader.has("tool_calls"))
+    reply.tool_calls = parse_tool_calls(reader.member("tool_calls"), where, reader.field("tool_calls"));
+  reply.finish = reply.tool_calls.empty() ? "stop" : "tool_calls";
+  reply.text = reply.tool_calls.empty() ? reader.required<std::string>("text")
+                                        : reader.optional<std::string>("text", "");
   reply.model = reader.optional<std::string>("model", "");
   if (reader.optional<std::string>("digest", digest) != digest) {
     reader.fail("digest", fmt::format("expected {}: this answers another prompt", digest));
@@ -187,6 +197,7 @@ std::optional<ModelReply> SpoolEndpoint::look(const Call& call) const {
         reply = parse_reply(read_text(file), file.string(), call.digest);
       } else {
         reply.text = valid_utf8(read_text(file));
+        reply.finish = "stop";
       }
     } catch (const ConfigError& error) {  // what came from outside is a failed call, not a run in trouble
       reply.failure = "malformed_reply";

@@ -6,8 +6,9 @@
 //   requests/<id>.json  {"version": 1, "id": "12-0", "ordinal": 12, "digest": "<prompt digest>",
 //                        "output_tokens_max": 16384, "messages": [{"role": "user", "text": "..."}]}
 //   replies/<id>.md     the answer as plain text, or
+//                        and what conversation_json.h says about tools, schema and effort, where asked for
 //   replies/<id>.json   {"text": "...", "model": "...", "usage": {...}}; model, usage (record.h), digest are
-//   optional
+//                        optional, and so is the text beside "tool_calls": [{"name": "...", "arguments": {...}}]
 // Both sides write under another name (<name>.tmp) and rename: a name that ends in .md or .json is complete.
 // The .json of a request appears last. Files stay where they are, so that a resumed run finds what was asked
 // and answered.
