@@ -1,0 +1,98 @@
+// SPDX-License-Identifier: Apache-2.0
+// References of the decode family against plain float64 on the host, and against what is known in closed form.
+#include <cmath>
+#include <limits>
+
+#include "tests/support/catch.h"
+#include "tests/vgpu/references/reference_support.h"
+
+using namespace kernelites;
+using namespace kernelites::worker;
+
+namespace {
+
+constexpr double k_infinity = std::numeric_limits<double>::infinity();
+
+std::size_t dim(const Workload& workload, const char* name) {
+  return static_cast<std::size_t>(workload.dims.at(name));
+}
+
+/// Whether two log-sum-exps agree, infinities included.
+bool is_same_lse(double a, double b) { return a == b || std::abs(a - b) < 1e-11; }
+
+/// All outputs of a task's reference, every row, in the order of the task's tensors.
+std::vector<Bytes> reference_of(const Task& task, const Workload& workload,
+                                const std::vector<Bytes>& inputs) {
+  std::vector<std::int64_t> rows;
+  for (std::int64_t row = 0; row < row_count(task, workload); ++row) rows.push_back(row);
+  return run_on_vgpu({task, task.reference_source, Form::reference, workload, rows}, inputs);
+}
+
+struct Merge {
+  std::vector<double> o, lse;
+};
+
+/// Weights first, all of them normalised; then the sums.
+Merge merged(const Workload& workload, const oracle::Bf16& o_part, const std::vector<float>& lse_part) {
+  const std::size_t N = dim(workload, "N"), P = dim(workload, "P"), H = dim(workload, "H"),
+                    D = dim(workload, "D");
+  Merge out{std::vector<double>(N * H * D), {}};
+  for (std::size_t row = 0; row < N * H; ++row) {
+    std::vector<double> weight(P);
+    double largest = -k_infinity, sum = 0;
+    const auto at = [&](std::size_t p) { return (row / H * P + p) * H + row % H; };
+    for (std::size_t p = 0; p < P; ++p) largest = std::max(largest, static_cast<double>(lse_part[at(p)]));
+    for (std::size_t p = 0; p < P; ++p) {
+      const auto s = static_cast<double>(lse_part[at(p)]);
+      weight[p] = std::isinf(s) ? 0 : std::exp(s - largest);
+      sum += weight[p];
+    }
+    out.lse.push_back(sum > 0 ? largest + std::log(sum) : -k_infinity);
+    for (std::size_t p = 0; p < P && sum > 0; ++p) {
+      for (std::size_t d = 0; d < D; ++d)
+        out.o[row * D + d] += weight[p] / sum * oracle::to_double(o_part[at(p) * D + d]);
+    }
+  }
+  return out;
+}
+
+}  // namespace
+
+TEST_CASE("the merge reference agrees with the host in float64, empty states and rows included") {
+  const Task task = load_task(k_root / "tasks" / "attention_state_merge");
+  for (const char* name : {"one_state", "three_states", "many_states"}) {
+    INFO(name);
+    const Workload& workload = *task.find_workload(name);
+    const auto o_part = draws(element_count(task.tensor("o_part"), workload), 1, 1);
+    std::vector<float> lse_part;
+    for (const auto bits : draws(element_count(task.tensor("lse_part"), workload), 20, 2))
+      lse_part.push_back(static_cast<float>(oracle::to_double(bits)));
+    for (std::size_t i = 0; i < lse_part.size(); i += 3) lse_part[i] = -INFINITY;
+    const Merge gold = merged(workload, o_part, lse_part);
+    const auto contents = reference_of(task, workload, {bytes_of(o_part), bytes_of(lse_part)});
+    const auto o = values_of<double>(contents.at(2)), lse = values_of<double>(contents.at(3));
+    const std::size_t width = dim(workload, "D");
+    for (std::size_t row = 0; row < lse.size(); ++row) {
+      CHECK(row_error(&gold.o[row * width], &o[row * width], width) < 1e-12);
+      CHECK(is_same_lse(lse[row], gold.lse[row]));
+    }
+  }
+}
+
+TEST_CASE("merging equal states gives their mean, and log P more than each") {
+  const Task task = load_task(k_root / "tasks" / "attention_state_merge");
+  const Workload& workload = *task.find_workload("nine_states");
+  const std::size_t P = dim(workload, "P"), H = dim(workload, "H"), D = dim(workload, "D");
+  const auto o_part = draws(element_count(task.tensor("o_part"), workload), 1, 1);
+  const std::vector<float> lse_part(dim(workload, "N") * P * H, 700.0f);
+  const auto contents = reference_of(task, workload, {bytes_of(o_part), bytes_of(lse_part)});
+  const auto o = values_of<double>(contents.at(2)), lse = values_of<double>(contents.at(3));
+  for (std::size_t i = 0; i < o.size(); ++i) {
+    double mean = 0;
+    for (std::size_t p = 0; p < P; ++p)
+      mean += oracle::to_double(o_part[((i / D / H * P + p) * H + i / D % H) * D + i % D]) /
+              static_cast<double>(P);
+    CHECK(o[i] == Approx(mean).epsilon(1e-12).margin(1e-14));
+  }
+  for (const double value : lse) CHECK(value == Approx(700 + std::log(P)).epsilon(1e-14));
+}
