@@ -56,6 +56,25 @@ Merge merged(const Workload& workload, const oracle::Bf16& o_part, const std::ve
   return out;
 }
 
+/// Where the keys of one (sequence, key-value head) begin, in elements of a pool [pages, slots, heads, channels].
+struct PagedKeys {
+  const std::vector<std::int32_t>& table;
+  std::size_t first_entry, slots, heads, head, channels;
+
+  std::size_t operator()(std::size_t j) const {
+    const auto page = static_cast<std::size_t>(table[first_entry + j / slots]);
+    return ((page * slots + j % slots) * heads + head) * channels;
+  }
+};
+
+/// A page table of `width` entries a sequence that never agrees with the order of the pages, two sequences share.
+std::vector<std::int32_t> scattered_table(std::size_t sequences, std::size_t width, std::size_t pages) {
+  std::vector<std::int32_t> table;
+  for (std::size_t i = 0; i < sequences * width; ++i)
+    table.push_back(static_cast<std::int32_t>((i * 7 + 3) % pages));
+  return table;
+}
+
 }  // namespace
 
 TEST_CASE("the merge reference agrees with the host in float64, empty states and rows included") {
@@ -95,4 +114,33 @@ TEST_CASE("merging equal states gives their mean, and log P more than each") {
     CHECK(o[i] == Approx(mean).epsilon(1e-12).margin(1e-14));
   }
   for (const double value : lse) CHECK(value == Approx(700 + std::log(P)).epsilon(1e-14));
+}
+
+TEST_CASE("the paged reference agrees with the host in float64, whatever the page size") {
+  const Task task = load_task(k_root / "tasks" / "gqa_decode_paged");
+  for (const char* name : {"few_keys", "above_tile", "seven_heads"}) {
+    INFO(name);
+    const Workload& workload = *task.find_workload(name);
+    const std::size_t Hq = dim(workload, "Hq"), Hkv = dim(workload, "Hkv"), D = dim(workload, "D");
+    const std::size_t B = dim(workload, "B"), S = dim(workload, "S"), PS = dim(workload, "PS");
+    const std::size_t width = (S + PS - 1) / PS;
+    const auto q = draws(element_count(task.tensor("q"), workload), 2, 1);
+    const auto k = draws(element_count(task.tensor("k"), workload), 2, 2);
+    const auto v = draws(element_count(task.tensor("v"), workload), 1, 3);
+    const auto table = scattered_table(B, width, dim(workload, "P"));
+    std::vector<std::int32_t> lengths(B, static_cast<std::int32_t>(S));
+    lengths[0] = 0;
+    const auto contents = reference_of(
+        task, workload, {bytes_of(q), bytes_of(k), bytes_of(v), bytes_of(table), bytes_of(lengths)});
+    const auto o = values_of<double>(contents.at(5)), lse = values_of<double>(contents.at(6));
+    const auto scale = static_cast<float>(task.scalars.at(0).value);
+    for (std::size_t row = 0; row < B * Hq; ++row) {
+      std::vector<double> gold(D);
+      const PagedKeys key_at{table, row / Hq * width, PS, Hkv, row % Hq / (Hq / Hkv), D};
+      const double sum = oracle::attend(gold.data(), &q[row * D], k, v,
+                                        static_cast<std::size_t>(lengths[row / Hq]), D, scale, key_at);
+      CHECK(row_error(gold.data(), &o[row * D], D) < 1e-12);
+      CHECK(is_same_lse(lse[row], sum));
+    }
+  }
 }
