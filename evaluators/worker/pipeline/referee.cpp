@@ -293,7 +293,8 @@ class Referee {
         order.emulated = emulated.back().address;
       }
       if (order.chosen > 0) {
-        const Buffer marks = scratch.take(rows * order.columns, "marks of a selection");
+        // Marks are set in words of four bytes, none of which two rows share.
+        const Buffer marks = scratch.take(rows * ((order.columns + 3) / 4 * 4), "marks of a selection");
         device().fill(marks, 0);
         order.marks = marks.address;
       }

@@ -16,7 +16,7 @@ struct CompareOrder {
   const double* emulated;  // the same of an emulated honest kernel, or null
   const i64* rows;
   struct RowResult* results;
-  unsigned char* marks;    // selections: [rows listed, columns], zero
+  unsigned char* marks;    // selections: [rows listed, columns], zero; rows begin at multiples of four
   i64 columns, parts, tile, chosen;  // chosen: indices in an output row of a selection
   Axis row[6], per[6], inner[6];     // slowest first
   int row_rank, per_rank, inner_rank;
@@ -224,7 +224,7 @@ __device__ double kth_score(const double* scores, i64 count, double wanted, doub
 extern "C" __global__ void __launch_bounds__(128) harness_select(const CompareOrder o) {
   __shared__ double scratch[128];
   const double* scores = o.gold + (i64)blockIdx.x * o.columns;
-  unsigned char* marks = o.marks + (i64)blockIdx.x * o.columns;
+  unsigned char* marks = o.marks + (i64)blockIdx.x * ((o.columns + 3) / 4 * 4);
   i64 row = o.rows[blockIdx.x], base = 0;
   for (int a = o.row_rank; a-- > 0;) {
     base += row % o.row[a].extent * o.row[a].out;
