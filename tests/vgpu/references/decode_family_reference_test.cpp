@@ -228,3 +228,30 @@ TEST_CASE("the fp8 reference agrees with the host in float64, for all finite cod
     }
   }
 }
+
+TEST_CASE("the ragged reference agrees with the host in float64, empty sequences included") {
+  const Task task = load_task(k_root / "tasks" / "gqa_decode_ragged_balanced");
+  const std::vector<std::vector<std::int32_t>> borders{{0, 0, 3, 3, 3, 4, 5, 5}, {0, 31, 31, 50}};
+  const char* const names[] = {"more_sequences_than_keys", "few_keys"};
+  for (std::size_t i = 0; i < borders.size(); ++i) {
+    INFO(names[i]);
+    const Workload& workload = *task.find_workload(names[i]);
+    const std::size_t Hq = dim(workload, "Hq"), Hkv = dim(workload, "Hkv"), D = dim(workload, "D");
+    const auto q = draws(element_count(task.tensor("q"), workload), 2, 1);
+    const auto k = draws(element_count(task.tensor("k"), workload), 2, 2);
+    const auto v = draws(element_count(task.tensor("v"), workload), 1, 3);
+    const auto contents =
+        reference_of(task, workload, {bytes_of(q), bytes_of(k), bytes_of(v), bytes_of(borders[i])});
+    const auto o = values_of<double>(contents.at(4)), lse = values_of<double>(contents.at(5));
+    const auto scale = static_cast<float>(task.scalars.at(0).value);
+    for (std::size_t row = 0; row < lse.size(); ++row) {
+      const auto start = static_cast<std::size_t>(borders[i][row / Hq]);
+      const auto end = static_cast<std::size_t>(borders[i][row / Hq + 1]);
+      std::vector<double> gold(D);
+      const auto key_at = [&](std::size_t j) { return ((start + j) * Hkv + row % Hq / (Hq / Hkv)) * D; };
+      const double sum = oracle::attend(gold.data(), &q[row * D], k, v, end - start, D, scale, key_at);
+      CHECK(row_error(gold.data(), &o[row * D], D) < 1e-12);
+      CHECK(is_same_lse(lse[row], sum));
+    }
+  }
+}
