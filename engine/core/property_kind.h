@@ -17,6 +17,7 @@ enum class PropertyWord { input, metadata, output, workload };
 struct PropertyKey {
   std::string_view name;
   PropertyWord names = PropertyWord::input;
+  bool is_optional = false;
 };
 struct PropertyNumber {
   std::string_view name;

@@ -108,6 +108,7 @@ Property read_property(const std::string& name, ObjectReader& reader) {
   if (kind->has_dims) property.dims = reader.required<std::vector<std::string>>("dims");
   for (const PropertyKey& key : kind->words) {
     const std::string word(key.name);
+    if (key.is_optional && !reader.has(word.c_str())) continue;
     property.word[word] = reader.required<std::string>(word.c_str());
   }
   for (const PropertyNumber& number : kind->numbers) {

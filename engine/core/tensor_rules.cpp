@@ -207,6 +207,19 @@ void check_family_rules(const Task& task, const RulePlace& place) {
   }
 }
 
+/// An output without the dim of the tokens would be compared nowhere.
+void check_future(const Task& task, const Property& property, const std::string& field,
+                  const RulePlace& place) {
+  if (property.kind != "future") return;
+  if (property.dims.size() > 2)
+    place.fail(field + ".dims", "expected the dim of the tokens, and that of the queries");
+  for (const auto& [output, factor] : property.output) {
+    const auto& shape = find_tensor(task, output)->shape;
+    if (std::find(shape.begin(), shape.end(), property.dims.back()) == shape.end())
+      place.fail(field + ".dims", fmt::format("\"{}\" has no axis {}", output, property.dims.back()));
+  }
+}
+
 void check_property_rules(const Task& task, const RulePlace& place) {
   if (task.properties.size() > k_properties_max) {
     place.fail("properties", fmt::format("expected at most {} properties", k_properties_max));
@@ -229,7 +242,9 @@ void check_property_rules(const Task& task, const RulePlace& place) {
     for (const std::string& dim : property.dims) {
       if (!find_dim(task, dim)) place.fail(field + ".dims", fmt::format("\"{}\" is not a dim", dim));
     }
+    check_future(task, property, field, place);
     for (const PropertyKey& key : find_property_kind(property.kind)->words) {
+      if (!property.word.contains(std::string(key.name))) continue;  // optional
       const std::string& name = property.word.at(std::string(key.name));
       if (key.names == PropertyWord::metadata) expect_role(std::string(key.name), name, Role::metadata);
       if (key.names == PropertyWord::output) expect_role(std::string(key.name), name, Role::output);

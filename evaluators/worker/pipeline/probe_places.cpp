@@ -125,12 +125,15 @@ bool holds_isolate(ProbeRig& rig, const Property& property, std::size_t point, R
 
 bool holds_future(ProbeRig& rig, const Property& property, std::size_t point, Rng& rng) {
   const ProbeRun& base = rig.base(property, point);
-  const std::string& dim = property.dims.front();
+  const std::string &dim = property.dims.front(), &query_dim = property.dims.back();
   const std::int64_t tokens = rig.workload(point).dims.at(dim);
   const auto first = 1 + static_cast<std::int64_t>(rng.below(static_cast<std::uint64_t>(tokens - 1)));
+  // The last query sees the last token.
+  const std::int64_t queries_behind = tokens - rig.workload(point).dims.at(query_dim);
   const auto is_later = [&](const TensorSpec& tensor, const Indices& at) {
-    const std::size_t axis = axis_named(tensor, dim);
-    return axis == k_no_axis || at[axis] >= first;
+    if (const std::size_t axis = axis_named(tensor, dim); axis != k_no_axis) return at[axis] >= first;
+    const std::size_t axis = axis_named(tensor, query_dim);
+    return axis == k_no_axis || at[axis] + queries_behind >= first;
   };
   TensorContents inputs = base.inputs;
   for (const std::string& name : property.tensors) {
@@ -159,8 +162,15 @@ bool holds_permute(ProbeRig& rig, const Property& property, std::size_t point, R
 bool holds_permute_tokens(ProbeRig& rig, const Property& property, std::size_t point, Rng& rng) {
   const ProbeRun& base = rig.base(property, point);
   std::vector<std::vector<std::int64_t>> orders;
-  for (const std::int32_t length : whole_values(base.inputs.at(property.word.at("lengths"))))
-    orders.push_back(drawn_order(length, rng));
+  const auto lengths = property.word.find("lengths");
+  if (lengths != property.word.end()) {
+    for (const std::int32_t length : whole_values(base.inputs.at(lengths->second)))
+      orders.push_back(drawn_order(length, rng));
+  } else {  // all tokens of every sequence
+    const std::int64_t sequences = rig.shape(property.tensors.front(), point).front();
+    for (std::int64_t b = 0; b < sequences; ++b)
+      orders.push_back(drawn_order(rig.workload(point).dims.at(property.dims.front()), rng));
+  }
   TensorContents inputs = base.inputs;
   for (const std::string& name : property.tensors) {
     const TensorSpec& tensor = rig.task().tensor(name);

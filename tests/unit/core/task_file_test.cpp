@@ -233,6 +233,9 @@ TEST_CASE("a property names what its kind needs, and what exists") {
   refuse(R"({"kind": "crop", "dims": ["M"], "from": "tiny", "to": "none", "outputs": {"y": 1}})",
          "properties.p.to", "not a workload");
   refuse(R"({"kind": "repeat", "dims": ["M"], "outputs": {"y": 1}})", "properties.p.dims", "known here");
+  // An output without the axis of the tokens would be compared nowhere.
+  refuse(R"({"kind": "future", "tensors": ["x"], "dims": ["N", "D"], "outputs": {"y": 1}})",
+         "properties.p.dims", "no axis D");
 }
 
 TEST_CASE("every kind of property is accepted with the keys of its row") {
@@ -240,13 +243,15 @@ TEST_CASE("every kind of property is accepted with the keys of its row") {
   document["properties"] = Json::parse(R"({
     "a": {"kind": "repeat", "outputs": {"y": 1}},
     "b": {"kind": "scale", "tensors": ["x"], "factor": -1, "outputs": {"y": -1}, "exact": false},
-    "c": {"kind": "permute_tokens", "tensors": ["x"], "dims": ["N"], "lengths": "len", "outputs": {"y": 1}}})");
+    "c": {"kind": "permute_tokens", "tensors": ["x"], "dims": ["N"], "lengths": "len", "outputs": {"y": 1}},
+    "d": {"kind": "permute_tokens", "tensors": ["x"], "dims": ["N"], "outputs": {"y": 1}}})");
   const Task task = parse_task(document, "// reference", "t");
-  REQUIRE(task.properties.size() == 3);
+  REQUIRE(task.properties.size() == 4);
   CHECK(task.properties[0].is_exact);
   CHECK_FALSE(task.properties[1].is_exact);
   CHECK(task.properties[1].number.at("factor") == -1);
   CHECK(task.properties[2].word.at("lengths") == "len");
+  CHECK(task.properties[3].word.empty());
 }
 
 TEST_CASE("a roofline formula that cannot be evaluated is refused with the reason") {
