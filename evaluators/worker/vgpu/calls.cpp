@@ -42,6 +42,8 @@ void visit_saved(Warp& warp, const u32* list, u32 lane, Visit visit, VisitBit vi
 
 void save_lane(Warp& warp, const u32* list, u32 lane) {
   std::vector<u8>& saved = warp.saved[lane];
+  if (saved.size() > k_max_local_bytes)
+    raise(FaultKind::trap, lane, "stack overflow: what recursive functions keep takes more than 512 KiB");
   visit_saved(
       warp, list, lane, [&](const u8* from, u32 bytes) { saved.insert(saved.end(), from, from + bytes); },
       [&](const Mask& mask) { saved.push_back(static_cast<u8>(mask >> lane & 1)); });

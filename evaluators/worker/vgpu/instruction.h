@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// The decoded form of PTX: instructions of 64 bytes with a handler each, and everything a launch needs of a kernel.
+// The decoded form of PTX: instructions of 72 bytes with a handler each, and everything a launch needs of a kernel.
 //
 // Register operands are byte offsets into the warp's arena. Its layout, each part 128-byte aligned:
 //   special registers | predicates (one 32-bit mask each) | registers (32 lanes each) | constants (32 lanes each)
@@ -65,6 +65,9 @@ inline constexpr u32 k_special_stride = 4 * k_lanes;
 
 /// Local memory of a thread: CUDA's limit. A kernel that wants more cannot be launched.
 inline constexpr u32 k_max_local_bytes = 512 * 1024;
+
+/// Registers and constants of a warp: 512 KiB per thread. A device spills what exceeds 255 registers to local memory.
+inline constexpr u32 k_max_arena_bytes = 16u << 20;
 
 /// A kernel with all functions that it calls, linked.
 struct KernelImage {

@@ -5,6 +5,7 @@
 // skipped it, and meet again behind it. Every function has one static frame in local memory and its own registers;
 // what recursion needs beyond that is in calls.cpp.
 #include <algorithm>
+#include <numeric>
 #include <set>
 
 #include "evaluators/worker/vgpu/calls.h"
@@ -84,30 +85,33 @@ bool orders_some(const Statement& statement) {
   return statement.operands.size() > (statement.has("red") ? 3u : 1u);
 }
 
-/// The register that holds the address of a memory operand, before it was turned into an address of its state space.
-int address_register(const Function& function, const Operand& memory) {
-  int reg = memory.reg;
+/// By register: the address from which a cvta made it, before it was turned into one of a state space; else itself.
+std::vector<int> generic_addresses(const Function& function) {
+  std::vector<int> origin(function.registers.size());
+  std::iota(origin.begin(), origin.end(), 0);
   for (const Statement& statement : function.statements) {
-    if (statement.is("cvta") && statement.operands.size() == 2 && statement.operands[0].reg == reg &&
-        reg >= 0)
-      reg = statement.operands[1].reg;
+    if (!statement.is("cvta") || statement.operands.size() != 2) continue;
+    const int to = statement.operands[0].reg, from = statement.operands[1].reg;
+    if (to >= 0 && from >= 0) origin[static_cast<u32>(to)] = origin[static_cast<u32>(from)];
   }
-  return reg;
+  return origin;
 }
 
 /// Statements that load plainly what an atom.cas of the same address then confirms: atomics made of compare-and-swap
 /// begin with such a load, and what it reads may be stale.
 std::vector<std::size_t> optimistic_loads(const Function& function) {
+  const std::vector<int> origin = generic_addresses(function);
   std::set<int> swapped;
   for (const Statement& statement : function.statements) {
-    if (statement.is("atom") && statement.has("cas") && statement.operands.size() > 1)
-      swapped.insert(address_register(function, statement.operands[1]));
+    const bool is_swap = statement.is("atom") && statement.has("cas") && statement.operands.size() > 1;
+    if (is_swap && statement.operands[1].reg >= 0)
+      swapped.insert(origin[static_cast<u32>(statement.operands[1].reg)]);
   }
   std::vector<std::size_t> loads;
   for (std::size_t k = 0; k < function.statements.size() && !swapped.empty(); ++k) {
     const Statement& statement = function.statements[k];
     if (!statement.is("ld") || statement.operands.size() < 2 || statement.operands[1].reg < 0) continue;
-    if (swapped.contains(address_register(function, statement.operands[1]))) loads.push_back(k);
+    if (swapped.contains(origin[static_cast<u32>(statement.operands[1].reg)])) loads.push_back(k);
   }
   return loads;
 }

@@ -35,17 +35,16 @@ class BodyParser {
     int scope;
   };
   struct RegisterRange {  ///< "%r<45>" declares %r0 ... %r44
-    std::string_view prefix;
-    int first;
-    u32 count;
-    int scope;
+    int first = 0;
+    u32 count = 0;
   };
   struct Scope {
     std::unordered_map<std::string_view, int> registers;
+    std::unordered_map<std::string_view, RegisterRange> ranges;  ///< by prefix
     std::unordered_map<std::string_view, int> variables;
     std::unordered_map<std::string_view, u32> labels;
     std::unordered_map<std::string_view, std::vector<std::string_view>> target_lists;
-    int parent = -1;
+    int parent = -1, depth = 0;
   };
 
   void parse_directive(std::string_view name);
@@ -70,7 +69,6 @@ class BodyParser {
   Function& function_;
   std::vector<Scope> scopes_;
   int scope_ = -1;
-  std::vector<RegisterRange> ranges_;
   std::vector<Fixup> fixups_;
   int line_ = 0;
   int home_file_ = -1;

@@ -10,7 +10,8 @@ namespace kernelites::worker::vgpu {
 namespace {
 
 constexpr std::size_t k_max_registers = 1u << 20;
-constexpr int k_max_operand_depth = 4;
+constexpr std::size_t k_max_scopes = 1u << 16;
+constexpr int k_max_operand_depth = 4, k_max_scope_depth = 64;
 
 std::vector<std::string_view> split_at_dots(std::string_view text) {
   std::vector<std::string_view> parts;
@@ -44,8 +45,12 @@ bool Statement::has(std::string_view part) const {
 }
 
 void BodyParser::open_scope() {
+  if (scopes_.size() == k_max_scopes) lexer_.fail("more than 65536 scopes in a function");
   scopes_.emplace_back();
-  scopes_.back().parent = scope_;
+  Scope& scope = scopes_.back();
+  scope.parent = scope_;
+  if (scope_ >= 0) scope.depth = scopes_[static_cast<std::size_t>(scope_)].depth + 1;
+  if (scope.depth > k_max_scope_depth) lexer_.fail("scopes nested too deeply");
   scope_ = static_cast<int>(scopes_.size()) - 1;
 }
 
@@ -104,11 +109,12 @@ void BodyParser::parse_registers(std::string_view type) {
   if (type.empty()) type = lexer_.next().text;
   VirtualRegister reg{.is_predicate = type == ".pred",
                       .width = static_cast<u8>(std::max<u32>(2, type_bytes(type)))};
-  auto& names = scopes_[static_cast<std::size_t>(scope_)].registers;
+  Scope& scope = scopes_[static_cast<std::size_t>(scope_)];
   do {
     const std::string_view name = lexer_.next().text;
     if (!lexer_.accept("<")) {
-      names[name] = static_cast<int>(function_.registers.size());
+      scope.registers[name] = static_cast<int>(function_.registers.size());
+      if (function_.registers.size() == k_max_registers) lexer_.fail("more than a million registers");
       function_.registers.push_back(reg);
       continue;
     }
@@ -117,7 +123,7 @@ void BodyParser::parse_registers(std::string_view type) {
     if (count > k_max_registers || function_.registers.size() + count > k_max_registers) {
       lexer_.fail("more than a million registers");
     }
-    ranges_.push_back({name, static_cast<int>(function_.registers.size()), static_cast<u32>(count), scope_});
+    scope.ranges[name] = {static_cast<int>(function_.registers.size()), static_cast<u32>(count)};
     function_.registers.insert(function_.registers.end(), count, reg);
   } while (lexer_.accept(","));
   lexer_.expect(";");
@@ -303,17 +309,15 @@ int BodyParser::find_register(std::string_view name) const {
   std::string_view prefix = name;
   while (!prefix.empty() && prefix.back() >= '0' && prefix.back() <= '9') prefix.remove_suffix(1);
   u32 number = 0;
-  const bool has_number = prefix.size() < name.size();
-  if (has_number) std::from_chars(name.data() + prefix.size(), name.data() + name.size(), number);
+  const auto digits = std::from_chars(name.data() + prefix.size(), name.data() + name.size(), number);
+  const bool has_number = digits.ec == std::errc();
   for (int scope = scope_; scope >= 0; scope = scopes_[static_cast<std::size_t>(scope)].parent) {
-    const auto& names = scopes_[static_cast<std::size_t>(scope)].registers;
-    if (const auto found = names.find(name); found != names.end()) return found->second;
+    const Scope& here = scopes_[static_cast<std::size_t>(scope)];
+    if (const auto found = here.registers.find(name); found != here.registers.end()) return found->second;
     if (!has_number) continue;
-    for (const RegisterRange& range : ranges_) {
-      if (range.scope == scope && range.prefix == prefix && number < range.count) {
-        return range.first + static_cast<int>(number);
-      }
-    }
+    const auto range = here.ranges.find(prefix);
+    if (range != here.ranges.end() && number < range->second.count)
+      return range->second.first + static_cast<int>(number);
   }
   return -1;
 }

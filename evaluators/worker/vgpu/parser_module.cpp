@@ -1,5 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // Module level of the parser: directives, variables with initial values, function headers.
+#include <algorithm>
+
 #include "engine/core/error.h"
 #include "evaluators/worker/vgpu/memory.h"
 #include "evaluators/worker/vgpu/parser.h"
@@ -8,6 +10,8 @@ namespace kernelites::worker::vgpu {
 namespace {
 
 constexpr u64 k_max_variable_bytes = 64u << 20, k_max_module_bytes = 256u << 20;
+constexpr u64 k_max_elements = u64{1} << 31;
+constexpr u32 k_max_align = 1u << 16;
 constexpr u64 k_max_formal_bytes = 1u << 20;  ///< of one function; CUDA allows a kernel 32,764
 
 void skip_statement(Lexer& lexer) {
@@ -146,6 +150,7 @@ u32 type_bytes(std::string_view type) {
 
 Declaration parse_declaration(Lexer& lexer) {
   Declaration declaration;
+  u32 lanes = 1;  // of a vector variable
   for (;;) {
     const Token token = lexer.next();
     if (token.kind != Token::Kind::word) lexer.fail("expected a declaration");
@@ -157,7 +162,11 @@ Declaration parse_declaration(Lexer& lexer) {
         if (lexer.next().is(".align")) lexer.next();
       }
     } else if (token.is(".attribute")) {
-      while (!lexer.accept(")")) lexer.next();
+      while (!lexer.accept(")")) {
+        if (lexer.next().kind == Token::Kind::end) lexer.fail("unfinished .attribute");
+      }
+    } else if (token.is(".v2") || token.is(".v4")) {
+      lanes = token.is(".v2") ? 2 : 4;
     } else if (token.text[0] == '.') {
       declaration.type = token.text;
     } else {
@@ -168,16 +177,19 @@ Declaration parse_declaration(Lexer& lexer) {
   u64 elements = 1;
   while (lexer.accept("[")) {
     declaration.is_array = true;
-    elements *= lexer.peek().kind == Token::Kind::number ? lexer.next().value : 0;
+    elements *= lexer.peek().kind == Token::Kind::number ? std::min(lexer.next().value, k_max_elements) : 0;
+    if (elements > k_max_elements) lexer.fail("an impossible declaration");
     lexer.expect("]");
   }
   if (lexer.accept("<")) {
     declaration.count = lexer.next().value;
     lexer.expect(">");
   }
-  const u32 width = type_bytes(declaration.type);
+  const u32 width = type_bytes(declaration.type) * lanes;
   declaration.bytes = elements * width;
-  if (declaration.align == 0 || declaration.bytes > (u64{1} << 31)) lexer.fail("an impossible declaration");
+  const bool is_power = declaration.align != 0 && (declaration.align & (declaration.align - 1)) == 0;
+  if (!is_power || declaration.align > k_max_align || declaration.bytes > k_max_elements)
+    lexer.fail("an impossible declaration");
   declaration.align = std::max(declaration.align, width);
   return declaration;
 }

@@ -6,6 +6,9 @@
 #include <map>
 #include <set>
 
+#include <fmt/core.h>
+
+#include "engine/core/error.h"
 #include "evaluators/worker/vgpu/instruction_table.h"
 
 namespace kernelites::worker::vgpu {
@@ -34,6 +37,8 @@ void visit_registers(const Statement& statement, Use use, Define define) {
   }
   for (const Operand& outcome : statement.results) each(outcome, define);
 }
+
+constexpr std::size_t k_max_live_words = std::size_t{1} << 25;  ///< of each of four sets: 1 GiB in all
 
 using Bits = std::vector<u64>;
 bool test(const Bits& bits, int index) {
@@ -82,6 +87,10 @@ std::vector<BasicBlock> split_blocks(const Function& function) {
 
 void solve_liveness(const Function& function, std::vector<BasicBlock>& blocks) {
   const std::size_t words = function.registers.size() / 64 + 1;
+  if (words * blocks.size() > k_max_live_words) {
+    throw Error(fmt::format("the function {} is too large: {} registers, {} basic blocks", function.name,
+                            function.registers.size(), blocks.size()));
+  }
   for (BasicBlock& block : blocks) {
     block.use = block.define = block.live_in = block.live_out = Bits(words);
     for (std::size_t k = block.begin; k < block.end; ++k) {
