@@ -15,6 +15,8 @@
 namespace kernelites::worker::vgpu {
 namespace {
 
+constexpr u64 k_null_page = 64 * 1024;  ///< null plus an index
+
 /// "8 bytes past the end of" or "4 bytes before the start of".
 std::string distance(i64 offset, u64 size, u32 bytes) {
   if (offset < 0) return fmt::format("{} bytes before the start of", -offset);
@@ -30,10 +32,12 @@ std::string distance(i64 offset, u64 size, u32 bytes) {
           fmt::format("{} of {} bytes of '{}', which is no longer allocated", verb(use), bytes, *name));
   }
   if (region == nullptr) {
-    const std::string what =
-        address >> 32 == 0
-            ? fmt::format("a null or wild pointer ({:#x})", address)
-            : "a pointer into no allocation (one tensor cannot be reached from a pointer to another)";
+    // Without digits: an address can spell a value that the kernel has read.
+    const char* const what =
+        address < k_null_page ? "a null pointer"
+        : address >> 32 == 0  ? "a wild pointer"
+                             : "a pointer into no allocation (one tensor cannot be reached from a pointer to "
+                               "another)";
     raise(FaultKind::out_of_bounds, lane, fmt::format("{} of {} bytes through {}", verb(use), bytes, what));
   }
   const i64 offset = static_cast<i64>(address - region->base);

@@ -27,18 +27,25 @@ void set_state(u8* state, const Access& access, Mask mask, u32 bytes, u8 value);
 
 /// "read", "write", "atomic update".
 const char* verb(Use use);
-/// Counts accesses by which a warp may be waiting: the same strong access to the same place over and over, with no
+/// Counts accesses by which a warp may be waiting: the same strong access to the same places over and over, with no
 /// other access between. Stores end the waiting of others.
 inline void note_poll(Warp& warp, const Instruction& i, const Access& access, Use use) {
   LaunchState* const state = warp.context->state;
   if (state == nullptr) return;
   if (use == Use::store) ++state->changes;
-  const bool is_again = use != Use::store && (i.flags & k_strong_access) != 0 && warp.poll.pc == warp.pc &&
-                        warp.poll.offset == access.offsets[0] && warp.poll.changes == state->changes;
-  warp.poll.count = is_again ? warp.poll.count + 1 : 0;
-  warp.poll.pc = warp.pc;
-  warp.poll.offset = access.offsets[0];
-  warp.poll.changes = state->changes;
+  if (use == Use::store || (i.flags & k_strong_access) == 0) {
+    warp.poll.count = 0;
+    warp.poll.pc = ~0u;
+    return;
+  }
+  u64 places = reinterpret_cast<std::uintptr_t>(access.base);
+  KERNELITES_LANES(l) places += u64{access.offsets[l]} * (2 * l + 1);
+  const bool is_again =
+      warp.poll.pc == warp.pc && warp.poll.places == places && warp.poll.changes == state->changes;
+  warp.poll = {.count = is_again ? warp.poll.count + 1 : 0,
+               .changes = state->changes,
+               .places = places,
+               .pc = warp.pc};
   if (warp.poll.count >= k_polls_before_yield) warp.turn_end = warp.executed;
 }
 [[noreturn]] void fault_misaligned(u32 lane, u32 bytes, Use use, const std::string& where, u64 offset);

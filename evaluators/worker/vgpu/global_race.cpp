@@ -19,7 +19,9 @@ constexpr u64 k_several = u64{1} << k_several_at;
 constexpr u64 k_one_block = 1;
 /// Of a launch: 144 MiB.
 constexpr std::size_t k_pages_max = 3072;
-constexpr std::size_t k_lists_max = std::size_t{1} << 20, k_published_max = std::size_t{1} << 18;
+constexpr std::size_t k_lists_max = std::size_t{1} << 20, k_published_max = std::size_t{1} << 15,
+                      k_stored_max = std::size_t{1} << 20;
+constexpr u32 k_sector_shift = 5;
 
 enum Strength : u8 { weak, strong_in_block, strong_everywhere };
 
@@ -47,6 +49,13 @@ bool are_strong(u64 entry, const GlobalAccess& access, const BlockOrder& order) 
   const Strength least = std::min(strength_of(entry), strength_of(access));
   return least == strong_everywhere || (least == strong_in_block && is_of_block(entry, order));
 }
+
+/// May the first-level cache answer a load, or keep what it brings?
+bool is_cached_load(const GlobalAccess& access) {
+  return access.is_load && strength_of(access) == weak && (access.flags & k_uncached_access) == 0;
+}
+
+u64 sector_of(const Region& region, u32 offset) { return (region.base + offset) >> k_sector_shift; }
 
 }  // namespace
 
@@ -108,6 +117,49 @@ void GlobalRaces::check_reader(u64 entry, const GlobalAccess& access, const Bloc
   if (!is_own_block || stamp_of(entry) > order.floor()) add(~0u, is_own_block);
 }
 
+bool GlobalRaces::is_stale(u64 sector, const BlockOrder& order) const {
+  const u64 cached = order.cached_at(sector);
+  if (cached == 0) return false;
+  const auto found = stored_.find(sector);
+  if (found == stored_.end()) return false;
+  const Stored& stored = found->second;
+  return cached < (stored.block == order.block() ? stored.time_of_others : stored.time);
+}
+
+void GlobalRaces::check_stale(u64 writer, const Region& region, const GlobalAccess& access,
+                              const BlockOrder& order, u32 lane, GlobalConflicts& found) const {
+  if (is_of_block(writer, order) || !is_stale(sector_of(region, access.offsets[lane]), order)) return;
+  if (!found.empty() && found.back().lane == lane && found.back().is_with_write) return;
+  const u64 pc = writer >> k_pc_at;
+  found.push_back({.lane = lane,
+                   .byte = access.offsets[lane],
+                   .is_with_write = true,
+                   .is_strong = strength_of(writer) != weak,
+                   .other_unit = unit_of(writer),
+                   .is_stale = true,
+                   .other_pc = pc == k_last_pc ? ~0u : static_cast<u32>(pc)});
+}
+
+/// Remembers which sectors a weak load may have brought into the first-level cache, and which a store has changed.
+void GlobalRaces::note_sectors(const Region& region, const GlobalAccess& access, BlockOrder& order) {
+  if (access.is_load && !is_cached_load(access)) return;
+  u64 last = ~u64{0};
+  for (Mask rest = access.mask; rest != 0; rest &= rest - 1) {
+    const u64 sector = sector_of(region, access.offsets[__builtin_ctz(rest)]);
+    if (sector == last) continue;
+    last = sector;
+    if (access.is_load) {
+      order.note_cached(sector, time_);
+      continue;
+    }
+    if (stored_.size() == k_stored_max && !stored_.contains(sector)) continue;
+    Stored& stored = stored_[sector];
+    if (stored.block != order.block()) stored.time_of_others = stored.time;
+    stored.block = order.block();
+    stored.time = time_;
+  }
+}
+
 void GlobalRaces::record_read(u64& reader, const GlobalAccess& access, const BlockOrder& order) {
   const u64 mine = entry_of(access, order) & ~(k_last_pc << k_pc_at);
   const bool is_several = (reader & k_several) != 0;
@@ -156,6 +208,8 @@ void GlobalRaces::check_lane(const Region& region, const GlobalAccess& access, c
     if (writer != 0 && unit_of(writer) != unit) check_writer(writer, access, order, lane, byte, found);
     if (strong != 0 && unit_of(strong) != unit) check_writer(strong, access, order, lane, byte, found);
     if (access.is_load) {
+      if (tracks_ && writer != 0 && is_cached_load(access))
+        check_stale(writer, region, access, order, lane, found);
       record_read(reader, access, order);
       continue;
     }
@@ -195,6 +249,8 @@ GlobalConflicts GlobalRaces::access(const Region& region, const GlobalAccess& ac
   for (; lanes != 0; lanes &= lanes - 1) {
     check_lane(region, access, order, static_cast<u32>(__builtin_ctz(lanes)), found);
   }
+  ++time_;
+  if (tracks_) note_sectors(region, access, order);
   if (tracks_ && strength_of(access) != weak) spread(region, access, order);
   return found;
 }

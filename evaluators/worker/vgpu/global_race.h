@@ -5,9 +5,13 @@
 // its last reader, and a short list of readers where several are not ordered among themselves. Order comes from
 // order.h. Only what a kernel may write has a shadow, in pages made at the first touch, so that inputs cost nothing.
 // Strong accesses (atomics, volatile, relaxed, acquire, release) never race with each other. One launch, one OS thread.
+//
+// A weak load that is ordered behind another block's store can still be wrong: if the block has loaded the sector
+// weakly before that store, and no fence came since, its first-level cache may answer with the old bytes.
 #pragma once
 
 #include <memory>
+#include <unordered_map>
 #include <vector>
 
 #include "evaluators/worker/vgpu/memory.h"
@@ -33,6 +37,7 @@ struct GlobalConflict {
   bool is_strong = false;      ///< it was an atomic or a volatile access
   u32 other_unit = 0;          ///< ~0u: several
   bool is_in_block = false;    ///< the other one is of the same block
+  bool is_stale = false;       ///< ordered, but the first-level cache may hold what was there before
   u32 other_pc = ~0u;          ///< of a write; ~0u: unknown
 };
 
@@ -64,6 +69,11 @@ class GlobalRaces {
     u32 next = 0;
   };
 
+  /// When a 32-byte sector was last stored to, and when by another block than the one that did so last.
+  struct Stored {
+    u64 time = 0, block = ~u64{0}, time_of_others = 0;
+  };
+
   Page* page(const Region& region, u32 granule);
   void check_lane(const Region& region, const GlobalAccess& access, const BlockOrder& order, u32 lane,
                   GlobalConflicts& found);
@@ -74,6 +84,10 @@ class GlobalRaces {
   bool is_ordered(u64 entry, const GlobalAccess& access, const BlockOrder& order) const;
   void add_reader(ReaderList& list, u64 mine, const GlobalAccess& access, const BlockOrder& order);
   void record_read(u64& reader, const GlobalAccess& access, const BlockOrder& order);
+  bool is_stale(u64 sector, const BlockOrder& order) const;
+  void check_stale(u64 writer, const Region& region, const GlobalAccess& access, const BlockOrder& order,
+                   u32 lane, GlobalConflicts& found) const;
+  void note_sectors(const Region& region, const GlobalAccess& access, BlockOrder& order);
   void spread(const Region& region, const GlobalAccess& access, BlockOrder& order);
 
   u32 shift_;
@@ -83,6 +97,8 @@ class GlobalRaces {
   std::vector<Shadow> shadows_;  ///< by Region::index
   std::vector<ReaderList> lists_;
   Publications published_;
+  std::unordered_map<u64, Stored> stored_;  ///< by sector; only if blocks can be ordered
+  u64 time_ = 0;                            ///< accesses so far
 };
 
 }  // namespace kernelites::worker::vgpu

@@ -18,9 +18,12 @@ namespace {
 constexpr u64 k_slice = 1u << 22;  ///< instructions before another block gets a turn
 constexpr u64 k_cooperative_slice = 1u << 15;
 constexpr u64 k_seeded_slice = 1u << 10;
-constexpr u64 k_polls_of_deadlock = k_polls_before_yield;  ///< by each warp, while memory stays as it is
-constexpr u64 k_max_units = u64{1} << 24;  ///< warps of a grid that the race detector can tell apart
-constexpr u64 k_max_resident_blocks = 4096;
+/// By each warp, while memory stays as it is; shared by the open blocks, at least k_polls_before_yield.
+constexpr u64 k_polls_of_deadlock = 4096;
+constexpr u64 k_max_units = u64{1} << 24;          ///< warps of a grid that the race detector can tell apart
+constexpr u64 k_max_tracked_units = u64{1} << 16;  ///< the same where their order is kept by warp
+constexpr u64 k_resident_blocks = 1024, k_max_resident_blocks = 4096;
+constexpr u64 k_max_resident_bytes = u64{4} << 30;  ///< of the state of the blocks that run at once
 constexpr u64 k_max_grid_blocks = u64{1} << 31;
 constexpr u32 k_max_shared_bytes = 227 * 1024;
 
@@ -56,6 +59,10 @@ std::optional<Fault> validate(const KernelImage* image, const Launch& launch) {
     return launch_fault(
         launch, fmt::format("{} bytes of static and {} of dynamic shared memory; a block has {}",
                             image->static_shared_bytes, launch.dynamic_shared_bytes, k_max_shared_bytes));
+  }
+  if (image->arena_bytes > k_max_arena_bytes) {
+    return launch_fault(launch,
+                        fmt::format("{} bytes of registers per thread", image->arena_bytes / k_lanes));
   }
   if (image->local_bytes > k_max_local_bytes) {
     return launch_fault(launch,
@@ -100,6 +107,23 @@ std::vector<u64> block_order(const Launch& launch, const LaunchOptions& options)
     std::swap(order[k - 1], order[(state >> 33) % k]);
   }
   return order;
+}
+
+/// What the state of one open block takes at most: registers, local and shared memory with their states, and the shadow
+/// of shared memory (three words per granule, and one more per warp where order is kept by warp).
+u64 block_bytes(const LaunchContext& context) {
+  const KernelImage& image = *context.image;
+  const u64 warps = context.warps_per_block;
+  const u64 shadow = 12 + (image.tracks_order ? 4 * warps : 0);
+  return warps * (image.arena_bytes + 2 * u64{image.local_bytes} * k_lanes) +
+         u64{context.shared_bytes} * (2 + shadow / image.shared_granule) + 4096;
+}
+
+/// Blocks that run at once; 0 if a cooperative grid does not fit.
+u64 residents(const LaunchContext& context, u64 blocks) {
+  const u64 fitting = k_max_resident_bytes / block_bytes(context);
+  if (context.launch->cooperative) return blocks <= fitting ? blocks : 0;
+  return context.image->needs_order ? std::clamp<u64>(fitting, 1, k_resident_blocks) : 1;
 }
 
 /// Shared by the OS threads of a launch.
@@ -178,10 +202,11 @@ class Worker {
 
   /// Do all running blocks poll memory that nobody changes?
   bool is_stuck(const Block& latest) const {
-    if (latest.is_done || !is_waiting(latest, k_polls_of_deadlock)) return false;
+    const u64 polls = std::max(k_polls_before_yield, k_polls_of_deadlock / open_.size());
+    if (latest.is_done || !is_waiting(latest, polls)) return false;
     const bool can_start = open_.size() < residents_ && progress_.next.load() < order_.size();
-    return !can_start && std::all_of(open_.begin(), open_.end(), [](const OpenBlock& open) {
-      return is_waiting(*open.block, k_polls_of_deadlock);
+    return !can_start && std::all_of(open_.begin(), open_.end(), [polls](const OpenBlock& open) {
+      return is_waiting(*open.block, polls);
     });
   }
 
@@ -275,6 +300,7 @@ LaunchResult run(const Program& program, Memory& memory, const Launch& launch, c
   const KernelImage* image = program.find(launch.kernel);
   if (auto fault = validate(image, launch)) return {std::move(fault), {}};
   LaunchContext context;
+  context.program = &program;
   context.image = image;
   context.launch = &launch;
   context.options = options;
@@ -299,11 +325,18 @@ LaunchResult run(const Program& program, Memory& memory, const Launch& launch, c
 
   const std::vector<u64> order = block_order(launch, options);
   // Conflicts between blocks are told apart by who came first: one thread, so that it is always the same one.
+  const u64 units = launch.grid.count() * context.warps_per_block;
   const bool checks_global = options.checks.races && options.checks.global_races &&
-                             launch.grid.count() * context.warps_per_block < k_max_units;
+                             units < (image->tracks_order ? k_max_tracked_units : k_max_units);
   const bool is_ordered = image->needs_order || launch.cooperative || checks_global;
   const u64 threads = is_ordered ? 1 : std::clamp<u64>(options.threads, 1, std::min<u64>(order.size(), 256));
-  const u64 residents = launch.cooperative ? order.size() : image->needs_order ? 1024 : 1;
+  const u64 resident_blocks = residents(context, order.size());
+  if (resident_blocks == 0) {
+    return {launch_fault(launch,
+                         fmt::format("the state of a cooperative grid of {} blocks does not fit into 4 GiB",
+                                     order.size())),
+            {}};
+  }
   LaunchState state;
   if (checks_global) state.races = std::make_unique<GlobalRaces>(image->global_granule, image->tracks_order);
   if (threads == 1) context.state = &state;
@@ -311,7 +344,7 @@ LaunchResult run(const Program& program, Memory& memory, const Launch& launch, c
   std::vector<Tally> tallies(threads);
   std::vector<std::thread> pool;
   for (Tally& tally : tallies) start_tally(tally, *image);
-  auto work = [&](Tally& tally) { Worker(context, order, progress, tally, residents).run(); };
+  auto work = [&](Tally& tally) { Worker(context, order, progress, tally, resident_blocks).run(); };
   for (u64 k = 1; k < threads; ++k) pool.emplace_back(work, std::ref(tallies[k]));
   work(tallies[0]);
   for (std::thread& thread : pool) thread.join();

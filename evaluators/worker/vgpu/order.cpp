@@ -55,6 +55,7 @@ void BlockOrder::start(u64 block, u32 warps, u32 first_unit, bool tracks) {
   tracks_ = tracks;
   now_ = 1;
   floor_ = 0;
+  cached_.clear();
   synced_.assign(warps, 0);
   touched_.assign(warps, 0);
   if (!tracks) return;
@@ -108,7 +109,10 @@ void BlockOrder::close(u32 barrier) { gates_[barrier] = {}; }
 void BlockOrder::fence(u32 warp, bool is_block_scope) {
   if (!tracks_) return;
   block_fenced_[warp] = snapshot(warp);
-  if (!is_block_scope) fenced_[warp] = block_fenced_[warp];
+  if (!is_block_scope) {
+    fenced_[warp] = block_fenced_[warp];
+    cached_.clear();
+  }
   ++now_;
 }
 
@@ -116,6 +120,7 @@ void BlockOrder::access(u32 warp, u8 flags, bool is_load, bool is_update, Publis
   if (!tracks_) return;
   const bool is_local = (flags & k_block_access) != 0;
   if (is_load || is_update) {
+    if ((flags & k_acquire_access) != 0 && !is_local) cached_.clear();
     known_[warp].join(at.everywhere);
     // What was published to the grid has been performed for all of it, so that this warp's releases carry it on.
     fenced_[warp].join(at.everywhere);

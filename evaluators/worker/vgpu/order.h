@@ -6,7 +6,9 @@
 // that unit. Knowledge grows at barriers and by reading, with an atomic or a volatile, relaxed or acquiring load, a
 // location to which the other side published with such an operation. A release publishes all that its warp knows; a
 // relaxed operation publishes what the warp knew at its last fence (the pattern store, __threadfence, atomicAdd). No
-// fence is asked for on the reading side: what the read decides cannot overtake it.
+// fence is asked for on the reading side as such: what the read decides cannot overtake it. But a weak load may be
+// answered by a line that the first-level cache got before the other side's store; so each block also remembers what
+// it may have cached since its last fence (global_race.h).
 //
 // A barrier of the whole block raises the block's floor instead: one store, and all that most kernels ever need.
 #pragma once
@@ -43,6 +45,8 @@ inline constexpr u8 k_strong_access = 4;    ///< volatile, relaxed or stronger: 
 inline constexpr u8 k_acquire_access = 8;   ///< learns what was published at its location
 inline constexpr u8 k_release_access = 16;  ///< publishes without a fence
 inline constexpr u8 k_block_access = 32;    ///< strong within the block only (.cta)
+inline constexpr u8 k_uncached_access =
+    64;  ///< a weak load that passes the first-level cache by (cp.async.cg)
 
 /// What has been published at one location.
 struct Published {
@@ -67,6 +71,7 @@ class BlockOrder {
   u32 now() const { return now_; }
   /// Accesses of this block up to this stamp are ordered before everything from now on.
   u32 floor() const { return floor_; }
+  u64 block() const { return block_; }
   u32 unit(u32 warp) const { return first_unit_ + warp; }
   bool tracks() const { return tracks_; }
   u32 warps() const { return static_cast<u32>(synced_.size()); }
@@ -103,11 +108,21 @@ class BlockOrder {
   bool has_to_publish(u32 warp, u8 flags) const {
     return (flags & k_release_access) != 0 || !block_fenced_[warp].is_empty();
   }
+  /// When the first-level cache may have got a 32-byte sector of global memory, since the last fence of the block at
+  /// large: the time that note_cached was told; 0: never.
+  u64 cached_at(u64 sector) const {
+    const auto found = cached_.find(sector);
+    return found == cached_.end() ? 0 : found->second;
+  }
+  void note_cached(u64 sector, u64 time) {
+    if (cached_.size() < k_max_cached) cached_.try_emplace(sector, time);
+  }
   /// A strong access at a location, as `flags` say. `is_update`: it reads and writes at
   /// once. REQUIRES: tracks().
   void access(u32 warp, u8 flags, bool is_load, bool is_update, Published& at);
 
  private:
+  static constexpr std::size_t k_max_cached = std::size_t{1} << 16;
   struct Gate {
     Clock known, fenced, block_fenced;
   };
@@ -120,6 +135,7 @@ class BlockOrder {
   std::vector<u8> touched_;
   std::vector<Clock> known_, fenced_, block_fenced_;  ///< by warp; the fenced ones as of its last fence
   std::array<Gate, k_barriers> gates_;
+  std::unordered_map<u64, u64> cached_;
 };
 
 }  // namespace kernelites::worker::vgpu

@@ -56,6 +56,13 @@ constexpr const char* k_advice_between_blocks =
     "calls __threadfence() and then sets a flag or counter atomically, which the reader reads atomically "
     "first";
 
+constexpr const char* k_advice_to_fence =
+    "The block has read these bytes before that write, and no fence came since: the L1 cache may still "
+    "answer with the "
+    "old value. Call __threadfence() behind the read of the flag or counter (and before the barrier that "
+    "tells the "
+    "other threads), or read the data through volatile or __ldcg()";
+
 std::string global_text(const Warp& warp, const Region& region, Use use, const GlobalConflict& conflict) {
   const u64 other_block = conflict.other_unit / warp.context->warps_per_block;
   const bool is_same_block = conflict.is_in_block;
@@ -69,6 +76,10 @@ std::string global_text(const Warp& warp, const Region& region, Use use, const G
   else
     other += (conflict.is_strong ? " written with an atomic or volatile access" : " written") +
              at_line(warp, conflict.other_pc);
+  if (conflict.is_stale) {
+    return fmt::format("{} reads byte {} of '{}', which {}. {}", block_name(warp, warp.block->index),
+                       conflict.byte, region.name, other, k_advice_to_fence);
+  }
   const char* advice = is_same_block ? "a __syncthreads() is missing between them" : k_advice_between_blocks;
   return fmt::format("{} {} byte {} of '{}', which {}, and nothing orders the two: {}",
                      is_same_block ? fmt::format("warp {}", warp.index) : block_name(warp, warp.block->index),

@@ -223,8 +223,9 @@ void require_own_membership(const Warp& warp, const Instruction& i, Mask mask) {
 /// Executes an instruction that needs certain lanes at once, or parks the group until they come.
 bool wait_for_lanes(Warp& warp, const Instruction& i) {
   const Mask needed = needed_lanes(warp, i, warp.active);
-  const Mask exited =
-      i.flow == Flow::warp_sync && i.members != 0 ? i.members & ~warp.alive & warp.existing : 0;
+  // A __syncwarp() waits for those that have not exited; what exchanges values wants all of them.
+  const bool is_exchange = i.flow == Flow::warp_sync && i.op_class != OpClass::barrier;
+  const Mask exited = is_exchange && i.members != 0 ? i.members & ~warp.alive & warp.existing : 0;
   if (exited != 0) {
     raise(FaultKind::invalid_shuffle, lowest_lane(warp.active),
           fmt::format("the member mask {:#x} names lanes {}, which have exited", i.members,

@@ -76,6 +76,7 @@ struct LaunchState {
 
 /// What all blocks of one launch share; immutable while they run.
 struct LaunchContext {
+  const Program* program = nullptr;
   const KernelImage* image = nullptr;
   const Launch* launch = nullptr;
   LaunchOptions options;
@@ -119,10 +120,11 @@ struct ReturnPoint {
   u32 site = 0, list = 0, results = 0;
 };
 
-/// A warp's last access, and how often it has been repeated to no effect.
+/// A warp's last strong access, and how often it has been repeated to no effect.
 struct Poll {
   u64 count = 0, changes = 0;  ///< LaunchState::changes then
-  u32 pc = ~0u, offset = 0;
+  u64 places = 0;              ///< a number for what its lanes touched
+  u32 pc = ~0u;
 };
 inline constexpr u64 k_polls_before_yield = 64;
 

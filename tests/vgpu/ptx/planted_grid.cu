@@ -239,3 +239,28 @@ KERNEL deadlock__flag_of_a_block_that_is_not_there(ARGS) {  // launch: cooperati
   }
   o[i] = a[i];
 }
+__device__ __forceinline__ unsigned acquired(const unsigned* at) {
+  unsigned value;
+  asm volatile("ld.acquire.gpu.global.u32 %0, [%1];" : "=r"(value) : "l"(at) : "memory");
+  return value;
+}
+KERNEL race__stale_line_behind_a_grid_barrier(ARGS) {  // launch: cooperative
+  INDICES;  // all blocks meet, but the L1 cache still holds the neighbour's row of the last step
+  float* state = reinterpret_cast<float*>(w + 64);
+  float x = a[i];
+  auto meet = [&](unsigned arrivals) {
+    __syncthreads();
+    if (tid == 0) {
+      asm volatile("red.release.gpu.global.add.u32 [%0], 1;" ::"l"(w) : "memory");
+      while (BUG(*reinterpret_cast<volatile unsigned*>(w), acquired(w)) < arrivals) {}
+    }
+    __syncthreads();
+  };
+  for (unsigned step = 0; step < 3; ++step) {
+    if (tid < 16) state[blockIdx.x * 16 + tid] = x;
+    meet(4 * (2 * step + 1));
+    x += state[(blockIdx.x + 1) % 4 * 16 + d];  // <- bug
+    meet(4 * (2 * step + 2));
+  }
+  o[i] = x;
+}
