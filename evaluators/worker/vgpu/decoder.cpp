@@ -14,13 +14,17 @@
 namespace kernelites::worker::vgpu {
 namespace {
 
+// Of the list of what a kernel has that cannot be executed.
+constexpr std::size_t k_max_unsupported = 32, k_max_opcode_text = 100;
+
 void unsupported_handler(Warp& warp, const Instruction& i, Mask mask) {
   const KernelImage& image = *warp.context->image;
   const std::string_view text = image.texts[static_cast<std::size_t>(&i - image.code.data())];
   std::size_t begin = text.find_first_not_of(" \t\n", text.starts_with('@') ? text.find_first_of(" \t") : 0);
   if (begin == std::string_view::npos) begin = 0;
   const std::string_view opcode = text.substr(begin, text.find_first_of(" \t\n;", begin) - begin);
-  raise(FaultKind::unsupported_instruction, lowest_lane(mask), "vgpu cannot execute " + std::string(opcode));
+  raise(FaultKind::unsupported_instruction, lowest_lane(mask),
+        "vgpu cannot execute " + std::string(opcode.substr(0, k_max_opcode_text)));
 }
 
 }  // namespace
@@ -69,6 +73,11 @@ u32 Decoder::source(const Operand& operand, u32 width) {
 }
 
 u32 Decoder::predicate(const Operand& operand) const {
+  if (operand.is_negated) throw Undecodable{};
+  return negatable_predicate(operand);
+}
+
+u32 Decoder::negatable_predicate(const Operand& operand) const {
   if (operand.kind == Operand::Kind::sink || operand.kind == Operand::Kind::none) return scratch_predicate();
   if (operand.kind == Operand::Kind::immediate) return predicates_ + (operand.immediate != 0 ? 0 : 4);
   if (operand.kind != Operand::Kind::reg) throw Undecodable{};
@@ -196,7 +205,9 @@ void Decoder::decode_statement(const Statement& statement) {
       i.guard = predicate(Operand{.kind = Operand::Kind::reg, .reg = statement.guard, .elements = {}});
       i.guard_flip = statement.is_guard_negated ? k_all_lanes : 0;
     }
-    const InstructionRow* row = find_row(statement.parts[0]);
+    const auto [found, is_new] = rows_.try_emplace(statement.opcode, nullptr);
+    if (is_new) found->second = find_row(statement);
+    const InstructionRow* row = found->second;
     is_known = row != nullptr && row->decode(*this, statement, i);
   } catch (const Undecodable&) {
     is_known = false;
@@ -208,7 +219,8 @@ void Decoder::decode_statement(const Statement& statement) {
     i.op_class = OpClass::control;
     const std::string opcode(statement.opcode);
     auto& known = image_.unsupported;
-    if (std::find(known.begin(), known.end(), opcode) == known.end()) known.push_back(opcode);
+    const bool is_listed = std::find(known.begin(), known.end(), opcode) != known.end();
+    if (!is_listed && known.size() < k_max_unsupported) known.push_back(opcode.substr(0, k_max_opcode_text));
   }
   image_.code.push_back(i);
   image_.texts.push_back(statement.text);

@@ -4,6 +4,7 @@
 
 #include <map>
 #include <string_view>
+#include <unordered_map>
 #include <utility>
 #include <vector>
 
@@ -15,6 +16,7 @@
 namespace kernelites::worker::vgpu {
 
 class Program;
+struct InstructionRow;
 
 /// A type suffix such as "u32", "bf16x2", "e4m3x2".
 struct PtxType {
@@ -52,8 +54,11 @@ class Decoder {
   /// A source of `width` bytes per lane: register, immediate, address of a symbol, special register. Throws
   /// Undecodable for a register of another width, so that a handler never reads or writes outside its slot.
   u32 source(const Operand& operand, u32 width);
-  /// A predicate register; for an immediate the constant predicate; a scratch slot for "_" and for `absent`.
+  /// A predicate register; for an immediate the constant predicate; a scratch slot for "_" and for an absent one.
+  /// Throws Undecodable for "!p".
   u32 predicate(const Operand& operand) const;
+  /// The same for operands that may be negated. The caller looks at Operand::is_negated.
+  u32 negatable_predicate(const Operand& operand) const;
   /// A predicate register that is written, or a scratch slot for "_".
   u32 predicate_destination(const Operand& operand) const;
   u32 second_predicate(const Operand& operand) const;
@@ -124,6 +129,7 @@ class Decoder {
   std::map<const Function*, u32> function_shared_;
   std::map<std::pair<u32, u64>, u32> constants_;
   std::map<const Function*, RegisterSlots> slots_;
+  std::unordered_map<std::string_view, const InstructionRow*> rows_;  ///< by opcode with modifiers
   const Function* function_ = nullptr;
   u32 frame_ = 0;
   u32 function_begin_ = 0;

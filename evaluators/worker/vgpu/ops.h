@@ -18,6 +18,9 @@ bool place(Decoder& decoder, const Statement& statement, Instruction& i, Handler
 bool place_mixed(Decoder& decoder, const Statement& statement, Instruction& i, Handler handler, u32 result,
                  std::initializer_list<u32> widths);
 
+/// Elements that a statement moves at once: .v2, .v4, .v8; else 1.
+u32 vector_width(const Statement& statement);
+
 /// Decodes add, sub, mad with .cc (ops_carry.cpp).
 bool decode_carry(Decoder& decoder, const Statement& statement, Instruction& i);
 /// Decodes add, min, max of 16-bit pairs, and min, max with .relu (ops_packed.cpp).

@@ -4,6 +4,8 @@
 // The destination bytes are "pending" from the issue on: reading them before the wait is a fault, in any warp.
 #include <algorithm>
 
+#include <fmt/core.h>
+
 #include "evaluators/worker/vgpu/access.h"
 #include "evaluators/worker/vgpu/instruction_table.h"
 #include "evaluators/worker/vgpu/ops.h"
@@ -14,6 +16,36 @@
 namespace kernelites::worker::vgpu {
 namespace {
 
+/// Checks the source of the lanes, `bytes` (a power of two) from `first` on, and finds where it lies.
+void find_sources(Warp& warp, const Instruction& i, const u64* addresses, Mask mask, u32 first, u32 bytes,
+                  const u8** from) {
+  u64 shifted[k_lanes];
+  KERNELITES_LANES(l) shifted[l] = addresses[l] + first;
+  Access source;
+  for (Mask rest = mask; rest != 0;) {
+    const Mask part = resolve_part(warp, i, Space::global, shifted, rest, bytes, Use::load, source);
+    for (Mask lanes = part; first == 0 && lanes != 0; lanes &= lanes - 1) {
+      from[lowest_lane(lanes)] = source.base + source.offsets[lowest_lane(lanes)];
+    }
+    rest &= ~part;
+  }
+}
+
+/// A lane whose source is shorter than the destination: what it reads, in pieces of a power of two.
+void find_short_source(Warp& warp, const Instruction& i, const u64* addresses, u32 lane, u32 copied,
+                       const u8** from) {
+  if (addresses[lane] % i.size != 0) {
+    raise(FaultKind::misaligned, lane,
+          fmt::format("a cp.async of {} bytes reads from an address that is not a multiple of {}", i.size,
+                      i.size));
+  }
+  for (u32 first = 0; first < copied;) {
+    const u32 piece = u32{1} << (31 - __builtin_clz(copied - first));
+    find_sources(warp, i, addresses, Mask{1} << lane, first, piece, from);
+    first += piece;
+  }
+}
+
 /// a, offset, flags: source; d, b: destination register and offset; c: bytes to copy (0: all); size: bytes.
 void copy_async(Warp& warp, const Instruction& i, Mask mask) {
   u64 addresses[k_lanes];
@@ -21,29 +53,19 @@ void copy_async(Warp& warp, const Instruction& i, Mask mask) {
   const u32* destination = lanes_of<u32>(warp, i.d);
   const u32* limit = i.c != 0 ? lanes_of<u32>(warp, i.c) : nullptr;
   u32 copied[k_lanes] = {};
-  Mask reading = 0;
+  Mask whole = 0, partial = 0;
   for (Mask rest = mask; rest != 0; rest &= rest - 1) {
     const u32 l = lowest_lane(rest);
     copied[l] = limit != nullptr ? std::min<u32>(limit[l], i.size) : i.size;
-    if (copied[l] != 0) reading |= Mask{1} << l;
+    if (copied[l] == i.size)
+      whole |= Mask{1} << l;
+    else if (copied[l] != 0)
+      partial |= Mask{1} << l;
   }
-  Access source;
   const u8* from[k_lanes] = {};
-  for (Mask rest = reading; rest != 0;) {
-    // Checked at full width: a shorter source size is for tails, which the harness pads to the vector width.
-    Mask part = 0;
-    if (limit == nullptr) {
-      part = resolve_part(warp, i, Space::global, addresses, rest, i.size, Use::load, source);
-    } else {
-      part = Mask{1} << lowest_lane(rest);
-      const u32 bytes = u32{1} << (31 - __builtin_clz(copied[lowest_lane(rest)]));
-      part = resolve_part(warp, i, Space::global, addresses, part, bytes, Use::load, source);
-    }
-    for (Mask lanes = part; lanes != 0; lanes &= lanes - 1) {
-      from[lowest_lane(lanes)] = source.base + source.offsets[lowest_lane(lanes)];
-    }
-    rest &= ~part;
-  }
+  if (whole != 0) find_sources(warp, i, addresses, whole, 0, i.size, from);
+  for (; partial != 0; partial &= partial - 1)
+    find_short_source(warp, i, addresses, lowest_lane(partial), copied[lowest_lane(partial)], from);
   Access target;
   KERNELITES_LANES(l) target.offsets[l] = destination[l] + i.b;
   Tally* const tally = warp.tally;  // the copy is one request, counted at its source
@@ -119,6 +141,7 @@ bool decode_copy(Decoder& d, const Statement& s, Instruction& i) {
         4);
   }
   i.handler = copy_async;
+  if (s.has("cg")) i.flags |= k_uncached_access;
   i.size = static_cast<u8>(size);
   i.d = target.a;
   i.b = static_cast<u32>(target.offset);
@@ -128,7 +151,7 @@ bool decode_copy(Decoder& d, const Statement& s, Instruction& i) {
 }
 
 bool decode_cp(Decoder& d, const Statement& s, Instruction& i) {
-  if (s.parts.size() < 3 || s.parts[1] != "async" || s.has("bulk") || s.has("mbarrier")) return false;
+  if (s.parts.size() < 3 || s.parts[1] != "async") return false;
   i.op_class = OpClass::async_copy;
   if (s.parts[2] == "commit_group") {
     i.handler = commit_group;
@@ -146,7 +169,12 @@ bool decode_cp(Decoder& d, const Statement& s, Instruction& i) {
   return decode_copy(d, s, i);
 }
 
-constexpr InstructionRow k_rows[] = {{"cp", decode_cp, ResultKind::none}};
+constexpr InstructionRow k_rows[] = {
+    {"cp", "",
+     "async commit_group wait_group wait_all ca cg shared shared::cta global L2::cache_hint L2::64B L2::128B "
+     "L2::256B",
+     decode_cp, ResultKind::none},
+};
 
 }  // namespace
 

@@ -193,7 +193,7 @@ PtxType element_type(const Statement& s) {
 bool decode_atomic(Decoder& d, const Statement& s, Instruction& i) {
   const bool is_red = s.is("red");
   const std::size_t first = is_red ? 0 : 1;
-  if (s.operands.size() < first + 2 || !find_operation(s, i) || s.has("async")) return false;
+  if (s.operands.size() < first + 2 || !find_operation(s, i)) return false;
   const PtxType type = element_type(s);
   const Operation operation = static_cast<Operation>(i.extra);
   i.op_class = OpClass::atomic;
@@ -204,8 +204,7 @@ bool decode_atomic(Decoder& d, const Statement& s, Instruction& i) {
   if (!type.is_integer() && operation > Operation::exch) return false;
   if (type.bytes == 16 && operation != Operation::exch && operation != Operation::cas) return false;
   d.sources(s.operands[first + 1], type.bytes, i);
-  if (i.count != 1 && i.count != 2 && i.count != 4 && i.count != 8) return false;
-  if (i.count * type.bytes > 16) return false;
+  if (i.count != vector_width(s) || i.count * type.bytes > 16) return false;
   if (!is_red) {
     Instruction results;
     d.destinations(s.operands[0], type.bytes, results);  // lands right behind the sources
@@ -220,7 +219,16 @@ bool decode_atomic(Decoder& d, const Statement& s, Instruction& i) {
   return i.handler != nullptr && d.address(s.operands[first], i);
 }
 
-constexpr InstructionRow k_rows[] = {{"atom", decode_atomic}, {"red", decode_atomic, ResultKind::none}};
+constexpr std::string_view k_atomic_types = "b16 b32 b64 b128 u32 u64 s32 s64 f16 f16x2 bf16 bf16x2 f32 f64";
+constexpr std::string_view k_atomic_modifiers =
+    "relaxed acquire release acq_rel cta cluster gpu sys global shared shared::cta add min max exch cas and "
+    "or "
+    "xor inc dec noftz v2 v4 v8 L2::cache_hint";
+
+constexpr InstructionRow k_rows[] = {
+    {"atom", k_atomic_types, k_atomic_modifiers, decode_atomic},
+    {"red", k_atomic_types, k_atomic_modifiers, decode_atomic, ResultKind::none},
+};
 
 }  // namespace
 

@@ -199,7 +199,7 @@ bool decode_lop3(Decoder& d, const Statement& s, Instruction& i) {
   if (s.operands.size() == 6) {
     if (!s.has("or") && !s.has("and")) return false;
     i.e = d.second_predicate(s.operands[0]);
-    i.target = d.predicate(s.operands[5]);
+    i.target = d.negatable_predicate(s.operands[5]);
     i.mode = static_cast<u8>((s.has("and") ? 1 : 0) | (s.operands[5].is_negated ? 2 : 0));
     return place(d, s, i, three_input_logic_with_predicate, OpClass::integer, 3, 4);
   }
@@ -242,19 +242,19 @@ bool decode_copysign(Decoder& d, const Statement& s, Instruction& i) {
 }
 
 constexpr InstructionRow k_rows[] = {
-    {"and", decode_logic<And, 0>},
-    {"or", decode_logic<Or, 1>},
-    {"xor", decode_logic<Xor, 2>},
-    {"not", decode_not},
-    {"shl", decode_shift<ShiftLeft>},
-    {"shr", decode_shift<ShiftRight>},
-    {"shf", decode_shf},
-    {"lop3", decode_lop3},
-    {"popc", decode_count<PopulationCount>},
-    {"clz", decode_count<LeadingZeros>},
-    {"bfind", decode_bfind},
-    {"brev", decode_brev},
-    {"copysign", decode_copysign},
+    {"and", k_bit_types, "pred", decode_logic<And, 0>},
+    {"or", k_bit_types, "pred", decode_logic<Or, 1>},
+    {"xor", k_bit_types, "pred", decode_logic<Xor, 2>},
+    {"not", k_bit_types, "pred", decode_not},
+    {"shl", k_bit_types, "", decode_shift<ShiftLeft>},
+    {"shr", k_bit_types, k_integer_types, decode_shift<ShiftRight>},
+    {"shf", "b32", "l r clamp wrap", decode_shf},
+    {"lop3", "b32", "or and", decode_lop3},
+    {"popc", "b32 b64", "", decode_count<PopulationCount>},
+    {"clz", "b32 b64", "", decode_count<LeadingZeros>},
+    {"bfind", "u32 u64 s32 s64", "shiftamt", decode_bfind},
+    {"brev", "b32 b64", "", decode_brev},
+    {"copysign", "f32 f64", "", decode_copysign},
 };
 
 }  // namespace

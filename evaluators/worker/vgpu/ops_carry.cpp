@@ -82,7 +82,11 @@ bool decode_carry(Decoder& d, const Statement& s, Instruction& i) {
 
 namespace {
 
-constexpr InstructionRow k_rows[] = {{"addc", decode_carry}, {"subc", decode_carry}, {"madc", decode_carry}};
+constexpr InstructionRow k_rows[] = {
+    {"addc", k_integer_types, "cc", decode_carry},
+    {"subc", k_integer_types, "cc", decode_carry},
+    {"madc", k_integer_types, "lo hi cc", decode_carry},
+};
 
 }  // namespace
 

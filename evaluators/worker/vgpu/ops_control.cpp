@@ -98,7 +98,7 @@ bool decode_barrier(Decoder& d, const Statement& s, Instruction& i) {
   i.b = first + 1 < last ? d.source(s.operands[first + 1], 4) : d.constant(0, 4);
   if (is_reduction) {
     i.d = s.has("popc") ? d.destination(s.operands[0], 4) : d.predicate_destination(s.operands[0]);
-    i.c = d.predicate(s.operands.back());
+    i.c = d.negatable_predicate(s.operands.back());
     i.extra = s.operands.back().is_negated;
   }
   return true;
@@ -113,13 +113,17 @@ void print_nothing(Warp& warp, const Instruction& i, Mask mask) {
   }
 }
 
-std::string read_text(const Warp& warp, u64 address) {
+/// The text that the module has at an address: its initial value, whatever the kernel has written there since, so that
+/// a message cannot spell what a kernel has read.
+std::string initial_text(const Program& program, u64 address) {
   std::string text;
-  const Region* region = warp.context->region(address);
-  if (region == nullptr || region->host == nullptr) return text;
-  for (u64 at = address - region->base; at < region->bytes && text.size() < 200 && region->host[at] != 0;
-       ++at) {
-    text += static_cast<char>(region->host[at]);
+  for (const ModuleVariable& variable : program.variables) {
+    if (address < variable.address || address - variable.address >= variable.bytes.size()) continue;
+    for (u64 at = address - variable.address; at < variable.bytes.size() && text.size() < 200; ++at) {
+      const char c = static_cast<char>(variable.bytes[at]);
+      if (c == 0) break;
+      text += c >= ' ' && c <= '~' ? c : '?';
+    }
   }
   return text;
 }
@@ -130,7 +134,7 @@ void assertion_failed_on_device(Warp& warp, const Instruction& i, Mask mask) {
   u64 message = 0;
   std::memcpy(&message, warp.local + std::size_t{lane} * warp.context->image->local_bytes + i.a,
               sizeof message);
-  raise(FaultKind::trap, lane, "assertion failed: " + read_text(warp, message));
+  raise(FaultKind::trap, lane, "assertion failed: " + initial_text(*warp.context->program, message));
 }
 
 bool decode_external_call(Decoder& d, const Statement& s, Instruction& i) {
@@ -224,27 +228,35 @@ bool decode_createpolicy(Decoder& d, const Statement& s, Instruction& i) {
   return true;
 }
 
+constexpr std::string_view k_fence_modifiers =
+    "sc acq_rel acquire release cta cluster gpu sys proxy alias async async::generic async.global global "
+    "shared::cta shared::cluster mbarrier_init sync_restrict::shared::cta sync_restrict::shared::cluster";
+constexpr std::string_view k_prefetch_modifiers =
+    "global local const param tensormap L1 L2 L2::evict_last L2::evict_normal";
+constexpr std::string_view k_policy_modifiers =
+    "fractional range cvt global L2 L2::evict_last L2::evict_normal L2::evict_first L2::evict_unchanged";
+
+// Not here: discard, which destroys what memory holds.
 constexpr InstructionRow k_rows[] = {
-    {"bra", decode_bra, ResultKind::none},
-    {"brx", decode_brx, ResultKind::none},
-    {"ret", decode_ret, ResultKind::none},
-    {"exit", decode_exit, ResultKind::none},
-    {"call", decode_call, ResultKind::none},
-    {"trap", decode_trap, ResultKind::none},
-    {"brkpt", decode_trap, ResultKind::none},
-    {"bar", decode_barrier, ResultKind::none},
-    {"barrier", decode_barrier, ResultKind::none},
-    {"membar", decode_fence, ResultKind::none},
-    {"fence", decode_fence, ResultKind::none},
-    {"nanosleep", decode_nothing, ResultKind::none},
-    {"prefetch", decode_nothing, ResultKind::none},
-    {"prefetchu", decode_nothing, ResultKind::none},
-    {"discard", decode_nothing, ResultKind::none},
-    {"applypriority", decode_nothing, ResultKind::none},
-    {"griddepcontrol", decode_nothing, ResultKind::none},
-    {"setmaxnreg", decode_nothing, ResultKind::none},
-    {"pmevent", decode_nothing, ResultKind::none},
-    {"createpolicy", decode_createpolicy},
+    {"bra", "", "uni", decode_bra, ResultKind::none},
+    {"brx", "", "idx uni", decode_brx, ResultKind::none},
+    {"ret", "", "uni", decode_ret, ResultKind::none},
+    {"exit", "", "", decode_exit, ResultKind::none},
+    {"call", "", "uni", decode_call, ResultKind::none},
+    {"trap", "", "", decode_trap, ResultKind::none},
+    {"brkpt", "", "", decode_trap, ResultKind::none},
+    {"bar", "u32 pred", "cta warp sync arrive red popc and or", decode_barrier, ResultKind::none},
+    {"barrier", "u32 pred", "cta sync arrive red popc and or aligned", decode_barrier, ResultKind::none},
+    {"membar", "", "cta gl sys proxy alias", decode_fence, ResultKind::none},
+    {"fence", "", k_fence_modifiers, decode_fence, ResultKind::none},
+    {"nanosleep", "u32", "", decode_nothing, ResultKind::none},
+    {"prefetch", "", k_prefetch_modifiers, decode_nothing, ResultKind::none},
+    {"prefetchu", "", "L1", decode_nothing, ResultKind::none},
+    {"applypriority", "", "global L2::evict_normal", decode_nothing, ResultKind::none},
+    {"griddepcontrol", "", "launch_dependents wait", decode_nothing, ResultKind::none},
+    {"setmaxnreg", "u32", "inc dec sync aligned", decode_nothing, ResultKind::none},
+    {"pmevent", "", "mask", decode_nothing, ResultKind::none},
+    {"createpolicy", "b64", k_policy_modifiers, decode_createpolicy},
 };
 
 }  // namespace

@@ -304,7 +304,12 @@ bool decode_cvt(Decoder& d, const Statement& s, Instruction& i) {
   return true;
 }
 
-constexpr InstructionRow k_rows[] = {{"cvt", decode_cvt}};
+constexpr std::string_view k_cvt_modifiers =
+    "u8 s8 tf32 e4m3x2 e5m2x2 rn rz rm rp rna rni rzi rmi rpi ftz sat satfinite relu pack";
+
+constexpr InstructionRow k_rows[] = {
+    {"cvt", k_all_types, k_cvt_modifiers, decode_cvt},
+};
 
 }  // namespace
 

@@ -8,20 +8,6 @@
 
 namespace kernelites::worker::vgpu {
 
-bool place_mixed(Decoder& d, const Statement& s, Instruction& i, Handler handler, u32 result,
-                 std::initializer_list<u32> widths) {
-  if (handler == nullptr || s.operands.size() < widths.size() + 1) return false;
-  i.handler = handler;
-  i.d = d.destination(s.operands[0], result);
-  u32* const slots[] = {&i.a, &i.b, &i.c, &i.e};
-  std::size_t k = 0;
-  for (u32 width : widths) {
-    *slots[k] = d.source(s.operands[k + 1], width);
-    ++k;
-  }
-  return true;
-}
-
 namespace {
 
 struct ExtractField {
@@ -174,8 +160,13 @@ bool decode_prmt(Decoder& d, const Statement& s, Instruction& i) {
 }
 
 constexpr InstructionRow k_rows[] = {
-    {"bfe", decode_bfe},   {"bfi", decode_bfi}, {"bmsk", decode_bmsk}, {"szext", decode_szext},
-    {"cnot", decode_cnot}, {"fns", decode_fns}, {"prmt", decode_prmt},
+    {"bfe", "u32 u64 s32 s64", "", decode_bfe},
+    {"bfi", "b32 b64", "", decode_bfi},
+    {"bmsk", "b32", "clamp wrap", decode_bmsk},
+    {"szext", "u32 s32", "clamp wrap", decode_szext},
+    {"cnot", k_bit_types, "", decode_cnot},
+    {"fns", "b32", "", decode_fns},
+    {"prmt", "b32", "f4e b4e rc8 ecl ecr rc16", decode_prmt},
 };
 
 }  // namespace

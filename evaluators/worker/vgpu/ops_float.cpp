@@ -240,6 +240,7 @@ Handler one_source(const Statement& s, u32 bytes) {
 
 template <class F>
 Handler extremum(const Statement& s, u32 bytes) {
+  if (s.has("xorsign") != s.has("abs")) return nullptr;
   if (s.has("xorsign")) {
     if (bytes != 4) return nullptr;
     const bool nan_wins = s.has("NaN");
@@ -269,8 +270,9 @@ template <class F>
 bool decode_root(Decoder& d, const Statement& s, Instruction& i) {
   const PtxType type = last_type(s);
   if (!type.is_f32() && !type.is_f64()) return false;
-  if (type.is_f64() && s.has("approx") && s.has("ftz"))
-    return place(d, s, i, unary<double, double, UpperHalf<F>>, OpClass::special, 1, 8);
+  if (type.is_f64() && s.has("ftz")) {
+    return s.has("approx") && place(d, s, i, unary<double, double, UpperHalf<F>>, OpClass::special, 1, 8);
+  }
   return place(d, s, i, one_source<F>(s, type.bytes), OpClass::special, 1, type.bytes);
 }
 
@@ -315,6 +317,7 @@ bool decode_float(Decoder& d, const Statement& s, Instruction& i) {
   if (s.parts.size() < 2) return false;
   const u32 bytes = type.bytes;
   const OpClass op_class = class_of(bytes);
+  if (s.has("relu") || (bytes == 8 && (s.has("ftz") || s.has("sat")))) return false;
   if (s.is("add")) return place(d, s, i, two_sources<Add>(s, bytes), op_class, 2, bytes);
   if (s.is("sub")) return place(d, s, i, two_sources<Subtract>(s, bytes), op_class, 2, bytes);
   if (s.is("mul")) return place(d, s, i, two_sources<Multiply>(s, bytes), op_class, 2, bytes);
@@ -331,16 +334,16 @@ bool decode_float(Decoder& d, const Statement& s, Instruction& i) {
 namespace {
 
 constexpr InstructionRow k_rows[] = {
-    {"fma", decode_fma},
-    {"rcp", decode_root<Reciprocal>},
-    {"sqrt", decode_root<SquareRoot>},
-    {"rsqrt", decode_root<ReciprocalSquareRoot>},
-    {"ex2", decode_special<Exp2>},
-    {"lg2", decode_special<Log2>},
-    {"sin", decode_special<Sine>},
-    {"cos", decode_special<Cosine>},
-    {"tanh", decode_special<Tanh>},
-    {"testp", decode_testp},
+    {"fma", k_float_types, "rn rz rm rp ftz sat relu", decode_fma},
+    {"rcp", "f32 f64", "approx rn rz rm rp ftz", decode_root<Reciprocal>},
+    {"sqrt", "f32 f64", "approx rn rz rm rp ftz", decode_root<SquareRoot>},
+    {"rsqrt", "f32 f64", "approx ftz", decode_root<ReciprocalSquareRoot>},
+    {"ex2", k_float_types, "approx ftz", decode_special<Exp2>},
+    {"lg2", "f32", "approx ftz", decode_special<Log2>},
+    {"sin", "f32", "approx ftz", decode_special<Sine>},
+    {"cos", "f32", "approx ftz", decode_special<Cosine>},
+    {"tanh", k_float_types, "approx", decode_special<Tanh>},
+    {"testp", "f32 f64", "finite infinite number notanumber normal subnormal", decode_testp},
 };
 
 }  // namespace

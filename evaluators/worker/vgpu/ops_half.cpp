@@ -197,11 +197,13 @@ Handler arithmetic(const Statement& s, const PtxType& type) {
 }
 template <class F>
 Handler extremum(const Statement& s, const PtxType& type) {
+  if (s.has("xorsign") != s.has("abs")) return nullptr;
   if (s.has("xorsign"))
     return s.has("NaN") ? binary_handler<NanWins<XorSign<F>>>(type) : binary_handler<XorSign<F>>(type);
   return s.has("NaN") ? binary_handler<NanWins<F>>(type) : binary_handler<F>(type);
 }
 Handler fma_handler(const Statement& s, const PtxType& type) {
+  if (s.has("relu") && s.has("sat")) return nullptr;
   if (s.has("relu")) return ternary_handler<Rectified<FusedMultiplyAdd>>(type);
   return s.has("sat") ? ternary_handler<Clamped<FusedMultiplyAdd>>(type)
                       : ternary_handler<FusedMultiplyAdd>(type);
@@ -220,7 +222,7 @@ bool decode_half(Decoder& d, const Statement& s, Instruction& i) {
   const PtxType type = last_type(s);
   const bool is_half = (type.kind == PtxType::Kind::f && type.bytes == 2) || type.kind == PtxType::Kind::bf ||
                        type.kind == PtxType::Kind::f16x2 || type.kind == PtxType::Kind::bf16x2;
-  if (!is_half) return false;
+  if (!is_half || s.has("rz") || s.has("rm") || s.has("rp")) return false;
   i.flags = s.has("ftz") ? k_flushes : 0;
   auto placed = [&](Handler handler, u32 sources, OpClass op_class = OpClass::fp16) {
     return place(d, s, i, handler, op_class, sources, type.bytes);

@@ -8,17 +8,6 @@
 
 namespace kernelites::worker::vgpu {
 
-bool place(Decoder& decoder, const Statement& statement, Instruction& i, Handler handler, OpClass op_class,
-           u32 sources, u32 bytes) {
-  if (handler == nullptr || statement.operands.size() < sources + 1) return false;
-  i.handler = handler;
-  i.op_class = op_class;
-  i.d = decoder.destination(statement.operands[0], bytes);
-  u32* const slots[] = {&i.a, &i.b, &i.c, &i.e};
-  for (u32 k = 0; k < sources; ++k) *slots[k] = decoder.source(statement.operands[k + 1], bytes);
-  return true;
-}
-
 namespace {
 
 template <class T>
@@ -158,7 +147,7 @@ bool decode_two(Decoder& d, const Statement& s, Instruction& i) {
   const std::string_view last = s.parts.back();
   const bool is_rectified_integer = s.has("relu") && (type.is_integer() || last == "relu");
   if (last == "s16x2" || last == "u16x2" || is_rectified_integer) return decode_packed(d, s, i);
-  if (!type.is_integer()) return decode_float(d, s, i);
+  if (!type.is_integer()) return !s.has("cc") && !s.has("relu") && decode_float(d, s, i);
   if (s.has("cc")) return decode_carry(d, s, i);
   return place(d, s, i, binary_by_size<F>(type.bytes, type.is_signed()), OpClass::integer, 2, type.bytes);
 }
@@ -170,17 +159,19 @@ bool decode_one(Decoder& d, const Statement& s, Instruction& i) {
   return place(d, s, i, unary_by_size<F>(type.bytes, true), OpClass::integer, 1, type.bytes);
 }
 
+bool is_saturated_integer(const Statement& s) { return last_type(s).is_integer() && s.has("sat"); }
+
 bool decode_add(Decoder& d, const Statement& s, Instruction& i) {
-  if (last_type(s).is_integer() && s.has("sat")) {
-    return place(d, s, i, binary<i32, i32, i32, AddSaturated>, OpClass::integer, 2, 4);
-  }
+  if (is_saturated_integer(s))
+    return s.parts.back() == "s32" &&
+           place(d, s, i, binary<i32, i32, i32, AddSaturated>, OpClass::integer, 2, 4);
   return decode_two<Add>(d, s, i);
 }
 
 bool decode_sub(Decoder& d, const Statement& s, Instruction& i) {
-  if (last_type(s).is_integer() && s.has("sat")) {
-    return place(d, s, i, binary<i32, i32, i32, SubtractSaturated>, OpClass::integer, 2, 4);
-  }
+  if (is_saturated_integer(s))
+    return s.parts.back() == "s32" &&
+           place(d, s, i, binary<i32, i32, i32, SubtractSaturated>, OpClass::integer, 2, 4);
   return decode_two<Subtract>(d, s, i);
 }
 
@@ -197,6 +188,7 @@ bool place_wide(Decoder& d, const Statement& s, Instruction& i, Handler handler,
 bool decode_mul(Decoder& d, const Statement& s, Instruction& i) {
   const PtxType type = last_type(s);
   if (!type.is_integer()) return decode_float(d, s, i);
+  if (s.has("sat")) return false;
   if (s.has("wide")) {
     if (type.bytes == 2) {
       return place_wide(d, s, i,
@@ -219,7 +211,7 @@ bool decode_mad(Decoder& d, const Statement& s, Instruction& i) {
   if (!type.is_integer()) return decode_float(d, s, i);
   if (s.has("cc")) return decode_carry(d, s, i);
   if (s.has("sat")) {
-    return s.has("hi") &&
+    return s.has("hi") && s.parts.back() == "s32" &&
            place(d, s, i, ternary<i32, i32, i32, i32, MultiplyAddHighSaturated>, OpClass::integer, 3, 4);
   }
   if (s.has("wide")) {
@@ -248,10 +240,17 @@ bool decode_sad(Decoder& d, const Statement& s, Instruction& i) {
 }
 
 constexpr InstructionRow k_rows[] = {
-    {"add", decode_add},           {"sub", decode_sub},          {"mul", decode_mul},
-    {"mad", decode_mad},           {"div", decode_two<Divide>},  {"rem", decode_two<Remainder>},
-    {"min", decode_two<Minimum>},  {"max", decode_two<Maximum>}, {"neg", decode_one<Negate>},
-    {"abs", decode_one<Absolute>}, {"sad", decode_sad},
+    {"add", k_number_types, "s16x2 u16x2 sat cc rn rz rm rp ftz", decode_add},
+    {"sub", k_number_types, "sat cc rn rz rm rp ftz", decode_sub},
+    {"mul", k_number_types, "lo hi wide sat rn rz rm rp ftz", decode_mul},
+    {"mad", k_integer_types, "f32 f64 lo hi wide sat cc rn rz rm rp ftz", decode_mad},
+    {"div", k_integer_types, "f32 f64 full approx rn rz rm rp ftz", decode_two<Divide>},
+    {"rem", k_integer_types, "", decode_two<Remainder>},
+    {"min", k_number_types, "s16x2 u16x2 relu NaN xorsign abs ftz", decode_two<Minimum>},
+    {"max", k_number_types, "s16x2 u16x2 relu NaN xorsign abs ftz", decode_two<Maximum>},
+    {"neg", k_number_types, "ftz", decode_one<Negate>},
+    {"abs", k_number_types, "ftz", decode_one<Absolute>},
+    {"sad", k_integer_types, "", decode_sad},
 };
 
 }  // namespace

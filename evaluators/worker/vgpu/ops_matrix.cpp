@@ -320,8 +320,7 @@ bool place_fragments(Decoder& d, const Statement& s, Instruction& i, u32 width, 
 bool find_shape(const Statement& s, std::string_view shapes, u32& blocks, u32& depth) {
   for (std::string_view part : s.parts) {
     if (!part.starts_with('m') || part == "mma") continue;
-    const std::size_t at = shapes.find(part), end = at + part.size();
-    if (at == shapes.npos || (end != shapes.size() && shapes[end] != ' ')) return false;
+    if (!has_word(shapes, part)) return false;
     blocks = part.starts_with("m16") ? 2 : 1;
     depth = 0;
     for (char digit : part.substr(part.find('k') + 1)) depth = 10 * depth + static_cast<u32>(digit - '0');
@@ -331,8 +330,7 @@ bool find_shape(const Statement& s, std::string_view shapes, u32& blocks, u32& d
 }
 
 bool decode_mma(Decoder& d, const Statement& s, Instruction& i) {
-  if (s.parts.size() < 8 || s.parts[1] != "sync" || s.has("sp") || !s.has("row") || !s.has("col"))
-    return false;
+  if (s.parts.size() < 8 || s.parts[1] != "sync" || !s.has("row") || !s.has("col")) return false;
   const auto types = std::span(s.parts).last(4);
   i.op_class = OpClass::tensor;
   i.flow = Flow::warp_sync;
@@ -345,6 +343,7 @@ bool decode_mma(Decoder& d, const Statement& s, Instruction& i) {
                                                                   : "f32";
     if (is_half ? row.type != TensorType::f16 : types[0] != result || types[3] != result) return false;
     if (!find_shape(s, row.shapes, blocks, depth)) return false;
+    if (s.has("satfinite") && row.type != TensorType::int8) return false;
     i.handler = row.handler;
     i.size = static_cast<u8>(depth);
     i.count = static_cast<u8>(blocks);
@@ -357,15 +356,14 @@ bool decode_mma(Decoder& d, const Statement& s, Instruction& i) {
   return false;
 }
 
-constexpr InstructionRow k_rows[] = {{"mma", decode_mma}};
+constexpr std::string_view k_mma_modifiers =
+    "sync aligned row col satfinite m8n8k4 m8n8k16 m16n8k4 m16n8k8 m16n8k16 m16n8k32";
+
+constexpr InstructionRow k_rows[] = {
+    {"mma", "f16 bf16 tf32 f32 f64 e4m3 e5m2 s8 u8 s32", k_mma_modifiers, decode_mma},
+};
 
 }  // namespace
-
-void require_whole_warp(const Warp& warp, Mask mask, const char* what) {
-  if (mask == warp.existing && mask == k_all_lanes) return;
-  raise(FaultKind::invalid_shuffle, lowest_lane(mask),
-        std::string(what) + " is executed by a part of the warp only; all 32 lanes must execute it together");
-}
 
 std::span<const InstructionRow> matrix_rows() { return k_rows; }
 

@@ -72,7 +72,7 @@ bool decode_matrix_access(Decoder& d, const Statement& s, Instruction& i) {
     d.sources(s.operands[1], 4, i);
   else
     d.destinations(s.operands[0], 4, i);
-  if (i.count != 1 && i.count != 2 && i.count != 4) return false;
+  if (i.count != (s.has("x1") ? 1 : s.has("x2") ? 2 : s.has("x4") ? 4 : 0)) return false;
   i.handler = is_store ? store_matrix : load_matrix;
   i.op_class = is_store ? OpClass::shared_store : OpClass::shared_load;
   i.flow = Flow::warp_sync;
@@ -82,12 +82,15 @@ bool decode_matrix_access(Decoder& d, const Statement& s, Instruction& i) {
 
 bool decode_movmatrix(Decoder& d, const Statement& s, Instruction& i) {
   i.flow = Flow::warp_sync;
-  return s.has("m8n8") && place(d, s, i, transpose_matrix, OpClass::shuffle, 1, 4);
+  return s.has("m8n8") && s.has("trans") && place(d, s, i, transpose_matrix, OpClass::shuffle, 1, 4);
 }
 
-constexpr InstructionRow k_rows[] = {{"ldmatrix", decode_matrix_access},
-                                     {"stmatrix", decode_matrix_access, ResultKind::none},
-                                     {"movmatrix", decode_movmatrix}};
+constexpr InstructionRow k_rows[] = {
+    {"ldmatrix", "b16", "sync aligned m8n8 x1 x2 x4 trans shared shared::cta", decode_matrix_access},
+    {"stmatrix", "b16", "sync aligned m8n8 x1 x2 x4 trans shared shared::cta", decode_matrix_access,
+     ResultKind::none},
+    {"movmatrix", "b16", "sync aligned m8n8 trans", decode_movmatrix},
+};
 
 }  // namespace
 

@@ -183,7 +183,7 @@ bool place_parameter(Decoder& d, const Operand& memory, Instruction& i) {
 }
 
 bool decode_access(Decoder& d, const Statement& s, Instruction& i, bool is_store) {
-  if (s.operands.size() < 2 || s.has("multimem")) return false;
+  if (s.operands.size() < 2) return false;
   const Operand& memory = s.operands[is_store ? 0 : 1];
   const Operand& value = s.operands[is_store ? 1 : 0];
   const PtxType type = last_type(s);
@@ -193,8 +193,7 @@ bool decode_access(Decoder& d, const Statement& s, Instruction& i, bool is_store
     d.sources(value, width, i);
   else
     d.destinations(value, width, i);
-  if (i.count != 1 && i.count != 2 && i.count != 4 && i.count != 8) return false;
-  if (type.bytes * i.count > 32) return false;
+  if (i.count != vector_width(s) || type.bytes * i.count > 32) return false;
   i.op_class = class_of(space, is_store);
   i.handler = is_store ? by_width<ChooseStore>(type, width) : by_width<ChooseLoad>(type, width);
   if (space == Space::parameter) {
@@ -213,8 +212,24 @@ bool decode_access(Decoder& d, const Statement& s, Instruction& i, bool is_store
 bool decode_ld(Decoder& d, const Statement& s, Instruction& i) { return decode_access(d, s, i, false); }
 bool decode_st(Decoder& d, const Statement& s, Instruction& i) { return decode_access(d, s, i, true); }
 
+constexpr std::string_view k_memory_types = "b8 b16 b32 b64 b128 u8 u16 u32 u64 s8 s16 s32 s64 f32 f64";
+constexpr std::string_view k_load_modifiers =
+    "weak relaxed acquire volatile mmio cta cluster gpu sys global shared shared::cta local const param "
+    "param::entry param::func v2 v4 v8 ca cg cs lu cv nc unified L1::evict_normal L1::evict_unchanged "
+    "L1::evict_first L1::evict_last L1::no_allocate L2::evict_normal L2::evict_first L2::evict_last "
+    "L2::cache_hint L2::64B L2::128B L2::256B";
+constexpr std::string_view k_store_modifiers =
+    "weak relaxed release volatile mmio cta cluster gpu sys global shared shared::cta local param "
+    "param::func "
+    "v2 v4 v8 wb cg cs wt L1::evict_normal L1::evict_unchanged L1::evict_first L1::evict_last "
+    "L1::no_allocate "
+    "L2::evict_normal L2::evict_first L2::evict_last L2::cache_hint";
+
 constexpr InstructionRow k_rows[] = {
-    {"ld", decode_ld}, {"ldu", decode_ld}, {"st", decode_st, ResultKind::none}};
+    {"ld", k_memory_types, k_load_modifiers, decode_ld},
+    {"ldu", k_memory_types, "global v2 v4", decode_ld},
+    {"st", k_memory_types, k_store_modifiers, decode_st, ResultKind::none},
+};
 
 }  // namespace
 

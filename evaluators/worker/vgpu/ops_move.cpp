@@ -68,17 +68,23 @@ bool decode_pack(Decoder& d, const Statement& s, Instruction& i, u32 bytes) {
   return true;
 }
 
-/// %clock and its kin: the number of instructions that the warp has executed.
+/// Clocks tell the number of instructions that the warp has executed; c: how far it is shifted down.
 template <class T>
 void read_clock(Warp& warp, const Instruction& i, Mask mask) {
   T now[k_lanes];
-  KERNELITES_LANES(l) now[l] = static_cast<T>(warp.executed);
+  KERNELITES_LANES(l) now[l] = static_cast<T>(warp.executed >> i.c);
   write_lanes(lanes_of<T>(warp, i.d), now, mask);
 }
 
-bool is_clock(const Operand& operand) {
-  return operand.kind == Operand::Kind::special &&
-         (operand.name.starts_with("%clock") || operand.name.starts_with("%globaltimer"));
+constexpr std::string_view k_clocks = "%clock %clock64 %globaltimer %globaltimer_lo",
+                           k_upper_clocks = "%clock_hi %globaltimer_hi";
+
+bool decode_clock(Decoder& d, const Statement& s, Instruction& i) {
+  const u32 bytes = last_type(s).bytes;
+  i.handler = bytes == 8 ? Handler{read_clock<u64>} : Handler{read_clock<u32>};
+  i.c = has_word(k_upper_clocks, s.operands[1].name) ? 32 : 0;
+  i.d = d.destination(s.operands[0], bytes);
+  return bytes == 4 || bytes == 8;
 }
 
 /// The address in local memory of a recursive function's variable: it lies in the running frame of each lane.
@@ -106,13 +112,11 @@ bool decode_mov(Decoder& d, const Statement& s, Instruction& i) {
     i.d = d.destination(s.operands[0], 8);
     return true;
   }
-  if (is_clock(s.operands[1])) {
-    i.handler = type.bytes == 8 ? Handler{read_clock<u64>} : Handler{read_clock<u32>};
-    i.d = d.destination(s.operands[0], type.bytes);
-    return true;
-  }
+  const bool is_special = s.operands[1].kind == Operand::Kind::special;
+  if (is_special && (has_word(k_clocks, s.operands[1].name) || has_word(k_upper_clocks, s.operands[1].name)))
+    return decode_clock(d, s, i);
   if (type.bytes == 16) return place(d, s, i, unary<u128, u128, Same>, OpClass::move, 1, 16);
-  if (type.bytes == 8 && s.operands[1].kind == Operand::Kind::special) {  // %gridid
+  if (type.bytes == 8 && is_special) {  // %gridid
     i.handler = unary<u64, u32, Same>;
     i.d = d.destination(s.operands[0], 8);
     i.a = d.source(s.operands[1], 4);
@@ -170,17 +174,21 @@ bool decode_isspacep(Decoder& d, const Statement& s, Instruction& i) {
   if (s.operands.size() != 2 || s.parts.size() < 2) return false;
   const bool is_shared = s.parts[1].starts_with("shared");
   i.handler = test_space;
-  i.extra = static_cast<u16>(is_shared        ? k_shared_slot
-                             : s.has("local") ? k_local_slot
-                             : s.has("param") ? k_parameter_slot
-                                              : 0);
+  i.extra = static_cast<u16>(is_shared         ? k_shared_slot
+                             : s.has("local")  ? k_local_slot
+                             : s.has("global") ? 0
+                                               : k_parameter_slot);
   i.d = d.predicate_destination(s.operands[0]);
   i.a = d.source(s.operands[1], 8);
-  return s.parts[1] != "const";
+  return true;
 }
 
 constexpr InstructionRow k_rows[] = {
-    {"mov", decode_mov}, {"cvta", decode_cvta}, {"isspacep", decode_isspacep}};
+    {"mov", k_all_types, "b128 pred", decode_mov},
+    {"cvta", "u32 u64", "to global shared shared::cta shared::cluster local const param param::entry",
+     decode_cvta},
+    {"isspacep", "", "global shared shared::cta shared::cluster local param param::entry", decode_isspacep},
+};
 
 }  // namespace
 

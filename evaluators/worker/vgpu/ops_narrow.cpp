@@ -142,6 +142,9 @@ bool decode_narrow(Decoder& d, const Statement& s, Instruction& i) {
   if (s.has("pack")) return decode_pack(d, s, i);
   const std::string_view to = s.parts[s.parts.size() - 2], from = s.parts.back();
   const bool is_fp8 = to == "e4m3x2" || to == "e5m2x2";
+  if (s.has("rm") || s.has("rp") || s.has("sat") || s.has("ftz") || s.has("rni")) return false;
+  if (is_fp8 && (!s.has("satfinite") || !s.has("rn"))) return false;
+  if (to != "tf32" && s.has("rna")) return false;
   i.mode = static_cast<u8>((s.has("relu") ? k_rectified : 0) | (s.has("rz") ? k_toward_zero : 0) |
                            (s.has("satfinite") ? k_finite : 0) | (s.has("rna") ? k_ties_away : 0));
   if (to == "tf32") return from == "f32" && place(d, s, i, round_to_tf32, OpClass::conversion, 1, 4);

@@ -166,12 +166,14 @@ bool decode_differences(Decoder& d, const Statement& s, Instruction& i) {
   return place(d, s, i, handler, OpClass::integer, 3, 4);
 }
 
-constexpr InstructionRow k_rows[] = {{"vabsdiff2", decode_differences<u16, i16>},
-                                     {"vabsdiff4", decode_differences<u8, i8>},
-                                     {"dp4a", decode_dot},
-                                     {"dp2a", decode_dot},
-                                     {"mul24", decode_24_bits},
-                                     {"mad24", decode_24_bits}};
+constexpr InstructionRow k_rows[] = {
+    {"vabsdiff2", "u32 s32", "add", decode_differences<u16, i16>},
+    {"vabsdiff4", "u32 s32", "add", decode_differences<u8, i8>},
+    {"dp4a", "u32 s32", "", decode_dot},
+    {"dp2a", "u32 s32", "lo hi", decode_dot},
+    {"mul24", "u32 s32", "lo hi", decode_24_bits},
+    {"mad24", "u32 s32", "lo hi sat", decode_24_bits},
+};
 
 }  // namespace
 

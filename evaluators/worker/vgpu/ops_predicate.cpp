@@ -194,7 +194,7 @@ bool decode_setp(Decoder& d, const Statement& s, Instruction& i) {
   i.b = d.source(s.operands[2], type.bytes);
   if (s.operands.size() > 3) {
     i.mode = s.has("and") ? k_combine_and : s.has("or") ? k_combine_or : k_combine_xor;
-    i.c = d.predicate(s.operands[3]);
+    i.c = d.negatable_predicate(s.operands[3]);
     i.extra = s.operands[3].is_negated;
     if (type.kind == PtxType::Kind::f16x2 || type.kind == PtxType::Kind::bf16x2) return false;
   }
@@ -258,7 +258,7 @@ bool decode_set(Decoder& d, const Statement& s, Instruction& i) {
   if (s.operands.size() > 3) {
     i.flags |= s.has("and") ? k_combine_and : s.has("or") ? k_combine_or : k_combine_xor;
     i.flags |= s.operands[3].is_negated ? k_negates : 0;
-    i.c = d.predicate(s.operands[3]);
+    i.c = d.negatable_predicate(s.operands[3]);
   }
   i.a = d.source(s.operands[1], from.bytes);
   i.b = d.source(s.operands[2], from.bytes);
@@ -276,7 +276,7 @@ void select(Warp& warp, const Instruction& i, Mask mask) {
 
 bool decode_selp(Decoder& d, const Statement& s, Instruction& i) {
   const u32 bytes = last_type(s).bytes;
-  if (s.operands.size() != 4 || s.operands[3].is_negated) return false;
+  if (s.operands.size() != 4) return false;
   i.c = d.predicate(s.operands[3]);
   const Handler handler = bytes == 2   ? Handler{select<u16>}
                           : bytes == 4 ? Handler{select<u32>}
@@ -311,8 +311,15 @@ bool decode_slct(Decoder& d, const Statement& s, Instruction& i) {
   return place(d, s, i, handler, OpClass::integer, 2, type.bytes);
 }
 
+constexpr std::string_view k_setp_modifiers =
+    "eq ne lt le gt ge lo ls hi hs equ neu ltu leu gtu geu num nan and or xor ftz";
+
 constexpr InstructionRow k_rows[] = {
-    {"setp", decode_setp}, {"set", decode_set}, {"selp", decode_selp}, {"slct", decode_slct}};
+    {"setp", k_all_types, k_setp_modifiers, decode_setp},
+    {"set", k_all_types, k_setp_modifiers, decode_set},
+    {"selp", k_all_types, "", decode_selp},
+    {"slct", k_all_types, "ftz", decode_slct},
+};
 
 }  // namespace
 

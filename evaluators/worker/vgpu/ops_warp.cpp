@@ -41,14 +41,15 @@ inline u32 source_lane(Shuffle kind, u32 lane, u32 b, u32 c, bool& is_valid) {
   return is_valid ? static_cast<u32>(from) & 31 : lane;
 }
 
-/// A lane that reads from one that does not take part gets an unspecified value: a fault if that lane is alive.
+/// A lane that reads from one that does not take part, or has exited, gets an unspecified value: a fault. Lanes that the
+/// block never had are left to the NaN that they hold: small blocks reduce with whole masks and use lane 0's result only.
 void check_sources(Warp& warp, const u32* sources, Mask mask) {
   for (Mask rest = mask; rest != 0; rest &= rest - 1) {
-    const u32 lane = lowest_lane(rest);
-    if (is_active(mask, sources[lane]) || !is_active(warp.alive, sources[lane])) continue;
+    const u32 lane = lowest_lane(rest), source = sources[lane];
+    if (is_active(mask, source) || !is_active(warp.existing, source)) continue;
     raise(FaultKind::invalid_shuffle, lane,
-          fmt::format("lane {} shuffles from lane {}, which does not take part in this shuffle", lane,
-                      sources[lane]));
+          fmt::format("lane {} shuffles from lane {}, which {}", lane, source,
+                      is_active(warp.alive, source) ? "does not take part in this shuffle" : "has exited"));
   }
 }
 
@@ -133,14 +134,15 @@ void vote(Warp& warp, const Instruction& i, Mask mask) {
 
 bool decode_vote(Decoder& d, const Statement& s, Instruction& i) {
   if (s.parts.size() < 4 || s.parts[1] != "sync" || s.operands.size() != 3) return false;
+  static constexpr std::string_view k_names[] = {"all", "any", "uni", "ballot"};
+  const auto* name = std::find(std::begin(k_names), std::end(k_names), s.parts[2]);
+  const bool is_ballot = s.parts[2] == "ballot";
+  if (name == std::end(k_names) || s.parts[3] != (is_ballot ? "b32" : "pred")) return false;
   i.handler = vote;
   i.op_class = OpClass::shuffle;
-  i.mode = static_cast<u8>(s.has("all")   ? Vote::all
-                           : s.has("any") ? Vote::any
-                           : s.has("uni") ? Vote::uniform
-                                          : Vote::ballot);
-  i.d = s.has("ballot") ? d.destination(s.operands[0], 4) : d.predicate_destination(s.operands[0]);
-  i.a = d.predicate(s.operands[1]);
+  i.mode = static_cast<u8>(name - std::begin(k_names));
+  i.d = is_ballot ? d.destination(s.operands[0], 4) : d.predicate_destination(s.operands[0]);
+  i.a = d.negatable_predicate(s.operands[1]);
   i.extra = s.operands[1].is_negated;
   d.wait_for_members(s.operands[2], i);
   return true;
@@ -169,7 +171,7 @@ void match_all(Warp& warp, const Instruction& i, Mask mask) {
 }
 
 bool decode_match(Decoder& d, const Statement& s, Instruction& i) {
-  if (s.operands.size() != 3) return false;
+  if (s.operands.size() != 3 || !s.has("sync")) return false;
   const u32 bytes = last_type(s).bytes;
   if (s.has("any")) i.handler = bytes == 8 ? Handler{match_any<u64>} : Handler{match_any<u32>};
   if (s.has("all")) i.handler = bytes == 8 ? Handler{match_all<u64>} : Handler{match_all<u32>};
@@ -217,7 +219,7 @@ struct Greatest {
 
 bool decode_redux(Decoder& d, const Statement& s, Instruction& i) {
   const PtxType type = last_type(s);
-  if (s.operands.size() != 3 || !type.is_integer()) return false;
+  if (s.operands.size() != 3 || !s.has("sync") || !type.is_integer()) return false;
   if (s.has("add")) i.handler = reduce<u32, Sum>;
   if (s.has("and")) i.handler = reduce<u32, And>;
   if (s.has("or")) i.handler = reduce<u32, Or>;
@@ -232,9 +234,10 @@ bool decode_redux(Decoder& d, const Statement& s, Instruction& i) {
   return i.handler != nullptr;
 }
 
+/// Of the lanes whose guard holds (PTX: "predicated-on").
 void active_mask(Warp& warp, const Instruction& i, Mask mask) {
   u32 out[k_lanes];
-  std::fill(out, out + k_lanes, warp.active);
+  std::fill(out, out + k_lanes, mask);
   write_lanes(lanes_of<u32>(warp, i.d), out, mask);
 }
 
@@ -265,12 +268,14 @@ bool decode_elect(Decoder& d, const Statement& s, Instruction& i) {
   return true;
 }
 
-constexpr InstructionRow k_rows[] = {{"shfl", decode_shfl},
-                                     {"vote", decode_vote},
-                                     {"match", decode_match},
-                                     {"redux", decode_redux},
-                                     {"activemask", decode_activemask},
-                                     {"elect", decode_elect}};
+constexpr InstructionRow k_rows[] = {
+    {"shfl", "b32", "sync up down bfly idx", decode_shfl},
+    {"vote", "b32 pred", "sync all any uni ballot", decode_vote},
+    {"match", "b32 b64", "sync any all", decode_match},
+    {"redux", "b32 u32 s32", "sync add min max and or xor", decode_redux},
+    {"activemask", "b32", "", decode_activemask},
+    {"elect", "", "sync", decode_elect},
+};
 
 }  // namespace
 

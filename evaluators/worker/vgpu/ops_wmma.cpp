@@ -346,7 +346,6 @@ bool decode_multiply(Decoder& d, const Statement& s, Instruction& i, u32 shape) 
   const bool is_integer = result == Element::s32;
   if (is_integer != (addend == Element::s32) || is_integer != (left == Element::s8 || left == Element::u8_))
     return false;
-  if (s.has("satfinite")) return false;
   i.handler = is_integer ? Handler{multiply_fragments<i32>} : Handler{multiply_fragments<float>};
   i.op_class = OpClass::tensor;
   i.extra = static_cast<u16>(static_cast<u32>(left) | static_cast<u32>(result) << 4 | shape << 8);
@@ -362,13 +361,21 @@ bool decode_multiply(Decoder& d, const Statement& s, Instruction& i, u32 shape) 
 bool decode_wmma(Decoder& d, const Statement& s, Instruction& i) {
   u32 shape = 0;
   if (s.parts.size() > 6 && s.has("m8n8k4")) return decode_wmma_double(d, s, i);
-  if (s.parts.size() < 6 || !find_shape(s, shape)) return false;
+  if (s.parts.size() < 6 || s.has("rn") || !find_shape(s, shape)) return false;
   i.flow = Flow::warp_sync;
   if (s.parts[1] == "mma") return decode_multiply(d, s, i, shape);
+  if (s.parts[1] != "load" && s.parts[1] != "store") return false;
   return decode_transfer(d, s, i, shape, s.parts[1] == "store");
 }
 
-constexpr InstructionRow k_rows[] = {{"wmma", decode_wmma}};
+constexpr std::string_view k_wmma_modifiers =
+    "load store mma a b c d sync aligned row col rn global shared shared::cta m16n16k16 m32n8k16 m8n32k16 "
+    "m16n16k8 "
+    "m8n8k4";
+
+constexpr InstructionRow k_rows[] = {
+    {"wmma", "f16 bf16 tf32 f32 f64 s8 u8 s32", k_wmma_modifiers, decode_wmma},
+};
 
 }  // namespace
 

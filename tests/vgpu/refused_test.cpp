@@ -1,0 +1,107 @@
+// SPDX-License-Identifier: Apache-2.0
+// An instruction that is not executed as written is refused: no modifier, operand form or declaration is ignored.
+#include "engine/core/error.h"
+#include "evaluators/worker/vgpu/instruction_table.h"
+#include "evaluators/worker/vgpu/machine.h"
+#include "tests/support/catch.h"
+
+using namespace kernelites;
+using namespace kernelites::worker::vgpu;
+
+namespace {
+
+std::string around(const std::string& statement) {
+  return ".version 9.0\n.target sm_90a\n.address_size 64\n.visible .entry k() {\n"
+         ".reg .b16 ha, hb, hc, hd; .reg .b32 a, b, c, d; .reg .b64 A, B, C, D; .reg .pred p, q;\n" +
+         statement + "\nret;\n}\n";
+}
+
+std::vector<std::string> refused(const std::string& statement) {
+  return unsupported(*parse(around(statement)));
+}
+
+void check_parse_error(const std::string& text) {
+  INFO(text);
+  CHECK_THROWS_AS(parse(text), Error);
+}
+
+}  // namespace
+
+TEST_CASE("a modifier that no row names is refused with every opcode", "[vgpu]") {
+  CHECK(all_rows().size() > 90);
+  for (const InstructionRow* row : all_rows()) {
+    if (row->opcode == "call" || row->opcode == "bra" || row->opcode == "brx") continue;
+    const std::string opcode = std::string(row->opcode) + ".frobnicate.b32";
+    INFO(opcode);
+    CHECK(refused(opcode + " d, a, b;") == std::vector<std::string>{opcode});
+  }
+}
+
+TEST_CASE("what would be executed differently from what it says is refused", "[vgpu]") {
+  for (const char* statement : {
+           "fma.rn.oob.f16x2 d, a, b, c;",
+           "fma.rn.relu.f32 d, a, b, c;",
+           "add.rz.f16 hd, ha, hb;",
+           "add.sat.u32 d, a, b;",
+           "add.sat.s64 D, A, B;",
+           "add.sat.f64 D, A, B;",
+           "min.abs.f32 d, a, b;",
+           "max.relu.f16x2 d, a, b;",
+           "mul.sat.lo.s32 d, a, b;",
+           "cvt.rm.f16x2.f32 d, a, b;",
+           "cvt.rs.satfinite.e4m3x4.f32 d, {a, b, c, d}, a;",
+           "and.pred p, !q, q;",
+           "selp.b32 d, a, b, !p;",
+           "mov.pred p, !q;",
+           "st.async.weak.shared::cluster.mbarrier::complete_tx::bytes.u32 [a], b, [c];",
+           "ld.shared::cluster.u32 d, [a];",
+           "atom.shared::cluster.add.u32 d, [a], b;",
+           "red.async.relaxed.cluster.shared::cluster.mbarrier::complete_tx::bytes.inc.u32 [a], b, [c];",
+           "ld.global.v2.u32 d, [A];",
+           "ld.global.u32 {c, d}, [A];",
+           "discard.global.L2 [A], 128;",
+           "vote.sync.most.pred p, q, -1;",
+           "vote.sync.all.b32 d, p, -1;",
+           "isspacep.const p, A;",
+           "ldmatrix.sync.aligned.m8n8.x4.shared.b16 {d}, [a];",
+           "ldmatrix.sync.aligned.m16n16.x1.trans.shared.b8 {c, d}, [a];",
+           "mma.sync.aligned.m16n8k16.row.col.satfinite.f32.f16.f16.f32 {a, b, c, d}, {a, b, c, d}, {a, b}, "
+           "{a, b, "
+           "c, d};",
+           "barrier.cluster.arrive.aligned;",
+           "mov.u64 D, %clock65;",
+       }) {
+    INFO(statement);
+    CHECK(refused(statement).size() == 1);
+  }
+}
+
+TEST_CASE("the list of what a kernel needs and lacks is bounded", "[vgpu]") {
+  std::string text;
+  for (int k = 0; k < 500; ++k) text += "frobnicate" + std::to_string(k) + ".u32 d, a;\n";
+  CHECK(refused(text).size() == 32);
+}
+
+TEST_CASE("declarations that cannot be are errors", "[vgpu]") {
+  const std::string header = ".version 9.0\n.target sm_90a\n.address_size 64\n";
+  check_parse_error(header + ".global .attribute(.managed .u32 x;");
+  check_parse_error(header + ".global .align 3 .b8 x[4];");
+  check_parse_error(header + ".global .align 2147483648 .b8 x[4];");
+  check_parse_error(header + ".global .b8 x[4294967296][4294967296];");
+  std::string scopes;
+  for (int k = 0; k < 100; ++k) scopes += "{ ";
+  check_parse_error(around(scopes));
+}
+
+TEST_CASE("a function with more registers and branches than liveness can be solved for is an error",
+          "[vgpu]") {
+  std::string text = ".reg .b32 many<1000000>;\n";
+  for (int k = 0; k < 3000; ++k) text += "L" + std::to_string(k) + ": @p bra L" + std::to_string(k) + ";\n";
+  check_parse_error(around(text));
+}
+
+TEST_CASE("a register number beyond its range, or beyond any number, is no register", "[vgpu]") {
+  CHECK(refused(".reg .b32 %r<5>; mov.u32 d, %r4;").empty());
+  CHECK(refused(".reg .b32 %r<5>; mov.u32 d, %r5;").size() == 1);
+  CHECK(refused(".reg .b32 %r<5>; mov.u32 d, %r99999999999999999999;").size() == 1);
+}
