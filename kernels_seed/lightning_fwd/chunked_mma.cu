@@ -214,10 +214,10 @@ lightning_chunked(const unsigned short* __restrict__ q, const unsigned short* __
   }
 }
 
-/// Channels of the values per block: all, or fewer until the blocks fill FILL_PERCENT of the device.
+/// Channels of the values per block: all, or for long sequences fewer until the blocks fill FILL_PERCENT of the device.
 constexpr int columns_for(const Problem& p) {
   int columns = p.D;
-  while (columns > 32 && (long long)p.B * p.H * (p.D / columns) * 100 < (long long)p.device.sms * FILL_PERCENT) columns /= 2;
+  while (p.T > 2 * CHUNK && columns > 32 && (long long)p.B * p.H * (p.D / columns) * 100 < (long long)p.device.sms * FILL_PERCENT) columns /= 2;
   return columns;
 }
 

@@ -26,6 +26,8 @@ constexpr std::uint64_t k_shape_instructions_max = 40'000'000;
 /// The reference's work on the compared rows of one shape.
 constexpr double k_reference_flops_max = 8e6;
 constexpr std::int64_t k_rows_max = 16;
+/// A row beyond this, a head of a long recurrence, would keep the virtual GPU busy for minutes.
+constexpr double k_row_flops_max = 6e8;
 
 /// What became of one shape.
 struct SampleOutcome {
@@ -90,6 +92,10 @@ bool has_plain_rows(const Task& task) {
   });
 }
 
+double row_flops(const Task& task, const Workload& workload) {
+  return roofline_counts(task, workload).flops / static_cast<double>(row_count(task, workload));
+}
+
 bool is_sampled(const Task& task, const EvaluationPoint& point) {
   return point.use == PointUse::bench && !is_small_enough_to_interpret(task, point.workload);
 }
@@ -108,8 +114,7 @@ std::vector<std::size_t> sampled_points(const EvaluationContext& context) {
 void limit_sampled_rows(const Task& task, std::vector<EvaluationPoint>& points) {
   for (EvaluationPoint& point : points) {
     if (!is_sampled(task, point)) continue;
-    const double flops = roofline_counts(task, point.workload).flops;
-    const double per_row = std::max(1.0, flops / static_cast<double>(row_count(task, point.workload)));
+    const double per_row = std::max(1.0, row_flops(task, point.workload));
     const auto affordable = static_cast<std::int64_t>(std::floor(k_reference_flops_max / per_row));
     point.rows = std::min({point.rows, k_rows_max, std::max<std::int64_t>(1, affordable)});
   }
@@ -127,7 +132,8 @@ std::optional<Verdict> run_bench_stage(EvaluationContext& context) {
     const EvaluationPoint& point = context.points[index];
     if (context.seconds_left() <= 0)
       return Verdict::failed("bench", "deadline", "the evaluation's deadline passed during this stage");
-    if (used >= k_instructions_max || !has_plain_rows(context.task)) {
+    if (used >= k_instructions_max || !has_plain_rows(context.task) ||
+        row_flops(context.task, point.workload) > k_row_flops_max) {
       unchecked.push_back(point.workload.name);
       continue;
     }

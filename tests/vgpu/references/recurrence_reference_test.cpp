@@ -56,6 +56,47 @@ struct LightningHead {
   }
 };
 
+/// One head of the mLSTM: every output by itself, as a sum over the tokens before it with logarithms of weights.
+struct MlstmHead {
+  const std::uint16_t *q, *k, *v;
+  const float *igate, *fgate, *c0, *n0;
+  double m0, scale, eps;
+  std::size_t keys, values;
+
+  static double log_sigmoid(float x) { return -std::log1p(std::exp(-static_cast<double>(x))); }
+  /// The logarithm of token j's weight at token t; j = -1: of the initial state.
+  double log_weight(std::ptrdiff_t j, std::size_t t) const {
+    double sum = j < 0 ? m0 : static_cast<double>(igate[j]);
+    for (std::size_t r = static_cast<std::size_t>(j + 1); r <= t; ++r) sum += log_sigmoid(fgate[r]);
+    return sum;
+  }
+  double stabiliser(std::size_t t) const {
+    double largest = log_weight(-1, t);
+    for (std::size_t j = 0; j <= t; ++j)
+      largest = std::max(largest, log_weight(static_cast<std::ptrdiff_t>(j), t));
+    return largest;
+  }
+  /// All channels of h at token t.
+  std::vector<double> output(std::size_t t) const {
+    std::vector<double> h(values);
+    const double m = stabiliser(t), start = std::exp(log_weight(-1, t) - m);
+    double normaliser = 0;
+    for (std::size_t d = 0; d < keys; ++d) {
+      const double query = scale * oracle::to_double(q[t * keys + d]) * start;
+      normaliser += query * static_cast<double>(n0[d]);
+      for (std::size_t e = 0; e < values; ++e) h[e] += query * static_cast<double>(c0[d * values + e]);
+    }
+    for (std::size_t j = 0; j <= t; ++j) {
+      const double weight = scale * dot(q + t * keys, k + j * keys, keys) *
+                            std::exp(log_weight(static_cast<std::ptrdiff_t>(j), t) - m);
+      normaliser += weight;
+      for (std::size_t e = 0; e < values; ++e) h[e] += weight * oracle::to_double(v[j * values + e]);
+    }
+    for (double& value : h) value /= std::max(std::abs(normaliser), std::exp(-m)) + eps;
+    return h;
+  }
+};
+
 }  // namespace
 
 TEST_CASE("the lightning reference agrees with sums over all pairs of tokens, across chunks") {
@@ -98,5 +139,71 @@ TEST_CASE("the lightning reference agrees with sums over all pairs of tokens, ac
       CHECK(emulated > 1e-4);
       CHECK(emulated < 0.05);
     }
+  }
+}
+
+TEST_CASE("the mLSTM reference agrees with sums over all pairs of tokens, across chunks") {
+  const Task task = load_task(k_root / "tasks" / "mlstm_exp_fwd");
+  for (const char* name : {"one_token", "few_tokens", "above_chunk"}) {
+    INFO(name);
+    const Workload& workload = *task.find_workload(name);
+    const auto count = [&](const char* tensor) { return element_count(task.tensor(tensor), workload); };
+    const auto q = draws(count("q"), 1, 1), k = draws(count("k"), 1, 2), v = draws(count("v"), 1, 3);
+    const auto igate = floats(count("igate"), -3, 3, 4), fgate = floats(count("fgate"), -1, 5, 5);
+    const auto c0 = floats(count("c0"), -1, 1, 6), n0 = floats(count("n0"), -1, 1, 7),
+               m0 = floats(count("m0"), -1, 1, 8);
+    const auto row = static_cast<std::size_t>(row_count(task, workload) - 1);
+    const auto contents = run_on_vgpu(
+        {task, task.reference_source, Form::reference, workload, {static_cast<std::int64_t>(row)}},
+        {bytes_of(q),
+         bytes_of(k),
+         bytes_of(v),
+         bytes_of(igate),
+         bytes_of(fgate),
+         bytes_of(c0),
+         bytes_of(n0),
+         bytes_of(m0),
+         {},
+         {},
+         {},
+         {}});
+    const auto h = values_of<double>(contents.at(8)), c = values_of<double>(contents.at(9)),
+               n = values_of<double>(contents.at(10)), m = values_of<double>(contents.at(11));
+    const auto dim = [&](const char* of) { return static_cast<std::size_t>(workload.dims.at(of)); };
+    const std::size_t tokens = dim("S"), keys = dim("DK"), values = dim("DV");
+    const MlstmHead head{&q[row * tokens * keys],
+                         &k[row * tokens * keys],
+                         &v[row * tokens * values],
+                         &igate[row * tokens],
+                         &fgate[row * tokens],
+                         &c0[row * keys * values],
+                         &n0[row * keys],
+                         static_cast<double>(m0[row]),
+                         static_cast<double>(static_cast<float>(task.scalars.at(0).value)),
+                         static_cast<double>(static_cast<float>(task.scalars.at(1).value)),
+                         keys,
+                         values};
+    for (std::size_t t = 0; t < tokens; ++t) {
+      const auto gold = head.output(t);
+      CHECK(row_error(gold.data(), &h[t * values], values) < 1e-10);
+    }
+    CHECK(std::abs(m.at(0) - head.stabiliser(tokens - 1)) < 1e-11);
+    // The final state answers a further query as the sums do: its rows by the keys' weights.
+    std::vector<double> gold_n(keys), gold_c(keys * values);
+    for (std::size_t d = 0; d < keys; ++d) {
+      const double start = std::exp(head.log_weight(-1, tokens - 1) - m.at(0));
+      gold_n[d] = start * static_cast<double>(head.n0[d]);
+      for (std::size_t e = 0; e < values; ++e)
+        gold_c[d * values + e] = start * static_cast<double>(head.c0[d * values + e]);
+      for (std::size_t j = 0; j < tokens; ++j) {
+        const double key = std::exp(head.log_weight(static_cast<std::ptrdiff_t>(j), tokens - 1) - m.at(0)) *
+                           oracle::to_double(head.k[j * keys + d]);
+        gold_n[d] += key;
+        for (std::size_t e = 0; e < values; ++e)
+          gold_c[d * values + e] += key * oracle::to_double(head.v[j * values + e]);
+      }
+    }
+    CHECK(row_error(gold_n.data(), n.data(), keys) < 1e-11);
+    CHECK(row_error(gold_c.data(), c.data(), gold_c.size()) < 1e-11);
   }
 }
