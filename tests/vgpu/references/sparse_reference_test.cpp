@@ -88,7 +88,84 @@ MaskedCase selected_case(const char* workload) {
   return c;
 }
 
+/// phi of the task: softmax over a vector's channels.
+std::vector<double> features(const oracle::Bf16& x, std::size_t at, std::size_t channels) {
+  std::vector<double> phi;
+  double sum = 0;
+  for (std::size_t d = 0; d < channels; ++d) phi.push_back(std::exp(oracle::to_double(x[at + d])));
+  for (const double value : phi) sum += value;
+  for (double& value : phi) value /= sum;
+  return phi;
+}
+
+/// The linear part of one row: a mean of all values whose block is not selected.
+std::vector<double> linear_part(const MaskedCase& c, const std::vector<oracle::Bf16>& qkv, const Row& at,
+                                const std::set<std::int32_t>& selected) {
+  const std::size_t D = c.dim("D");
+  const auto offset = [&](std::size_t token) {
+    return ((at.b * c.dim("S") + token) * c.dim("H") + at.h) * D;
+  };
+  const auto phi_q = features(qkv[0], offset(at.i), D);
+  std::vector<double> sum(D);
+  double weights = 0;
+  for (std::size_t j = 0; j < c.dim("S"); ++j) {
+    if (selected.contains(static_cast<std::int32_t>(j / 64))) continue;
+    const auto phi_k = features(qkv[1], offset(j), D);
+    double weight = 0;
+    for (std::size_t d = 0; d < D; ++d) weight += phi_q[d] * phi_k[d];
+    for (std::size_t d = 0; d < D; ++d) sum[d] += weight * oracle::to_double(qkv[2][offset(j) + d]);
+    weights += weight;
+  }
+  for (double& value : sum) value = weights > 0 ? value / weights : 0;
+  return sum;
+}
+
+/// Both parts; block I of queries selects blocks I, I + 2, ... as far as there are any.
+void check_sparse_linear(const char* workload) {
+  MaskedCase c = masked_case("sla_fused_fwd", workload);
+  const std::size_t S = c.dim("S"), H = c.dim("H"), D = c.dim("D"), K = c.dim("K"), blocks = (S + 63) / 64;
+  std::vector<std::int32_t> lut;
+  for (std::size_t n = 0; n < c.dim("B") * H * blocks * K; ++n) {
+    const std::size_t block = n / K % blocks + (K < blocks ? 2 : 1) * (n % K);
+    lut.push_back(K >= blocks      ? static_cast<std::int32_t>(block % blocks)
+                  : block < blocks ? static_cast<std::int32_t>(block)
+                                   : -1);
+  }
+  const auto selected = [&, lut](std::size_t row) {
+    const std::size_t list = ((row / H / S * H + row % H) * blocks + row / H % S / 64) * K;
+    return std::set<std::int32_t>(&lut[list], &lut[list] + K);
+  };
+  c.others["lut"] = bytes_of(lut);
+  c.keys = [&](std::size_t row) {
+    const std::size_t first = row / H / S * S;
+    return keys_where(c, row % H, first, first + S, [&](std::size_t j) {
+      return selected(row).contains(static_cast<std::int32_t>(j / 64));
+    });
+  };
+  if (K < blocks) check_reference(c, "os");
+  const std::vector<oracle::Bf16> qkv = {draws(element_count(c.task.tensor("q"), c.workload), 2, 1),
+                                         draws(element_count(c.task.tensor("k"), c.workload), 2, 2),
+                                         draws(element_count(c.task.tensor("v"), c.workload), 1, 3)};
+  const std::vector<std::int64_t> rows = {0, row_count(c.task, c.workload) / 2 + 1,
+                                          row_count(c.task, c.workload) - 1};
+  const auto contents =
+      run_on_vgpu({c.task, c.task.reference_source, Form::reference, c.workload, rows},
+                  {bytes_of(qkv[0]), bytes_of(qkv[1]), bytes_of(qkv[2]), bytes_of(lut), {}, {}, {}});
+  const auto ol = values_of<double>(contents.at(index_of(c.task, "ol")));
+  for (std::size_t i = 0; i < rows.size(); ++i) {
+    const auto row = static_cast<std::size_t>(rows[i]);
+    const auto gold = linear_part(c, qkv, {row / H / S, row / H % S, row % H, row % H}, selected(row));
+    CHECK(row_error(gold.data(), &ol[i * D], D) < 1e-11);
+  }
+}
+
 }  // namespace
+
+TEST_CASE(
+    "the reference of sparse-linear attention agrees with the host, rows that select everything included") {
+  check_sparse_linear("half");
+  check_sparse_linear("all_blocks");
+}
 
 TEST_CASE("the reference of listed blocks agrees with the host, empty lists included") {
   check_reference(block_case("tail", 3));
