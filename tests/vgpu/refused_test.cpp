@@ -62,7 +62,7 @@ TEST_CASE("what would be executed differently from what it says is refused", "[v
            "discard.global.L2 [A], 128;",
            "vote.sync.most.pred p, q, -1;",
            "vote.sync.all.b32 d, p, -1;",
-           "isspacep.const p, A;",
+           "isspacep.texture p, A;",
            "ldmatrix.sync.aligned.m8n8.x4.shared.b16 {d}, [a];",
            "ldmatrix.sync.aligned.m16n16.x1.trans.shared.b8 {c, d}, [a];",
            "mma.sync.aligned.m16n8k16.row.col.satfinite.f32.f16.f16.f32 {a, b, c, d}, {a, b, c, d}, {a, b}, "

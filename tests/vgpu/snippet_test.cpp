@@ -3,7 +3,7 @@
 //
 // In a snippet a, b, c are the inputs and d the result as 32-bit registers; A, B, C, D as 64-bit, ha, hb, hc, hd as
 // 16-bit ones; p and q are predicates. The result is read from the register named in the row ("p" reads 1 or 0), of the
-// last lane that stores it (31).
+// last lane that stores it (31). The module has one constant, `table`.
 #include <cmath>
 #include <limits>
 
@@ -37,7 +37,8 @@ u64 g(double value) {
 std::string kernel_around(const Row& row) {
   const std::string result = row.result;
   std::string text =
-      ".version 9.0\n.target sm_90a\n.address_size 64\n.visible .entry k(.param .u64 in, .param .u64 "
+      ".version 9.0\n.target sm_90a\n.address_size 64\n.const .b32 table = 7;\n.visible .entry k(.param .u64 "
+      "in, .param .u64 "
       "out)\n{\n"
       ".reg .b16 ha, hb, hc, hd; .reg .b32 a, b, c, d, t; .reg .b64 A, B, C, D, I, O; .reg .pred p, q;\n"
       "mov.b16 hd, 0; mov.b32 d, 0; mov.b64 D, 0; setp.ne.u32 p, 0, 0; setp.ne.u32 q, 0, 0;\n"
@@ -329,6 +330,16 @@ TEST_CASE("moves, memory and warp-wide operations", "[vgpu]") {
       {".local .align 8 .b8 l[16]; st.local.u64 [l], A; ld.local.u32 d, [l+4];", 9ull << 32, 0, 0, "d", 9},
       {".local .align 8 .b8 l[16]; st.local.u64 [l], A; mov.u64 B, l; cvta.local.u64 B, B; ld.u32 d, [B+4];",
        9ull << 32, 0, 0, "d", 9},
+      {"mov.u64 A, table; cvta.const.u64 A, A; isspacep.const p, A;", 0, 0, 0, "p", 1},
+      {"mov.u64 A, table; cvta.const.u64 A, A; isspacep.global p, A;", 0, 0, 0, "p", 0},
+      {"isspacep.const p, I;", 0, 0, 0, "p", 0},
+      {"isspacep.global p, I;", 0, 0, 0, "p", 1},
+      {".shared .b32 s; mov.u32 t, s; cvt.u64.u32 A, t; cvta.shared.u64 A, A; isspacep.shared p, A;", 0, 0, 0,
+       "p", 1},
+      {"mov.u32 d, %clock_hi;", 0, 0, 0, "d", 0},
+      {"setp.eq.u32 p, 0, 0; @!p activemask.b32 d; @p activemask.b32 d;", 0, 0, 0, "d", 0xffffffff},
+      {"mov.u32 t, %laneid; setp.gt.u32 p, t, 15; @p activemask.b32 d;", 0, 0, 0, "d", 0xffff0000},
+      {"mov.u32 t, %laneid; setp.gt.u32 p, t, 15; @!p ret; bar.warp.sync -1; mov.u32 d, 5;", 0, 0, 0, "d", 5},
       {"shfl.sync.idx.b32 d|p, a, 3, 31, -1;", 11, 0, 0, "d", 11},
       {"mov.u32 t, %laneid; shfl.sync.down.b32 t|p, t, 4, 31, -1; mov.b32 d, t;", 0, 0, 0, "d", 31},
       {"vote.sync.ballot.b32 d, 1, -1;", 0, 0, 0, "d", 0xffffffff},
@@ -345,4 +356,31 @@ TEST_CASE("moves, memory and warp-wide operations", "[vgpu]") {
        1, 0, 0, "d", 12},
   };
   check_all(rows);
+}
+
+TEST_CASE("cp.async with a short source reads no byte beyond it, and needs every byte of it", "[vgpu]") {
+  // 7 of 8 bytes: the source's last byte lies in the third word of the inputs, which ends 24 bytes behind their start.
+  const auto copy = [](const char* offset) {
+    return std::string(
+               ".shared .align 16 .b8 s[16]; mov.u32 t, s; mov.u32 d, 7; cp.async.ca.shared.global [t], "
+               "[I+") +
+           offset + "], 8, d; cp.async.wait_all; ld.shared.u64 D, [t];";
+  };
+  check_snippet({copy("16").c_str(), 0, 0, 0x8877665544332211, "D", 0x0077665544332211});
+  const auto program = parse(kernel_around({copy("24").c_str(), 0, 0, 0, "D", 0}));
+  u64 in[4] = {}, out = 0;  // of the fourth word only four bytes are mapped: the source ends beyond them
+  Memory memory;
+  const u64 addresses[2] = {memory.add(in, 28, "in"), memory.add(&out, sizeof out, "out")};
+  Launch launch{.kernel = "k",
+                .grid = {},
+                .block = {32, 1, 1},
+                .cluster = {},
+                .dynamic_shared_bytes = 0,
+                .parameters = {},
+                .cooperative = false};
+  launch.parameters.resize(16);
+  std::memcpy(launch.parameters.data(), addresses, 16);
+  const LaunchResult result = run(*program, memory, launch, {.sample = {}});
+  REQUIRE(result.fault.has_value());
+  CHECK(result.fault->kind == FaultKind::out_of_bounds);
 }

@@ -159,25 +159,33 @@ bool decode_cvta(Decoder& d, const Statement& s, Instruction& i) {
   return true;
 }
 
+/// The state space that a generic address lies in.
+Space space_at(const Warp& warp, u64 address) {
+  const u64 slot = address >> 32;
+  if (slot == k_shared_slot) return Space::shared;
+  if (slot == k_local_slot) return Space::local;
+  if (slot == k_parameter_slot) return Space::parameter;
+  const Region* region = slot < k_first_slot ? warp.context->region(address) : nullptr;
+  return region != nullptr && !region->writable ? Space::constant : Space::global;
+}
+
 void test_space(Warp& warp, const Instruction& i, Mask mask) {
   const u64* a = lanes_of<u64>(warp, i.a);
   Mask result = 0;
   KERNELITES_LANES(l) {
-    const u64 slot = a[l] >> 32;
-    const bool is_special = slot == k_shared_slot || slot == k_local_slot || slot == k_parameter_slot;
-    result |= static_cast<Mask>(i.extra == 0 ? !is_special : slot == i.extra) << l;
+    result |= static_cast<Mask>(space_at(warp, a[l]) == static_cast<Space>(i.mode)) << l;
   }
   write_predicate(warp, i.d, result, mask);
 }
 
 bool decode_isspacep(Decoder& d, const Statement& s, Instruction& i) {
   if (s.operands.size() != 2 || s.parts.size() < 2) return false;
-  const bool is_shared = s.parts[1].starts_with("shared");
   i.handler = test_space;
-  i.extra = static_cast<u16>(is_shared         ? k_shared_slot
-                             : s.has("local")  ? k_local_slot
-                             : s.has("global") ? 0
-                                               : k_parameter_slot);
+  i.mode = static_cast<u8>(s.parts[1].starts_with("shared")  ? Space::shared
+                           : s.parts[1].starts_with("param") ? Space::parameter
+                           : s.has("local")                  ? Space::local
+                           : s.has("const")                  ? Space::constant
+                                                             : Space::global);
   i.d = d.predicate_destination(s.operands[0]);
   i.a = d.source(s.operands[1], 8);
   return true;
@@ -187,7 +195,8 @@ constexpr InstructionRow k_rows[] = {
     {"mov", k_all_types, "b128 pred", decode_mov},
     {"cvta", "u32 u64", "to global shared shared::cta shared::cluster local const param param::entry",
      decode_cvta},
-    {"isspacep", "", "global shared shared::cta shared::cluster local param param::entry", decode_isspacep},
+    {"isspacep", "", "global shared shared::cta shared::cluster local const param param::entry",
+     decode_isspacep},
 };
 
 }  // namespace
