@@ -41,8 +41,9 @@ inline u32 source_lane(Shuffle kind, u32 lane, u32 b, u32 c, bool& is_valid) {
   return is_valid ? static_cast<u32>(from) & 31 : lane;
 }
 
-/// A lane that reads from one that does not take part, or has exited, gets an unspecified value: a fault. Lanes that the
-/// block never had are left to the NaN that they hold: small blocks reduce with whole masks and use lane 0's result only.
+/// A lane that reads from one that does not take part, or has exited, gets an unspecified value: a fault. Lanes that
+/// the block never had are left to the NaN that they hold: small blocks reduce with whole masks and use lane 0's
+/// result only.
 void check_sources(Warp& warp, const u32* sources, Mask mask) {
   for (Mask rest = mask; rest != 0; rest &= rest - 1) {
     const u32 lane = lowest_lane(rest), source = sources[lane];
