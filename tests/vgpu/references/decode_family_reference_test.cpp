@@ -255,3 +255,39 @@ TEST_CASE("the ragged reference agrees with the host in float64, empty sequences
     }
   }
 }
+
+TEST_CASE(
+    "the MLA reference agrees with the host in float64; its values are the first channels of its keys") {
+  const Task task = load_task(k_root / "tasks" / "mla_decode_paged");
+  for (const char* name : {"one_key", "few_keys", "shared_pool"}) {
+    INFO(name);
+    const Workload& workload = *task.find_workload(name);
+    const std::size_t B = dim(workload, "B"), Hq = dim(workload, "Hq"), S = dim(workload, "S");
+    const std::size_t PS = dim(workload, "PS"), D = dim(workload, "D"), DV = dim(workload, "DV");
+    const std::size_t width = (S + PS - 1) / PS;
+    const auto q = draws(element_count(task.tensor("q"), workload), 1, 1);
+    const auto kv = draws(element_count(task.tensor("kv"), workload), 1, 2);
+    const auto table = scattered_table(B, width, dim(workload, "P"));
+    std::vector<std::int32_t> lengths(B, static_cast<std::int32_t>(S));
+    lengths[0] = 0;
+    std::vector<std::int64_t> rows{0};  // a row is long: some of them
+    for (std::size_t b = 1; b < B; ++b) rows.push_back(static_cast<std::int64_t>(b * Hq + (b * 5) % Hq));
+    const auto contents = run_on_vgpu({task, task.reference_source, Form::reference, workload, rows},
+                                      {bytes_of(q), bytes_of(kv), bytes_of(table), bytes_of(lengths)});
+    const auto o = values_of<double>(contents.at(4)), lse = values_of<double>(contents.at(5));
+    const auto scale = static_cast<double>(static_cast<float>(task.scalars.at(0).value));
+    for (std::size_t i = 0; i < rows.size(); ++i) {
+      const auto row = static_cast<std::size_t>(rows[i]);
+      const PagedKeys key_at{table, row / Hq * width, PS, 1, 0, D};
+      const auto value = [&](std::size_t j, std::size_t d) { return oracle::to_double(kv[key_at(j) + d]); };
+      const auto score = [&](std::size_t j) {
+        double dot = 0;
+        for (std::size_t d = 0; d < D; ++d) dot += oracle::to_double(q[row * D + d]) * value(j, d);
+        return scale * dot;
+      };
+      const Row gold = attended(static_cast<std::size_t>(lengths[row / Hq]), DV, score, value);
+      CHECK(row_error(gold.o.data(), &o[i * DV], DV) < 1e-12);
+      CHECK(is_same_lse(lse[i], gold.lse));
+    }
+  }
+}
