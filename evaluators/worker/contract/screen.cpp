@@ -10,6 +10,7 @@
 #include <set>
 
 #include "evaluators/worker/contract/cubin.h"
+#include "evaluators/worker/contract/programmatic_wait.h"
 #include "evaluators/worker/contract/ptx_forbidden.h"
 #include "evaluators/worker/contract/ptx_plain.h"
 #include "evaluators/worker/contract/ptx_text.h"
@@ -236,9 +237,19 @@ std::optional<Verdict> screen_sizes(const Subject& s) {
   return std::nullopt;
 }
 
+std::optional<Verdict> screen_waits(const Subject& s) {
+  const auto kernel = find_unwaited_kernel(s.candidate, s.tokens);
+  if (!kernel) return std::nullopt;
+  return refused(
+      "screen_programmatic",
+      fmt::format("the kernel \"{}\" is launched early (programmatic) but never waits for the launch "
+                  "before it: add griddepcontrol.wait before the first access to what that one writes",
+                  kernel->substr(0, 80)));
+}
+
 using Rule = std::optional<Verdict> (*)(const Subject&);
 constexpr Rule k_rules[] = {screen_plainness, screen_words,     screen_externals, screen_entries,
-                            screen_state,     screen_variables, screen_sizes};
+                            screen_state,     screen_variables, screen_sizes,     screen_waits};
 
 }  // namespace
 

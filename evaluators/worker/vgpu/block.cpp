@@ -227,7 +227,10 @@ void start_block(Block& block, u64 index) {
   if (context.state != nullptr) ++context.state->changes;
   for (Warp& warp : block.warps) {
     const u32 threads = std::min(k_lanes, context.threads_per_block - warp.index * k_lanes);
-    std::memset(warp.registers + image.predicate_offset, 0, image.constant_offset - image.predicate_offset);
+    // Registers that the code never sets are rubbish, as on a device.
+    std::memset(warp.registers + image.predicate_offset, k_poison,
+                image.constant_offset - image.predicate_offset);
+    std::memset(warp.registers + image.predicate_offset, 0, k_fixed_predicates_bytes);
     std::memset(warp.registers + image.predicate_offset, 0xff, 4);  // the always-true predicate
     warp.pc = image.entry;
     warp.alive = warp.existing = warp.active = threads == k_lanes ? k_all_lanes : (Mask{1} << threads) - 1;

@@ -17,7 +17,6 @@
 namespace kernelites::worker::vgpu {
 namespace {
 
-constexpr u32 k_fixed_predicates_bytes = 20;  ///< true, false, two of scratch, carry
 
 u32 align_up(u32 value, u32 to) { return (value + to - 1) / to * to; }
 

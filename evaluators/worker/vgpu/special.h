@@ -65,4 +65,7 @@ struct Warp;
 /// Writes all special registers of a warp of a block.
 void fill_specials(Warp& warp, const Block& block);
 
+/// Predicates that no code names: true, false, two of scratch, carry.
+inline constexpr u32 k_fixed_predicates_bytes = 20;
+
 }  // namespace kernelites::worker::vgpu

@@ -1,0 +1,43 @@
+// SPDX-License-Identifier: Apache-2.0
+// Kernels that start early must hold the instruction that waits.
+#include "evaluators/worker/contract/programmatic_wait.h"
+
+#include "tests/support/catch.h"
+
+using namespace kernelites;
+using namespace kernelites::worker;
+
+namespace {
+
+/// The kernel that does not wait, of a plan that launches "first" and then, early, "second".
+std::string unwaited(const std::string& ptx) {
+  CompiledCandidate candidate;
+  candidate.ptx = ptx;
+  candidate.lowered = {{"first", "first"}, {"second<64>", "_Z6second"}};
+  LaunchPlan plan;
+  plan.launches.resize(2);
+  plan.launches[0].kernel = "first";
+  plan.launches[1].kernel = "second<64>";
+  plan.launches[1].is_programmatic = true;
+  candidate.plans = {plan};
+  return find_unwaited_kernel(candidate, tokenize_ptx(candidate.ptx)).value_or("none");
+}
+
+const std::string k_first = ".visible .entry first()\n{\n ret;\n}\n";
+
+}  // namespace
+
+TEST_CASE("a kernel that is launched early holds a wait of its own, or calls a function that does") {
+  CHECK(unwaited(k_first + ".visible .entry _Z6second()\n{\n{\n griddepcontrol.wait;\n}\n ret;\n}\n") ==
+        "none");
+  CHECK(unwaited(".func helper()\n{\n griddepcontrol.wait;\n ret;\n}\n" + k_first +
+                 ".visible .entry _Z6second()\n{\n call helper;\n ret;\n}\n") == "none");
+}
+
+TEST_CASE("a wait in another kernel, or the other half of the instruction, is none") {
+  CHECK(unwaited(".visible .entry first()\n{\n griddepcontrol.wait;\n ret;\n}\n" +
+                 std::string(".visible .entry _Z6second()\n{\n ret;\n}\n")) == "second<64>");
+  CHECK(
+      unwaited(k_first + ".visible .entry _Z6second()\n{\n griddepcontrol.launch_dependents;\n ret;\n}\n") ==
+      "second<64>");
+}
