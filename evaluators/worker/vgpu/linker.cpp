@@ -17,7 +17,6 @@
 namespace kernelites::worker::vgpu {
 namespace {
 
-
 u32 align_up(u32 value, u32 to) { return (value + to - 1) / to * to; }
 
 template <class Visit>
