@@ -202,9 +202,9 @@ states(const unsigned short* __restrict__ phi_k, const unsigned short* __restric
   if (threadIdx.x < D) part_sums[part * D + threadIdx.x] = sum;
 }
 
-/// Adds the parts of a head; the state is written as two bf16, value and rest.
 __device__ __forceinline__ unsigned short rounded(float x) { return (unsigned short)ptx::pack_bf16(x, 0.0f); }
 
+/// Adds the parts of a head; the state is written as two bf16, value and rest.
 extern "C" __global__ void __launch_bounds__(256)
 total(const float* __restrict__ parts, const float* __restrict__ part_sums, unsigned short* __restrict__ state,
       unsigned short* __restrict__ rest, float* __restrict__ state_sum, int count, int D) {
