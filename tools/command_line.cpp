@@ -20,6 +20,7 @@ constexpr CommandRow k_commands[] = {
     {"tasks", "The tasks, or one in detail", add_tasks_command},
     {"calibrate", "How the errors of honest kernels lie to a task's gates", add_calibrate_command},
     {"dump", "The canonical text of a run, or its signature", add_dump_command},
+    {"doctor", "Whether an endpoint works, and what to do if not", add_doctor_command},
 };
 
 /// CLI11 only says that a command is missing when the one given is unknown.

@@ -43,6 +43,7 @@ void add_tune_command(CLI::App& command, Program& program);
 void add_tasks_command(CLI::App& command, Program& program);
 void add_calibrate_command(CLI::App& command, Program& program);
 void add_dump_command(CLI::App& command, Program& program);
+void add_doctor_command(CLI::App& command, Program& program);
 
 /// Runs one command line (without the program's name). Wrong input becomes one sentence on `err`.
 int run_program(const std::vector<std::string>& arguments, Program& program);

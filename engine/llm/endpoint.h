@@ -93,6 +93,8 @@ struct ModelReply {
   std::string message;  ///< the failure in words, without secrets
   ModelUsage usage;
   double latency_s = 0;
+  double first_byte_s =
+      0;  ///< of the last attempt: from its start to the first byte of the answer; 0: unknown
   int attempts = 1;
 };
 
@@ -110,6 +112,8 @@ class Endpoint {
   /// Waits until something can have happened, at most `timeout`, on its own sources and on `others`.
   /// One endpoint of a run does the waiting for the whole loop; the rest are pumped.
   virtual void wait(std::vector<pollfd>& others, std::chrono::milliseconds timeout) = 0;
+  /// How long it can go without a pump if nothing happens on its sources: for one that does not wait itself.
+  virtual std::chrono::milliseconds due_in() const { return std::chrono::hours(1); }
   /// Moves data and timers forward without blocking.
   virtual void pump() = 0;
   virtual std::optional<ModelReply> take() = 0;

@@ -4,182 +4,93 @@
 
 #include <fmt/format.h>
 
-#include <algorithm>
-#include <cctype>
-#include <cmath>
-
 #include "engine/core/error.h"
+#include "engine/llm/endpoint_fields.h"
+#include "engine/llm/http_endpoint_config.h"
 
 namespace kernelites {
 namespace {
 
 namespace fs = std::filesystem;
-using std::chrono::milliseconds;
-
-constexpr const char* k_openai_base_url = "https://api.openai.com/v1";
-constexpr const char* k_openai_key_env = "OPENAI_API_KEY";
-constexpr double k_seconds_max = 24 * 3600;
-constexpr std::int64_t k_in_flight_max = 256;
 
 using Settings = decltype(EndpointConfig::settings);
 
-std::string lower(std::string text) {
-  std::transform(text.begin(), text.end(), text.begin(), [](unsigned char c) { return std::tolower(c); });
-  return text;
+Settings parse_openai_kind(ObjectReader& reader, const fs::path& folder) {
+  return parse_openai(reader, folder);
 }
 
-milliseconds read_seconds(ObjectReader& reader, const char* key, milliseconds fallback) {
-  const double seconds = reader.optional<double>(key, static_cast<double>(fallback.count()) / 1000);
-  if (!(seconds > 0 && seconds <= k_seconds_max)) {
-    reader.fail(key, fmt::format("expected seconds above 0, at most {}", k_seconds_max));
+Settings parse_anthropic_kind(ObjectReader& reader, const fs::path& folder) {
+  return parse_anthropic(reader, folder);
+}
+
+std::vector<std::string> read_words(ObjectReader& reader, const char* key) {
+  std::vector<std::string> words;
+  if (!reader.has(key)) return words;
+  const Json& list = reader.member(key);
+  if (!list.is_array()) reader.fail(key, "expected a list of strings");
+  for (const Json& word : list) {
+    if (!word.is_string()) reader.fail(key, "expected a list of strings");
+    words.push_back(word.get<std::string>());
   }
-  return milliseconds(std::max<std::int64_t>(1, std::llround(seconds * 1000)));
+  return words;
 }
 
-std::int64_t read_count(ObjectReader& reader, const char* key, std::int64_t fallback, std::int64_t max) {
-  const auto count = reader.optional<std::int64_t>(key, fallback);
-  if (count < 1 || count > max) reader.fail(key, fmt::format("expected 1 to {}", max));
-  return count;
-}
-
-double read_price(ObjectReader& reader, const char* key, double fallback) {
-  const double price = reader.optional<double>(key, fallback);
-  if (!(price >= 0 && std::isfinite(price)))
-    reader.fail(key, "expected US dollars per million tokens, not negative");
-  return price;
-}
-
-std::string read_url(ObjectReader& reader, const char* key, const std::string& url) {
-  const std::size_t scheme = url.find("://");
-  const std::string name = scheme == std::string::npos ? "" : lower(url.substr(0, scheme));
-  if ((name != "http" && name != "https") || url.size() == scheme + 3) {
-    reader.fail(key, "expected a URL that starts with http:// or https://");
-  }
-  if (url.find_first_of(" \t\r\n#") != std::string::npos)
-    reader.fail(key, "expected a URL without spaces and '#'");
-  const std::string authority = url.substr(scheme + 3, url.find_first_of("/?", scheme + 3) - scheme - 3);
-  if (authority.find('@') != std::string::npos) {
-    reader.fail(key, "expected a URL without a user name or password; keys come from api_key_env");
-  }
-  return url;
-}
-
-/// Keys in a file end up in repositories and logs, so that only the name of a variable is taken.
-std::string read_key_name(ObjectReader& reader) {
-  if (reader.has("api_key")) {
-    reader.fail("api_key",
-                "is not accepted: put the key into an environment variable and its name into api_key_env");
-  }
-  const std::string name = reader.optional<std::string>("api_key_env", "");
-  const bool is_name =
-      std::all_of(name.begin(), name.end(), [](unsigned char c) { return std::isalnum(c) || c == '_'; });
-  // The value is not shown: it may be the key itself.
-  if (!is_name || (!name.empty() && std::isdigit(static_cast<unsigned char>(name[0])))) {
-    reader.fail("api_key_env",
-                "expected the name of an environment variable (letters, digits, '_'), not a key");
-  }
-  return name;
-}
-
-bool is_header_name(const std::string& name) {
-  return !name.empty() && std::all_of(name.begin(), name.end(), [](unsigned char c) {
-    return std::isalnum(c) || c == '-' || c == '_';
-  });
-}
-
-std::map<std::string, std::string> read_headers(ObjectReader& parent) {
-  std::map<std::string, std::string> headers;
-  if (!parent.has("headers")) return headers;
-  const Json& json = parent.member("headers");
-  ObjectReader reader(json, parent.where(), parent.field("headers"));
-  for (const auto& [name, value] : json.items()) {
-    const std::string text = reader.required<std::string>(name.c_str());
-    if (!is_header_name(name)) reader.fail(name, "expected a header name of letters, digits, '-' and '_'");
-    if (text.find_first_of("\r\n") != std::string::npos || text.find('\0') != std::string::npos) {
-      reader.fail(name, "expected a value on one line");
-    }
-    const std::string key = lower(name);
-    if (key == "authorization" || key == "proxy-authorization" || key == "cookie" || key == "api-key" ||
-        key == "x-api-key") {
-      reader.fail(
-          name,
-          "is not accepted here: a secret comes from api_key_env, its header's name from api_key_header");
-    }
-    headers[name] = text;
-  }
-  return headers;
-}
-
-PriceList read_prices(ObjectReader& parent) {
-  PriceList prices;
-  if (!parent.has("prices")) return prices;
-  ObjectReader reader(parent.member("prices"), parent.where(), parent.field("prices"));
-  prices.input_usd_per_million = read_price(reader, "input_usd_per_million", 0);
-  prices.cached_input_usd_per_million =
-      read_price(reader, "cached_input_usd_per_million", prices.input_usd_per_million);
-  prices.output_usd_per_million = read_price(reader, "output_usd_per_million", 0);
-  prices.date = reader.optional<std::string>("date", "");
+/// A JSON pointer per field of the reply.
+CommandReplyFields read_reply_fields(ObjectReader& parent) {
+  CommandReplyFields fields;
+  if (!parent.has("reply")) return fields;
+  ObjectReader reader(parent.member("reply"), parent.where(), parent.field("reply"));
+  const auto pointer = [&](const char* key) {
+    const auto text = reader.optional<std::string>(key, "");
+    if (!text.empty() && text.front() != '/') reader.fail(key, "expected a JSON pointer, e.g. \"/result\"");
+    return text;
+  };
+  fields.text = pointer("text");
+  fields.model = pointer("model");
+  fields.usd = pointer("usd");
+  fields.input_tokens = pointer("input_tokens");
+  fields.output_tokens = pointer("output_tokens");
+  if (fields.text.empty()) reader.fail("text", "expected a JSON pointer, e.g. \"/result\"");
   reader.finish();
-  return prices;
+  return fields;
 }
 
-HttpDeadlines read_deadlines(ObjectReader& parent) {
-  HttpDeadlines deadlines;
-  if (!parent.has("deadlines")) return deadlines;
-  ObjectReader reader(parent.member("deadlines"), parent.where(), parent.field("deadlines"));
-  deadlines.connect = read_seconds(reader, "connect_s", deadlines.connect);
-  deadlines.first_byte = read_seconds(reader, "first_byte_s", deadlines.first_byte);
-  deadlines.idle = read_seconds(reader, "idle_s", deadlines.idle);
-  deadlines.total = read_seconds(reader, "total_s", deadlines.total);
-  reader.finish();
-  return deadlines;
-}
-
-RetryPolicy read_retry(ObjectReader& parent) {
-  RetryPolicy retry;
-  if (!parent.has("retry")) return retry;
-  ObjectReader reader(parent.member("retry"), parent.where(), parent.field("retry"));
-  retry.attempts_max = static_cast<int>(read_count(reader, "attempts_max", retry.attempts_max, 100));
-  retry.backoff_first = read_seconds(reader, "backoff_first_s", retry.backoff_first);
-  retry.backoff_max = read_seconds(reader, "backoff_max_s", retry.backoff_max);
-  reader.finish();
-  return retry;
-}
-
-ChatShape read_shape(ObjectReader& reader, const std::string& base_url) {
-  ChatShape shape;
-  shape.model = reader.required<std::string>("model");
-  if (shape.model.empty()) reader.fail("model", "expected the name of a model");
-  const bool is_openai = base_url.rfind(k_openai_base_url, 0) == 0;
-  shape.output_limit_key =
-      reader.optional<std::string>("output_limit_key", is_openai ? "max_completion_tokens" : "max_tokens");
-  if (!reader.has("parameters")) return shape;
-  shape.parameters = reader.member("parameters");
-  if (!shape.parameters.is_object()) reader.fail("parameters", "expected an object");
-  for (const char* ours : {"model", "messages", "stream", "n", "tools"}) {
-    if (shape.parameters.contains(ours)) reader.fail("parameters", fmt::format("may not set \"{}\"", ours));
+Settings parse_command(ObjectReader& reader, const fs::path& folder) {
+  CommandSettings settings;
+  settings.command = read_words(reader, "command");
+  if (settings.command.empty())
+    reader.fail("command", "expected a program and its arguments as a list of strings");
+  settings.environment = read_words(reader, "environment");
+  for (const std::string& name : settings.environment) check_variable_name(reader, "environment", name);
+  for (const std::string& path : read_words(reader, "readable")) {
+    settings.readable.push_back(folder / path);
+    if (!fs::exists(settings.readable.back()))
+      reader.fail("readable", fmt::format("{} does not exist", path));
   }
-  return shape;
+  settings.reply = read_reply_fields(reader);
+  settings.model = reader.optional<std::string>("model", settings.model);
+  settings.allows_network = reader.optional<bool>("network", settings.allows_network);
+  settings.total = read_seconds(reader, "total_s", settings.total);
+  constexpr std::int64_t k_mib = 1024 * 1024;
+  settings.scratch_bytes_max = static_cast<std::uint64_t>(
+      k_mib * read_count(reader, "scratch_mib_max",
+                         static_cast<std::int64_t>(settings.scratch_bytes_max) / k_mib, 1024 * 1024));
+  settings.usd_max = read_amount(reader, "usd_max", 0, "US dollars that one call can cost at most");
+  settings.in_flight_max = static_cast<std::size_t>(read_count(reader, "in_flight_max", 2, k_in_flight_most));
+  return settings;
 }
 
-Settings parse_openai(ObjectReader& reader, const fs::path& folder) {
-  OpenAiSettings settings;
-  settings.base_url = read_url(reader, "base_url", reader.required<std::string>("base_url"));
-  settings.api_key_env = read_key_name(reader);
-  settings.api_key_header = reader.optional<std::string>("api_key_header", settings.api_key_header);
-  if (!is_header_name(settings.api_key_header)) reader.fail("api_key_header", "expected a header name");
-  settings.headers = read_headers(reader);
-  settings.shape = read_shape(reader, settings.base_url);
-  settings.prices = read_prices(reader);
-  settings.deadlines = read_deadlines(reader);
-  settings.retry = read_retry(reader);
-  settings.in_flight_max = static_cast<std::size_t>(read_count(reader, "in_flight_max", 16, k_in_flight_max));
-  if (reader.has("proxy"))
-    settings.route.proxy = read_url(reader, "proxy", reader.required<std::string>("proxy"));
-  if (const auto file = reader.optional<std::string>("ca_file", ""); !file.empty()) {
-    settings.route.ca_file = (folder / file).string();
-    if (!fs::is_regular_file(settings.route.ca_file))
-      reader.fail("ca_file", "expected a file with PEM certificates");
+Settings parse_fallback(ObjectReader& reader, const fs::path& folder) {
+  FallbackSettings settings;
+  const Json& order = reader.member("order");
+  constexpr std::size_t k_most = 8;
+  if (!order.is_array() || order.empty() || order.size() > k_most)
+    reader.fail("order", fmt::format("expected a list of 1 to {} endpoints", k_most));
+  for (std::size_t i = 0; i < order.size(); ++i) {
+    settings.order.push_back(parse_endpoint_config(order[i], reader.where(),
+                                                   fmt::format("{}[{}]", reader.field("order"), i), folder));
+    if (std::holds_alternative<FallbackSettings>(settings.order.back().settings))
+      reader.fail("order", "expected endpoints that are no fallbacks themselves");
   }
   return settings;
 }
@@ -188,7 +99,8 @@ Settings parse_spool(ObjectReader& reader, const fs::path& folder) {
   SpoolSettings settings;
   if (const auto name = reader.optional<std::string>("folder", ""); !name.empty())
     settings.folder = folder / name;
-  settings.in_flight_max = static_cast<std::size_t>(read_count(reader, "in_flight_max", 64, k_in_flight_max));
+  settings.in_flight_max =
+      static_cast<std::size_t>(read_count(reader, "in_flight_max", 64, k_in_flight_most));
   settings.poll_interval = read_seconds(reader, "poll_interval_s", settings.poll_interval);
   return settings;
 }
@@ -215,17 +127,9 @@ struct KindRow {
   Settings (*parse)(ObjectReader& reader, const fs::path& folder);
 };
 
-constexpr KindRow k_kind_table[] = {
-    {"openai", parse_openai}, {"spool", parse_spool}, {"replay", parse_replay}};
-
-/// The JSON that a short form stands for.
-Json openai_document(const std::string& argument) {
-  const std::size_t at = std::min(argument.find("@http"), argument.size());
-  Json document = {{"kind", "openai"}, {"model", argument.substr(0, at)}};
-  document["base_url"] = at < argument.size() ? argument.substr(at + 1) : k_openai_base_url;
-  if (at == argument.size()) document["api_key_env"] = k_openai_key_env;
-  return document;
-}
+constexpr KindRow k_kind_table[] = {{"openai", parse_openai_kind}, {"anthropic", parse_anthropic_kind},
+                                    {"command", parse_command},    {"spool", parse_spool},
+                                    {"replay", parse_replay},      {"fallback", parse_fallback}};
 
 }  // namespace
 
@@ -236,15 +140,17 @@ EndpointConfig endpoint_config_from_option(const std::string& value) {
   Json document;
   if (kind == "openai" && !argument.empty()) {
     document = openai_document(argument);
+  } else if (kind == "anthropic" && !argument.empty()) {
+    document = anthropic_document(argument);
   } else if (kind == "spool" || kind == "replay") {
     document = {{"kind", kind}};
     if (!argument.empty()) document[kind == "spool" ? "folder" : "recording"] = argument;
   } else if (fs::path(value).extension() == ".json") {
     return parse_endpoint_config(read_json(value), value, "", fs::path(value).parent_path());
   } else {
-    throw ConfigError(
-        "--endpoint", value,
-        "expected openai:MODEL, openai:MODEL@BASE_URL, spool[:FOLDER], replay[:PATH] or FILE.json");
+    throw ConfigError("--endpoint", value,
+                      "expected openai:MODEL, openai:MODEL@BASE_URL, anthropic:MODEL, spool[:FOLDER], "
+                      "replay[:PATH] or FILE.json");
   }
   return parse_endpoint_config(document, "--endpoint " + value, "", "");
 }

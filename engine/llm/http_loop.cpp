@@ -9,6 +9,7 @@
 #include <algorithm>
 #include <array>
 #include <cctype>
+#include <utility>
 
 #include "engine/core/error.h"
 #include "engine/llm/poll_wait.h"
@@ -66,7 +67,7 @@ struct HttpLoop::Transfer {
   Transfer& operator=(const Transfer&) = delete;
 
   void prepare();
-  void on_sent();
+  bool on_sent();
   bool on_header(std::string_view line);
   bool on_body(std::string_view bytes);
   Clock::Steady deadline() const;
@@ -79,8 +80,7 @@ struct HttpLoop::Transfer {
     return static_cast<Transfer*>(self)->on_body({data, size * count}) ? size * count : 0;
   }
   static int sent_callback(void* self, char*, char*, int, int) {
-    static_cast<Transfer*>(self)->on_sent();
-    return CURL_PREREQFUNC_OK;
+    return static_cast<Transfer*>(self)->on_sent() ? CURL_PREREQFUNC_OK : CURL_PREREQFUNC_ABORT;
   }
 };
 
@@ -127,9 +127,11 @@ void HttpLoop::Transfer::prepare() {
   KERNELITES_CURL_EASY(curl_easy_setopt(easy, CURLOPT_PREREQDATA, this));
 }
 
-void HttpLoop::Transfer::on_sent() {
-  response.is_sent = true;
+/// False: this would be the second time.
+bool HttpLoop::Transfer::on_sent() {
+  if (std::exchange(response.is_sent, true)) return false;
   sent = clock.steady();
+  return true;
 }
 
 bool HttpLoop::Transfer::on_header(std::string_view line) {
@@ -151,6 +153,8 @@ bool HttpLoop::Transfer::on_header(std::string_view line) {
 
 bool HttpLoop::Transfer::on_body(std::string_view bytes) {
   last_byte = clock.steady();
+  if (response.first_byte_s == 0)
+    response.first_byte_s = std::chrono::duration<double>(last_byte - started).count();
   is_too_big = response.body.size() + bytes.size() > limits.response_bytes_max;
   if (!is_too_big) response.body.append(bytes);
   return !is_too_big;
@@ -297,9 +301,6 @@ void HttpLoop::collect() {
     const CURLcode code = message->data.result;
     Transfer* transfer = nullptr;
     KERNELITES_CURL_EASY(curl_easy_getinfo(message->easy_handle, CURLINFO_PRIVATE, &transfer));
-    long status = 0;
-    KERNELITES_CURL_EASY(curl_easy_getinfo(message->easy_handle, CURLINFO_RESPONSE_CODE, &status));
-    transfer->response.status = static_cast<int>(status);
     const HttpFailure failure =
         transfer->is_too_big ? HttpFailure::too_big : failure_of(code, transfer->response.is_sent);
     std::string words;
@@ -344,10 +345,13 @@ void HttpLoop::end(HttpId id, HttpFailure failure, std::string message) {
   auto node = running_.extract(id);
   Transfer& transfer = *node.mapped();
   HttpResponse response = std::move(transfer.response);
+  long status = 0;
+  KERNELITES_CURL_EASY(curl_easy_getinfo(transfer.easy, CURLINFO_RESPONSE_CODE, &status));
+  response.status = static_cast<int>(status);
   response.failure = failure;
   response.message = std::move(message);
   response.seconds = std::chrono::duration<double>(clock_.steady() - transfer.started).count();
-  if (failure != HttpFailure::none) response.body.clear();
+  if (failure == HttpFailure::too_big) response.body.clear();
   done_.emplace(id, std::move(response));
 }
 

@@ -4,7 +4,8 @@
 // A transfer waits in a queue until fewer than `transfers_max` are running, then has four deadlines:
 // `connect` from its start to the sent request, `first_byte` from there, `idle` between any two bytes of the
 // reply, and `total` from `add` on, the queue included. All are measured on the clock that is passed in; a
-// passed deadline removes the transfer and closes its connection. Redirects are never followed, proxies come
+// passed deadline removes the transfer and closes its connection. A request is sent once: libcurl's own second try on a
+// stale connection is prevented, since a model call may have been charged. Redirects are never followed, proxies come
 // from the request and never from the environment, and no failure text contains a request header.
 #pragma once
 
@@ -27,7 +28,7 @@ namespace kernelites {
 struct HttpDeadlines {
   std::chrono::milliseconds connect{15'000};
   std::chrono::milliseconds first_byte{600'000};  ///< models think before they speak
-  std::chrono::milliseconds idle{120'000};
+  std::chrono::milliseconds idle{300'000};        ///< and go on thinking after a first sign of life
   std::chrono::milliseconds total{900'000};
 };
 
@@ -65,14 +66,15 @@ struct HttpResponse {
   bool is_sent = false;  ///< the server may have acted on the request
   int status = 0;
   std::map<std::string, std::string> headers;  ///< names in lower case
-  std::string body;
-  double seconds = 0;  ///< from the start of the transfer, the queue excluded
+  std::string body;                            ///< of a failed transfer: what had come
+  double seconds = 0;                          ///< from the start of the transfer, the queue excluded
+  double first_byte_s = 0;  ///< from the start of the transfer to the first byte of the body; 0: none came
 };
 
 struct HttpLimits {
-  std::size_t transfers_max = 64;                    ///< at once; the rest queue
-  std::size_t queue_max = 4096;                      ///< more is a programmer's error
-  std::size_t response_bytes_max = 8 * 1024 * 1024;  ///< body after decompression
+  std::size_t transfers_max = 64;                     ///< at once; the rest queue
+  std::size_t queue_max = 4096;                       ///< more is a programmer's error
+  std::size_t response_bytes_max = 32 * 1024 * 1024;  ///< body after decompression
   std::size_t header_bytes_max = 64 * 1024;
 };
 

@@ -5,41 +5,44 @@
 #include <fmt/format.h>
 #include <poll.h>
 
-#include <cctype>
 #include <cstdlib>
 
 #include "engine/core/error.h"
+#include "engine/llm/fallback_endpoint.h"
 
 namespace kernelites {
 namespace {
-
-/// The key, or "" where none is wanted. Throws ConfigError naming the variable, never its value.
-std::string read_key(const OpenAiSettings& settings, const std::string& where,
-                     const EndpointContext& context) {
-  if (settings.api_key_env.empty()) return "";
-  std::string key = context.secret(settings.api_key_env).value_or("");
-  while (!key.empty() && std::isspace(static_cast<unsigned char>(key.back()))) key.pop_back();
-  if (key.empty()) {
-    throw ConfigError(where, "api_key_env",
-                      fmt::format("the environment variable {} is not set", settings.api_key_env));
-  }
-  for (unsigned char c : key) {
-    if (c > 0x20 && c < 0x7f) continue;
-    throw ConfigError(
-        where, "api_key_env",
-        fmt::format("the environment variable {} does not hold a key: it has spaces or control characters",
-                    settings.api_key_env));
-  }
-  return key;
-}
 
 struct Maker {
   const std::string& where;
   EndpointContext& context;
 
-  std::unique_ptr<Endpoint> operator()(const OpenAiSettings& settings) const {
-    return std::make_unique<OpenAiEndpoint>(settings, read_key(settings, where, context), context.http,
-                                            context.clock, Rng::keyed(context.seed, 0, "endpoint_jitter"));
+  std::unique_ptr<Endpoint> operator()(const HttpEndpointSettings& settings) const {
+    return std::make_unique<HttpEndpoint>(settings, read_key(settings, where, context), context.http,
+                                          context.clock, Rng::keyed(context.seed, 0, "endpoint_jitter"));
+  }
+  std::unique_ptr<Endpoint> operator()(CommandSettings settings) const {
+    settings.folder = context.run_folder / "agents";
+    std::map<std::string, std::string> secrets;
+    for (const std::string& name : settings.environment) {
+      const std::optional<std::string> value = context.secret(name);
+      if (!value || value->empty())
+        throw ConfigError(where, "environment", fmt::format("the environment variable {} is not set", name));
+      secrets[name] = *value;
+    }
+    if (const std::string problem = command_problem(settings); !problem.empty())
+      throw ConfigError(where, "command", problem);
+    return std::make_unique<CommandEndpoint>(std::move(settings), std::move(secrets), context.clock);
+  }
+  std::unique_ptr<Endpoint> operator()(FallbackSettings settings) const {
+    std::vector<std::unique_ptr<Endpoint>> order;
+    for (EndpointConfig& config : settings.order) {
+      // A server that is left alone must not hold calls that the next endpoint could answer.
+      if (auto* server = std::get_if<HttpEndpointSettings>(&config.settings))
+        server->fails_when_open = order.size() + 1 < settings.order.size();
+      order.push_back(make_endpoint(config, context));
+    }
+    return std::make_unique<FallbackEndpoint>(std::move(order));
   }
   std::unique_ptr<Endpoint> operator()(SpoolSettings settings) const {
     if (settings.folder.empty()) settings.folder = context.run_folder / "spool";
@@ -61,6 +64,15 @@ struct Maker {
   }
 };
 
+}  // namespace
+
+std::string read_key(const HttpEndpointSettings& settings, const std::string& where,
+                     const EndpointContext& context) {
+  if (!settings.api_key_file.empty()) return key_from_file(settings.api_key_file, where);
+  if (settings.api_key_env.empty()) return "";
+  return key_from_environment(settings.api_key_env, context.secret, where);
+}
+
 HttpResponse wait_for(HttpLoop& http, HttpId id) {
   std::vector<pollfd> nothing;
   while (true) {  // ends: the request has a total deadline
@@ -69,8 +81,6 @@ HttpResponse wait_for(HttpLoop& http, HttpId id) {
     http.wait(nothing, std::chrono::milliseconds(1000));
   }
 }
-
-}  // namespace
 
 std::optional<std::string> EndpointContext::environment_secret(const std::string& name) {
   const char* value = std::getenv(name.c_str());
@@ -83,7 +93,16 @@ std::unique_ptr<Endpoint> make_endpoint(const EndpointConfig& config, EndpointCo
 
 void probe_endpoint(const EndpointConfig& config, EndpointContext context,
                     std::chrono::milliseconds timeout) {
-  const auto* settings = std::get_if<OpenAiSettings>(&config.settings);
+  if (const auto* fallback = std::get_if<FallbackSettings>(&config.settings)) {
+    for (std::size_t i = 0; i < fallback->order.size(); ++i) {
+      try {
+        return probe_endpoint(fallback->order[i], context, timeout);
+      } catch (const ConfigError&) {  // the next one may do
+        if (i + 1 == fallback->order.size()) throw;
+      }
+    }
+  }
+  const auto* settings = std::get_if<HttpEndpointSettings>(&config.settings);
   if (settings == nullptr) return;
   const std::string key = read_key(*settings, config.where, context);
   HttpDeadlines deadlines = settings->deadlines;
@@ -99,9 +118,11 @@ void probe_endpoint(const EndpointConfig& config, EndpointContext context,
     throw ConfigError(config.where, "base_url", without_secrets(problem, *settings, key));
   }
   if (response.status == 401 || response.status == 403) {
-    const std::string remedy = settings->api_key_env.empty()
+    const std::string& source =
+        settings->api_key_file.empty() ? settings->api_key_env : settings->api_key_file;
+    const std::string remedy = source.empty()
                                    ? std::string("wants a key; name its environment variable in api_key_env")
-                                   : fmt::format("does not accept the key in {}", settings->api_key_env);
+                                   : fmt::format("does not accept the key in {}", source);
     throw ConfigError(config.where, "api_key_env", fmt::format("{} {}", settings->base_url, remedy));
   }
   if (response.status >= 300 && response.status < 400) {

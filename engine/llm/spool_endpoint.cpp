@@ -4,14 +4,12 @@
 
 #include <fmt/format.h>
 
-#include <algorithm>
-#include <cctype>
-
 #include "engine/core/error.h"
 #include "engine/core/json.h"
 #include "engine/llm/conversation_json.h"
 #include "engine/llm/poll_wait.h"
 #include "engine/llm/record.h"
+#include "engine/llm/request_text.h"
 #include "engine/llm/utf8_text.h"
 
 namespace kernelites {
@@ -19,43 +17,7 @@ namespace {
 
 namespace fs = std::filesystem;
 
-constexpr int k_spool_version = 1;
 constexpr std::uintmax_t k_reply_bytes_max = 8 * 1024 * 1024;
-
-bool is_file_safe(const std::string& id) {
-  return !id.empty() && id.size() <= 64 && std::all_of(id.begin(), id.end(), [](unsigned char c) {
-    return std::isalnum(c) || c == '-' || c == '_';
-  });
-}
-
-std::string request_json(const ModelRequest& request, const std::string& digest) {
-  Json json = {{"version", k_spool_version},
-               {"id", request.id},
-               {"ordinal", request.ordinal},
-               {"digest", digest},
-               {"output_tokens_max", request.output_tokens_max},
-               {"messages", request.messages}};
-  json.update(request_extras(request));
-  return json.dump(1, ' ', false, Json::error_handler_t::replace) + "\n";
-}
-
-std::string request_markdown(const ModelRequest& request) {
-  std::string text = fmt::format(
-      "<!-- Request {0}. Write the answer to ../replies/{0}.md.tmp, then rename it to ../replies/{0}.md. "
-      "-->\n",
-      request.id);
-  for (const ChatMessage& message : request.messages) {
-    const std::string of = message.tool_call_id.empty() ? "" : " " + message.tool_call_id;
-    text += fmt::format("\n<!-- {}{} -->\n\n{}\n", message.role, of, message.text);
-    for (const ToolCall& call : message.tool_calls)
-      text += fmt::format("\n<!-- call {}: {} -->\n\n{}\n", call.id, call.name, call.arguments);
-  }
-  for (const ToolSpec& tool : request.tools)
-    text += fmt::format("\n<!-- tool {} -->\n\n{}\n\n{}\n", tool.name, tool.description, tool.parameters);
-  if (const AnswerSchema& answer = request.answer_schema; !answer.schema.empty())
-    text += fmt::format("\n<!-- the answer is JSON of this schema -->\n\n{}\n", answer.schema);
-  return text;
-}
 
 /// Reads {"text", "tool_calls", "model", "usage", "digest"}. Throws ConfigError naming the file and the field.
 ModelReply parse_reply(const std::string& text, const std::string& where, const std::string& digest) {
@@ -179,7 +141,12 @@ bool SpoolEndpoint::is_written(const Call& call) const {
 }
 
 void SpoolEndpoint::write(const Call& call) const {
-  write_text_atomically(request_file(call.request.id, "md"), request_markdown(call.request));
+  write_text_atomically(
+      request_file(call.request.id, "md"),
+      fmt::format("<!-- Request {0}. Write the answer to ../replies/{0}.md.tmp, then rename it to "
+                  "../replies/{0}.md. -->\n",
+                  call.request.id) +
+          request_markdown(call.request));
   write_text_atomically(request_file(call.request.id, "json"), request_json(call.request, call.digest));
 }
 

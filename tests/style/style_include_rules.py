@@ -20,8 +20,8 @@ FOREIGN = [
     (re.compile(r"CLI/"), ["tools", "evaluators/worker", "tests/exploits"], "only programs parse command lines"),
     (re.compile(r"httplib"), ["tests", "tools"], "servers belong to tests and to the report command"),
     (re.compile(r"catch2/"), ["tests"], "include tests/support/catch.h in tests, nothing elsewhere"),
-    (re.compile(r"seccomp|linux/(landlock|seccomp)"), ["evaluators/worker/sandbox", "tests"],
-     "jails are made in evaluators/worker/sandbox"),
+    (re.compile(r"seccomp|linux/(landlock|seccomp)"), ["engine/jail", "evaluators/worker/sandbox", "tests"],
+     "jails are made in engine/jail and evaluators/worker/sandbox"),
     (re.compile(r"format$"), [], "use <fmt/format.h>: g++ 12 has no <format>"),
 ]
 

@@ -13,7 +13,7 @@
 #include <utility>
 
 #include "engine/core/error.h"
-#include "evaluators/worker/sandbox/landlock.h"
+#include "engine/jail/landlock.h"
 #include "evaluators/worker/sandbox/system_call_filter.h"
 
 namespace kernelites::worker {
@@ -97,9 +97,9 @@ JailReport enter_jail(const JailPolicy& policy) {
 
   // Landlock before the filter, which does not let its system calls through.
   const std::size_t threads = thread_count();
-  const LandlockOutcome landlock = policy.wants_landlock
-                                       ? restrict_by_landlock({policy.readable, policy.devices})
-                                       : LandlockOutcome{.problem = "not wanted"};
+  const LandlockOutcome landlock =
+      policy.wants_landlock ? restrict_by_landlock({.readable = policy.readable, .devices = policy.devices})
+                            : LandlockOutcome{.problem = "not wanted"};
   report.landlock_abi = landlock.abi;
   report.landlock_covers_process = landlock.abi > 0 && threads == 1;
   if (landlock.abi == 0)

@@ -19,7 +19,9 @@ EndpointConfig parse(const std::string& text) {
   return parse_endpoint_config(parse_json(text, "run.json"), "run.json", "endpoint", "");
 }
 
-OpenAiSettings openai(const EndpointConfig& config) { return std::get<OpenAiSettings>(config.settings); }
+HttpEndpointSettings openai(const EndpointConfig& config) {
+  return std::get<HttpEndpointSettings>(config.settings);
+}
 
 /// The sentence of the ConfigError that `act` throws.
 template <typename Act>
@@ -52,7 +54,9 @@ TEST_CASE("every wrong configuration is named by file, field and expectation") {
   } cases[] = {
       {R"([])", "run.json: endpoint: expected an object"},
       {R"({})", "endpoint.kind: is missing"},
-      {R"({"kind": "gpt"})", "endpoint.kind: \"gpt\" is not an endpoint; known: openai, spool, replay"},
+      {R"({"kind": "gpt"})",
+       "endpoint.kind: \"gpt\" is not an endpoint; known: openai, anthropic, command, spool, replay, "
+       "fallback"},
       {R"({"kind": "openai", "model": "m"})", "endpoint.base_url: is missing"},
       {R"({"kind": "openai", "base_url": "http://h"})", "endpoint.model: is missing"},
       {R"({"kind": "openai", "base_url": "http://h", "model": ""})", "endpoint.model: expected the name"},
@@ -103,7 +107,7 @@ TEST_CASE("every wrong configuration is named by file, field and expectation") {
 }
 
 TEST_CASE("a full configuration is read into the settings") {
-  const OpenAiSettings settings = openai(parse(R"({
+  const HttpEndpointSettings settings = openai(parse(R"({
     "kind": "openai", "base_url": "https://h/v1", "model": "m", "api_key_env": "KEY", "headers": {"X-Title": "t"},
     "parameters": {"top_p": 0.9}, "proxy": "http://p:3128", "in_flight_max": 5,
     "prices": {"input_usd_per_million": 2, "output_usd_per_million": 8, "date": "2026-01-31"},
@@ -121,11 +125,11 @@ TEST_CASE("a full configuration is read into the settings") {
 }
 
 TEST_CASE("the short forms of the command line stand for configurations") {
-  const OpenAiSettings hosted = openai(endpoint_config_from_option("openai:gpt-x"));
+  const HttpEndpointSettings hosted = openai(endpoint_config_from_option("openai:gpt-x"));
   CHECK(hosted.base_url == "https://api.openai.com/v1");
   CHECK(hosted.api_key_env == "OPENAI_API_KEY");
   CHECK(hosted.shape.output_limit_key == "max_completion_tokens");
-  const OpenAiSettings local =
+  const HttpEndpointSettings local =
       openai(endpoint_config_from_option("openai:org/m@v2@http://localhost:8080/v1"));
   CHECK(local.shape.model == "org/m@v2");
   CHECK(local.base_url == "http://localhost:8080/v1");

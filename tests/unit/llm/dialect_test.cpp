@@ -1,7 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 // The tables of outcomes: what each kind of response is called and whether it is tried again.
-#include "engine/llm/chat_completion.h"
+#include "engine/llm/dialect.h"
 
+#include "engine/llm/chat_dialect.h"
+#include "engine/llm/failure_policy.h"
+#include "engine/llm/messages_dialect.h"
+#include "engine/llm/price_list.h"
+#include "engine/llm/responses_dialect.h"
 #include "tests/support/catch.h"
 
 using namespace kernelites;
@@ -24,7 +29,7 @@ const Case k_cases[] = {
     {402, "", "quota_exhausted", false},
     {403, "", "forbidden", false},
     {404, R"({"error": "model not found"})", "not_found", false},
-    {408, "", "timeout", true},
+    {408, "", "first_byte_timeout", true},
     {413, "", "prompt_too_long", false},
     {422, R"({"detail": []})", "bad_request", false},
     {429, "", "rate_limited", true},
@@ -52,8 +57,8 @@ const Case k_cases[] = {
     {200, R"({"choices": [{"message": {"content": [{"type": "text", "text": "yes"}]}}]})", "", false},
 };
 
-ChatOutcome read(int status, std::string body) {
-  return read_chat_response({.status = status, .body = std::move(body)});
+ModelOutcome read(int status, std::string body) {
+  return read_response({.status = status, .body = std::move(body)}, k_chat_dialect);
 }
 
 }  // namespace
@@ -61,17 +66,17 @@ ChatOutcome read(int status, std::string body) {
 TEST_CASE("every response has a named outcome with its own retry policy") {
   for (const Case& c : k_cases) {
     CAPTURE(c.status, c.body);
-    const ChatOutcome outcome = read(c.status, c.body);
+    const ModelOutcome outcome = read(c.status, c.body);
     CHECK(outcome.failure == c.failure);
-    CHECK(outcome.is_retryable == c.is_retryable);
+    CHECK(failure_policy(outcome.failure).is_retryable == c.is_retryable);
     CHECK(outcome.message.empty() == outcome.failure.empty());
   }
 }
 
 TEST_CASE("every failure of the transport has a named outcome") {
   for (int i = 1; i <= static_cast<int>(HttpFailure::not_sendable); ++i) {
-    const ChatOutcome outcome =
-        read_chat_response({.failure = static_cast<HttpFailure>(i), .message = "words"});
+    const ModelOutcome outcome =
+        read_response({.failure = static_cast<HttpFailure>(i), .message = "words"}, k_chat_dialect);
     CAPTURE(i);
     CHECK_FALSE(outcome.failure.empty());
     CHECK(outcome.message == "words");
@@ -84,7 +89,7 @@ TEST_CASE("a cut-off answer keeps its text") {
 }
 
 TEST_CASE("a server's own words are shown on one line, shortened and as valid UTF-8") {
-  const ChatOutcome outcome = read(500, "a\nb\xff" + std::string(1000, 'x'));
+  const ModelOutcome outcome = read(500, "a\nb\xff" + std::string(1000, 'x'));
   CHECK(outcome.message.find("a b\xEF\xBF\xBDx") != std::string::npos);
   CHECK(outcome.message.size() < 450);
   CHECK_NOTHROW(Json(outcome.message).dump());
@@ -121,8 +126,10 @@ TEST_CASE("cached input is charged at its own price and not twice") {
 TEST_CASE(
     "a body holds the model, the conversation, the limit under its configured name and further parameters") {
   const ModelRequest request{.messages = {{"system", "be brief"}, {"user", "hi"}}, .output_tokens_max = 7};
-  const ChatShape shape{
-      .model = "m", .output_limit_key = "max_completion_tokens", .parameters = {{"seed", 3}}};
+  const ModelShape shape{.model = "m",
+                         .output_limit_key = "max_completion_tokens",
+                         .streams = false,
+                         .parameters = {{"seed", 3}}};
   CHECK(Json::parse(chat_body(request, shape)) ==
         Json::parse(R"({"model": "m", "messages": [{"role": "system", "content": "be brief"},
                         {"role": "user", "content": "hi"}], "max_completion_tokens": 7, "seed": 3})"));

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // Calls against servers on loopback, with a clock turned by hand: retries, deadlines, cost, secrets.
-#include "engine/llm/openai_endpoint.h"
+#include "engine/llm/http_endpoint.h"
 
 #include <poll.h>
 
@@ -25,11 +25,11 @@ ModelRequest request(std::uint64_t ordinal) {
 
 /// An endpoint with its loop and clock.
 struct Bench {
-  explicit Bench(const std::string& base_url, OpenAiSettings settings = {})
+  explicit Bench(const std::string& base_url, HttpEndpointSettings settings = {})
       : http({}, hand.clock()),
         endpoint(with(base_url, std::move(settings)), k_key, http, hand.clock(), Rng(1)) {}
 
-  static OpenAiSettings with(const std::string& base_url, OpenAiSettings settings) {
+  static HttpEndpointSettings with(const std::string& base_url, HttpEndpointSettings settings) {
     settings.base_url = base_url;
     settings.shape.model = "fake";
     return settings;
@@ -65,10 +65,10 @@ struct Bench {
 
   HandClock hand;
   HttpLoop http;
-  OpenAiEndpoint endpoint;
+  HttpEndpoint endpoint;
 };
 
-ModelReply single_reply(FakeOpenAiServer& server, OpenAiSettings settings = {}) {
+ModelReply single_reply(FakeOpenAiServer& server, HttpEndpointSettings settings = {}) {
   Bench bench(server.base_url(), std::move(settings));
   bench.endpoint.submit(request(3));
   return bench.reply(20ms);
@@ -78,7 +78,7 @@ ModelReply single_reply(FakeOpenAiServer& server, OpenAiSettings settings = {}) 
 
 TEST_CASE("an answer comes back with text, model, usage and price") {
   FakeOpenAiServer server({{.body = chat_answer("faster")}});
-  OpenAiSettings settings;
+  HttpEndpointSettings settings;
   settings.prices = {
       .input_usd_per_million = 10, .cached_input_usd_per_million = 1, .output_usd_per_million = 100};
   const ModelReply reply = single_reply(server, settings);
@@ -150,7 +150,7 @@ TEST_CASE("a pause that ends after the call's deadline ends the call at once") {
 
 TEST_CASE("a server that fails again and again is given up after the configured attempts") {
   FakeOpenAiServer server({{.status = 500, .body = "boom"}});
-  OpenAiSettings settings;
+  HttpEndpointSettings settings;
   settings.retry.attempts_max = 4;
   const ModelReply reply = single_reply(server, settings);
   CHECK(reply.failure == "server_error");
@@ -161,7 +161,7 @@ TEST_CASE("a server that fails again and again is given up after the configured 
 }
 
 TEST_CASE("a refused connection is retried and then named unreachable") {
-  OpenAiSettings settings;
+  HttpEndpointSettings settings;
   settings.retry.attempts_max = 3;
   Bench bench("http://127.0.0.1:1/v1", settings);
   bench.endpoint.submit(request(1));
@@ -173,7 +173,7 @@ TEST_CASE("a refused connection is retried and then named unreachable") {
 
 TEST_CASE("a missing first byte times out, hangs up and counts the prompt as possibly paid") {
   StallingServer server;
-  OpenAiSettings settings;
+  HttpEndpointSettings settings;
   settings.retry.attempts_max = 1;
   Bench bench(server.base_url(), settings);
   bench.endpoint.submit(request(1));
@@ -181,7 +181,7 @@ TEST_CASE("a missing first byte times out, hangs up and counts the prompt as pos
   bench.settle();
   bench.hand.advance(601s);
   const ModelReply reply = bench.reply();
-  CHECK(reply.failure == "timeout");
+  CHECK(reply.failure == "first_byte_timeout");
   CHECK(reply.usage.is_estimated);
   CHECK(reply.usage.input_tokens == 4);
   CHECK(server.sees_hang_up());
@@ -189,8 +189,9 @@ TEST_CASE("a missing first byte times out, hangs up and counts the prompt as pos
 
 TEST_CASE("the total deadline spans all attempts") {
   FakeOpenAiServer server({{.status = 503, .body = ""}});
-  OpenAiSettings settings;
+  HttpEndpointSettings settings;
   settings.retry = {.attempts_max = 1000, .backoff_first = 1s, .backoff_max = 10s};
+  settings.breaker.failures_max = 1000;
   settings.deadlines.total = 60s;
   Bench bench(server.base_url(), settings);
   bench.endpoint.submit(request(1));
@@ -218,13 +219,13 @@ TEST_CASE("an answer without usage is counted by estimate") {
 }
 
 TEST_CASE("a huge answer is refused") {
-  FakeOpenAiServer server({{.body = chat_answer(std::string(9 * 1024 * 1024, 'x'))}});
+  FakeOpenAiServer server({{.body = chat_answer(std::string(33 * 1024 * 1024, 'x'))}});
   CHECK(single_reply(server).failure == "reply_too_big");
 }
 
 TEST_CASE("64 calls are in flight together on one thread, each answered once") {
   FakeOpenAiServer server({{.body = chat_answer("x")}}, /*gather=*/64);
-  OpenAiSettings settings;
+  HttpEndpointSettings settings;
   settings.in_flight_max = 64;
   Bench bench(server.base_url(), settings);
   const auto threads_before = std::distance(std::filesystem::directory_iterator("/proc/self/task"), {});
@@ -244,7 +245,7 @@ TEST_CASE("64 calls are in flight together on one thread, each answered once") {
 
 TEST_CASE("calls beyond the capacity wait their turn") {
   FakeOpenAiServer server({{.body = chat_answer("x")}});
-  OpenAiSettings settings;
+  HttpEndpointSettings settings;
   settings.in_flight_max = 2;
   Bench bench(server.base_url(), settings);
   for (int i = 0; i < 10; ++i) bench.endpoint.submit(request(static_cast<std::uint64_t>(i)));
@@ -269,11 +270,11 @@ TEST_CASE("a cancelled call hangs up and ends in one reply that says so") {
 
 TEST_CASE("the endpoint's wait ends when a retry is due") {
   FakeOpenAiServer server({{.status = 500}, {.body = chat_answer("x")}});
-  OpenAiSettings settings;
+  HttpEndpointSettings settings;
   settings.base_url = server.base_url();
   settings.retry.backoff_first = 30ms;
   HttpLoop http;
-  OpenAiEndpoint endpoint(settings, "", http, {}, Rng(1));
+  HttpEndpoint endpoint(settings, "", http, {}, Rng(1));
   endpoint.submit(request(1));
   std::vector<pollfd> nothing;
   const auto start = std::chrono::steady_clock::now();
@@ -293,7 +294,7 @@ TEST_CASE("a query of the base URL stays behind the path") {
 
 TEST_CASE("the most a call can cost covers what it then costs") {
   FakeOpenAiServer server({{.body = R"({"choices": [{"message": {"content": "12345678"}}]})"}});
-  OpenAiSettings settings;
+  HttpEndpointSettings settings;
   settings.prices = {
       .input_usd_per_million = 10, .cached_input_usd_per_million = 1, .output_usd_per_million = 100};
   Bench bench(server.base_url(), settings);

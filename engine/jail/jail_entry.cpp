@@ -1,0 +1,181 @@
+// SPDX-License-Identifier: Apache-2.0
+// The layers of a command's jail, in order; each has a name for the case that it is refused.
+#include "engine/jail/jail_entry.h"
+
+#include <fcntl.h>
+#include <linux/capability.h>
+#include <sched.h>
+#include <signal.h>
+#include <sys/mount.h>
+#include <sys/prctl.h>
+#include <sys/resource.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <array>
+#include <cerrno>
+#include <cstdio>
+#include <cstring>
+
+#include "engine/jail/landlock.h"
+
+namespace kernelites {
+namespace {
+
+enum Step : int {
+  k_status = 0,
+  k_identity,
+  k_mounts,
+  k_fork,
+  k_limits,
+  k_privileges,
+  k_landlock,
+  k_filter,
+  k_folder,
+  k_program
+};
+
+constexpr const char* k_step_names[] = {
+    "",         "user namespace", "read-only file system", "fork",   "resource limits", "privileges",
+    "landlock", "seccomp",        "scratch folder",        "program"};
+
+/// The system call itself: the C library's fork takes locks, which another thread may hold.
+pid_t raw_fork(unsigned long flags) {
+  return static_cast<pid_t>(::syscall(SYS_clone, flags | SIGCHLD, nullptr, nullptr, nullptr, nullptr));
+}
+
+void report(const JailEntry& entry, int step, int value) {
+  const JailStatus status{.step = step, .value = value};
+  [[maybe_unused]] const ssize_t written = ::write(entry.status, &status, sizeof status);
+}
+
+[[noreturn]] void give_up(const JailEntry& entry, int step, int problem) {
+  report(entry, step, problem);
+  ::_exit(127);
+}
+
+bool write_file(const char* path, const char* text) {
+  const int file = ::open(path, O_WRONLY | O_CLOEXEC);
+  if (file < 0) return false;
+  const auto bytes = static_cast<ssize_t>(std::strlen(text));
+  const bool is_written = ::write(file, text, static_cast<std::size_t>(bytes)) == bytes;
+  ::close(file);
+  return is_written;
+}
+
+/// Closes all but what is needed: another program's pipe that stays open here would never end there.
+void close_others(const JailEntry& entry) {
+  std::array<int, 5> kept = {entry.input, entry.output, entry.errors, entry.status, entry.ruleset};
+  std::sort(kept.begin(), kept.end());
+  unsigned next = 3;
+  for (const int descriptor : kept) {
+    const auto number = static_cast<unsigned>(descriptor);
+    if (number > next) ::syscall(SYS_close_range, next, number - 1, 0U);
+    next = std::max(next, number + 1);
+  }
+  ::syscall(SYS_close_range, next, ~0U, 0U);
+}
+
+/// The same user and group inside as outside.
+void take_identity(const JailEntry& entry) {
+  std::array<char, 64> line{};
+  std::snprintf(line.data(), line.size(), "%u %u 1\n", entry.uid, entry.uid);
+  if (!write_file("/proc/self/uid_map", line.data())) give_up(entry, k_identity, errno);
+  write_file("/proc/self/setgroups", "deny");  // needed before the next, absent on old kernels
+  std::snprintf(line.data(), line.size(), "%u %u 1\n", entry.gid, entry.gid);
+  if (!write_file("/proc/self/gid_map", line.data())) give_up(entry, k_identity, errno);
+}
+
+/// Everything read-only but the scratch folder; /proc shows this namespace only.
+void arrange_mounts(const JailEntry& entry) {
+  mount_attr read_only{};
+  read_only.attr_set = MOUNT_ATTR_RDONLY;
+  mount_attr writable{};
+  writable.attr_clr = MOUNT_ATTR_RDONLY;
+  writable.attr_set = MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV;
+  if (::mount(nullptr, "/", nullptr, MS_REC | MS_PRIVATE, nullptr) != 0 ||
+      ::mount(entry.scratch, entry.scratch, nullptr, MS_BIND, nullptr) != 0 ||
+      ::mount_setattr(AT_FDCWD, "/", AT_RECURSIVE, &read_only, sizeof read_only) != 0 ||
+      ::mount_setattr(AT_FDCWD, entry.scratch, 0, &writable, sizeof writable) != 0)
+    give_up(entry, k_mounts, errno);
+  // A container may forbid a fresh /proc. The program then sees none, and most do without.
+  if (::mount("proc", "/proc", "proc", MS_NOSUID | MS_NODEV | MS_NOEXEC, nullptr) == 0)
+    add_landlock_folder(entry.ruleset, "/proc");
+}
+
+void limit_resources(const JailEntry& entry) {
+  const rlimit none{0, 0}, files{1024, 1024}, size{entry.file_bytes_max, entry.file_bytes_max};
+  if (::setrlimit(RLIMIT_CORE, &none) != 0 || ::setrlimit(RLIMIT_NOFILE, &files) != 0 ||
+      ::setrlimit(RLIMIT_FSIZE, &size) != 0)
+    give_up(entry, k_limits, errno);
+}
+
+void drop_privileges(const JailEntry& entry) {
+  for (int capability = 0; ::prctl(PR_CAPBSET_READ, capability, 0, 0, 0) >= 0; ++capability)
+    ::prctl(PR_CAPBSET_DROP, capability, 0, 0, 0);  // refused without privileges, which then need no dropping
+  __user_cap_header_struct header{.version = _LINUX_CAPABILITY_VERSION_3, .pid = 0};
+  std::array<__user_cap_data_struct, 2> nothing{};
+  if (::syscall(SYS_capset, &header, nothing.data()) != 0 || ::prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) != 0)
+    give_up(entry, k_privileges, errno);
+}
+
+[[noreturn]] void become_program(const JailEntry& entry) {
+  ::setsid();
+  sigset_t nothing;
+  sigemptyset(&nothing);
+  sigprocmask(SIG_SETMASK, &nothing, nullptr);
+  for (const int number : {SIGPIPE, SIGINT, SIGTERM, SIGHUP, SIGCHLD}) ::signal(number, SIG_DFL);
+  ::dup2(entry.input, 0);
+  ::dup2(entry.output, 1);
+  ::dup2(entry.errors, 2);
+  if (::chdir(entry.scratch) != 0) give_up(entry, k_folder, errno);
+  limit_resources(entry);
+  drop_privileges(entry);
+  if (const int problem = enforce_landlock(entry.ruleset); problem != 0) give_up(entry, k_landlock, problem);
+  if (const int problem = enforce_command_filter(*entry.filter); problem != 0)
+    give_up(entry, k_filter, problem);
+  // All but the three close on exec; the status pipe must stay until then.
+  ::syscall(SYS_close_range, 3U, ~0U, 1U << 2 /* CLOSE_RANGE_CLOEXEC */);
+  ::execve(entry.program, entry.argv, entry.envp);
+  give_up(entry, k_program, errno);
+}
+
+/// The first process of the namespace: it reaps whatever becomes an orphan and ends with the program, which ends all.
+[[noreturn]] void guard(const JailEntry& entry) {
+  ::prctl(PR_SET_PDEATHSIG, SIGKILL, 0, 0, 0);
+  ::prctl(PR_SET_DUMPABLE, 0, 0, 0, 0);  // this process is a copy of one that knows keys
+  ::setsid();
+  const pid_t program = raw_fork(0);
+  if (program == 0) become_program(entry);
+  if (program < 0) give_up(entry, k_fork, errno);
+  for (const int descriptor : {entry.input, entry.output, entry.errors}) ::close(descriptor);
+  for (;;) {
+    int status = 0;
+    const pid_t ended = ::waitpid(-1, &status, 0);
+    if (ended < 0 && errno != EINTR) ::_exit(127);
+    if (ended != program) continue;
+    report(entry, k_status, status);
+    ::_exit(0);
+  }
+}
+
+}  // namespace
+
+const char* jail_step_name(int step) {
+  return step >= 0 && static_cast<std::size_t>(step) < std::size(k_step_names) ? k_step_names[step] : "";
+}
+
+pid_t start_in_jail(const JailEntry& entry, bool with_user_namespace) {
+  unsigned long namespaces = CLONE_NEWPID | CLONE_NEWNS;
+  if (with_user_namespace) namespaces |= CLONE_NEWUSER;
+  const pid_t pid = raw_fork(namespaces);
+  if (pid != 0) return pid;
+  close_others(entry);
+  if (with_user_namespace) take_identity(entry);
+  arrange_mounts(entry);
+  guard(entry);
+}
+
+}  // namespace kernelites
