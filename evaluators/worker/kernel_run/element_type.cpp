@@ -85,6 +85,7 @@ std::string element_type_names() {
 std::uint64_t encode_element(const ElementType& type, double value) {
   if (type.kind == Kind::real) return encode_real(type, value);
   const bool is_big = value >= 0x1p63;
+  if (!(value >= -0x1p63 && value < 0x1p64)) value = 0;  // NaN and what no integer type holds
   const auto bits = is_big ? static_cast<std::uint64_t>(value)
                            : static_cast<std::uint64_t>(static_cast<std::int64_t>(value));
   return type.bytes == 8 ? bits : bits & ((std::uint64_t{1} << (8 * type.bytes)) - 1);

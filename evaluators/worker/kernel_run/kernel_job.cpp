@@ -12,6 +12,7 @@
 namespace kernelites::worker {
 namespace {
 
+constexpr double k_exact_integer = 0x1p53;
 constexpr std::size_t k_buffers_max = 64, k_launches_in_job_max = 256;
 
 Contents parse_contents(const Json& json, const std::string& where, const std::string& path) {
@@ -33,6 +34,8 @@ Contents parse_contents(const Json& json, const std::string& where, const std::s
   } else if (reader.has("integers")) {
     range("integers", Contents::Kind::integers);
     if (!(contents.high >= contents.low)) reader.fail("integers", "expected the smaller number first");
+    if (contents.low < -k_exact_integer || contents.high > k_exact_integer)
+      reader.fail("integers", "expected integers that a double holds, -2^53 to 2^53");
   } else if (reader.has("sequence")) {
     range("sequence", Contents::Kind::sequence);
     contents.modulus = reader.optional<double>("modulus", 0);
@@ -88,7 +91,7 @@ JobArgument parse_argument(const Json& json, const KernelJob& job, const std::st
     const auto is_hex = [](char c) {
       return std::string_view("0123456789abcdef").find(c) != std::string_view::npos;
     };
-    for (std::size_t i = 0; i + 1 < digits.size() + 1; i += 2) {
+    for (std::size_t i = 0; i < digits.size(); i += 2) {
       if (i + 1 >= digits.size() || !is_hex(digits[i]) || !is_hex(digits[i + 1]))
         reader.fail("hex", "expected pairs of the digits 0-9 and a-f");
       argument.bytes.push_back(static_cast<std::byte>(std::stoi(digits.substr(i, 2), nullptr, 16)));

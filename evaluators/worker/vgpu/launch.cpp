@@ -8,6 +8,7 @@
 #include <fmt/core.h>
 
 #include "engine/core/error.h"
+#include "evaluators/worker/vgpu/launch_limits.h"
 #include "evaluators/worker/vgpu/program.h"
 #include "evaluators/worker/vgpu/tally.h"
 #include "evaluators/worker/vgpu/warp.h"
@@ -22,62 +23,7 @@ constexpr u64 k_seeded_slice = 1u << 10;
 constexpr u64 k_polls_of_deadlock = 4096;
 constexpr u64 k_max_units = u64{1} << 24;          ///< warps of a grid that the race detector can tell apart
 constexpr u64 k_max_tracked_units = u64{1} << 16;  ///< the same where their order is kept by warp
-constexpr u64 k_resident_blocks = 1024, k_max_resident_blocks = 4096;
-constexpr u64 k_max_resident_bytes = u64{4} << 30;  ///< of the state of the blocks that run at once
-constexpr u64 k_max_grid_blocks = u64{1} << 31;
-constexpr u32 k_max_shared_bytes = 227 * 1024;
-
-Fault launch_fault(const Launch& launch, std::string message) {
-  return {.kind = FaultKind::invalid_launch,
-          .message = std::move(message),
-          .kernel = launch.kernel,
-          .line = 0,
-          .block = {0, 0, 0},
-          .thread = {0, 0, 0},
-          .instruction = {}};
-}
-
-std::optional<Fault> validate(const KernelImage* image, const Launch& launch) {
-  if (image == nullptr)
-    return launch_fault(launch, fmt::format("the module has no kernel '{}'", launch.kernel));
-  const u64 threads = launch.block.count();
-  const Dim3 g = launch.grid, c = launch.cluster;
-  if (threads == 0 || threads > 1024)
-    return launch_fault(launch, fmt::format("{} threads per block; 1 to 1024 are possible", threads));
-  if (image->max_threads != 0 && threads > image->max_threads) {
-    return launch_fault(launch, fmt::format("{} threads per block, but __launch_bounds__ says at most {}",
-                                            threads, image->max_threads));
-  }
-  if (g.count() == 0 || g.count() > k_max_grid_blocks || g.y > 65535 || g.z > 65535) {
-    return launch_fault(launch, fmt::format("a grid of {} x {} x {} blocks", g.x, g.y, g.z));
-  }
-  if (c.count() == 0 || c.count() > 16 || g.x % c.x != 0 || g.y % c.y != 0 || g.z % c.z != 0) {
-    return launch_fault(launch, fmt::format("clusters of {} x {} x {} blocks in a grid of {} x {} x {}", c.x,
-                                            c.y, c.z, g.x, g.y, g.z));
-  }
-  if (image->static_shared_bytes + u64{launch.dynamic_shared_bytes} > k_max_shared_bytes) {
-    return launch_fault(
-        launch, fmt::format("{} bytes of static and {} of dynamic shared memory; a block has {}",
-                            image->static_shared_bytes, launch.dynamic_shared_bytes, k_max_shared_bytes));
-  }
-  if (image->arena_bytes > k_max_arena_bytes) {
-    return launch_fault(launch,
-                        fmt::format("{} bytes of registers per thread", image->arena_bytes / k_lanes));
-  }
-  if (image->local_bytes > k_max_local_bytes) {
-    return launch_fault(launch,
-                        fmt::format("more than {} bytes of local memory for each thread", k_max_local_bytes));
-  }
-  if (launch.parameters.size() != image->parameter_bytes) {
-    return launch_fault(launch, fmt::format("{} bytes of parameters, the kernel takes {}",
-                                            launch.parameters.size(), image->parameter_bytes));
-  }
-  if (launch.cooperative && g.count() > k_max_resident_blocks) {
-    return launch_fault(
-        launch, fmt::format("a cooperative grid of {} blocks cannot be resident together", g.count()));
-  }
-  return std::nullopt;
-}
+constexpr u64 k_max_shuffled_blocks = u64{1} << 24;  ///< larger grids start in order, whatever the seed
 
 void map_regions(LaunchContext& context, const Program& program, Memory& memory) {
   const auto& module = memory.module_of(program);
@@ -88,42 +34,39 @@ void map_regions(LaunchContext& context, const Program& program, Memory& memory)
     context.regions.push_back(allocation ? &allocation->region : nullptr);
 }
 
-/// The block indices to run, in the order in which they start.
-std::vector<u64> block_order(const Launch& launch, const LaunchOptions& options) {
-  if (!options.only_blocks.empty()) return options.only_blocks;
+u64 next_draw(u64& state) {
+  state = state * 6364136223846793005ull + 1442695040888963407ull;
+  return state >> 33;
+}
+
+/// The block indices to run, in the order in which they start. A list only where they are not simply 0, 1, 2, ...: a
+/// grid may have 2^31 blocks.
+struct StartOrder {
+  u64 count = 0;
+  std::vector<u64> listed;
+
+  u64 at(u64 position) const { return listed.empty() ? position : listed[position]; }
+};
+
+StartOrder start_order(const Launch& launch, const LaunchOptions& options) {
+  if (!options.only_blocks.empty()) return {options.only_blocks.size(), options.only_blocks};
   const u64 total = launch.grid.count();
   const u64 count = options.sample ? std::clamp<u64>(options.sample->blocks, 1, total) : total;
-  std::vector<u64> order(count);
+  const bool is_drawn = options.schedule_seed != 0 && count <= k_max_shuffled_blocks;
+  StartOrder order{.count = count, .listed = {}};
+  if (!options.sample && !is_drawn) return order;
+  order.listed.resize(count);
   u64 draw = options.sample ? options.sample->seed : 0;
   for (u64 k = 0; k < count; ++k) {
     const u64 begin = static_cast<u64>(u128{k} * total / count),
               end = static_cast<u64>(u128{k + 1} * total / count);
-    draw = draw * 6364136223846793005ull + 1442695040888963407ull;
-    order[k] = begin + (options.sample ? (draw >> 33) % (end - begin) : 0);
+    const u64 drawn = next_draw(draw);
+    order.listed[k] = begin + (options.sample ? drawn % (end - begin) : 0);
   }
   u64 state = options.schedule_seed;
-  for (u64 k = count; options.schedule_seed != 0 && k > 1; --k) {
-    state = state * 6364136223846793005ull + 1442695040888963407ull;
-    std::swap(order[k - 1], order[(state >> 33) % k]);
-  }
+  for (u64 k = count; is_drawn && k > 1; --k)
+    std::swap(order.listed[k - 1], order.listed[next_draw(state) % k]);
   return order;
-}
-
-/// What the state of one open block takes at most: registers, local and shared memory with their states, and the shadow
-/// of shared memory (three words per granule, and one more per warp where order is kept by warp).
-u64 block_bytes(const LaunchContext& context) {
-  const KernelImage& image = *context.image;
-  const u64 warps = context.warps_per_block;
-  const u64 shadow = 12 + (image.tracks_order ? 4 * warps : 0);
-  return warps * (image.arena_bytes + 2 * u64{image.local_bytes} * k_lanes) +
-         u64{context.shared_bytes} * (2 + shadow / image.shared_granule) + 4096;
-}
-
-/// Blocks that run at once; 0 if a cooperative grid does not fit.
-u64 residents(const LaunchContext& context, u64 blocks) {
-  const u64 fitting = k_max_resident_bytes / block_bytes(context);
-  if (context.launch->cooperative) return blocks <= fitting ? blocks : 0;
-  return context.image->needs_order ? std::clamp<u64>(fitting, 1, k_resident_blocks) : 1;
 }
 
 /// Shared by the OS threads of a launch.
@@ -144,7 +87,7 @@ struct OpenBlock {
 /// One OS thread's share: takes blocks in order, runs them in slices, keeps those that are not done open.
 class Worker {
  public:
-  Worker(const LaunchContext& context, const std::vector<u64>& order, Progress& progress, Tally& tally,
+  Worker(const LaunchContext& context, const StartOrder& order, Progress& progress, Tally& tally,
          u64 residents)
       : context_(context),
         order_(order),
@@ -162,7 +105,7 @@ class Worker {
                                                   : k_slice;
     const u64 budgeted = std::min(slice, context_.options.instruction_budget + 1);
     while (open_next(is_cooperative) || !open_.empty()) {
-      const std::size_t turn = (is_seeded ? draw() : turn_) % open_.size();
+      const std::size_t turn = (is_seeded ? next_draw(random_) : turn_) % open_.size();
       ++turn_;
       if (!advance(open_[turn], budgeted)) return;
       if (open_[turn].block->is_done) {
@@ -178,7 +121,7 @@ class Worker {
     bool any = false;
     while (open_.size() < residents_ && (is_cooperative || open_.empty() || turn_ % open_.size() == 0)) {
       const u64 position = progress_.next.fetch_add(1);
-      if (position >= order_.size() || position > progress_.fault_position.load()) break;
+      if (position >= order_.count || position > progress_.fault_position.load()) break;
       std::unique_ptr<Block> block;
       if (!spare_.empty()) {
         block = std::move(spare_.back());
@@ -187,7 +130,7 @@ class Worker {
         block = std::make_unique<Block>();
         allocate_block(*block, context_, tally_);
       }
-      start_block(*block, order_[position]);
+      start_block(*block, order_.at(position));
       open_.push_back({std::move(block), position});
       any = true;
       if (!is_cooperative) break;
@@ -195,16 +138,11 @@ class Worker {
     return any;
   }
 
-  u64 draw() {
-    random_ = random_ * 6364136223846793005ull + 1442695040888963407ull;
-    return random_ >> 33;
-  }
-
   /// Do all running blocks poll memory that nobody changes?
   bool is_stuck(const Block& latest) const {
     const u64 polls = std::max(k_polls_before_yield, k_polls_of_deadlock / open_.size());
     if (latest.is_done || !is_waiting(latest, polls)) return false;
-    const bool can_start = open_.size() < residents_ && progress_.next.load() < order_.size();
+    const bool can_start = open_.size() < residents_ && progress_.next.load() < order_.count;
     return !can_start && std::all_of(open_.begin(), open_.end(), [polls](const OpenBlock& open) {
       return is_waiting(*open.block, polls);
     });
@@ -214,7 +152,7 @@ class Worker {
     const Warp* culprit = nullptr;
     try {
       const u64 executed = run_block(*open.block, slice, culprit);
-      if (is_stuck(*open.block)) report_spinning(*open.block, culprit, progress_.next.load() < order_.size());
+      if (is_stuck(*open.block)) report_spinning(*open.block, culprit, progress_.next.load() < order_.count);
       const u64 total = progress_.executed.fetch_add(executed) + executed;
       if (total > context_.options.instruction_budget) {
         culprit = nullptr;
@@ -252,12 +190,12 @@ class Worker {
   bool give_up(OpenBlock& open) {
     open.block->is_done = true;
     const std::lock_guard lock(progress_.mutex);
-    progress_.given_up.push_back(order_[open.position]);
+    progress_.given_up.push_back(order_.at(open.position));
     return true;
   }
 
   const LaunchContext& context_;
-  const std::vector<u64>& order_;
+  const StartOrder& order_;
   Progress& progress_;
   Tally& tally_;
   u64 residents_;
@@ -323,18 +261,18 @@ LaunchResult run(const Program& program, Memory& memory, const Launch& launch, c
     context.grid_workspace = grid.base;
   }
 
-  const std::vector<u64> order = block_order(launch, options);
+  const StartOrder order = start_order(launch, options);
   // Conflicts between blocks are told apart by who came first: one thread, so that it is always the same one.
   const u64 units = launch.grid.count() * context.warps_per_block;
   const bool checks_global = options.checks.races && options.checks.global_races &&
                              units < (image->tracks_order ? k_max_tracked_units : k_max_units);
   const bool is_ordered = image->needs_order || launch.cooperative || checks_global;
-  const u64 threads = is_ordered ? 1 : std::clamp<u64>(options.threads, 1, std::min<u64>(order.size(), 256));
-  const u64 resident_blocks = residents(context, order.size());
+  const u64 threads = is_ordered ? 1 : std::clamp<u64>(options.threads, 1, std::min<u64>(order.count, 256));
+  const u64 resident_blocks = resident_block_limit(context, order.count);
   if (resident_blocks == 0) {
     return {launch_fault(launch,
                          fmt::format("the state of a cooperative grid of {} blocks does not fit into 4 GiB",
-                                     order.size())),
+                                     order.count)),
             {}};
   }
   LaunchState state;
@@ -355,7 +293,7 @@ LaunchResult run(const Program& program, Memory& memory, const Launch& launch, c
   result.given_up = std::move(progress.given_up);
   if (!result.fault && options.collect_counts) result.counts = sum_tallies(tallies, *image);
   result.counts.blocks_total = launch.grid.count();
-  result.counts.blocks_run = order.size();
+  result.counts.blocks_run = order.count;
   result.counts.warps_per_block = context.warps_per_block;
   return result;
 }

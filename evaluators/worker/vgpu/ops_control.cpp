@@ -87,6 +87,7 @@ bool decode_barrier(Decoder& d, const Statement& s, Instruction& i) {
   const bool is_reduction = s.has("red");
   const std::size_t first = is_reduction ? 1 : 0, last = s.operands.size() - (is_reduction ? 1 : 0);
   if (s.operands.size() < first + 1 + (is_reduction ? 1 : 0)) return false;
+  if (s.has("arrive") && last < first + 2) return false;  // nobody would know when all are there
   i.flow = Flow::barrier;
   i.mode = static_cast<u8>(is_reduction      ? s.has("popc")  ? BarrierMode::count
                                                : s.has("and") ? BarrierMode::all
