@@ -108,14 +108,14 @@ TEST_CASE("a register number beyond its range, or beyond any number, is no regis
 
 TEST_CASE("launches beyond what a device and this machine hold are refused, large grids are not listed",
           "[vgpu]") {
-  const auto program = parse(around("trap;"));
+  const auto program = parse(around(".local .align 4 .b8 frame[400000]; trap;"));
   Memory memory;
   const auto fault_of = [&](Dim3 grid, Dim3 block, bool cooperative = false) {
     const Launch launch{.kernel = "k",
                         .grid = grid,
                         .block = block,
                         .cluster = {},
-                        .dynamic_shared_bytes = 200 * 1024,
+                        .dynamic_shared_bytes = 0,
                         .parameters = {},
                         .cooperative = cooperative};
     return std::string(to_string(run(*program, memory, launch, {.sample = {}}).fault->kind));
@@ -123,7 +123,7 @@ TEST_CASE("launches beyond what a device and this machine hold are refused, larg
   CHECK(fault_of({2147483647, 1, 1}, {32, 1, 1}) == "trap");
   CHECK(fault_of({1, 1, 1}, {1u << 31, 1u << 31, 4}) == "invalid_launch");
   CHECK(fault_of({1, 1, 1}, {1, 1, 65}) == "invalid_launch");
-  CHECK(fault_of({4096, 1, 1}, {32, 1, 1}, true) == "invalid_launch");
+  CHECK(fault_of({8, 1, 1}, {1024, 1, 1}, true) == "invalid_launch");
 }
 
 TEST_CASE("an arrival at a barrier of unknown size is refused", "[vgpu]") {

@@ -20,8 +20,8 @@ u64 block_bytes(const LaunchContext& context) {
   const KernelImage& image = *context.image;
   const u64 warps = context.warps_per_block;
   const u64 shadow = 12 + (image.tracks_order ? 4 * warps : 0);
-  return warps * (image.arena_bytes + 2 * u64{image.local_bytes} * k_lanes) +
-         u64{context.shared_bytes} * (2 + shadow / image.shared_granule) + 4096;
+  return warps * (image.arena_bytes + 2 * u64{image.local_bytes} * k_lanes) + u64{context.shared_bytes} * 2 +
+         context.shared_bytes * shadow / image.shared_granule + 4096;
 }
 
 }  // namespace
