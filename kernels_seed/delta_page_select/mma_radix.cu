@@ -153,7 +153,7 @@ __device__ __forceinline__ int exclusive_sum(int value, int& total) {
 }
 
 /// One block per sequence.
-extern "C" __global__ void __launch_bounds__(CHOOSERS)
+extern "C" __global__ void __launch_bounds__(CHOOSERS, 1)
 choose(const float* __restrict__ all_scores, const int* __restrict__ len, int* __restrict__ chosen, int pages, int N) {
   __shared__ int counts[256];
   __shared__ unsigned found[2];  // digit of the threshold, and how many are still wanted at it

@@ -2,8 +2,8 @@
 // DELTA's choice of pages, the plain way: q [B, Hq, 128], pages of keys k [P, 16, Hkv, 128] (bf16), lse [B, Hq] -> chosen
 // [B, N], positions in page_table [B, pages].
 //
-// Technique: one warp scores a page, token after token and head after head, all lanes on one dot product. Then a thread
-// per page counts the pages that score more, which is its place. Keys are read once for every head of a group, and the
+// Technique: one warp scores a page, token after token and head after head, all lanes on one dot product. Then a block
+// per sequence counts, for every page, the pages that score more, which is its place. Keys are read once for every head of a group, and the
 // counting takes pages^2 comparisons: the starting point of the ladder.
 
 // tune: THREADS = 256 | 128 | 512
@@ -40,19 +40,20 @@ page_scores(const __nv_bfloat16* __restrict__ q, const __nv_bfloat16* __restrict
 
 extern "C" __global__ void __launch_bounds__(THREADS)
 choose(const float* __restrict__ all_scores, const int* __restrict__ len, int* __restrict__ chosen, int pages, int N) {
-  const int n = blockIdx.x * THREADS + threadIdx.x, used = (len[blockIdx.y] + PS - 1) / PS;
-  const float* const scores = all_scores + (long long)blockIdx.y * pages;
-  chosen += (long long)blockIdx.y * N;
-  if (n >= used && n < N) chosen[n] = -1;
-  if (n >= used) return;
+  const int used = (len[blockIdx.x] + PS - 1) / PS;
+  const float* const scores = all_scores + (long long)blockIdx.x * pages;
+  chosen += (long long)blockIdx.x * N;
+  for (int i = used + threadIdx.x; i < N; i += THREADS) chosen[i] = -1;
   const auto score_of = [&](int i) { return i >= used - L ? INFINITY : scores[i]; };
-  const float own = score_of(n);
-  int place = 0;
-  for (int i = 0; i < used; ++i) {
-    const float other = score_of(i);
-    place += other > own || (other == own && i < n);
+  for (int n = threadIdx.x; n < used; n += THREADS) {
+    const float own = score_of(n);
+    int place = 0;
+    for (int i = 0; i < used; ++i) {
+      const float other = score_of(i);
+      place += other > own || (other == own && i < n);
+    }
+    if (place < N) chosen[place] = n;
   }
-  if (place < N) chosen[place] = n;
 }
 
 constexpr void plan(const Problem& p, kl::Plan& plan) {
@@ -60,6 +61,6 @@ constexpr void plan(const Problem& p, kl::Plan& plan) {
   const auto scores = plan.workspace(kl::f32, (long long)p.B * pages);
   plan.launch("page_scores").grid(kl::cdiv(pages, 4), p.B).block(128)
       .arg(p.q).arg(p.k).arg(p.lse).arg(p.page_table).arg(p.len).arg(scores).arg(pages).arg(p.Hq).arg(p.Hkv).arg(p.scale);
-  plan.launch("choose").grid(kl::cdiv(kl::max(pages, p.N), THREADS), p.B).block(THREADS)
+  plan.launch("choose").grid(p.B).block(THREADS)
       .arg(scores).arg(p.len).arg(p.chosen).arg(pages).arg(p.N);
 }

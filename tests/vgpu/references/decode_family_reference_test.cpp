@@ -291,3 +291,48 @@ TEST_CASE(
     }
   }
 }
+
+TEST_CASE(
+    "the DELTA reference agrees with the host in float64; the last pages must, absent ones cannot be "
+    "chosen") {
+  const Task task = load_task(k_root / "tasks" / "delta_page_select");
+  for (const char* name : {"one_page", "only_last", "ungrouped"}) {
+    INFO(name);
+    const Workload& workload = *task.find_workload(name);
+    const std::size_t B = dim(workload, "B"), Hq = dim(workload, "Hq"), Hkv = dim(workload, "Hkv");
+    const std::size_t S = dim(workload, "S"), PS = dim(workload, "PS"), D = dim(workload, "D");
+    const std::size_t width = (S + PS - 1) / PS, kept = dim(workload, "L");
+    const auto q = draws(element_count(task.tensor("q"), workload), 1, 1);
+    const auto k = draws(element_count(task.tensor("k"), workload), 1, 2);
+    std::vector<float> sums(B * Hq);
+    for (std::size_t i = 0; i < sums.size(); ++i) sums[i] = 3 + 0.37f * static_cast<float>(i % 5);
+    const auto table = scattered_table(B, width, dim(workload, "P"));
+    std::vector<std::int32_t> lengths(B, static_cast<std::int32_t>(S));
+    if (B > 1) lengths[0] = static_cast<std::int32_t>(S * 2 / 3);
+    const auto contents = reference_of(
+        task, workload, {bytes_of(q), bytes_of(k), bytes_of(sums), bytes_of(table), bytes_of(lengths)});
+    const auto scores = values_of<double>(contents.at(5));
+    REQUIRE(scores.size() == B * width);
+    const auto scale = static_cast<double>(static_cast<float>(task.scalars.at(0).value));
+    for (std::size_t b = 0; b < B; ++b) {
+      const auto used = (static_cast<std::size_t>(lengths[b]) + PS - 1) / PS;
+      for (std::size_t n = 0; n < width; ++n) {
+        double gold = n >= used ? -k_infinity : n + kept >= used ? k_infinity : 0;
+        for (std::size_t slot = 0; slot < PS && gold < k_infinity && n < used; ++slot) {
+          double largest = 0;  // of the probabilities themselves
+          for (std::size_t h = 0; h < Hq; ++h) {
+            const PagedKeys key_at{table, b * width, PS, Hkv, h / (Hq / Hkv), D};
+            double dot = 0;
+            for (std::size_t d = 0; d < D; ++d)
+              dot += oracle::to_double(q[(b * Hq + h) * D + d]) *
+                     oracle::to_double(k[key_at(n * PS + slot) + d]);
+            largest =
+                std::max(largest, std::exp(scale * dot) / std::exp(static_cast<double>(sums[b * Hq + h])));
+          }
+          gold += largest;
+        }
+        CHECK((scores[b * width + n] == gold || std::abs(scores[b * width + n] / gold - 1) < 1e-12));
+      }
+    }
+  }
+}
