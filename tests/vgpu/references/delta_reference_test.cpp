@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// The reference of kda_chunk_fwd agrees with a float64 form on the host that keeps no state: updates and outputs as sums
-// over pairs of tokens. With orthonormal keys and nothing forgotten it recalls values exactly.
+// The reference of kda_chunk_fwd agrees with a float64 form on the host that keeps no state: sums over pairs of tokens.
+// With orthonormal keys and nothing forgotten it recalls values exactly.
 #include <cmath>
 
 #include "tests/support/catch.h"
