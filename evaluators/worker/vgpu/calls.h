@@ -8,7 +8,7 @@ namespace kernelites::worker::vgpu {
 
 // Instruction fields of a call. Direct: `target` is the entry, `list` begins the copies of arguments (`count`) and of
 // results (`extra`), triples (from, to, bytes) in local memory. Indirect (mode k_indirect_call): `a` holds the callee's
-// address, `list` begins `extra` records of k_callee_words words: index of the function, entry, and the same as above.
+// address, `list` begins `extra` records of k_callee_words words.
 // Both: `b` is what the caller's own frame takes on the stack, `c` 0 or the list + 1 of what to save of the caller.
 inline constexpr u8 k_indirect_call = 1;
 inline constexpr u32 k_callee_words = 6;  ///< address (low, high), entry, list, arguments, results

@@ -15,8 +15,6 @@ struct Declaration {
   std::string_view type, name;
   u32 align = 1;
   u64 bytes = 0;
-  u64 count = 1;  ///< "<N>" of register declarations
-  bool is_array = false;
 };
 
 /// Reads from the first token after the state space to just behind the name and its brackets.

@@ -176,14 +176,9 @@ Declaration parse_declaration(Lexer& lexer) {
   }
   u64 elements = 1;
   while (lexer.accept("[")) {
-    declaration.is_array = true;
     elements *= lexer.peek().kind == Token::Kind::number ? std::min(lexer.next().value, k_max_elements) : 0;
     if (elements > k_max_elements) lexer.fail("an impossible declaration");
     lexer.expect("]");
-  }
-  if (lexer.accept("<")) {
-    declaration.count = lexer.next().value;
-    lexer.expect(">");
   }
   const u32 width = type_bytes(declaration.type) * lanes;
   declaration.bytes = elements * width;

@@ -80,14 +80,6 @@ void count_global(Warp& warp, const Instruction& i, const Region& region, const 
   for (u32 k = 0; k < count; ++k) mark_footprint(footprint, region.bytes, sectors[k]);
 }
 
-void count_shared_wavefronts(Warp& warp, const Instruction& i, u32 bytes, u32 wavefronts, u32 ideal) {
-  Traffic& traffic = traffic_of(warp, i);
-  ++traffic.requests;
-  traffic.bytes += bytes;
-  traffic.transactions += wavefronts;
-  traffic.ideal += ideal;
-}
-
 void count_shared(Warp& warp, const Instruction& i, const Access& access, Mask mask, u32 bytes) {
   const u32 lanes = lane_count(mask);
   const u32 ideal = access.is_uniform ? 1 : std::max(1u, (lanes * bytes + 127) / 128);
@@ -105,7 +97,10 @@ void count_shared(Warp& warp, const Instruction& i, const Access& access, Mask m
       if (lanes_of_group != 0) wavefronts += wavefronts_of(access.offsets, begin, begin + group, mask, words);
     }
   }
-  count_shared_wavefronts(warp, i, lanes * bytes, wavefronts, std::min(ideal, wavefronts));
+  traffic_of(warp, i) += {.requests = 1,
+                          .bytes = u64{lanes} * bytes,
+                          .transactions = wavefronts,
+                          .ideal = std::min(ideal, wavefronts)};
 }
 
 }  // namespace kernelites::worker::vgpu

@@ -14,8 +14,6 @@ void count_global(Warp& warp, const Instruction& i, const Region& region, const 
                   u32 bytes, Use use);
 /// Counts a shared request.
 void count_shared(Warp& warp, const Instruction& i, const Access& access, Mask mask, u32 bytes);
-/// Counts shared requests whose wavefronts are known (ldmatrix, stmatrix).
-void count_shared_wavefronts(Warp& warp, const Instruction& i, u32 bytes, u32 wavefronts, u32 ideal);
 
 }  // namespace kernelites::worker::vgpu
 
