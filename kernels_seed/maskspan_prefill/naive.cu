@@ -2,8 +2,8 @@
 // Attention with column-span masks, one warp per query: q [B, S, Hq, D] over k, v [B, S, Hkv, D] (bf16), spans
 // [B, S, 4], with lse [B, S, Hq].
 //
-// Technique: the warp walks all keys, reads the spans of each, and leaves hidden ones out; a running maximum (online
-// softmax), a lane holds D / 32 channels. The starting point of the ladder.
+// Technique: each lane looks at the spans of one key of 32, then the warp walks those that are seen one after the other
+// with a running maximum (online softmax); a lane holds D / 32 channels. The starting point of the ladder.
 
 // tune: WARPS = 4 | 1 | 8
 
@@ -29,20 +29,26 @@ maskspan_naive(const __nv_bfloat16* __restrict__ q, const __nv_bfloat16* __restr
   float q_lane[PER_LANE], k_lane[PER_LANE], v_lane[PER_LANE], o_lane[PER_LANE] = {};
   load_lane(q_lane, q + row * D, lane);
   float max = -INFINITY, sum = 0;
-  for (int j = 0; j < S; ++j) {
-    const int4 span = spans[b * S + j];
-    if ((span.x <= i && i < span.y) || (span.z <= i && i < span.w)) continue;
-    const long long key = ((b * S + j) * Hkv + hk) * D;
-    load_lane(k_lane, k + key, lane);
-    load_lane(v_lane, v + key, lane);
-    float s = 0;
-    for (int c = 0; c < PER_LANE; ++c) s += q_lane[c] * k_lane[c];
-    for (int step = 16; step > 0; step /= 2) s += __shfl_xor_sync(0xffffffffu, s, step);
-    s *= scale;
-    const float next = fmaxf(max, s), shrink = expf(max - next), p = expf(s - next);
-    max = next;
-    sum = sum * shrink + p;
-    for (int c = 0; c < PER_LANE; ++c) o_lane[c] = o_lane[c] * shrink + p * v_lane[c];
+  for (int base = 0; base < S; base += 32) {
+    bool is_seen = false;
+    if (base + lane < S) {
+      const int4 span = spans[b * S + base + lane];
+      is_seen = !((span.x <= i && i < span.y) || (span.z <= i && i < span.w));
+    }
+    for (unsigned seen = __ballot_sync(0xffffffffu, is_seen); seen != 0; seen &= seen - 1) {
+      const int j = base + __ffs(seen) - 1;
+      const long long key = ((b * S + j) * Hkv + hk) * D;
+      load_lane(k_lane, k + key, lane);
+      load_lane(v_lane, v + key, lane);
+      float s = 0;
+      for (int c = 0; c < PER_LANE; ++c) s += q_lane[c] * k_lane[c];
+      for (int step = 16; step > 0; step /= 2) s += __shfl_xor_sync(0xffffffffu, s, step);
+      s *= scale;
+      const float next = fmaxf(max, s), shrink = expf(max - next), p = expf(s - next);
+      max = next;
+      sum = sum * shrink + p;
+      for (int c = 0; c < PER_LANE; ++c) o_lane[c] = o_lane[c] * shrink + p * v_lane[c];
+    }
   }
   for (int c = 0; c < PER_LANE; ++c) {
     o[row * D + lane * PER_LANE + c] = __float2bfloat16(sum > 0 ? o_lane[c] / sum : 0.0f);
