@@ -23,8 +23,8 @@ std::optional<ElementType> find_element_type(std::string_view name);
 /// "f32, f16, ...", for messages.
 std::string element_type_names();
 
-/// The bits of `value` in a type: reals round to nearest even (eight-bit ones saturate), integers wrap around, and are 0
-/// for NaN and values beyond 64 bits.
+/// The bits of `value` in a type: reals round to nearest even (eight-bit ones saturate), integers wrap around; NaN and
+/// what is beyond 64 bits is the integer 0.
 std::uint64_t encode_element(const ElementType& type, double value);
 /// Inverse of `encode_element`; 64-bit integers lose what a double cannot hold.
 double decode_element(const ElementType& type, std::uint64_t bits);
