@@ -107,6 +107,9 @@ void HttpLoop::Transfer::prepare() {
   // without it every other call would wait for the first answer.
   const bool is_tls = request.url.rfind("https:", 0) == 0;
   KERNELITES_CURL_EASY(curl_easy_setopt(easy, CURLOPT_PIPEWAIT, is_tls ? 1L : 0L));
+  // A kept connection that the server has closed meanwhile is noticed only after sending, when nobody knows whether the
+  // request was read. Without TLS a new one costs nothing, and small servers close theirs without a word.
+  KERNELITES_CURL_EASY(curl_easy_setopt(easy, CURLOPT_FORBID_REUSE, is_tls ? 0L : 1L));
   KERNELITES_CURL_EASY(curl_easy_setopt(easy, CURLOPT_TCP_KEEPALIVE, 1L));
   KERNELITES_CURL_EASY(curl_easy_setopt(easy, CURLOPT_NOSIGNAL, 1L));
   KERNELITES_CURL_EASY(

@@ -180,7 +180,10 @@ TEST_CASE("a cancelled call leaves a real server free for the next") {
 TEST_CASE("the doctor finds a real server usable") {
   SKIP_WITHOUT_SERVER();
   HttpLoop http;
-  const EndpointConfig config{.where = "test", .settings = settings()};
+  HttpEndpointSettings short_of_words = settings();
+  short_of_words.shape.parameters["max_tokens"] =
+      48;  // a base model would talk on for all that the doctor allows
+  const EndpointConfig config{.where = "test", .settings = short_of_words};
   for (const EndpointCheck& check : check_endpoint(config, {.http = http, .run_folder = "/nowhere"}, 240s)) {
     std::cout << check.subject << ": " << check.found << "\n";
     CAPTURE(check.subject, check.found);
