@@ -152,11 +152,10 @@ std::optional<Verdict> run_bench_stage(EvaluationContext& context) {
   if (!sampled.empty()) report.remark = "rows that drawn blocks complete, against the float64 reference";
   if (unchecked.empty()) return std::nullopt;
   std::sort(unchecked.begin(), unchecked.end());
-  report.remark += fmt::format("; unchecked: {}", fmt::join(unchecked, ", "));
+  // For people alone: notes reach the model, which must not learn where nobody looks.
+  report.remark +=
+      fmt::format("; unchecked, so that their modelled times are unproven: {}", fmt::join(unchecked, ", "));
   if (report.counts["shapes"] == 0) report.outcome = "unchecked";
-  context.examination.notes.push_back(fmt::format(
-      "not compared with the reference on the virtual GPU, so that their modelled times are unproven: {}",
-      fmt::join(unchecked, ", ")));
   return std::nullopt;
 }
 

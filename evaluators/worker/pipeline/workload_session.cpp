@@ -28,7 +28,7 @@ std::int64_t repeated_bytes(std::size_t tensor) {
 }
 
 /// More bytes than this are repeated.
-constexpr std::int64_t k_whole_bytes_max = 1 << 20;
+constexpr std::int64_t k_whole_bytes_max = 1 << 20, k_whole_list_bytes_max = 64 << 20;
 
 /// The fill of a repeated tensor: one period of it, whose places stand for no sequence.
 void make_repeated(TensorFill& fill, const TensorSpec& tensor, std::size_t index) {
@@ -108,7 +108,10 @@ WorkloadSession::WorkloadSession(Referee& referee, ExecutorClient& executor, con
 }
 
 bool WorkloadSession::is_repeated(const TensorSpec& tensor) const {
-  return is_modelled_ && tensor.role == Role::input && tensor_bytes(tensor, workload_) > k_whole_bytes_max;
+  // Indices are distinct within a vector and bounded by their token: a period would break both.
+  const bool is_list = tensor.role == Role::input && tensor.fill.front().kind == "index_set";
+  return is_modelled_ && tensor.role == Role::input &&
+         tensor_bytes(tensor, workload_) > (is_list ? k_whole_list_bytes_max : k_whole_bytes_max);
 }
 
 WorkloadSession::~WorkloadSession() {
