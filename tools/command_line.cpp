@@ -19,6 +19,7 @@ constexpr CommandRow k_commands[] = {
     {"tune", "Sweep the tunables that a kernel file declares", add_tune_command},
     {"tasks", "The tasks, or one in detail", add_tasks_command},
     {"calibrate", "How the errors of honest kernels lie to a task's gates", add_calibrate_command},
+    {"judge", "Ask a model about suspicious winners of a run; its answer can only flag", add_judge_command},
     {"dump", "The canonical text of a run, or its signature", add_dump_command},
     {"doctor", "Whether an endpoint works, and what to do if not", add_doctor_command},
 };

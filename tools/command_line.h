@@ -42,6 +42,7 @@ void add_evaluate_command(CLI::App& command, Program& program);
 void add_tune_command(CLI::App& command, Program& program);
 void add_tasks_command(CLI::App& command, Program& program);
 void add_calibrate_command(CLI::App& command, Program& program);
+void add_judge_command(CLI::App& command, Program& program);
 void add_dump_command(CLI::App& command, Program& program);
 void add_doctor_command(CLI::App& command, Program& program);
 

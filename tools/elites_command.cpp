@@ -6,6 +6,7 @@
 #include <memory>
 
 #include "engine/core/axes.h"
+#include "engine/search/judgements.h"
 #include "tools/command_line.h"
 #include "tools/run_reader.h"
 #include "tools/text_table.h"
@@ -80,14 +81,19 @@ void print_elites(const ElitesOptions& options, Program& program) {
       counters.told, counters.passed, run.device.is_virtual ? "are modelled," : "are measured,",
       baseline ? fmt::format("#{} ({})", baseline->ordinal, baseline->summary) : "no baseline yet");
   print_heat_map(grid, program.has_color, program.out);
+  std::string flags;
   std::vector<std::vector<std::string>> rows{{"cell", "#", "id", "operator", "speed-up", "summary"}};
   for (const Elite& elite : grid.elites()) {
     const auto record = run.archive.candidate(elite.ordinal);
     rows.push_back({elite.cell, fmt::to_string(elite.ordinal), elite.candidate_id.substr(0, 8),
                     record ? record->operator_name : "", fmt::format("{:.3f}", elite.speedup),
                     record ? record->summary.substr(0, 48) : ""});
+    if (const std::string words = judgement_words(run.archive, elite.ordinal);
+        words.starts_with(k_opinion_flagged))
+      flags += fmt::format("#{} {}\n", elite.ordinal, words);
   }
   program.out << "\n" << text_table(rows);
+  if (!flags.empty()) program.out << "\nA model has doubts (kernelites judge); it may be wrong:\n" << flags;
   rows = {{"workload", "champion", "id", "time us", "samples", "speed-up"}};
   for (const Champion& champion : champions)
     rows.push_back({champion.workload, fmt::to_string(champion.ordinal), champion.candidate_id.substr(0, 8),

@@ -5,6 +5,7 @@
 
 #include <memory>
 
+#include "engine/search/judgements.h"
 #include "engine/search/placement.h"
 #include "engine/variation/prompt_values.h"
 #include "tools/command_line.h"
@@ -35,6 +36,9 @@ Json show_json(const RunReader& run, const CandidateRecord& record) {
             {"outcome", record.outcome},
             {"tuning", record.candidate.tuning},
             {"source", record.candidate.source}};
+  for (const Judgement& judgement : judgements(run.archive)) {
+    if (judgement.ordinal == record.ordinal) json["judgement"] = event_of(judgement);
+  }
   if (const auto evaluated = run.archive.evaluated(record.ordinal)) {
     if (evaluated->examination && evaluated->examination->examination) {
       json["examination"] = *evaluated->examination->examination;
@@ -96,6 +100,8 @@ void show(const ShowOptions& options, Program& program) {
                              tuning.empty() ? "none" : fmt::format("{}", fmt::join(tuning, " ")),
                              record.outcome.empty() ? record.state : record.outcome);
   print_lineage(run, record, program.out);
+  if (const std::string words = judgement_words(run.archive, record.ordinal); !words.empty())
+    program.out << "judge: " << words << "\n";
   print_calls(run, record, options.has_prompt, program.out);
   if (const auto evaluated = run.archive.evaluated(record.ordinal)) {
     if (evaluated->examination && evaluated->examination->examination)
