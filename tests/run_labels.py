@@ -17,7 +17,7 @@ import xml.etree.ElementTree
 from pathlib import Path
 
 # label: minutes. Order is cheapest news first.
-LABELS = {"unit": 3, "vgpu": 4, "golden": 4, "exploits": 4, "style": 2}
+LABELS = {"unit": 3, "vgpu": 4, "tasks": 4, "golden": 4, "exploits": 4, "style": 2}
 LONG_LABELS = {"gpu": 10, "web": 5, "llm": 20, "soak": 60}
 
 CATCH_ALL_PASSED = re.compile(r"All tests passed \(\d+ assertions? in (\d+) test cases?\)")

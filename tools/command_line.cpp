@@ -18,6 +18,8 @@ constexpr CommandRow k_commands[] = {
     {"evaluate", "One kernel file through all stages; the exit code says the verdict", add_evaluate_command},
     {"tune", "Sweep the tunables that a kernel file declares", add_tune_command},
     {"tasks", "The tasks, or one in detail", add_tasks_command},
+    {"new-task", "A folder with a commented task of your own, which passes as it is", add_new_task_command},
+    {"adopt", "What a kernel of yours still needs to become a seed, or make it one", add_adopt_command},
     {"calibrate", "How the errors of honest kernels lie to a task's gates", add_calibrate_command},
     {"judge", "Ask a model about suspicious winners of a run; its answer can only flag", add_judge_command},
     {"dump", "The canonical text of a run, or its signature", add_dump_command},

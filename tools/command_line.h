@@ -41,6 +41,8 @@ void add_show_command(CLI::App& command, Program& program);
 void add_evaluate_command(CLI::App& command, Program& program);
 void add_tune_command(CLI::App& command, Program& program);
 void add_tasks_command(CLI::App& command, Program& program);
+void add_new_task_command(CLI::App& command, Program& program);
+void add_adopt_command(CLI::App& command, Program& program);
 void add_calibrate_command(CLI::App& command, Program& program);
 void add_judge_command(CLI::App& command, Program& program);
 void add_dump_command(CLI::App& command, Program& program);

@@ -14,7 +14,7 @@
 namespace kernelites {
 
 void run_controls(const Task& task, const DataRoot& data, const ControlOptions& options, Program& program) {
-  const auto controls = load_controls(task.folder, data.folder / "kernels_seed" / task.name);
+  const auto controls = load_controls(task.folder, seed_folder(task, data));
   if (controls.empty())
     throw ConfigError(task.name, "negative/controls.json", "expected a file with controls");
   const auto pool =

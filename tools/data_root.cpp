@@ -37,9 +37,13 @@ Task find_task(const std::string& name, const DataRoot& data) {
                                 fmt::join(list_tasks(data.tasks()), ", ")));
 }
 
+fs::path seed_folder(const Task& task, const DataRoot& data) {
+  if (fs::is_directory(task.folder / "seeds")) return task.folder / "seeds";
+  return data.folder / "kernels_seed" / task.name;
+}
+
 std::vector<Seed> find_seeds(const Task& task, const DataRoot& data) {
-  if (fs::is_directory(task.folder / "seeds")) return load_seeds(task.folder / "seeds");
-  return load_seeds(data.folder / "kernels_seed" / task.name);
+  return load_seeds(seed_folder(task, data));
 }
 
 fs::path find_worker(const std::string& given, const fs::path& executable) {

@@ -28,7 +28,8 @@ DataRoot find_data_root(const std::string& given, const std::filesystem::path& e
 
 /// `name` as a folder with a task.json, else as a task of the data root. Throws ConfigError that lists the tasks.
 Task find_task(const std::string& name, const DataRoot& data);
-/// The seeds of a task: <folder>/seeds/ if the task has one, else kernels_seed/<task>/ of the data root.
+/// Where the seeds of a task lie: <folder>/seeds/ if the task has one, else kernels_seed/<task>/ of the data root.
+std::filesystem::path seed_folder(const Task& task, const DataRoot& data);
 std::vector<Seed> find_seeds(const Task& task, const DataRoot& data);
 
 /// The worker program: `given`, else kernelites-worker where the build or an installation puts it. Throws

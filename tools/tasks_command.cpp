@@ -9,6 +9,7 @@
 #include "tools/command_line.h"
 #include "tools/control_table.h"
 #include "tools/data_root.h"
+#include "tools/seed_table.h"
 #include "tools/text_table.h"
 
 namespace kernelites {
@@ -19,6 +20,7 @@ struct TasksOptions {
   std::string data;
   bool is_json = false;
   bool has_controls = false;
+  bool has_seeds = false;
   ControlOptions controls;
 };
 
@@ -52,6 +54,10 @@ void list(const TasksOptions& options, Program& program) {
   const DataRoot data = find_data_root(options.data, program.executable);
   if (!options.name.empty()) {
     const Task task = find_task(options.name, data);
+    if (options.has_seeds) {
+      run_seeds({task}, data, options.controls, program);
+      return;
+    }
     if (options.has_controls) {
       ControlOptions controls = options.controls;
       controls.is_json = options.is_json;
@@ -62,6 +68,12 @@ void list(const TasksOptions& options, Program& program) {
       program.out << task_json(task).dump(2) << "\n";
     else
       print_task(task, program.out);
+    return;
+  }
+  if (options.has_seeds) {
+    std::vector<Task> tasks;
+    for (const std::string& name : list_tasks(data.tasks())) tasks.push_back(load_task(data.tasks() / name));
+    run_seeds(tasks, data, options.controls, program);
     return;
   }
   Json all = Json::array();
@@ -91,10 +103,13 @@ void add_tasks_command(CLI::App& command, Program& program) {
   command.add_flag(
       "--controls", options->has_controls,
       "Run the task's wrong kernels, all of which must be rejected: which input family shows each");
-  command.add_option("--device", options->controls.device, "For --controls: auto, gpu or vgpu")
+  command.add_flag("--seeds", options->has_seeds,
+                   "Examine the seeds of the task, or of all tasks, at their small shapes, quickly");
+  command.add_option("--device", options->controls.device, "For --controls and --seeds: auto, gpu or vgpu")
       ->check(CLI::IsMember({"auto", "gpu", "vgpu"}));
-  command.add_option("--worker", options->controls.worker, "For --controls: the worker program");
-  command.add_option("--log", options->controls.log, "For --controls: file for the worker's messages");
+  command.add_option("--worker", options->controls.worker, "For --controls and --seeds: the worker program");
+  command.add_option("--log", options->controls.log,
+                     "For --controls and --seeds: file for the worker's messages");
   command.add_flag("--json", options->is_json, "Print JSON");
   command.footer("Example: kernelites tasks rmsnorm --controls --device vgpu");
   command.callback([options, &program] { list(*options, program); });

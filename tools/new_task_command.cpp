@@ -1,0 +1,200 @@
+// SPDX-License-Identifier: Apache-2.0
+// kernelites new-task: a folder with a commented task that passes as it is, to be changed into one's own.
+#include <fmt/format.h>
+
+#include <fstream>
+#include <memory>
+
+#include "engine/core/error.h"
+#include "engine/core/identifier.h"
+#include "tools/command_line.h"
+
+namespace kernelites {
+namespace {
+
+namespace fs = std::filesystem;
+
+constexpr const char* k_task =
+    R"text(// @NAME@: change it into your operator from top to bottom. docs/tasks.md explains every key; an unknown key, or a
+// name that is not declared, is an error that says where.
+{
+  "name": "@NAME@",  // the same as the folder
+  "title": "Soft cap of rows",
+  // What a reader and a model are told. Say what an empty or padded case gives, if there is one.
+  "formula": "y[m, n] = cap * tanh(x[m, n] / cap)",
+  "source": "where the operator comes from: a paper, a model, your code",
+  "family": "elementwise",
+
+  // What the host knows when it launches. Add "constant": 128 for a compile-time constant; the others get a value in
+  // every workload below.
+  "dims": {
+    "M": {"meaning": "rows"},
+    "N": {"meaning": "columns; any value"}
+  },
+  // Numbers of a call. Choose an odd value: a kernel that builds the usual one in then fails.
+  "scalars": {
+    "cap": {"dtype": "f32", "value": 3.7, "meaning": "bound of the result"}
+  },
+  // In the order in which a kernel gets them. Roles: input, metadata (i32 on the device: lengths, page tables), output.
+  "tensors": {
+    "x": {"dtype": "bf16", "shape": ["M", "N"], "role": "input", "fill": {"kind": "normal"}, "meaning": "what is capped"},
+    "y": {"dtype": "bf16", "shape": ["M", "N"], "role": "output", "meaning": "the result"}
+  },
+  // The dims that index one row of the answer: reference.cu computes some rows, all at small shapes.
+  "rows": ["M"],
+
+  // How far an output may be off, row by row and element by element (table of classes in docs/tasks.md).
+  "precision": {
+    "y": {"name": "bf16_once", "row": 4e-3, "element_ulp": 0.00390625, "element_rms": 1e-3}
+  },
+
+  // Ways to fill the inputs, each with the mistake that it makes visible. The first is the plain one.
+  "families": {
+    "normal": {"fill": {}, "catches": "wrong indices, a forgotten cap"},
+    "large": {"fill": {"x": {"kind": "normal", "std": 30}}, "catches": "a polynomial instead of the hyperbolic tangent"},
+    "small": {"fill": {"x": {"kind": "normal", "std": 0.01}}, "catches": "cancellation: cap - cap / (1 + ...)"},
+    "rising": {"fill": {"x": {"kind": "rising", "slope": 8}}, "catches": "a dropped tail of the rows"}
+  },
+
+  // Relations between outputs of the kernel itself; leave out what does not hold for your operator.
+  "properties": {
+    "repeatable": {"kind": "repeat", "outputs": {"y": 1}},
+    "odd": {"kind": "scale", "tensors": ["x"], "factor": -1, "outputs": {"y": -1}},
+    "own_row": {"kind": "isolate", "dims": ["M"], "outputs": {"y": 1}},
+    "order_of_rows": {"kind": "permute", "dims": ["M"], "outputs": {"y": 1}}
+  },
+
+  // Small, awkward shapes: 1, odd, just below and above your tiles. All rows are compared.
+  "check": [
+    {"name": "one_element", "dims": {"M": 1, "N": 1}},
+    {"name": "short_odd", "dims": {"M": 5, "N": 7}},
+    {"name": "above_block", "dims": {"M": 9, "N": 257}},
+    {"name": "many_rows", "dims": {"M": 130, "N": 24}}
+  ],
+  // The shapes you care about. They are timed; their weights count in the score.
+  "bench": [
+    {"name": "large", "dims": {"M": 8192, "N": 4096}, "weight": 1, "source": "the model and batch it comes from"}
+  ],
+  // Ranges from which shapes are drawn that no model ever sees.
+  "hold_out": [
+    {"dims": {"M": [1, 64], "N": [1, 600]}}
+  ],
+
+  // Operations, bytes of device memory that must move, special functions of one call: what the rates are told against.
+  "roofline": {"flops": "3*M*N", "bytes": "2*2*M*N", "exponentials": "2*M*N"},
+
+  // What others have, so that a speed-up means something.
+  "baselines": [
+    {"name": "torch", "library": "PyTorch", "call": "cap * torch.tanh(x / cap)"}
+  ]
+}
+)text";
+
+constexpr const char* k_reference = R"text(// SPDX-License-Identifier: Apache-2.0
+// The trusted answer of @NAME@ in float64, for the rows listed: y[m, n] = cap tanh(x[m, n] / cap).
+//
+// Keep it plain: nobody has to find it fast, everybody has to believe it. Outputs are double here and hold the listed rows
+// only, in the order of `rows`; p.R is their number. <kernelites/reference.cuh> reads bf16 and holds attention of a row.
+
+#include <kernelites/reference.cuh>
+
+extern "C" __global__ void __launch_bounds__(256)
+reference(const unsigned short* __restrict__ x, double* __restrict__ y, const long long* __restrict__ rows, int N, float cap) {
+  const long long from = rows[blockIdx.x] * N, to = (long long)blockIdx.x * N;
+  for (int n = threadIdx.x; n < N; n += 256) {
+    y[to + n] = cap * tanh(kernelites::reference::from_bf16(x[from + n]) / cap);
+  }
+}
+
+constexpr void plan(const Problem& p, kl::Plan& plan) {
+  plan.launch("reference").grid(p.R).block(256).arg(p.x).arg(p.y).arg(p.rows).arg(p.N).arg(p.cap);
+}
+)text";
+
+constexpr const char* k_seed = R"text(// SPDX-License-Identifier: Apache-2.0
+// Soft cap, a thread per element: y = cap tanh(x / cap), bf16 [M, N].
+//
+// Technique: none. The first kernel of the search: it has to be right, not fast. Say here what later versions gained.
+
+// tune: THREADS = 256 | 128 | 512
+
+#include <cuda_bf16.h>
+
+extern "C" __global__ void __launch_bounds__(THREADS)
+softcap(const __nv_bfloat16* __restrict__ x, __nv_bfloat16* __restrict__ y, int N, float cap) {
+  const long long row = (long long)blockIdx.x * N;
+  for (int n = threadIdx.x; n < N; n += THREADS) y[row + n] = __float2bfloat16(cap * tanhf(__bfloat162float(x[row + n]) / cap));
+}
+
+// Evaluated by the compiler for every shape, never run: how the kernels are launched. The members of p are the dims,
+// scalars and tensors of task.json.
+constexpr void plan(const Problem& p, kl::Plan& plan) {
+  plan.launch("softcap").grid(p.M).block(THREADS).arg(p.x).arg(p.y).arg(p.N).arg(p.cap);
+}
+)text";
+
+constexpr const char* k_controls =
+    R"text(// Wrong kernels that the gates must reject: the seed with one mistake each (kernelites tasks FOLDER --controls).
+{
+  "zeros": {"mistake": "writes zeros", "seed": "naive.cu", "edits": [["cap * tanhf(__bfloat162float(x[row + n]) / cap)", "0.0f"]]
+}
+, "no_cap" : {
+  "mistake" : "copies the input",
+  "seed" : "naive.cu",
+  "edits" : [[ "cap * tanhf(__bfloat162float(x[row + n]) / cap)", "__bfloat162float(x[row + n])" ]]
+},
+             "clamp" : {
+  "mistake" : "clamps instead", "seed" : "naive.cu", "edits" : [[
+    "cap * tanhf(__bfloat162float(x[row + n]) / cap)",
+    "fminf(fmaxf(__bfloat162float(x[row + n]), -cap), cap)"
+  ]]
+}
+}
+)text";
+
+void write_file(const fs::path& file, const char* text, const std::string& name) {
+  std::string filled = text;
+  const std::string mark = "@NAME@";
+  for (std::size_t at = filled.find(mark); at != std::string::npos; at = filled.find(mark, at + name.size()))
+    filled.replace(at, mark.size(), name);
+  fs::create_directories(file.parent_path());
+  std::ofstream out(file, std::ios::binary);
+  out << filled;
+  out.close();
+  if (!out) throw Error(fmt::format("cannot write {}", file.string()));
+}
+
+void write_task(const std::string& path, Program& program) {
+  const fs::path folder = fs::path(path).lexically_normal();
+  const std::string name =
+      folder.has_filename() ? folder.filename().string() : folder.parent_path().filename().string();
+  if (!is_identifier(name))
+    throw ConfigError("new-task", name,
+                      "expected letters, digits and underscores, not beginning with a digit");
+  if (fs::exists(folder)) throw ConfigError("new-task", path, "exists already");
+  write_file(folder / "task.json", k_task, name);
+  write_file(folder / "reference.cu", k_reference, name);
+  write_file(folder / "seeds" / "naive.cu", k_seed, name);
+  write_file(folder / "negative" / "controls.json", k_controls, name);
+  program.out << fmt::format(
+      "{0}/task.json           what the operator is, which shapes count, what is right: begin here\n"
+      "{0}/reference.cu        the trusted answer in float64\n"
+      "{0}/seeds/naive.cu      the kernel that the search starts from; put better ones beside it\n"
+      "{0}/negative/           wrong kernels that must be rejected\n"
+      "It passes as it is. After every change:\n"
+      "  kernelites evaluate {0}/seeds/naive.cu --task {0} --device vgpu --explain\n"
+      "  kernelites tasks {0} --controls --device vgpu\n"
+      "and then, on the device you care about: kernelites run --task {0} ...\n",
+      folder.string());
+}
+
+}  // namespace
+
+void add_new_task_command(CLI::App& command, Program& program) {
+  auto path = std::make_shared<std::string>();
+  command.add_option("folder", *path, "The new folder; its name becomes the task's")->required();
+  command.footer("Example: kernelites new-task my_softcap");
+  command.callback([path, &program] { write_task(*path, program); });
+}
+
+}  // namespace kernelites
