@@ -10,6 +10,7 @@
 #include "tools/control_table.h"
 #include "tools/data_root.h"
 #include "tools/seed_table.h"
+#include "tools/task_markdown.h"
 #include "tools/text_table.h"
 
 namespace kernelites {
@@ -21,6 +22,7 @@ struct TasksOptions {
   bool is_json = false;
   bool has_controls = false;
   bool has_seeds = false;
+  bool is_markdown = false;
   ControlOptions controls;
 };
 
@@ -70,10 +72,13 @@ void list(const TasksOptions& options, Program& program) {
       print_task(task, program.out);
     return;
   }
-  if (options.has_seeds) {
+  if (options.has_seeds || options.is_markdown) {
     std::vector<Task> tasks;
     for (const std::string& name : list_tasks(data.tasks())) tasks.push_back(load_task(data.tasks() / name));
-    run_seeds(tasks, data, options.controls, program);
+    if (options.is_markdown)
+      program.out << task_markdown(tasks, data);
+    else
+      run_seeds(tasks, data, options.controls, program);
     return;
   }
   Json all = Json::array();
@@ -110,6 +115,8 @@ void add_tasks_command(CLI::App& command, Program& program) {
   command.add_option("--worker", options->controls.worker, "For --controls and --seeds: the worker program");
   command.add_option("--log", options->controls.log,
                      "For --controls and --seeds: file for the worker's messages");
+  command.add_flag("--markdown", options->is_markdown,
+                   "The table of all tasks, as docs/task_table.md holds it");
   command.add_flag("--json", options->is_json, "Print JSON");
   command.footer("Example: kernelites tasks rmsnorm --controls --device vgpu");
   command.callback([options, &program] { list(*options, program); });
