@@ -43,7 +43,7 @@ std::string task_markdown(const std::vector<Task>& tasks, const DataRoot& data) 
       "# The tasks\n\n"
       "Written by `kernelites tasks --markdown`; a test says when it is out of date. On the virtual GPU all "
       "seeds are\n"
-      "examined by the ctest label `tasks`. Controls are wrong kernels that the gates must reject.\n\n"
+      "examined by `kernelites tasks --seeds`. Controls are wrong kernels that the gates must reject.\n\n"
       "| task | family | operator | source | seeds | controls | baselines |\n"
       "|---|---|---|---|---|---|---|\n";
   for (const Task& task : tasks) {
