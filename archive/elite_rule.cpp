@@ -28,9 +28,9 @@ Elite elite_from(const Evidence& evidence, const DuelEvidence& decisive, std::st
           .is_modelled = evidence.provenance.device.is_virtual};
 }
 
-bool is_gain(const PairedRatio& ratio, double effect, const EliteRule& rule) {
+bool is_gain(const PairedRatio& ratio, double effect, double confidence_min) {
   // Written so that a NaN in any bound proves nothing. The median must lie in its own interval.
-  return ratio.rounds > 0 && ratio.confidence >= rule.confidence_min && effect < 1 &&
+  return ratio.rounds > 0 && ratio.confidence >= confidence_min && effect < 1 &&
          std::isfinite(ratio.log_ratio_median) && ratio.log_ratio_median <= ratio.log_ratio_high &&
          ratio.log_ratio_high < std::log1p(-effect);
 }
@@ -92,13 +92,17 @@ Decision decide_insert(const Grid& grid, const Evidence& evidence, const EliteRu
   if (!confirmation) return {InsertStatus::unconfirmed, {}};
   KERNELITES_ASSERT(confirmation->duel_id != duel.duel_id);
   if (!is_against(*confirmation, *incumbent)) return {InsertStatus::incumbent_changed, {}};
-  if (!is_gain(*confirmation->ratio, 0, rule) || loses_a_workload(*confirmation, rule))
+  if (!is_confirmed_gain(*confirmation->ratio, rule) || loses_a_workload(*confirmation, rule))
     return {InsertStatus::not_confirmed, {}};
   return improved(evidence, *confirmation, *incumbent);
 }
 
 bool is_significant_gain(const PairedRatio& ratio, const EliteRule& rule) {
-  return is_gain(ratio, std::max(rule.effect_min, rule.null_half_width), rule);
+  return is_gain(ratio, std::max(rule.effect_min, rule.null_half_width), rule.confidence_min);
+}
+
+bool is_confirmed_gain(const PairedRatio& ratio, const EliteRule& rule) {
+  return is_gain(ratio, 0, rule.confirmation_confidence_min);
 }
 
 std::optional<PairedRatio> pooled_ratio(const Duel& duel, const std::string& arm,

@@ -16,6 +16,8 @@ constexpr CommandRow k_commands[] = {
     {"elites", "The grid of a run: table and heat map", add_elites_command},
     {"show", "One candidate of a run: source, verdict, timing, lineage", add_show_command},
     {"evaluate", "One kernel file through all stages; the exit code says the verdict", add_evaluate_command},
+    {"bench", "Time the seeds of a task, or other files, against each other and the roofline",
+     add_bench_command},
     {"tune", "Sweep the tunables that a kernel file declares", add_tune_command},
     {"tasks", "The tasks, or one in detail", add_tasks_command},
     {"new-task", "A folder with a commented task of your own, which passes as it is", add_new_task_command},

@@ -8,6 +8,7 @@
 #include "engine/core/error.h"
 #include "tools/command_line.h"
 #include "tools/data_root.h"
+#include "tools/evaluation_requests.h"
 #include "tools/evaluation_text.h"
 #include "tools/worker_setup.h"
 
@@ -42,26 +43,6 @@ void apply_tuning(const std::vector<std::string>& words, Candidate& candidate) {
       throw ConfigError("--tune", word, "the value is no whole number");
     }
   }
-}
-
-Examination examine(Evaluator& pool, const Task& task, const std::string& device, const std::string& id,
-                    const Candidate& candidate) {
-  Request request = request_for(task, device, id, 600);
-  request.examine = ExamineRequest{.candidate = candidate, .key = Key::random()};
-  const Reply reply = ask_worker(pool, request);
-  if (!reply.examination) throw Error("the worker's reply holds no examination");
-  return *reply.examination;
-}
-
-Duel duel(Evaluator& pool, const Task& task, const std::string& device, std::vector<DuelArm> arms,
-          int rounds) {
-  Request request = request_for(task, device, "duel", 1200);
-  DuelRequest duel_request{.arms = std::move(arms), .workloads = {}, .rounds = rounds, .key = Key::random()};
-  for (const Workload& workload : task.bench) duel_request.workloads.push_back(workload.name);
-  request.duel = std::move(duel_request);
-  const Reply reply = ask_worker(pool, request);
-  if (!reply.duel) throw Error("the worker's reply holds no duel");
-  return *reply.duel;
 }
 
 void evaluate(const EvaluateOptions& options, Program& program) {

@@ -7,8 +7,8 @@
 
 #include <cmath>
 
+#include "engine/core/roofline.h"
 #include "engine/variation/prompt_values.h"
-#include "engine/variation/roofline.h"
 #include "tools/text_table.h"
 
 namespace kernelites {
@@ -71,8 +71,8 @@ std::string examination_text(const Examination& examination) {
 }
 
 std::string duel_text(const Task& task, const DeviceFacts& device, const Duel& duel) {
-  std::vector<std::vector<std::string>> rows{
-      {"workload", "time us", "p10", "p90", "n", "kind", "GB/s", "% of copy", "TFLOP/s"}};
+  std::vector<std::vector<std::string>> rows{{"workload", "time us", "p10", "p90", "n", "kind", "GB/s",
+                                              "% of copy", "TFLOP/s", "% of floor", "limit"}};
   for (std::size_t arm = 1; arm < duel.arms.size(); ++arm)
     rows[0].push_back("x vs " + duel.arms[arm].substr(0, 10));
   for (const Workload& workload : task.bench) {
@@ -88,7 +88,9 @@ std::string duel_text(const Task& task, const DeviceFacts& device, const Duel& d
                                  own.is_modelled ? "modelled" : "measured",
                                  fmt::format("{:.0f}", share.gb_per_s),
                                  share.of_memory > 0 ? fmt::format("{:.1f}", 100 * share.of_memory) : "?",
-                                 fmt::format("{:.2f}", share.tflop_per_s)};
+                                 fmt::format("{:.2f}", share.tflop_per_s),
+                                 share.of_floor > 0 ? fmt::format("{:.1f}", 100 * share.of_floor) : "?",
+                                 std::string(share.limit)};
     const auto ratios = duel.ratio.find(workload.name);
     if (ratios != duel.ratio.end())
       for (const PairedRatio& ratio : ratios->second)
@@ -114,7 +116,10 @@ Json rates_json(const Task& task, const DeviceFacts& device, const Duel& duel) {
                     {"is_modelled", own.is_modelled},
                     {"gb_per_s", share.gb_per_s},
                     {"share_of_copy_rate", share.of_memory},
-                    {"tflop_per_s", share.tflop_per_s}});
+                    {"tflop_per_s", share.tflop_per_s},
+                    {"floor_us", share.floor_us},
+                    {"share_of_floor", share.of_floor},
+                    {"limit", share.limit}});
   }
   return json;
 }

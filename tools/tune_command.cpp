@@ -2,7 +2,6 @@
 // kernelites tune: every choice of a file's tunables, proved and timed against its default.
 #include <fmt/format.h>
 #include <fmt/ranges.h>
-#include <poll.h>
 
 #include <algorithm>
 #include <cmath>
@@ -14,6 +13,7 @@
 #include "engine/variation/tuning.h"
 #include "tools/command_line.h"
 #include "tools/data_root.h"
+#include "tools/evaluation_requests.h"
 #include "tools/text_table.h"
 #include "tools/worker_setup.h"
 
@@ -50,21 +50,6 @@ std::vector<Choice> choices_of(const Candidate& start, std::size_t count_max) {
   return choices;
 }
 
-/// Sends all requests and calls `on_reply(index, reply)` for each, as they come.
-template <typename OnReply>
-void ask_all(Evaluator& pool, const std::map<std::string, Request>& requests, OnReply on_reply) {
-  for (const auto& [id, request] : requests) pool.submit(request);
-  for (std::size_t left = requests.size(); left > 0;) {
-    pool.pump(std::chrono::steady_clock::now());
-    while (auto reply = pool.take()) {
-      on_reply(*reply);
-      --left;
-    }
-    std::vector<pollfd> descriptors = pool.poll_descriptors();
-    if (left > 0) poll(descriptors.data(), descriptors.size(), 100);
-  }
-}
-
 void examine_all(Evaluator& pool, const Task& task, const std::string& device, std::vector<Choice>& choices) {
   std::map<std::string, Request> requests;
   for (std::size_t i = 0; i < choices.size(); ++i) {
@@ -85,12 +70,9 @@ void duel_all(Evaluator& pool, const Task& task, const std::string& device, int 
   std::map<std::string, Request> requests;
   for (std::size_t i = 1; i < choices.size(); ++i) {
     if (!choices[i].verdict.is_passed) continue;
-    Request request = request_for(task, device, fmt::format("duel-{}", i), 1200);
-    DuelRequest duel{.arms = {{"candidate", choices[i].candidate}, {"default", choices[0].candidate}},
-                     .rounds = rounds,
-                     .key = Key::random()};
-    for (const Workload& workload : task.bench) duel.workloads.push_back(workload.name);
-    request.duel = std::move(duel);
+    Request request =
+        duel_request(task, device, fmt::format("duel-{}", i),
+                     {{"candidate", choices[i].candidate}, {"default", choices[0].candidate}}, rounds);
     requests.emplace(request.id, std::move(request));
   }
   const auto weights = workload_weights(task);

@@ -13,6 +13,8 @@ namespace kernelites {
 namespace {
 
 constexpr int k_errors_in_a_row_max = 6;
+/// Of a confirmation: fixed before it starts, at least so many.
+constexpr int k_confirmation_rounds = 60;
 
 }  // namespace
 
@@ -195,7 +197,8 @@ void OpenCandidates::send_duel(Course& course, const NeedsDuel& need, bool is_co
   for (const Workload& workload : parts_.task.bench) workloads.push_back(workload.name);
   record.request = {{"arms", need.arms},
                     {"workloads", workloads},
-                    {"rounds", parts_.config.rounds},
+                    {"rounds", is_confirmation ? std::max(parts_.config.rounds, k_confirmation_rounds)
+                                               : parts_.config.rounds},
                     {"is_confirmation", is_confirmation}};
   record.sent_unix_s = announcer_.now_unix_s();
   parts_.archive.record_request_sent(record);
@@ -232,6 +235,10 @@ Request OpenCandidates::request_from(const EvaluationRecord& record) const {
   }
   duel.workloads = record.request.at("workloads").get<std::vector<std::string>>();
   duel.rounds = record.request.at("rounds").get<int>();
+  // The first duel may end as soon as its figures decide; what confirms it has its rounds fixed beforehand.
+  const bool is_confirmation = record.request.at("is_confirmation").get<bool>();
+  duel.may_stop_early = !is_confirmation;
+  duel.confidence = is_confirmation ? EliteRule{}.confirmation_confidence_min : EliteRule{}.confidence_min;
   duel.key = key;
   request.duel = std::move(duel);
   return request;

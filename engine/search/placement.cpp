@@ -41,9 +41,11 @@ Chosen choose(const Course& course, const std::string& baseline_id) {
   return chosen;
 }
 
-bool gains_at(const EvaluationRecord& duel, const Champion& champion, const EliteRule& rule) {
+/// REQUIRES: `is_gain` is one of the elite rule's two tests.
+bool gains_at(const EvaluationRecord& duel, const Champion& champion, const EliteRule& rule,
+              bool (*is_gain)(const PairedRatio&, const EliteRule&)) {
   const auto ratio = pooled_ratio(*duel.duel, champion.candidate_id, {{champion.workload, 1.0}});
-  return ratio && is_significant_gain(*ratio, rule);
+  return ratio && is_gain(*ratio, rule);
 }
 
 Champion champion_from(const Course& course, const EvaluationRecord& duel, const std::string& workload,
@@ -67,13 +69,13 @@ std::vector<Champion> championships(const Course& course, const Chosen& chosen,
                                      [&](const Champion& champion) { return champion.workload == workload; });
     if (holder == context.champions.end()) {
       won.push_back(champion_from(course, *chosen.duel, workload, context.baseline_id));
-    } else if (gains_at(*chosen.duel, *holder, context.rule)) {
+    } else if (gains_at(*chosen.duel, *holder, context.rule, is_significant_gain)) {
       if (!context.rule.needs_confirmation) {
         won.push_back(champion_from(course, *chosen.duel, workload, context.baseline_id));
       } else if (chosen.confirmation == nullptr) {
         *needs_confirmation = true;
       } else if (chosen.confirmation->duel->verdict.is_passed &&
-                 gains_at(*chosen.confirmation, *holder, context.rule)) {
+                 gains_at(*chosen.confirmation, *holder, context.rule, is_confirmed_gain)) {
         won.push_back(champion_from(course, *chosen.confirmation, workload, context.baseline_id));
       }
     }

@@ -7,7 +7,7 @@
 
 #include <cmath>
 
-#include "engine/variation/roofline.h"
+#include "engine/core/roofline.h"
 #include "engine/variation/text_rules.h"
 
 namespace kernelites {

@@ -75,6 +75,8 @@ Json duel_json(const DuelRequest& request) {
   return Json{{"arms", std::move(arms)},
               {"workloads", request.workloads},
               {"rounds", request.rounds},
+              {"confidence", request.confidence},
+              {"may_stop_early", request.may_stop_early},
               {"key", request.key.hex()}};
 }
 
@@ -94,6 +96,9 @@ DuelRequest duel_from_json(const Json& json) {
   }
   json.at("workloads").get_to(request.workloads);
   request.rounds = bounded<int>(json, "rounds", 1, k_rounds_max);
+  if (json.contains("confidence"))
+    request.confidence = bounded<double>(json, "confidence", k_confidence_min, k_confidence_max);
+  request.may_stop_early = json.value("may_stop_early", request.may_stop_early);
   if (request.arms.empty() || request.arms.size() > k_arms_max)
     throw Error(fmt::format("a duel has 1 to {} arms", k_arms_max));
   if (request.workloads.empty()) throw Error("a duel needs at least one workload");

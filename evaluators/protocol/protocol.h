@@ -28,6 +28,7 @@ inline constexpr int k_depth_max = 64;
 
 /// Bounds on numbers in requests; others are refused.
 inline constexpr int k_rounds_max = 1000;
+inline constexpr double k_confidence_min = 0.5, k_confidence_max = 0.999999;
 inline constexpr int k_draws_max = 100000;
 inline constexpr std::size_t k_arms_max = 16;
 inline constexpr double k_deadline_s_max = 24 * 3600;
@@ -50,7 +51,10 @@ struct DuelArm {
 struct DuelRequest {
   std::vector<DuelArm> arms;
   std::vector<std::string> workloads;  ///< names of bench workloads
-  int rounds = 30;
+  int rounds = 30;                     ///< at most
+  double confidence = 0.999;           ///< of the intervals, two-sided
+  bool may_stop_early =
+      true;  ///< looks at the intervals on the way and stops when they decide; a confirmation does not
   Key key;
 };
 

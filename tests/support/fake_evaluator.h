@@ -64,7 +64,8 @@ inline Reply fake_reply(const Request& request, const Provenance& provenance) {
       duel.timing[workload].push_back({us, us, us, request.duel->rounds, provenance.device.is_virtual});
       const double ratio = std::log(candidate_us / us);
       if (i > 0)
-        duel.ratio[workload].push_back({ratio, ratio - 0.001, ratio + 0.001, 0.95, request.duel->rounds});
+        duel.ratio[workload].push_back(
+            {ratio, ratio - 0.001, ratio + 0.001, request.duel->confidence, request.duel->rounds});
     }
   }
   reply.duel = duel;

@@ -4,8 +4,8 @@
 //
 // Each round runs every arm once, in an order drawn anew; outputs are poisoned and the L2 is flushed before
 // each launch, exactly as in `check`. In two rounds per arm that only the key knows, the timed launch's
-// outputs are compared with the reference. Ratios are paired by round. The virtual GPU models times from
-// counts, which repeat exactly: one round.
+// outputs are compared with the reference. Ratios are paired by round; at a few looks on the way they may
+// already decide. The virtual GPU models times from counts, which repeat exactly: one round.
 #include <fmt/format.h>
 
 #include <algorithm>
@@ -15,9 +15,11 @@
 #include <set>
 
 #include "engine/core/rng.h"
+#include "engine/core/roofline.h"
 #include "evaluators/worker/contract/screen.h"
 #include "evaluators/worker/pipeline/evaluation_context.h"
 #include "evaluators/worker/pipeline/examine.h"
+#include "evaluators/worker/pipeline/paired_ratio.h"
 #include "evaluators/worker/pipeline/statistics.h"
 
 namespace kernelites::worker {
@@ -27,10 +29,13 @@ constexpr std::uint64_t k_warm_up_runs = 5;
 constexpr int k_checked_rounds = 2;
 constexpr std::int64_t k_checked_rows = 64;
 constexpr double k_run_s_max = 20;
-constexpr double k_confidence = 0.95;
+/// Differences below it are worth no further round: the elite rule asks for more.
+constexpr double k_resolution = 0.002;
 /// Of the compulsory bytes at the measured copy rate: pure reading is up to a tenth faster than copying, and part of
 /// the inputs may still lie in the L2 on small shapes.
 constexpr double k_floor_share = 0.8;
+/// Of the time at the maker's peak rates and the highest clock: 2 % for the clock of the events.
+constexpr double k_peak_share = 0.98;
 
 /// What a duel knows of one arm.
 struct Arm {
@@ -38,6 +43,11 @@ struct Arm {
   std::shared_ptr<const ProvenCode> code;
   int module = -1;
 };
+
+bool has_metadata(const Task& task) {
+  return std::any_of(task.tensors.begin(), task.tensors.end(),
+                     [](const TensorSpec& tensor) { return tensor.role == Role::metadata; });
+}
 
 class DuelRun {
  public:
@@ -159,13 +169,15 @@ class DuelRun {
     if (auto verdict = warm_up(session, arms, key)) return verdict;
 
     const int rounds = facts_.is_virtual ? 1 : request_.rounds;
+    const LookPlan looks(rounds, request_.confidence);
     std::vector<std::set<int>> checked;
     for (std::size_t a = 0; a < arms.size(); ++a) checked.push_back(checked_rounds(w, a, rounds));
     std::vector<std::vector<double>> time_us(arms.size());
     std::vector<std::size_t> order(arms.size());
     std::iota(order.begin(), order.end(), std::size_t{0});
     Rng rng(key.derive("order").seed());
-    for (int round = 0; round < rounds; ++round) {
+    bool is_over = false;
+    for (int round = 0; round < rounds && !is_over; ++round) {
       // Fresh values for every round: what an arm might have kept of the round before is of no use to it.
       session.fill(task_.families.front(), 0, key.derive("round", static_cast<std::uint64_t>(round)));
       rng.shuffle(order);
@@ -180,10 +192,27 @@ class DuelRun {
       if (std::chrono::steady_clock::now() > deadline_) {
         return Verdict::failed("time", "deadline", "timing did not finish within the evaluation's deadline");
       }
+      is_over = request_.may_stop_early && looks.is_look(round + 1) && decides(time_us, looks);
     }
     if (auto verdict = check_times(w, time_us)) return verdict;
-    summarise_workload(workloads_[w].name, time_us, key, result);
+    summarise_workload(workloads_[w].name, time_us, looks, result);
     return std::nullopt;
+  }
+
+  PairedRatio ratio(const std::vector<std::vector<double>>& time_us, std::size_t arm,
+                    const LookPlan& looks) const {
+    if (facts_.is_virtual) return exact_ratio(time_us[0].front(), time_us[arm].front(), request_.confidence);
+    // Without looks on the way there is nothing to share the error with.
+    return paired_ratio(time_us[0], time_us[arm],
+                        request_.may_stop_early ? looks.look_confidence() : looks.confidence());
+  }
+
+  /// Whether more rounds would change no comparison.
+  bool decides(const std::vector<std::vector<double>>& time_us, const LookPlan& looks) const {
+    for (std::size_t arm = 1; arm < time_us.size(); ++arm) {
+      if (!is_decided(ratio(time_us, arm, looks), k_resolution)) return false;
+    }
+    return true;
   }
 
   std::optional<Verdict> warm_up(WorkloadSession& session, const std::vector<int>& arms,
@@ -199,24 +228,32 @@ class DuelRun {
     return std::nullopt;
   }
 
-  /// No kernel is faster than the memory that it must read: such a time means that work was skipped.
+  /// The time below which work was skipped: no kernel is faster than memory, or than the device's own limits.
+  double floor_us(std::size_t w) const {
+    const RooflineCounts counts = roofline_counts(task_, workloads_[w]);
+    double floor = 0;
+    if (facts_.memory_gb_per_s > 0) floor = k_floor_share * counts.bytes / (facts_.memory_gb_per_s * 1e3);
+    // Modelled inputs repeat, so that their footprint is smaller than the task's; and where metadata decide about the
+    // work, the formulas bound it from above only.
+    if (facts_.is_virtual || has_metadata(task_)) return floor;
+    const std::vector<Roof> all = roofs(counts, facts_);
+    return all.empty() ? floor : std::max(floor, k_peak_share * all.front().time_us);
+  }
+
   std::optional<Verdict> check_times(std::size_t w, const std::vector<std::vector<double>>& time_us) const {
-    const double bytes = roofline_counts(task_, workloads_[w]).bytes;
-    const double floor_us = k_floor_share * bytes / (std::max(facts_.memory_gb_per_s, 1e-9) * 1e3);
+    const double floor = floor_us(w);
     for (std::size_t a = 0; a < time_us.size(); ++a) {
       const double time = median(time_us[a]);
-      const bool is_possible =
-          time > 0 && std::isfinite(time) && (facts_.memory_gb_per_s <= 0 || time >= floor_us);
-      if (is_possible) continue;
+      if (time > 0 && std::isfinite(time) && time >= floor) continue;
       if (a != 0) {
-        return Verdict::failed("time", "arm_unusable",
-                               fmt::format("arm '{}' is faster than memory allows", arms_[a].spec->label));
+        return Verdict::failed(
+            "time", "arm_unusable",
+            fmt::format("arm '{}' is faster than the device allows", arms_[a].spec->label));
       }
-      return Verdict::failed(
-          "time", "faster_than_memory",
-          fmt::format("at workload '{}' the time is below what reading the inputs once takes: "
-                      "work was skipped",
-                      workloads_[w].name));
+      return Verdict::failed("time", "faster_than_roofline",
+                             fmt::format("at workload '{}' the time is below what the device needs for the "
+                                         "task's reads and operations: work was skipped",
+                                         workloads_[w].name));
     }
     return std::nullopt;
   }
@@ -238,12 +275,10 @@ class DuelRun {
   }
 
   void summarise_workload(const std::string& name, const std::vector<std::vector<double>>& time_us,
-                          const Key& key, Duel& result) const {
+                          const LookPlan& looks, Duel& result) const {
     for (std::size_t a = 0; a < time_us.size(); ++a) {
       result.timing[name].push_back(summarise(time_us[a], facts_.is_virtual));
-      if (a == 0) continue;
-      result.ratio[name].push_back(
-          paired_ratio(time_us[0], time_us[a], k_confidence, key.derive("bootstrap", a).seed()));
+      if (a > 0) result.ratio[name].push_back(ratio(time_us, a, looks));
     }
   }
 

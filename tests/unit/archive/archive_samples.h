@@ -77,6 +77,7 @@ inline Duel sample_duel(double log_ratio, double half_width = 0.001) {
   const PairedRatio ratio{.log_ratio_median = log_ratio,
                           .log_ratio_low = log_ratio - half_width,
                           .log_ratio_high = log_ratio + half_width,
+                          .confidence = 0.999,
                           .rounds = 30};
   Duel duel{.verdict = Verdict::passed(), .arms = {"candidate", "incumbent", "baseline"}};
   duel.timing["wide"] = std::vector<ArmTiming>(3, {.time_us_median = 10, .samples = 30, .is_modelled = true});

@@ -25,6 +25,7 @@ DuelEvidence against(const Elite& incumbent, double log_ratio, double half_width
           .ratio = PairedRatio{.log_ratio_median = log_ratio,
                                .log_ratio_low = log_ratio - half_width,
                                .log_ratio_high = log_ratio + half_width,
+                               .confidence = 0.999,
                                .rounds = 30},
           .worst_log_ratio = log_ratio};
 }
@@ -199,7 +200,7 @@ TEST_CASE("pooled ratios weigh workloads and add half-widths in squares") {
   CHECK(pooled->log_ratio_median == Approx((3 * -0.1 + 0.2) / 4));
   CHECK(pooled->log_ratio_high - pooled->log_ratio_median == Approx(std::hypot(0.09, 0.04) / 4));
   CHECK(pooled->rounds == 30);
-  CHECK(pooled->confidence == 0.95);
+  CHECK(pooled->confidence == 0.999);
   CHECK(worst_log_ratio(duel, "incumbent", {{"wide", 3.0}, {"tall", 1.0}}) == Approx(0.2));
 }
 
@@ -220,7 +221,7 @@ TEST_CASE("the evidence of a duel is its speed-up over the baseline and its rati
 }
 
 TEST_CASE("no sequence of noisy duels lowers a cell's fitness or, in truth, its speed") {
-  const EliteRule rule{.confidence_min = 0.95};
+  const EliteRule rule;
   int replaced = 0;
   for (std::uint64_t run = 0; run < 50; ++run) {
     Rng rng(run);

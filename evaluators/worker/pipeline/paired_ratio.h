@@ -1,0 +1,47 @@
+// SPDX-License-Identifier: Apache-2.0
+// How much faster one arm is than another, timed in the same rounds: estimate, interval, and when to stop measuring.
+//
+// The log ratios of the rounds scatter symmetrically about the true one: both arms run in every round, in random
+// order, so what disturbs one may as well disturb the other. For such samples the Hodges-Lehmann estimate (the median
+// of all pairwise means) needs a third fewer rounds than the median, and Wilcoxon's signed-rank distribution gives its
+// interval for any shape of the noise (Hodges and Lehmann 1963; Hollander and Wolfe, Nonparametric Statistical Methods,
+// chapter 3).
+#pragma once
+
+#include <span>
+#include <vector>
+
+#include "engine/core/evaluation.h"
+
+namespace kernelites::worker {
+
+/// Estimate and interval of ln(candidate / arm) over rounds. With too few rounds for `confidence` the interval spans
+/// all samples and its own confidence is told. REQUIRES: equally many times, at least one, all positive.
+PairedRatio paired_ratio(std::span<const double> candidate_us, std::span<const double> arm_us,
+                         double confidence);
+
+/// The same for times that repeat exactly (the virtual GPU): the interval is a point.
+PairedRatio exact_ratio(double candidate_us, double arm_us, double confidence);
+
+/// Measuring in steps: after each look it may stop. Looking several times gives noise several chances, so every look
+/// works at a share of the error (Bonferroni), and intervals hold together at the confidence asked for.
+class LookPlan {
+ public:
+  /// Looks after 30, 60, 120, ... rounds and after the last. REQUIRES: rounds_max >= 1.
+  LookPlan(int rounds_max, double confidence);
+  bool is_look(int rounds_done) const;
+  /// Confidence of the interval at each look.
+  double look_confidence() const { return look_confidence_; }
+  double confidence() const { return confidence_; }
+  int rounds_max() const { return looks_.back(); }
+
+ private:
+  std::vector<int> looks_;
+  double confidence_ = 0, look_confidence_ = 0;
+};
+
+/// True if more rounds would decide nothing else: the interval lies on one side of no difference, or it is so narrow
+/// that no difference beyond `resolution` (0.002: 0.2 %) is left.
+bool is_decided(const PairedRatio& ratio, double resolution);
+
+}  // namespace kernelites::worker

@@ -1,0 +1,178 @@
+// SPDX-License-Identifier: Apache-2.0
+// kernelites bench: the seeds of a task, or other files, timed against each other and the roofline.
+#include <fmt/format.h>
+
+#include <cmath>
+#include <memory>
+
+#include "engine/core/error.h"
+#include "engine/core/roofline.h"
+#include "tools/command_line.h"
+#include "tools/data_root.h"
+#include "tools/evaluation_requests.h"
+#include "tools/text_table.h"
+#include "tools/worker_setup.h"
+
+namespace kernelites {
+namespace {
+
+struct BenchOptions {
+  std::vector<std::string> files;
+  std::string task;
+  std::vector<std::string> workloads;
+  std::string device = "auto";
+  std::string worker;
+  std::string data;
+  std::string log = "/dev/null";
+  int rounds = 60;
+  bool is_json = false;
+};
+
+struct BenchArm {
+  Seed seed;
+  Verdict verdict;
+};
+
+std::vector<BenchArm> arms_of(const BenchOptions& options, const Task& task, const DataRoot& data) {
+  std::vector<BenchArm> arms;
+  for (const std::string& file : options.files)
+    arms.push_back({.seed = {std::filesystem::path(file).filename().string(), load_candidate(file)}});
+  if (!arms.empty()) return arms;
+  for (Seed& seed : find_seeds(task, data)) arms.push_back({.seed = std::move(seed)});
+  return arms;
+}
+
+void check_workloads(const BenchOptions& options, const Task& task) {
+  for (const std::string& name : options.workloads) {
+    std::string names;
+    bool is_known = false;
+    for (const Workload& workload : task.bench) {
+      is_known = is_known || workload.name == name;
+      names += (names.empty() ? "" : ", ") + workload.name;
+    }
+    if (!is_known) throw ConfigError("--workload", name, "expected one of " + names);
+  }
+}
+
+/// Times of one arm at one workload against the roofline, and against arm 0.
+struct BenchRow {
+  std::string workload, arm;
+  ArmTiming timing;
+  RooflineShare share;
+  double speedup = 1, speedup_low = 1, speedup_high = 1;  ///< over arm 0
+};
+
+std::vector<BenchRow> rows_of(const Task& task, const DeviceFacts& device, const Duel& duel) {
+  std::vector<BenchRow> rows;
+  for (const Workload& workload : task.bench) {
+    const auto timing = duel.timing.find(workload.name);
+    if (timing == duel.timing.end()) continue;
+    const auto ratios = duel.ratio.find(workload.name);
+    for (std::size_t arm = 0; arm < timing->second.size(); ++arm) {
+      BenchRow row{.workload = workload.name, .arm = duel.arms.at(arm), .timing = timing->second[arm]};
+      row.share = roofline_share(roofline_counts(task, workload), device, row.timing.time_us_median);
+      if (arm > 0 && ratios != duel.ratio.end()) {  // log(time of arm 0 / time of this arm)
+        const PairedRatio& ratio = ratios->second.at(arm - 1);
+        row.speedup = std::exp(ratio.log_ratio_median);
+        row.speedup_low = std::exp(ratio.log_ratio_low);
+        row.speedup_high = std::exp(ratio.log_ratio_high);
+      }
+      rows.push_back(std::move(row));
+    }
+  }
+  return rows;
+}
+
+std::string table_of(const std::vector<BenchRow>& rows, const std::string& first) {
+  std::vector<std::vector<std::string>> cells{{"workload", "arm", "time us", "p10", "p90", "n", "GB/s",
+                                               "TFLOP/s", "% of floor", "limit", "x vs " + first}};
+  for (const BenchRow& row : rows)
+    cells.push_back({row.workload, row.arm, fmt::format("{:.2f}", row.timing.time_us_median),
+                     fmt::format("{:.2f}", row.timing.time_us_p10),
+                     fmt::format("{:.2f}", row.timing.time_us_p90), fmt::to_string(row.timing.samples),
+                     fmt::format("{:.0f}", row.share.gb_per_s), fmt::format("{:.1f}", row.share.tflop_per_s),
+                     row.share.of_floor > 0 ? fmt::format("{:.1f}", 100 * row.share.of_floor) : "?",
+                     std::string(row.share.limit),
+                     row.arm == first ? "1"
+                                      : fmt::format("{:.3f} [{:.3f}, {:.3f}]", row.speedup, row.speedup_low,
+                                                    row.speedup_high)});
+  return text_table(cells);
+}
+
+Json json_of(const BenchRow& row) {
+  return {{"workload", row.workload},
+          {"arm", row.arm},
+          {"timing", row.timing},
+          {"gb_per_s", row.share.gb_per_s},
+          {"tflop_per_s", row.share.tflop_per_s},
+          {"floor_us", row.share.floor_us},
+          {"share_of_floor", row.share.of_floor},
+          {"limit", row.share.limit},
+          {"speedup", row.speedup},
+          {"speedup_interval", {row.speedup_low, row.speedup_high}}};
+}
+
+void print_text(const Task& task, const DeviceFacts& device, const std::vector<BenchArm>& arms,
+                const Duel& duel, std::ostream& out) {
+  out << fmt::format("{} on {}, {}, arms interleaved in one process\n", task.name, device.kind,
+                     device.is_virtual ? "modelled" : "measured");
+  for (const BenchArm& arm : arms) {
+    if (!arm.verdict.is_passed)
+      out << fmt::format("{} is left out: stage {} ({}): {}\n", arm.seed.name, arm.verdict.stage,
+                         arm.verdict.reason, arm.verdict.message);
+  }
+  if (!duel.verdict.is_passed)
+    out << fmt::format("timing ended early: {}: {}\n", duel.verdict.reason, duel.verdict.message);
+  if (!duel.arms.empty()) out << table_of(rows_of(task, device, duel), duel.arms.front());
+  for (const Json& baseline : task.baselines)
+    out << fmt::format("baseline {} ({}): not measured here\n", baseline.value("name", ""),
+                       baseline.value("library", ""));
+}
+
+void bench(const BenchOptions& options, Program& program) {
+  const DataRoot data = find_data_root(options.data, program.executable);
+  const Task task = find_task(options.task, data);
+  check_workloads(options, task);
+  std::vector<BenchArm> arms = arms_of(options, task, data);
+  const auto pool =
+      start_workers({}, options.device, find_worker(options.worker, program.executable), options.log);
+  const std::string device = device_of(pool->provenance());
+  const DeviceFacts facts = pool->provenance().device;
+
+  std::vector<DuelArm> passed;
+  for (BenchArm& arm : arms) {
+    arm.verdict = examine(*pool, task, device, "examine-" + arm.seed.name, arm.seed.candidate).verdict;
+    if (arm.verdict.is_passed) passed.push_back({arm.seed.name, arm.seed.candidate});
+  }
+  Duel timed{.verdict = Verdict::failed("time", "no_arm", "no kernel passed")};
+  if (!passed.empty()) timed = duel(*pool, task, device, passed, options.rounds, options.workloads);
+  program.exit_code = timed.verdict.is_passed && passed.size() == arms.size() ? exit_done : exit_failed;
+
+  if (!options.is_json) return print_text(task, facts, arms, timed, program.out);
+  Json json{
+      {"task", task.name}, {"device", facts}, {"is_modelled", facts.is_virtual}, {"verdict", timed.verdict}};
+  for (const BenchArm& arm : arms)
+    json["arms"].push_back({{"name", arm.seed.name}, {"verdict", arm.verdict}});
+  for (const BenchRow& row : rows_of(task, facts, timed)) json["rows"].push_back(json_of(row));
+  program.out << json.dump(2) << "\n";
+}
+
+}  // namespace
+
+void add_bench_command(CLI::App& command, Program& program) {
+  auto options = std::make_shared<BenchOptions>();
+  command.add_option("files", options->files, "Kernel files; all seeds of the task if there are none");
+  command.add_option("--task", options->task, "Task name or folder")->required();
+  command.add_option("--workload", options->workloads, "Only these bench workloads");
+  command.add_option("--device", options->device, "auto, gpu or vgpu")
+      ->check(CLI::IsMember({"auto", "gpu", "vgpu"}));
+  command.add_option("--rounds", options->rounds, "Rounds of timing, at most")->check(CLI::Range(2, 1000));
+  command.add_option("--worker", options->worker, "The worker program");
+  command.add_option("--log", options->log, "File for the worker's messages");
+  command.add_option("--data", options->data, "Folder that holds tasks/, kernels_seed/ and prompts/");
+  command.add_flag("--json", options->is_json, "Print JSON");
+  command.footer("Example: kernelites bench --task softmax_row");
+  command.callback([options, &program] { bench(*options, program); });
+}
+
+}  // namespace kernelites

@@ -1,0 +1,30 @@
+// SPDX-License-Identifier: Apache-2.0
+// Requests to workers by commands that need no run: one or many, with their replies.
+#pragma once
+
+#include <functional>
+#include <map>
+#include <string>
+#include <vector>
+
+#include "engine/core/task.h"
+#include "evaluators/worker_pool.h"
+
+namespace kernelites {
+
+/// Sends all requests, and calls `on_reply` for each as they come.
+void ask_all(Evaluator& evaluator, const std::map<std::string, Request>& requests,
+             const std::function<void(const Reply&)>& on_reply);
+
+/// Proves one candidate. Throws Error if no examination comes.
+Examination examine(Evaluator& evaluator, const Task& task, const std::string& device, const std::string& id,
+                    const Candidate& candidate);
+
+/// A duel over all bench workloads, or those of `workloads`; arm 0 is the one that ratios are told of.
+Request duel_request(const Task& task, const std::string& device, const std::string& id,
+                     std::vector<DuelArm> arms, int rounds, std::vector<std::string> workloads = {});
+/// The same, sent. Throws Error if no duel comes.
+Duel duel(Evaluator& evaluator, const Task& task, const std::string& device, std::vector<DuelArm> arms,
+          int rounds, std::vector<std::string> workloads = {});
+
+}  // namespace kernelites
