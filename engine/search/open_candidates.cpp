@@ -96,8 +96,8 @@ int OpenCandidates::step(std::uint64_t completed, bool may_send) {
       continue;
     }
     if (may_send) {
-      if (std::holds_alternative<NeedsExamination>(*step))
-        examine(course);
+      if (const auto* need = std::get_if<NeedsExamination>(&*step))
+        examine(course, need->is_thorough);
       else
         duel(course, std::get<NeedsDuel>(*step));
     }
@@ -125,7 +125,9 @@ std::optional<NextStep> OpenCandidates::next(const Course& course, std::uint64_t
                             .baseline_id = baseline_id_,
                             .weights = weights_,
                             .rule = rule_for(course),
-                            .confirms_eagerly = parts_.config.is_batch});
+                            .confirms_eagerly = parts_.config.is_batch,
+                            // The virtual GPU has checked every access already.
+                            .wants_thorough = !course.provenance.device.is_virtual});
 }
 
 /// Seeds duel all other passed seeds and, as an A/A test, themselves, once every seed has been examined.
@@ -168,9 +170,10 @@ void OpenCandidates::find_baseline() {
                        {"null_half_width", null_half_width_}});
 }
 
-void OpenCandidates::examine(Course& course) {
+void OpenCandidates::examine(Course& course, bool is_thorough) {
   EvaluationRecord record;
-  record.request_id = fmt::format("{}-examine", course.record.ordinal);
+  record.request_id = fmt::format("{}-{}", course.record.ordinal, is_thorough ? "thorough" : "examine");
+  if (is_thorough) record.request = {{"is_thorough", true}};
   record.ordinal = course.record.ordinal;
   record.verb = "examine";
   record.sent_unix_s = announcer_.now_unix_s();
@@ -184,8 +187,8 @@ void OpenCandidates::examine(Course& course) {
 void OpenCandidates::duel(Course& course, const NeedsDuel& need) {
   send_duel(course, need, need.is_confirmation);
   const bool has_opponent_to_replace = need.arms.size() > 1 || need.arms.front() != baseline_id_;
-  if (need.wants_confirmation_at_once && !baseline_id_.empty() && has_opponent_to_replace)
-    send_duel(course, need, true);
+  if (!need.wants_confirmation_at_once || baseline_id_.empty() || !has_opponent_to_replace) return;
+  send_duel(course, need, true);
 }
 
 void OpenCandidates::send_duel(Course& course, const NeedsDuel& need, bool is_confirmation) {
@@ -220,7 +223,9 @@ Request OpenCandidates::request_from(const EvaluationRecord& record) const {
   request.reference_source = parts_.task.reference_source;
   if (record.verb == "examine") {
     request.deadline_s = parts_.config.examine_deadline_s;
-    request.examine = ExamineRequest{.candidate = candidate->candidate, .key = key};
+    request.examine = ExamineRequest{.candidate = candidate->candidate,
+                                     .key = key,
+                                     .is_thorough = record.request.value("is_thorough", false)};
     return request;
   }
   request.deadline_s = parts_.config.duel_deadline_s;

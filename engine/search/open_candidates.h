@@ -43,7 +43,7 @@ class OpenCandidates {
   std::optional<NextStep> seed_step(const Course& course) const;
   bool repeats_code(const Course& course) const;
   void find_baseline();
-  void examine(Course& course);
+  void examine(Course& course, bool is_thorough);
   void duel(Course& course, const NeedsDuel& need);
   void send_duel(Course& course, const NeedsDuel& need, bool is_confirmation);
   Request request_from(const EvaluationRecord& record) const;

@@ -12,6 +12,10 @@ namespace {
 
 bool is_confirmation(const EvaluationRecord& duel) { return duel.request.value("is_confirmation", false); }
 
+bool asks_thorough(const EvaluationRecord& examination) {
+  return examination.request.value("is_thorough", false);
+}
+
 bool has_arm(const EvaluationRecord& duel, const std::string& id) {
   return std::find(duel.duel->arms.begin(), duel.duel->arms.end(), id) != duel.duel->arms.end();
 }
@@ -150,6 +154,9 @@ NextStep place(const Course& course, const PlacementContext& context) {
     need.is_confirmation = true;
     return need;
   }
+  const bool would_enter = decision.elite.has_value() || !won.empty();
+  if (would_enter && context.wants_thorough && !course.has_thorough)
+    return NeedsExamination{.is_thorough = true};
   return Ends{{.ordinal = course.record.ordinal,
                .status = status,
                .elite = decision.elite,
@@ -168,6 +175,7 @@ Course course_of(const CandidateRecord& record, const std::vector<EvaluationReco
     if (evaluation.state != "answered") continue;
     if (evaluation.examination) {
       course.examination = evaluation.examination;
+      course.has_thorough = course.has_thorough || asks_thorough(evaluation);
       course.provenance = evaluation.provenance;
     }
     if (evaluation.duel) course.duels.push_back(evaluation);

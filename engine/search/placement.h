@@ -23,6 +23,7 @@ struct Course {
   bool is_seed = false;
   std::optional<Examination> examination;
   Provenance provenance;
+  bool has_thorough = false;             ///< an examination with the costly stages was answered
   std::vector<EvaluationRecord> duels;   ///< answered, in the order sent
   std::vector<std::string> waiting_for;  ///< request ids sent and not answered
   int duels_sent = 0;
@@ -40,9 +41,13 @@ struct PlacementContext {
   std::map<std::string, double> weights;  ///< of bench workloads
   EliteRule rule;
   bool confirms_eagerly = false;  ///< batches: ask for the confirmation together with the duel
+  /// Whoever would enter the archive is first examined once more, on inputs of its own, with the costly stages.
+  bool wants_thorough = false;
 };
 
-struct NeedsExamination {};
+struct NeedsExamination {
+  bool is_thorough = false;
+};
 struct Waits {};
 /// `arms`: candidate ids of the opponents.
 struct NeedsDuel {

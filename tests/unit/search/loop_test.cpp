@@ -84,6 +84,29 @@ TEST_CASE("measured gains are confirmed in a second duel, modelled ones are exac
   CHECK(confirmations(false) > 0);
 }
 
+TEST_CASE(
+    "what enters the archive from a real device was examined with the costly stages, from the virtual one "
+    "not") {
+  const auto check_thorough = [](bool is_virtual) {
+    SearchRig rig;
+    FakeEvaluator evaluator(is_virtual);
+    FakeModel model;
+    rig.run(evaluator, &model);
+    std::set<std::string> thorough;
+    for (const Request& request : evaluator.requests)
+      if (request.examine && request.examine->is_thorough) thorough.insert(request.id);
+    Archive archive = rig.open();
+    CHECK(!archive.elite_history().empty());
+    CHECK(thorough.empty() == is_virtual);
+    for (const EliteStep& step : archive.elite_history())
+      CHECK((is_virtual || thorough.contains(std::to_string(step.elite.ordinal) + "-thorough")));
+    for (const Champion& champion : archive.champions())
+      CHECK((is_virtual || thorough.contains(std::to_string(champion.ordinal) + "-thorough")));
+  };
+  check_thorough(false);
+  check_thorough(true);
+}
+
 TEST_CASE("keys differ between requests and repeat between golden runs") {
   const auto keys = [] {
     SearchRig rig;
