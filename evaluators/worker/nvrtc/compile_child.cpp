@@ -114,7 +114,7 @@ Compiler::Compiler(Toolkit toolkit, std::filesystem::path program, Defences defe
       program_(std::move(program)),
       defences_(std::move(defences)),
       allows_weak_jail_(allows_weak_jail) {
-  warm_.push_back(start());
+  for (std::size_t i = 0; i < k_warm_children; ++i) warm_.push_back(start());
 }
 
 Child Compiler::start() {

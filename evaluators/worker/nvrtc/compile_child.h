@@ -24,7 +24,11 @@ int compile_child_main(Channel& channel);
 /// Outputs that `compile_once` keeps; some hundred kilobytes each.
 inline constexpr std::size_t k_outputs_known_max = 32;
 
-/// Compiles, each time in a fresh jailed child that is killed at its deadline; one child is kept warm
+/// Children kept warm: an examination begins with two compiles at once (the candidate's plans, the reference's) and
+/// goes on with a third; none of them should wait for a library to load.
+inline constexpr std::size_t k_warm_children = 3;
+
+/// Compiles, each time in a fresh jailed child that is killed at its deadline; some children are kept warm
 /// (jailed, library loaded, waiting). What crashes or hangs is the child, and it has a name in
 /// `CompileOutput::failure`: `compiler_crash` (after one more try), `compile_deadline`. Thread-safe: several
 /// compiles may be under way.
