@@ -87,6 +87,11 @@ struct PartOutcome {
 /// rest of the outputs as they were, and models the whole.
 enum class RunMode { full, timing };
 
+/// Checks of the virtual GPU that can be left out.
+struct VgpuChecks {
+  bool uninitialised = true, races = true;
+};
+
 class Device {
  public:
   virtual ~Device() = default;
@@ -119,6 +124,9 @@ class Device {
   /// blocks and warps interleave). 0: as usual.
   virtual void seed_schedule(std::uint64_t seed) = 0;
 
+  /// vgpu: launches have these checks from now on, as far as the device was made with them. They cost time.
+  virtual void choose_checks(VgpuChecks checks) = 0;
+
   /// Runs `before` and then `timed`, in order, and waits at most `deadline_s`. Verified and timed launches go through
   /// this one function (invariant 3).
   virtual SequenceOutcome run(std::span<const BoundLaunch> before, std::span<const BoundLaunch> timed,
@@ -128,6 +136,9 @@ class Device {
   /// up to a number of warp instructions. Throws Error on a device that runs whole launches only.
   virtual PartOutcome run_blocks(const BoundLaunch& launch, const std::vector<std::uint64_t>& blocks,
                                  std::uint64_t instructions_max) = 0;
+  /// vgpu: `bytes` from `address` on as the host sees them, for trusted code that need not be interpreted; those of
+  /// `read_write` count as written from now on. Throws Error unless one mapping holds them, and on other devices.
+  virtual std::byte* host_memory(std::uint64_t address, std::int64_t bytes, Access access) = 0;
   /// vgpu: which rows of `row_bytes` bytes are written throughout since `mark_unwritten`, ascending. Throws likewise.
   virtual std::vector<std::int64_t> written_rows(const Buffer& buffer, std::int64_t row_bytes) = 0;
 };
@@ -135,10 +146,6 @@ class Device {
 /// The CUDA driver on device 0. Throws Error naming what is missing (library, driver, device).
 std::unique_ptr<Device> make_gpu_device();
 /// The virtual GPU, modelling an H100. `threads`: OS threads for blocks.
-/// Checks of the virtual GPU that can be left out.
-struct VgpuChecks {
-  bool uninitialised = true, races = true;
-};
 std::unique_ptr<Device> make_vgpu_device(unsigned threads, VgpuChecks checks = {});
 
 }  // namespace kernelites::worker

@@ -140,6 +140,11 @@ class GpuDevice final : public Device {
   void seed_samples(std::uint64_t) override {}   // every block runs
   void seed_schedule(std::uint64_t) override {}  // the hardware's order
 
+  void choose_checks(VgpuChecks) override {}
+  std::byte* host_memory(std::uint64_t, std::int64_t, Access) override {
+    throw Error("a real device's memory is not the host's");
+  }
+
   PartOutcome run_blocks(const BoundLaunch&, const std::vector<std::uint64_t>&, std::uint64_t) override {
     throw Error("a real device runs whole launches only");
   }

@@ -65,7 +65,7 @@ struct VirtualLaunch {
 class VgpuDevice final : public Device {
  public:
   VgpuDevice(unsigned threads, VgpuChecks checks)
-      : threads_(std::max(threads, 1u)), checks_(checks), facts_(virtual_facts()) {}
+      : threads_(std::max(threads, 1u)), available_(checks), checks_(checks), facts_(virtual_facts()) {}
 
   const DeviceFacts& facts() const override { return facts_; }
 
@@ -97,6 +97,12 @@ class VgpuDevice final : public Device {
     if (modules_.erase(module) == 0) throw Error(fmt::format("there is no module {}", module));
   }
 
+  void choose_checks(VgpuChecks checks) override {
+    checks_ = {.uninitialised = available_.uninitialised && checks.uninitialised,
+               .races = available_.races && checks.races};
+  }
+  std::byte* host_memory(std::uint64_t address, std::int64_t bytes, Access access) override;
+
   void seed_samples(std::uint64_t seed) override { sample_seed_ = seed; }
   void seed_schedule(std::uint64_t seed) override { schedule_seed_ = seed; }
 
@@ -122,7 +128,8 @@ class VgpuDevice final : public Device {
                                      double& modelled_us);
 
   unsigned threads_;
-  VgpuChecks checks_;
+  const VgpuChecks available_;
+  VgpuChecks checks_;  ///< chosen of them
   std::uint64_t sample_seed_ = 0;
   std::uint64_t schedule_seed_ = 0;
   DeviceFacts facts_;
@@ -184,6 +191,21 @@ void VgpuDevice::fill(const Buffer& buffer, std::uint8_t value) {
   SharedMapping& mapping = writable(buffer);
   mapping.fill(value);
   memory_.mark_initialised(buffer.address, mapping.bytes(), true);
+}
+
+std::byte* VgpuDevice::host_memory(std::uint64_t address, std::int64_t bytes, Access access) {
+  auto found = mappings_.upper_bound(address);
+  if (found == mappings_.begin()) throw Error("the host asks for memory that is not mapped");
+  const SharedMapping& mapping = (--found)->second;
+  const std::uint64_t offset = address - found->first;
+  const auto wanted = static_cast<std::uint64_t>(bytes);
+  if (bytes < 0 || offset > mapping.bytes() || wanted > mapping.bytes() - offset)
+    throw Error(fmt::format("the host asks for {} bytes that do not lie in one mapping", bytes));
+  if (access == Access::read_write) {
+    if (mapping.access() == Access::read_only) throw Error("the host asks to write to read-only memory");
+    memory_.mark_initialised(address, wanted, true);
+  }
+  return mapping.data() + offset;
 }
 
 ModuleId VgpuDevice::load(const ModuleImage& image) {

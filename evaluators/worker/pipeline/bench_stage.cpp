@@ -28,6 +28,8 @@ constexpr double k_reference_flops_max = 8e6;
 constexpr std::int64_t k_rows_max = 16;
 /// A row beyond this, a head of a long recurrence, would keep the virtual GPU busy for minutes.
 constexpr double k_row_flops_max = 6e8;
+/// Of a hold-out shape, whatever they cost: an error in one row of twenty escapes one trial in 27.
+constexpr std::int64_t k_hold_out_rows_least = 64;
 
 /// What became of one shape.
 struct SampleOutcome {
@@ -113,10 +115,14 @@ std::vector<std::size_t> sampled_points(const EvaluationContext& context) {
 
 void limit_sampled_rows(const Task& task, std::vector<EvaluationPoint>& points) {
   for (EvaluationPoint& point : points) {
-    if (!is_sampled(task, point)) continue;
+    if (point.use != PointUse::hold_out && !is_sampled(task, point)) continue;
     const double per_row = std::max(1.0, row_flops(task, point.workload));
+    const std::int64_t rows = row_count(task, point.workload);
     const auto affordable = static_cast<std::int64_t>(std::floor(k_reference_flops_max / per_row));
-    point.rows = std::min({point.rows, k_rows_max, std::max<std::int64_t>(1, affordable)});
+    if (is_sampled(task, point))
+      point.rows = std::min({point.rows, k_rows_max, std::max<std::int64_t>(1, affordable)});
+    else if (std::max(k_hold_out_rows_least, affordable) < rows)
+      point.rows = std::max(k_hold_out_rows_least, affordable);
   }
 }
 

@@ -15,7 +15,6 @@ namespace {
 
 using Clock = std::chrono::steady_clock;
 
-constexpr double k_run_s_max = 10;
 /// Shapes of more data than this would make up most of the time and little of the rows.
 constexpr std::int64_t k_shape_bytes_max = std::int64_t{1} << 20;
 
@@ -39,10 +38,14 @@ class CalibrationRun {
   CalibrationRun(const CalibrateRequest& request, const Task& task, Station& station,
                  const CompiledCandidate& compiled, const Reference& reference,
                  const std::vector<const Workload*>& shapes)
-      : request_(request), task_(task), reference_(reference), shapes_(shapes) {
+      : request_(request),
+        task_(task),
+        reference_(reference),
+        shapes_(shapes),
+        run_s_max_(run_deadline_s(station.facts(), PointUse::check)) {
     station.referee().use_reference(reference.image(), reference.digest());
     if (reference.inputs()) station.referee().use_inputs(*reference.inputs());
-    executor_ = station.take_executor();
+    executor_ = station.take_executor(LeaseUse::proving);
     const int module = executor_->load(image_of(compiled));
     for (std::size_t i = 0; i < shapes.size() && !executor_->fault(); ++i) {
       sessions_.push_back(std::make_unique<WorkloadSession>(station.referee(), *executor_, task, *shapes[i]));
@@ -93,7 +96,7 @@ class CalibrationRun {
     WorkloadSession& session = *sessions_[shape];
     session.fill(task_.families[family], draw % metadata_rotations(task_), key);
     session.run(arms_[shape], RunMode::full, key.derive("poison").seed(),
-                static_cast<int>(draw % k_poison_kinds), k_run_s_max);
+                static_cast<int>(draw % k_poison_kinds), run_s_max_);
     if (executor_->fault()) return;
     const RowLists rows = draw_rows(task_, *shapes_[shape], k_all_reference_rows, key);
     for (const OutputError& error : session.check(reference_.plan(shape), rows, true))
@@ -104,6 +107,7 @@ class CalibrationRun {
   const Task& task_;
   const Reference& reference_;
   const std::vector<const Workload*>& shapes_;
+  const double run_s_max_;
   std::unique_ptr<ExecutorClient> executor_;
   std::vector<std::unique_ptr<WorkloadSession>> sessions_;
   std::vector<int> arms_;
@@ -134,7 +138,8 @@ Calibration calibrate(const Workshop& workshop, const CalibrateRequest& request,
   const auto held = Clock::now();
   CalibrationRun run(request, task, *station, compiled, reference, shapes);
   Calibration calibration;
-  calibration.problem = run.run(start + std::chrono::milliseconds(static_cast<long>(deadline_s * 1000)));
+  calibration.problem =
+      run.run(start + station.forgiven() + std::chrono::milliseconds(static_cast<long>(deadline_s * 1000)));
   calibration.rows = run.rows();
   device_s += std::chrono::duration<double>(Clock::now() - held).count();
   return calibration;

@@ -2,27 +2,27 @@
 // Stage check, and the trials of stage bench: input families at shapes against the float64 reference, by rows.
 //
 // Check and hold-out shapes are compared on all rows; bench shapes on a secret sample, drawn after the candidate ran.
-// On the virtual GPU bench shapes that are too large to interpret are left out (bench_stage.cpp samples them).
+// On the virtual GPU hold-out shapes of much work are sampled likewise, and bench shapes that are too large to
+// interpret are left out (bench_stage.cpp samples them); races are looked for with the first family of every shape.
 #include <fmt/format.h>
 
 #include <algorithm>
 #include <map>
 #include <set>
 
+#include "engine/core/error.h"
+#include "evaluators/worker/pipeline/check_pairs.h"
 #include "evaluators/worker/pipeline/evaluation_context.h"
 
 namespace kernelites::worker {
 namespace {
 
-/// Families tried at shapes that are costly: the first, and others drawn by the key.
-constexpr std::size_t k_bench_families = 2;
-constexpr std::size_t k_hold_out_families = 3;
-/// So many pairs of check shape and family make up an examination, if there are as many. The virtual GPU takes a
-/// hundred times as long over each.
-constexpr std::size_t k_check_pairs = 96, k_virtual_check_pairs = 40;
-/// On the virtual GPU larger check shapes make up most of the time: they are tried with fewer families.
-constexpr std::int64_t k_large_bytes = std::int64_t{1} << 20;
-constexpr std::size_t k_large_families = 4;
+/// Families tried at shapes that are costly: the first, and others drawn by the key. What is unstable at bench shapes
+/// only shows with few of them.
+constexpr std::size_t k_bench_families = 8, k_virtual_bench_families = 4;
+constexpr std::size_t k_hold_out_families = 3, k_virtual_hold_out_families = 2;
+/// So many pairs of check shape and family make up an examination, if there are as many.
+constexpr std::size_t k_check_pairs = 96;
 
 /// One trial: a shape, a family, contents of the metadata.
 struct Trial {
@@ -32,31 +32,45 @@ struct Trial {
   std::uint64_t ordinal = 0;  ///< among all trials of the examination: keys its draws
 };
 
-/// How many of the families a shape is tried with.
+/// What the reference does at each check shape, which come first among all shapes.
+std::vector<double> check_costs(const EvaluationContext& context) {
+  std::vector<double> costs;
+  for (std::size_t i = 0; i < context.points.size() && context.points[i].use == PointUse::check; ++i)
+    costs.push_back(roofline_counts(context.task, context.points[i].workload).flops);
+  KERNELITES_ASSERT(costs.size() == context.task.check.size());
+  return costs;
+}
+
+/// How many of the families a shape is tried with, on hardware, and everywhere at shapes that are no check shapes.
 std::size_t family_count(const EvaluationContext& context, const EvaluationPoint& shape) {
   const std::size_t families = context.task.families.size();
   if (shape.use == PointUse::check) {
     const std::size_t shapes = context.task.check.size();
-    const bool is_slow =
-        context.device.is_virtual && workload_bytes(context.task, shape.workload) > k_large_bytes;
-    const std::size_t pairs = context.device.is_virtual ? k_virtual_check_pairs : k_check_pairs;
-    return std::min(is_slow ? k_large_families : (pairs + shapes - 1) / shapes, families);
+    return std::min((k_check_pairs + shapes - 1) / shapes, families);
   }
-  if (shape.use == PointUse::hold_out) return std::min(k_hold_out_families, families);
+  if (shape.use == PointUse::hold_out)
+    return std::min(context.device.is_virtual ? k_virtual_hold_out_families : k_hold_out_families, families);
   const bool is_too_large =
       context.device.is_virtual && !is_small_enough_to_interpret(context.task, shape.workload);
-  return is_too_large ? 0 : std::min(k_bench_families, families);
+  if (is_too_large) return 0;
+  return std::min(context.device.is_virtual ? k_virtual_bench_families : k_bench_families, families);
 }
 
 /// Every shape is tried with the first family. The others come in turn over the shapes, from one that the key draws, so
-/// that each meets several shapes; metadata contents likewise.
+/// that each meets several shapes; metadata contents likewise. On the virtual GPU check_pairs.h chooses.
 std::vector<Trial> plan_trials(const EvaluationContext& context) {
   std::vector<Trial> trials;
   const std::size_t families = context.task.families.size(), rotations = metadata_rotations(context.task);
-  std::size_t next = context.request.key.derive("families").seed() % families;
+  const std::size_t first = context.request.key.derive("families").seed() % families;
+  std::vector<std::vector<std::size_t>> chosen;
+  if (context.device.is_virtual) chosen = choose_pairs(check_costs(context), families, first);
+  std::size_t next = first;
   for (std::size_t point = 0; point < context.points.size(); ++point) {
-    for (std::size_t i = 0; i < family_count(context, context.points[point]); ++i) {
-      const std::size_t family = i == 0 ? 0 : 1 + next++ % (families - 1);
+    const bool is_chosen = context.device.is_virtual && context.points[point].use == PointUse::check;
+    const std::size_t count =
+        is_chosen ? chosen.at(point).size() : family_count(context, context.points[point]);
+    for (std::size_t i = 0; i < count; ++i) {
+      const std::size_t family = is_chosen ? chosen[point][i] : i == 0 ? 0 : 1 + next++ % (families - 1);
       trials.push_back(
           {.point = point, .family = family, .rotation = (point + i) % rotations, .ordinal = trials.size()});
     }
@@ -157,8 +171,11 @@ class CheckRun {
     const EvaluationPoint& point = context_.points[trial.point];
     const Key key = context_.request.key.derive("trial", ordinal);
     session_->fill(context_.task.families[trial.family], trial.rotation, key);
-    session_->run(arm_, RunMode::full, key.derive("poison").seed(),
-                  static_cast<int>(ordinal % k_poison_kinds), run_deadline_s(context_.device));
+    session_->run({.plan = arm_,
+                   .poison_seed = key.derive("poison").seed(),
+                   .poison_kind = static_cast<int>(ordinal % k_poison_kinds),
+                   .deadline_s = run_deadline_s(context_.device, point.use),
+                   .checks_races = trial.family == 0});
     if (context_.executor->fault()) {
       if (point.use != PointUse::hold_out) return fault_verdict(stage_, *context_.executor->fault());
       return Verdict::failed(stage_, "hold_out_fault",

@@ -325,6 +325,7 @@ double ExecutorClient::run(const Run& run) {
                            {"poison_kind", run.poison_kind},
                            {"schedule_seed", run.schedule_seed},
                            {"repeats", run.repeats},
+                           {"checks_races", run.checks_races},
                            {"deadline_s", run.deadline_s}}};
   return call(std::move(command), run.deadline_s + grace).body.value("elapsed_us", 0.0);
 }

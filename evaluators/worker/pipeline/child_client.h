@@ -161,6 +161,7 @@ class ExecutorClient {
     double deadline_s = 10;
     std::uint64_t schedule_seed = 0;  ///< 0: the device's own order
     int repeats = 1;                  ///< launches of the whole plan, back to back
+    bool checks_races = false;        ///< vgpu: costs a third of the time of a launch
   };
   /// Elapsed microseconds, 0 after a fault.
   double run(const Run& run);

@@ -17,7 +17,7 @@ constexpr int k_hold_out_draws = 2;
 constexpr std::int64_t k_interpreted_bytes_max = std::int64_t{4} << 20;
 
 /// A hang may cost two seconds of a real device, its executor's end included; honest launches take milliseconds.
-constexpr double k_run_s_max = 1;
+constexpr double k_run_s_max = 1, k_small_run_s_max = 0.5;
 constexpr double k_virtual_run_s_max = 10;
 
 }  // namespace
@@ -29,9 +29,10 @@ double EvaluationContext::seconds_left() const {
 void EvaluationContext::take_device() {
   if (station) return;
   station.emplace(stations.take(seconds_left()));
+  deadline += station->forgiven();
   device_since = std::chrono::steady_clock::now();
   use_computed_inputs((*station)->referee());
-  executor = (*station)->take_executor();
+  executor = (*station)->take_executor(LeaseUse::proving);
   module = executor->load(image_of(compiled));
 }
 
@@ -41,8 +42,9 @@ void EvaluationContext::use_computed_inputs(Referee& referee) const {
   if (const InputsProgram* inputs = reference.get().inputs()) referee.use_inputs(*inputs);
 }
 
-double run_deadline_s(const DeviceFacts& device) {
-  return device.is_virtual ? k_virtual_run_s_max : k_run_s_max;
+double run_deadline_s(const DeviceFacts& device, PointUse use) {
+  if (device.is_virtual) return k_virtual_run_s_max;
+  return use == PointUse::bench ? k_run_s_max : k_small_run_s_max;
 }
 
 std::vector<std::size_t> smallest_checks(const EvaluationContext& context) {

@@ -82,9 +82,9 @@ inline constexpr std::array k_examine_stages = {
     Stage{"stress", run_stress_stage},   Stage{"memcheck", run_memcheck_stage},
 };
 
-/// Seconds that one run of a plan may take. On the virtual GPU they are a count of instructions, so that no verdict
-/// depends on how busy the machine is.
-double run_deadline_s(const DeviceFacts& device);
+/// Seconds that one run of a plan may take at such a shape. On the virtual GPU they are a count of instructions, so
+/// that no verdict depends on how busy the machine is.
+double run_deadline_s(const DeviceFacts& device, PointUse use);
 
 /// Indices of the check shapes, the one with the least data first.
 std::vector<std::size_t> smallest_checks(const EvaluationContext& context);
@@ -99,7 +99,8 @@ std::vector<EvaluationPoint> draw_points(const Task& task, const Key& key);
 /// The trials of stage bench: sampled rows of bench shapes, but for those that are too large for the virtual GPU.
 std::optional<Verdict> run_bench_trials(EvaluationContext& context);
 
-/// On the virtual GPU: as many rows of the shapes that stage bench samples as the reference gets through.
+/// On the virtual GPU: as many rows of hold-out shapes, and of those that stage bench samples, as the reference gets
+/// through.
 void limit_sampled_rows(const Task& task, std::vector<EvaluationPoint>& points);
 
 /// Whether the virtual GPU can run this shape in full; larger ones are only modelled.

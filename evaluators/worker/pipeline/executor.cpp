@@ -102,6 +102,7 @@ class Executor {
     const auto found = plans_.find(command.body.at("plan").get<int>());
     if (found == plans_.end()) throw Error("no such plan");
     const ReadyPlan& ready = found->second;
+    device().choose_checks({.uninitialised = true, .races = command.body.at("checks_races").get<bool>()});
     const SequenceOutcome outcome =
         surroundings().run({.plan = ready.plan,
                             .module = ready.module,

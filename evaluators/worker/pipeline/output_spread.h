@@ -10,10 +10,18 @@
 
 namespace kernelites::worker {
 
+/// What lies between two outputs.
+struct OutputSpread {
+  bool is_equal = true;  ///< byte for byte
+  double share = 0;      ///< of the gates
+};
+
 /// The largest difference between two outputs as a share of the gates of `precision`, rows of `columns` elements:
-/// above 1 the gates themselves would fail. Infinite where one value is finite and the other is not, and for types that
-/// are no floating-point values (codes, indices) if any byte differs. REQUIRES: both have whole rows, as many.
-double output_spread(Dtype dtype, std::int64_t columns, const Precision& precision,
-                     std::span<const std::byte> first, std::span<const std::byte> second);
+/// above 1 the gates themselves would fail. What is less than one unit in the last place of an element, or one code of
+/// quantised outputs, has no share: a sum that differs in its last bits may round either way. Infinite where one value
+/// is finite and the other is not, and for types that are no floating-point values (packed codes, indices) if any byte
+/// differs. REQUIRES: both have whole rows, as many.
+OutputSpread output_spread(Dtype dtype, std::int64_t columns, const Precision& precision,
+                           std::span<const std::byte> first, std::span<const std::byte> second);
 
 }  // namespace kernelites::worker

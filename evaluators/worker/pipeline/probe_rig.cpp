@@ -12,7 +12,6 @@
 namespace kernelites::worker {
 namespace {
 
-constexpr double k_probe_s_max = 10;
 /// Tensors of a probed shape travel to the host and back for every run.
 constexpr std::int64_t k_probe_bytes_max = std::int64_t{512} << 10;
 /// Both sides of a comparison are the candidate's, so that both may err.
@@ -118,7 +117,8 @@ ProbeRun ProbeRig::launch(std::size_t point, TensorContents inputs) {
   Bench& on = bench(point);
   const std::uint64_t ordinal = launches_++;
   on.session->run(on.arm, RunMode::full, context_.request.key.derive("probe_poison", ordinal).seed(),
-                  static_cast<int>(ordinal % k_poison_kinds), k_probe_s_max);
+                  static_cast<int>(ordinal % k_poison_kinds),
+                  run_deadline_s(context_.device, PointUse::check));
   ProbeRun run{.point = point, .inputs = std::move(inputs), .outputs = {}};
   for (const TensorSpec& tensor : task().tensors) {
     if (tensor.role != Role::output) continue;

@@ -58,7 +58,8 @@ void run_shapes(const EvaluationContext& context, Referee& referee, ExecutorClie
                    .poison_seed = key.derive("poison", schedule).seed(),
                    .poison_kind = static_cast<int>(i % k_poison_kinds),
                    .deadline_s = k_sanitize_s_max,
-                   .schedule_seed = schedule});
+                   .schedule_seed = schedule,
+                   .checks_races = true});
       if (executor.fault()) return;
       counts["launches"] += 1;
     }
@@ -72,7 +73,7 @@ std::optional<DeviceFault> run_beside_device(const EvaluationContext& context,
                                              std::map<std::string, std::int64_t>& counts) {
   StationPool::Lease station = context.sanitizers.take(context.seconds_left());
   context.use_computed_inputs(station->referee());
-  const std::unique_ptr<ExecutorClient> executor = station->take_executor();
+  const std::unique_ptr<ExecutorClient> executor = station->take_executor(LeaseUse::proving);
   const int module = executor->load(image_of(compiled));
   run_shapes(context, station->referee(), *executor, module, counts);
   return executor->fault();

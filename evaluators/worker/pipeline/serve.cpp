@@ -178,7 +178,9 @@ int serve_batch(const WorkerOptions& options, const std::filesystem::path& in,
   if (output < 0) throw ConfigError(out.string(), "", "the replies cannot be written");
   mend_tail(output);
   const std::set<std::string> answered = answered_ids(out);
-  Supervisor supervisor(options);
+  WorkerOptions patient = options;
+  patient.waits_for_turn = true;
+  Supervisor supervisor(patient);
   Jobs jobs(supervisor, [&](const Reply& reply) { write_line(output, encode(reply)); });
   for_each_line(input, [&](std::string line) {
     if (!answered.contains(request_id_of(line))) jobs.add(std::move(line));

@@ -25,8 +25,11 @@ std::optional<Verdict> run_smoke_stage(EvaluationContext& context) {
     for (std::size_t launch = 0; launch < k_smoke_launches; ++launch) {
       const Key key = context.request.key.derive("smoke", i * k_smoke_launches + launch);
       session.fill(context.task.families[launch % families], launch, key);
-      session.run(arm, RunMode::full, key.derive("poison").seed(),
-                  static_cast<int>((shapes + launch) % k_poison_kinds), run_deadline_s(context.device));
+      session.run({.plan = arm,
+                   .poison_seed = key.derive("poison").seed(),
+                   .poison_kind = static_cast<int>((shapes + launch) % k_poison_kinds),
+                   .deadline_s = run_deadline_s(context.device, PointUse::check),
+                   .checks_races = true});
       context.report().counts["launches"] += 1;
     }
     context.report().counts["shapes"] = static_cast<std::int64_t>(++shapes);

@@ -12,8 +12,9 @@
 namespace kernelites::worker {
 namespace {
 
-/// A referee's device tables grow with every tensor it ever held: a fresh one now and then keeps lookups short.
-constexpr int k_leases_max = 256;
+/// Executors that are kept ready. Creating a context on a real device may take longer than an evaluation holds it; the
+/// virtual one starts in no time.
+constexpr std::size_t k_spares = 2, k_virtual_spares = 1;
 /// No request waits longer for its turn, whatever its deadline.
 constexpr double k_wait_s_max = 24 * 3600;
 
@@ -21,29 +22,37 @@ constexpr double k_wait_s_max = 24 * 3600;
 
 Station::Station(DeviceChoice device)
     : device_(std::move(device)), referee_(std::make_unique<Referee>(device_)) {
-  prepare_spare();
+  prepare_spares();
 }
 
 void Station::make_ready() {
-  if (referee_->is_usable() && ++leases_ < k_leases_max) return;
+  if (referee_->is_usable()) return;
   referee_.reset();  // first, so that the device's memory is free again
   referee_ = std::make_unique<Referee>(device_);
-  leases_ = 0;
 }
 
-void Station::prepare_spare() {
-  if (spare_.valid()) return;
-  spare_ =
-      std::async(std::launch::async, [device = device_] { return std::make_unique<ExecutorClient>(device); });
+void Station::prepare_spares() {
+  while (spares_.size() < (device_.kind == "gpu" ? k_spares : k_virtual_spares)) {
+    spares_.push_back(std::async(std::launch::async,
+                                 [device = device_] { return std::make_unique<ExecutorClient>(device); }));
+  }
 }
 
-std::unique_ptr<ExecutorClient> Station::take_executor() {
-  prepare_spare();
-  std::unique_ptr<ExecutorClient> executor = spare_.get();
+std::unique_ptr<ExecutorClient> Station::take_executor(LeaseUse use) {
+  prepare_spares();
+  std::future<std::unique_ptr<ExecutorClient>> next = std::move(spares_.front());
+  spares_.pop_front();
+  if (use == LeaseUse::proving) {
+    prepare_spares();
+  } else {
+    for (const auto& spare : spares_) spare.wait();
+  }
+  std::unique_ptr<ExecutorClient> executor = next.get();
   return executor->is_alive() ? std::move(executor) : std::make_unique<ExecutorClient>(device_);
 }
 
-StationPool::StationPool(DeviceChoice device, const DeviceFacts& facts, int count) : facts_(facts) {
+StationPool::StationPool(DeviceChoice device, const DeviceFacts& facts, int count, bool waits_for_turn)
+    : facts_(facts), waits_for_turn_(waits_for_turn) {
   KERNELITES_ASSERT(count >= 0);
   for (int i = 0; i < count; ++i) {
     stations_.push_back(std::make_unique<Station>(device));
@@ -52,27 +61,35 @@ StationPool::StationPool(DeviceChoice device, const DeviceFacts& facts, int coun
 }
 
 StationPool::Lease StationPool::take(double deadline_s) {
+  const auto asked = std::chrono::steady_clock::now();
   Station* station = nullptr;
   {
     std::unique_lock lock(mutex_);
-    const auto limit = std::chrono::duration<double>(std::clamp(deadline_s, 0.0, k_wait_s_max));
-    if (!is_free_.wait_for(lock, limit, [this] { return !free_.empty(); }))
-      throw Error(fmt::format("no device became free within {:.1f} s", limit.count()));
+    const std::uint64_t ticket = next_ticket_++;
+    waiting_.push_back(ticket);
+    const auto limit = std::chrono::duration<double>(
+        waits_for_turn_ ? k_wait_s_max : std::clamp(deadline_s, 0.0, k_wait_s_max));
+    const bool has_turn =
+        changed_.wait_for(lock, limit, [&] { return !free_.empty() && waiting_.front() == ticket; });
+    std::erase(waiting_, ticket);
+    changed_.notify_all();  // who stood behind may be in front now
+    if (!has_turn) throw Error(fmt::format("no device became free within {:.1f} s", limit.count()));
     station = free_.back();
     free_.pop_back();
   }
-  Lease lease(*this, *station);
+  const auto waited = std::chrono::steady_clock::now() - asked;
+  Lease lease(*this, *station, waits_for_turn_ ? waited : std::chrono::steady_clock::duration{});
   lease->make_ready();
   return lease;
 }
 
 void StationPool::put_back(Station& station) {
-  station.prepare_spare();
+  station.prepare_spares();
   {
     const std::lock_guard lock(mutex_);
     free_.push_back(&station);
   }
-  is_free_.notify_one();
+  changed_.notify_all();
 }
 
 }  // namespace kernelites::worker

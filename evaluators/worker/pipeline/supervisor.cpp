@@ -59,7 +59,8 @@ Supervisor::Supervisor(const WorkerOptions& options)
   harness_ = std::make_unique<ModuleImage>(compile_harness(*compiler_, facts.architecture));
   const DeviceChoice choice{
       .kind = device_, .threads = 1, .harness = harness_.get(), .defences = options.defences};
-  stations_ = std::make_unique<StationPool>(choice, facts, device_ == "gpu" ? 1 : jobs_);
+  stations_ =
+      std::make_unique<StationPool>(choice, facts, device_ == "gpu" ? 1 : jobs_, options.waits_for_turn);
   if (device_ != "vgpu") {
     const DeviceChoice virtual_choice{.kind = "vgpu", .threads = 1, .harness = harness_.get()};
     sanitizers_ = std::make_unique<StationPool>(virtual_choice, probe_device("vgpu"), jobs_);

@@ -23,6 +23,7 @@ struct WorkerOptions {
   int jobs = 0;                 ///< evaluations at once; 0: the number of processors, at most 4
   ToolkitSearch toolkit;
   bool allows_weak_jail = false;  ///< see Compiler
+  bool waits_for_turn = false;    ///< see StationPool: a batch does
   Defences defences;              ///< all; only the test of the defences themselves switches one off
 };
 

@@ -28,7 +28,8 @@ namespace {
 constexpr std::uint64_t k_warm_up_runs = 5;
 constexpr int k_checked_rounds = 2;
 constexpr std::int64_t k_checked_rows = 64;
-constexpr double k_run_s_max = 20;
+/// Proven kernels, but a device is not left to one that hangs all the same.
+constexpr double k_virtual_run_s_max = 20;
 /// Differences below it are worth no further round: the elite rule asks for more.
 constexpr double k_resolution = 0.002;
 /// Of the compulsory bytes at the measured copy rate: pure reading is up to a tenth faster than copying, and part of
@@ -63,15 +64,16 @@ class DuelRun {
         std::async(std::launch::async, [this] { return compile_reference_rows(); });
     if (auto verdict = compile()) return verdict;
 
+    const Reference reference = compiling.get();  // no device waits for it
     StationPool::Lease station = workshop_.stations.take(deadline_s);
+    deadline_ += station.forgiven();
     const auto start = std::chrono::steady_clock::now();
-    executor_ = station->take_executor();
+    executor_ = station->take_executor(LeaseUse::timing);
     std::optional<Verdict> verdict;
     for (std::size_t a = 0; a < arms_.size() && !verdict; ++a) {
       arms_[a].module = executor_->load(image_of(arms_[a].code->compiled));
       verdict = fault_of_arm(a);
     }
-    const Reference reference = compiling.get();
     station->referee().use_reference(reference.image(), reference.digest());
     if (reference.inputs()) station->referee().use_inputs(*reference.inputs());
     for (std::size_t w = 0; w < workloads_.size() && !verdict; ++w) {
@@ -183,7 +185,7 @@ class DuelRun {
       rng.shuffle(order);
       for (const std::size_t a : order) {
         time_us[a].push_back(
-            session.run(arms[a], RunMode::timing, rng.bits(), round % k_poison_kinds, k_run_s_max));
+            session.run(arms[a], RunMode::timing, rng.bits(), round % k_poison_kinds, run_s_max()));
         if (auto verdict = fault_of_arm(a)) return verdict;
         if (facts_.is_virtual || !checked[a].contains(round)) continue;
         if (auto verdict = check_timed(session, reference, w, a, key.derive("checked_rows", round)))
@@ -221,7 +223,7 @@ class DuelRun {
     session.fill(task_.families.front(), 0, key.derive("warm_up"));
     for (std::uint64_t i = 0; i < k_warm_up_runs; ++i) {
       for (std::size_t a = 0; a < arms.size(); ++a) {
-        session.run(arms[a], RunMode::timing, key.derive("warm_up_poison", i).seed(), 0, k_run_s_max);
+        session.run(arms[a], RunMode::timing, key.derive("warm_up_poison", i).seed(), 0, run_s_max());
         if (auto verdict = fault_of_arm(a)) return verdict;
       }
     }
@@ -238,6 +240,10 @@ class DuelRun {
     if (facts_.is_virtual || has_metadata(task_)) return floor;
     const std::vector<Roof> all = roofs(counts, facts_);
     return all.empty() ? floor : std::max(floor, k_peak_share * all.front().time_us);
+  }
+
+  double run_s_max() const {
+    return facts_.is_virtual ? k_virtual_run_s_max : run_deadline_s(facts_, PointUse::bench);
   }
 
   std::optional<Verdict> check_times(std::size_t w, const std::vector<std::vector<double>>& time_us) const {

@@ -1,15 +1,19 @@
 // SPDX-License-Identifier: Apache-2.0
-// Entry point of the pipeline tests: they start this program again to launch alone.
+// Entry point of the pipeline tests: they start this program again to launch alone, and as the children of stations.
 #define CATCH_CONFIG_RUNNER
 #include "tests/support/catch.h"
 
+#include "evaluators/worker/pipeline/executor.h"
 #include "evaluators/worker/pipeline/lone_launch.h"
+#include "evaluators/worker/pipeline/referee.h"
 #include "evaluators/worker/sandbox/child.h"
 
 namespace {
 
 constexpr kernelites::worker::ChildRole k_roles[] = {
     {kernelites::worker::k_lone_role, kernelites::worker::lone_launch_main},
+    {"executor", kernelites::worker::executor_main},
+    {"referee", kernelites::worker::referee_main},
 };
 
 }  // namespace

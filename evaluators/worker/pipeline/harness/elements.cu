@@ -3,7 +3,8 @@
 //
 // The harness is one module: its files are joined in the order of harness_launch.cpp. Kernel names start with
 // `harness_` and are refused in candidates, so that no launch can be mistaken for one of these. No headers: the module
-// compiles with any toolkit in a few milliseconds.
+// compiles with any toolkit in a few milliseconds. harness_host.cpp compiles this file, fill.cu and compare.cu for the
+// host too, one thread a block: what they use of a device must stand in device_only.cu and have its twin there.
 
 using u32 = unsigned int;
 using u64 = unsigned long long;
@@ -74,20 +75,9 @@ __device__ __forceinline__ void store(void* base, int dtype, i64 index, float va
       ((unsigned short*)base)[index] = (unsigned short)((bits + 0x7FFFu + ((bits >> 16) & 1u)) >> 16);
       break;
     }
-    case f16: {
-      unsigned short half;
-      asm("cvt.rn.f16.f32 %0, %1;" : "=h"(half) : "f"(value));
-      ((unsigned short*)base)[index] = half;
-      break;
-    }
-    case e4m3:
-    case e5m2: {
-      unsigned short pair;
-      if (dtype == e4m3) asm("cvt.rn.satfinite.e4m3x2.f32 %0, %1, %2;" : "=h"(pair) : "f"(0.0f), "f"(value));
-      else asm("cvt.rn.satfinite.e5m2x2.f32 %0, %1, %2;" : "=h"(pair) : "f"(0.0f), "f"(value));
-      ((unsigned char*)base)[index] = (unsigned char)pair;
-      break;
-    }
+    case f16: ((unsigned short*)base)[index] = to_f16(value); break;
+    case e4m3: ((unsigned char*)base)[index] = to_e4m3(value); break;
+    case e5m2: ((unsigned char*)base)[index] = to_e5m2(value); break;
     case i8: ((signed char*)base)[index] = (signed char)__float2int_rn(value); break;
     case u8: ((unsigned char*)base)[index] = (unsigned char)__float2int_rn(value); break;
     case i32: ((int*)base)[index] = __float2int_rn(value); break;
@@ -100,21 +90,9 @@ __device__ __forceinline__ double load(const void* base, int dtype, i64 index) {
     case f32: return ((const float*)base)[index];
     case f64: return ((const double*)base)[index];
     case bf16: return __uint_as_float((u32)((const unsigned short*)base)[index] << 16);
-    case f16: {
-      float value;
-      asm("cvt.f32.f16 %0, %1;" : "=f"(value) : "h"(((const unsigned short*)base)[index]));
-      return value;
-    }
-    case e4m3:
-    case e5m2: {
-      const unsigned short pair = ((const unsigned char*)base)[index];
-      u32 halves;
-      if (dtype == e4m3) asm("cvt.rn.f16x2.e4m3x2 %0, %1;" : "=r"(halves) : "h"(pair));
-      else asm("cvt.rn.f16x2.e5m2x2 %0, %1;" : "=r"(halves) : "h"(pair));
-      float value;
-      asm("cvt.f32.f16 %0, %1;" : "=f"(value) : "h"((unsigned short)halves));
-      return value;
-    }
+    case f16: return of_f16(((const unsigned short*)base)[index]);
+    case e4m3: return of_e4m3(((const unsigned char*)base)[index]);
+    case e5m2: return of_e5m2(((const unsigned char*)base)[index]);
     case i8: return ((const signed char*)base)[index];
     case u8: return ((const unsigned char*)base)[index];
     case i32: return ((const int*)base)[index];

@@ -220,17 +220,17 @@ extern "C" __global__ void __launch_bounds__(256) harness_fill(const FillOrder o
 // One warp per vector of `columns` elements: scaled to the Euclidean length `length`.
 extern "C" __global__ void __launch_bounds__(128)
 harness_unit(void* out, int dtype, i64 vectors, i64 columns, float length) {
-  const int lane = threadIdx.x % 32;
-  const i64 stride = (i64)gridDim.x * (blockDim.x / 32);
-  for (i64 v = (i64)blockIdx.x * (blockDim.x / 32) + threadIdx.x / 32; v < vectors; v += stride) {
+  const int lane = threadIdx.x % k_lanes;
+  const i64 stride = (i64)gridDim.x * (blockDim.x / k_lanes);
+  for (i64 v = (i64)blockIdx.x * (blockDim.x / k_lanes) + threadIdx.x / k_lanes; v < vectors; v += stride) {
     double sum = 0;
-    for (i64 c = lane; c < columns; c += 32) {
+    for (i64 c = lane; c < columns; c += k_lanes) {
       const double x = load(out, dtype, v * columns + c);
       sum += x * x;
     }
-    for (int step = 16; step > 0; step /= 2) sum += __shfl_xor_sync(0xffffffffu, sum, step);
+    sum = sum_of_lanes(sum);
     const double factor = sum > 0 ? (double)length / sqrt(sum) : 0;
-    for (i64 c = lane; c < columns; c += 32) {
+    for (i64 c = lane; c < columns; c += k_lanes) {
       store(out, dtype, v * columns + c, (float)(load(out, dtype, v * columns + c) * factor));
     }
   }
