@@ -19,6 +19,7 @@
 #include "archive/database.h"
 #include "archive/elite_rule.h"
 #include "archive/grid.h"
+#include "archive/ledger.h"
 #include "archive/records.h"
 
 namespace kernelites {
@@ -32,6 +33,7 @@ struct Outcome {
   std::string status;               ///< insert_status_name(...), or another code ("duplicate_code", ...)
   std::optional<Elite> elite;       ///< the candidate as its cell's new elite
   std::vector<Champion> champions;  ///< the workloads it is now champion of
+  double told_unix_s = 0;
 };
 
 /// A candidate with its newest answered evaluations.
@@ -83,9 +85,9 @@ class Archive {
   /// Records what the variation submitted and closes it if the ordinals agree. False, and nothing changes, if
   /// a candidate of this content is known already: the caller rejects it as duplicate.
   bool record_candidate(const CandidateRecord& candidate);
-  /// Closes a variation whose submission is a candidate that it evaluated inside, so that no new one was
-  /// recorded.
-  void close_variation(std::uint64_t ordinal);
+  /// Closes a variation whose submission is the candidate `submitted` that it evaluated inside, so that no new one was
+  /// recorded: its `decision` says so.
+  void close_variation(std::uint64_t ordinal, std::uint64_t submitted);
 
   // --- evaluate ---
 
@@ -151,9 +153,17 @@ class Archive {
   /// Rejections of variations whose first parent is `parent_id`, newest first.
   std::vector<RejectionRecord> recent_rejections(const std::string& parent_id, int limit) const;
   std::vector<RejectionRecord> rejections() const;
+  /// Told candidates that failed and that no variation of operator "repair" has started from, newest first.
+  std::vector<CandidateRecord> repairable(int limit) const;
+  /// What each arm has cost and brought, by operator, endpoint and prompt version.
+  std::vector<ArmLedger> arms() const;
+  /// What one candidate has cost, with the calls of its variation.
+  CandidateLedger cost_of(std::uint64_t ordinal) const;
   /// From the candidate back along first parents to a seed, the candidate first.
   std::vector<CandidateRecord> lineage(std::uint64_t ordinal) const;
   std::vector<ModelCallRecord> model_calls(std::uint64_t ordinal) const;
+  /// Answered or failed, in the order sent.
+  std::vector<ModelCallRecord> ended_model_calls() const;
 
   Grid grid() const;
   std::vector<EliteStep> elite_history() const;

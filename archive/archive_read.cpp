@@ -37,6 +37,9 @@ auto variation_reader(Database& database) {
 auto candidate_reader(Database& database) {
   return [&database](const Statement& row) { return rows::candidate(database, row); };
 }
+auto call_reader(Database& database) {
+  return [&database](const Statement& row) { return rows::model_call(database, row); };
+}
 RejectionRecord read_rejection(const Statement& row) {
   return {static_cast<std::uint64_t>(row.integer(0)), row.text(1), row.text(2)};
 }
@@ -78,13 +81,16 @@ Spent Archive::spent() const {
   Spent spent;
   Statement calls = database_.prepare(
       "SELECT count(*), coalesce(sum(input_tokens), 0), coalesce(sum(cached_input_tokens), 0), "
-      "coalesce(sum(output_tokens), 0), coalesce(sum(usd), 0.0) FROM model_call WHERE state <> 'sent'");
+      "coalesce(sum(output_tokens), 0), coalesce(sum(usd), 0.0), coalesce(sum(reasoning_tokens), 0), "
+      "coalesce(sum(cache_write_tokens), 0) FROM model_call WHERE state <> 'sent'");
   if (calls.step()) {
     spent.model_calls = calls.integer(0);
     spent.input_tokens = calls.integer(1);
     spent.cached_input_tokens = calls.integer(2);
     spent.output_tokens = calls.integer(3);
     spent.usd = calls.real(4);
+    spent.reasoning_tokens = calls.integer(5);
+    spent.cache_write_tokens = calls.integer(6);
   }
   Statement workers = database_.prepare(
       "SELECT coalesce(sum(worker_s), 0.0), coalesce(sum(device_s), 0.0) FROM evaluation WHERE state <> "
@@ -126,7 +132,12 @@ std::vector<VariationRecord> Archive::open_variations() const {
 
 std::vector<ModelCallRecord> Archive::open_model_calls() const {
   return collect(database_, std::string(rows::k_model_call_columns) + "WHERE state = 'sent' ORDER BY id",
-                 rows::model_call);
+                 call_reader(database_));
+}
+
+std::vector<ModelCallRecord> Archive::ended_model_calls() const {
+  return collect(database_, std::string(rows::k_model_call_columns) + "WHERE state <> 'sent' ORDER BY id",
+                 call_reader(database_));
 }
 
 std::vector<CandidateRecord> Archive::unfinished_candidates() const {
@@ -200,7 +211,8 @@ std::vector<EvaluatedCandidate> Archive::recent_failures(const std::string& pare
   const auto ordinals = collect(
       database_,
       "SELECT c.ordinal FROM variation_parent p JOIN candidate c ON c.variation = p.ordinal "
-      "WHERE p.parent_id = ?1 AND p.role = 'parent' AND p.position = 0 AND c.told IS NOT NULL AND NOT "
+      "WHERE p.parent_id = ?1 AND p.role = 'parent' AND p.position = 0 AND c.told IS NOT NULL AND "
+      "c.outcome <> 'unfinished' AND NOT "
       "(SELECT e.is_passed FROM evaluation e WHERE e.ordinal = c.ordinal AND e.state = 'answered' "
       "ORDER BY e.id DESC LIMIT 1) ORDER BY c.told DESC LIMIT ?2",
       [](const Statement& row) { return static_cast<std::uint64_t>(row.integer(0)); }, parent_id, limit);
@@ -215,6 +227,16 @@ std::vector<RejectionRecord> Archive::recent_rejections(const std::string& paren
       "SELECT r.ordinal, r.reason, r.message FROM variation_parent p JOIN rejection r USING (ordinal) "
       "WHERE p.parent_id = ?1 AND p.role = 'parent' AND p.position = 0 ORDER BY r.ordinal DESC LIMIT ?2",
       read_rejection, parent_id, limit);
+}
+
+std::vector<CandidateRecord> Archive::repairable(int limit) const {
+  return collect(
+      database_,
+      std::string(rows::k_candidate_columns) +
+          "WHERE c.told IS NOT NULL AND c.outcome = 'failed' AND v.operator_name <> 'seed' AND NOT EXISTS "
+          "(SELECT 1 FROM variation_parent p JOIN variation r ON r.ordinal = p.ordinal WHERE p.parent_id = "
+          "c.id AND p.role = 'parent' AND r.operator_name = 'repair') ORDER BY c.told DESC LIMIT ?1",
+      candidate_reader(database_), limit);
 }
 
 std::vector<RejectionRecord> Archive::rejections() const {
@@ -238,7 +260,7 @@ std::vector<CandidateRecord> Archive::lineage(std::uint64_t ordinal) const {
 
 std::vector<ModelCallRecord> Archive::model_calls(std::uint64_t ordinal) const {
   return collect(database_, std::string(rows::k_model_call_columns) + "WHERE ordinal = ?1 ORDER BY id",
-                 rows::model_call, ordinal);
+                 call_reader(database_), ordinal);
 }
 
 Grid Archive::grid() const {

@@ -4,6 +4,7 @@
 
 #include "archive/archive.h"
 #include "archive/rows.h"
+#include "engine/core/digest.h"
 #include "engine/core/error.h"
 
 namespace kernelites {
@@ -74,9 +75,9 @@ void Archive::record_variation(const VariationRecord& variation) {
   database_
       .prepare(
           "INSERT INTO variation (ordinal, generation, operator_name, endpoint, decision, state, "
-          "created_unix_s) VALUES (?1, ?2, ?3, ?4, ?5, 'open', ?6)")
+          "created_unix_s, prompt_version) VALUES (?1, ?2, ?3, ?4, ?5, 'open', ?6, ?7)")
       .bind(variation.ordinal, variation.generation, variation.operator_name, variation.endpoint,
-            rows::write_json(variation.decision), variation.created_unix_s)
+            rows::write_json(variation.decision), variation.created_unix_s, variation.prompt_version)
       .run();
   add_relatives(database_, variation.ordinal, "parent", variation.parents);
   add_relatives(database_, variation.ordinal, "inspiration", variation.inspirations);
@@ -84,17 +85,29 @@ void Archive::record_variation(const VariationRecord& variation) {
 }
 
 void Archive::record_model_call(const ModelCallRecord& call) {
+  Transaction transaction(database_);
+  Json digests = Json::array();
+  for (const Json& message : call.prompt) {
+    const std::string body = rows::write_json(message);
+    digests.push_back(digest(body));
+    database_.prepare("INSERT OR IGNORE INTO message (digest, body) VALUES (?1, ?2)")
+        .bind(digests.back().get<std::string>(), body)
+        .run();
+  }
   database_
       .prepare(
           "INSERT INTO model_call (request_id, ordinal, attempt, endpoint, prompt_digest, prompt, "
           "sent_unix_s, "
           "state, model, reply, input_tokens, cached_input_tokens, output_tokens, usd, is_estimated, "
           "latency_s, "
-          "failure, message) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, 'sent', '', '', 0, 0, 0, 0.0, 0, 0.0, '', "
-          "'')")
+          "failure, message, extras, cuts, tokens_estimated, usd_reserved) "
+          "VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, 'sent', '', '', 0, 0, 0, 0.0, 0, 0.0, '', '', ?8, ?9, ?10, "
+          "?11)")
       .bind(call.request_id, call.ordinal, call.attempt, call.endpoint, call.prompt_digest,
-            rows::write_json(call.prompt), call.sent_unix_s)
+            rows::write_json(digests), call.sent_unix_s, rows::write_json(call.extras),
+            rows::write_json(call.cuts), call.tokens_estimated, call.usd_reserved)
       .run();
+  transaction.commit();
 }
 
 bool Archive::record_model_reply(const ModelCallRecord& call) {
@@ -104,9 +117,12 @@ bool Archive::record_model_reply(const ModelCallRecord& call) {
           .prepare(
               "UPDATE model_call SET state = ?2, model = ?3, reply = ?4, input_tokens = ?5, "
               "cached_input_tokens = ?6, output_tokens = ?7, usd = ?8, is_estimated = ?9, latency_s = ?10, "
-              "failure = ?11, message = ?12 WHERE request_id = ?1 AND state = 'sent'")
+              "failure = ?11, message = ?12, tool_calls = ?13, finish = ?14, reasoning_tokens = ?15, "
+              "cache_write_tokens = ?16 WHERE request_id = ?1 AND state = 'sent'")
           .bind(call.request_id, state, call.model, call.reply, call.input_tokens, call.cached_input_tokens,
-                call.output_tokens, call.usd, call.is_estimated, call.latency_s, call.failure, call.message)
+                call.output_tokens, call.usd, call.is_estimated, call.latency_s, call.failure, call.message,
+                rows::write_json(call.tool_calls), call.finish, call.reasoning_tokens,
+                call.cache_write_tokens)
           .run();
   return closed_now(database_, changed, "model_call", call.request_id);
 }
@@ -144,9 +160,13 @@ bool Archive::record_candidate(const CandidateRecord& candidate) {
   return true;
 }
 
-void Archive::close_variation(std::uint64_t ordinal) {
-  database_.prepare("UPDATE variation SET state = 'submitted' WHERE ordinal = ?1 AND state = 'open'")
-      .bind(ordinal)
+void Archive::close_variation(std::uint64_t ordinal, std::uint64_t submitted) {
+  database_
+      .prepare(
+          "UPDATE variation SET state = 'submitted', decision = json_set(decision, '$.submitted', ?2) WHERE "
+          "ordinal = "
+          "?1 AND state = 'open'")
+      .bind(ordinal, submitted)
       .run();
 }
 
@@ -239,10 +259,10 @@ bool Archive::tell(const Outcome& outcome) {
   Transaction transaction(database_);
   const auto changed = database_
                            .prepare(
-                               "UPDATE candidate SET state = 'done', outcome = ?2, "
+                               "UPDATE candidate SET state = 'done', outcome = ?2, told_unix_s = ?3, "
                                "told = (SELECT coalesce(max(told), 0) + 1 FROM candidate) WHERE ordinal = ?1 "
                                "AND state <> 'done'")
-                           .bind(outcome.ordinal, outcome.status)
+                           .bind(outcome.ordinal, outcome.status, outcome.told_unix_s)
                            .run();
   if (changed == 0) {
     if (!candidate(outcome.ordinal))

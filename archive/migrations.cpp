@@ -6,6 +6,7 @@
 
 #include <fmt/format.h>
 
+#include <array>
 #include <string>
 #include <vector>
 
@@ -18,9 +19,21 @@ extern const std::vector<EmbeddedFile> k_archive_files;
 
 namespace {
 
-// Version 1 is the first, so there is nothing to migrate from yet. A row looks like
-//   {1, "ALTER TABLE candidate ADD COLUMN region TEXT NOT NULL DEFAULT ''"}.
-constexpr std::span<const Migration> k_migrations{};
+// 1 -> 2: the ledger (arms, reasoning and cache tokens, reservations), conversations with tools, shared messages.
+constexpr std::array<Migration, 1> k_migrations{{
+    {1,
+     "ALTER TABLE variation ADD COLUMN prompt_version TEXT NOT NULL DEFAULT '';"
+     "ALTER TABLE candidate ADD COLUMN told_unix_s REAL NOT NULL DEFAULT 0.0;"
+     "ALTER TABLE model_call ADD COLUMN extras TEXT NOT NULL DEFAULT '{}';"
+     "ALTER TABLE model_call ADD COLUMN cuts TEXT NOT NULL DEFAULT '[]';"
+     "ALTER TABLE model_call ADD COLUMN tokens_estimated INTEGER NOT NULL DEFAULT 0;"
+     "ALTER TABLE model_call ADD COLUMN usd_reserved REAL NOT NULL DEFAULT 0.0;"
+     "ALTER TABLE model_call ADD COLUMN tool_calls TEXT NOT NULL DEFAULT '[]';"
+     "ALTER TABLE model_call ADD COLUMN finish TEXT NOT NULL DEFAULT '';"
+     "ALTER TABLE model_call ADD COLUMN reasoning_tokens INTEGER NOT NULL DEFAULT 0;"
+     "ALTER TABLE model_call ADD COLUMN cache_write_tokens INTEGER NOT NULL DEFAULT 0;"
+     "CREATE TABLE message (digest TEXT PRIMARY KEY, body TEXT NOT NULL) STRICT;"},
+}};
 
 void set_version(Database& database, int version) {
   database.execute(fmt::format("PRAGMA user_version = {}", version));

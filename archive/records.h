@@ -41,6 +41,7 @@ struct VariationRecord {
   Json decision = Json::object();         ///< what else the choice was (bandit arm, tunables, ...)
   std::string state = "open";             ///< open, submitted, rejected
   double created_unix_s = 0;
+  std::string prompt_version = {};  ///< of the operator's prompt files; empty: no prompt
 };
 
 /// `candidate`: what a variation submitted. Recorded before anything is spent on it.
@@ -56,7 +57,8 @@ struct CandidateRecord {
   std::string state = "proposed";  ///< proposed, examining, examined, dueling, done
   std::string outcome;             ///< what `tell` said: a name of InsertStatus or another code
   std::int64_t told = 0;           ///< 1, 2, ... in the order of `tell`; 0: not told
-  int generation = 0;              ///< of the variation, as are the next three
+  double told_unix_s = 0;
+  int generation = 0;  ///< of the variation, as are the next three
   std::string operator_name;
   std::string endpoint;
   std::vector<std::string> parents;
@@ -86,8 +88,12 @@ struct ModelCallRecord {
   int attempt = 1;
   std::string endpoint;
   std::string prompt_digest;
-  Json prompt;  ///< the messages: [{"role": ..., "text": ...}]
+  Json prompt;  ///< the messages: [{"role": ..., "text": ...}], with tool calls where there are any
   double sent_unix_s = 0;
+  Json extras = Json::object();  ///< what the request asks for besides: tools, schema, effort
+  Json cuts = Json::array();     ///< what was left out of the prompt
+  std::int64_t tokens_estimated = 0;
+  double usd_reserved = 0;  ///< what the call can cost at most
   // Filled in by the answer:
   std::string state = "sent";  ///< sent, answered, failed
   std::string model;
@@ -95,11 +101,15 @@ struct ModelCallRecord {
   std::int64_t input_tokens = 0;
   std::int64_t cached_input_tokens = 0;
   std::int64_t output_tokens = 0;
+  std::int64_t reasoning_tokens = 0;    ///< part of the output
+  std::int64_t cache_write_tokens = 0;  ///< part of the input
   double usd = 0;
   bool is_estimated = false;
   double latency_s = 0;
   std::string failure;  ///< code; empty: answered
   std::string message;
+  std::string finish;
+  Json tool_calls = Json::array();
 };
 
 /// `rejection`: a variation that gave no candidate.
@@ -130,6 +140,8 @@ struct Spent {
   std::int64_t input_tokens = 0;
   std::int64_t cached_input_tokens = 0;
   std::int64_t output_tokens = 0;
+  std::int64_t reasoning_tokens = 0;
+  std::int64_t cache_write_tokens = 0;
   double usd = 0;
   double worker_s = 0;
   double device_s = 0;

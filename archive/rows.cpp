@@ -22,6 +22,18 @@ std::uint64_t ordinal_at(const Statement& row, int column) {
   return static_cast<std::uint64_t>(row.integer(column));
 }
 
+/// The messages themselves where digests stand for them.
+Json whole_prompt(Database& database, Json prompt) {
+  Statement find = database.prepare("SELECT body FROM message WHERE digest = ?1");
+  for (Json& message : prompt) {
+    if (!message.is_string()) continue;  // of version 1: the message itself
+    find.bind(message.get<std::string>());
+    if (!find.step()) throw Error("run.db: a prompt names a message that is not there");
+    message = read_json(find.text(0));
+  }
+  return prompt;
+}
+
 }  // namespace
 
 std::string write_json(const Json& json) { return json.dump(-1, ' ', false, Json::error_handler_t::replace); }
@@ -57,6 +69,7 @@ VariationRecord variation(Database& database, const Statement& row) {
   record.decision = read_json(row.text(4));
   record.state = row.text(5);
   record.created_unix_s = row.real(6);
+  record.prompt_version = row.text(7);
   record.parents = related(database, record.ordinal, "parent");
   record.inspirations = related(database, record.ordinal, "inspiration");
   return record;
@@ -78,6 +91,7 @@ CandidateRecord candidate(Database& database, const Statement& row) {
   record.generation = static_cast<int>(row.integer(11));
   record.operator_name = row.text(12);
   record.endpoint = row.text(13);
+  record.told_unix_s = row.real(14);
   record.parents = related(database, record.variation, "parent");
   return record;
 }
@@ -102,14 +116,14 @@ EvaluationRecord evaluation(const Statement& row) {
   return record;
 }
 
-ModelCallRecord model_call(const Statement& row) {
+ModelCallRecord model_call(Database& database, const Statement& row) {
   ModelCallRecord record;
   record.request_id = row.text(0);
   record.ordinal = ordinal_at(row, 1);
   record.attempt = static_cast<int>(row.integer(2));
   record.endpoint = row.text(3);
   record.prompt_digest = row.text(4);
-  record.prompt = read_json(row.text(5));
+  record.prompt = whole_prompt(database, read_json(row.text(5)));
   record.sent_unix_s = row.real(6);
   record.state = row.text(7);
   record.model = row.text(8);
@@ -122,6 +136,14 @@ ModelCallRecord model_call(const Statement& row) {
   record.latency_s = row.real(15);
   record.failure = row.text(16);
   record.message = row.text(17);
+  record.extras = read_json(row.text(18));
+  record.cuts = read_json(row.text(19));
+  record.tokens_estimated = row.integer(20);
+  record.usd_reserved = row.real(21);
+  record.tool_calls = read_json(row.text(22));
+  record.finish = row.text(23);
+  record.reasoning_tokens = row.integer(24);
+  record.cache_write_tokens = row.integer(25);
   return record;
 }
 

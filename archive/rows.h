@@ -22,11 +22,12 @@ Json read_body(const std::string& text, const char* what);
 
 /// Column lists and the readers that agree with them. `SELECT <columns> <from> ...`.
 inline constexpr const char* k_variation_columns =
-    "SELECT ordinal, generation, operator_name, endpoint, decision, state, created_unix_s FROM variation ";
+    "SELECT ordinal, generation, operator_name, endpoint, decision, state, created_unix_s, prompt_version "
+    "FROM variation ";
 inline constexpr const char* k_candidate_columns =
     "SELECT c.ordinal, c.id, c.variation, c.source, c.tuning, c.summary, c.prompt_digest, c.created_unix_s, "
     "c.state, "
-    "c.outcome, c.told, v.generation, v.operator_name, v.endpoint "
+    "c.outcome, c.told, v.generation, v.operator_name, v.endpoint, c.told_unix_s "
     "FROM candidate c JOIN variation v ON v.ordinal = c.variation ";
 inline constexpr const char* k_evaluation_columns =
     "SELECT request_id, ordinal, verb, request, sent_unix_s, state, error, provenance, worker_s, device_s, "
@@ -34,17 +35,19 @@ inline constexpr const char* k_evaluation_columns =
     "FROM evaluation ";
 inline constexpr const char* k_model_call_columns =
     "SELECT request_id, ordinal, attempt, endpoint, prompt_digest, prompt, sent_unix_s, state, model, reply, "
-    "input_tokens, cached_input_tokens, output_tokens, usd, is_estimated, latency_s, failure, message "
+    "input_tokens, cached_input_tokens, output_tokens, usd, is_estimated, latency_s, failure, message, "
+    "extras, "
+    "cuts, tokens_estimated, usd_reserved, tool_calls, finish, reasoning_tokens, cache_write_tokens "
     "FROM model_call ";
 inline constexpr const char* k_elite_columns =
     "cell, ordinal, candidate_id, fitness, speedup, duel_id, task_digest, harness_version, device, "
     "is_modelled";
 
-/// Parents and inspirations are in another table: `database` is asked for them.
+/// Parents and inspirations, and the messages of prompts, are in other tables: `database` is asked for them.
 VariationRecord variation(Database& database, const Statement& row);
 CandidateRecord candidate(Database& database, const Statement& row);
 EvaluationRecord evaluation(const Statement& row);
-ModelCallRecord model_call(const Statement& row);
+ModelCallRecord model_call(Database& database, const Statement& row);
 /// Reads k_elite_columns from column `first` on.
 Elite elite(const Statement& row, int first = 0);
 Champion champion(const Statement& row);

@@ -1,7 +1,7 @@
 -- SPDX-License-Identifier: Apache-2.0
 -- run.db: everything that a run asked, spent, found and kept. This text is the format's specification.
 --
--- FILE. A SQLite 3 database in WAL mode with application_id 1263293509 ("KLTE") and user_version 1 (archive/migrations
+-- FILE. A SQLite 3 database in WAL mode with application_id 1263293509 ("KLTE") and user_version 2 (archive/migrations
 -- lists how an older version becomes this one; a newer one is refused). One process writes, under a lock on run.lock
 -- beside the file; others may read meanwhile. Tables are STRICT and foreign keys are on.
 --
@@ -40,7 +40,8 @@ CREATE TABLE variation (
   endpoint       TEXT    NOT NULL,             -- '' where no model takes part
   decision       TEXT    NOT NULL,             -- JSON: whatever else was chosen
   state          TEXT    NOT NULL CHECK (state IN ('open', 'submitted', 'rejected')),
-  created_unix_s REAL    NOT NULL
+  created_unix_s REAL    NOT NULL,
+  prompt_version TEXT    NOT NULL DEFAULT ''   -- of the operator's prompt files; with endpoint and operator: the arm
 ) STRICT;
 CREATE INDEX variation_state ON variation (state);
 
@@ -57,6 +58,7 @@ CREATE TABLE candidate (
   outcome        TEXT    NOT NULL,             -- '' until done: insert_status_name or another code
   told           INTEGER UNIQUE,               -- 1, 2, ... in the order of telling; NULL until done
   created_unix_s REAL    NOT NULL,
+  told_unix_s    REAL    NOT NULL DEFAULT 0.0, -- 0: not told, or before version 2
   CHECK ((state = 'done') = (told IS NOT NULL))
 ) STRICT;
 CREATE INDEX candidate_state ON candidate (state);
@@ -155,7 +157,7 @@ CREATE TABLE model_call (
   attempt             INTEGER NOT NULL,
   endpoint            TEXT    NOT NULL,
   prompt_digest       TEXT    NOT NULL,
-  prompt              TEXT    NOT NULL,        -- JSON: the messages
+  prompt              TEXT    NOT NULL,        -- JSON: digests of the messages (table message); once, the messages
   sent_unix_s         REAL    NOT NULL,
   state               TEXT    NOT NULL CHECK (state IN ('sent', 'answered', 'failed')),
   model               TEXT    NOT NULL,
@@ -167,10 +169,24 @@ CREATE TABLE model_call (
   is_estimated        INTEGER NOT NULL,        -- tokens were counted from bytes
   latency_s           REAL    NOT NULL,
   failure             TEXT    NOT NULL,        -- code; '' if answered
-  message             TEXT    NOT NULL
+  message             TEXT    NOT NULL,
+  extras              TEXT    NOT NULL DEFAULT '{}', -- JSON: tools, schema, effort of the request
+  cuts                TEXT    NOT NULL DEFAULT '[]', -- JSON: what was left out of the prompt
+  tokens_estimated    INTEGER NOT NULL DEFAULT 0,    -- of the prompt, before it was sent
+  usd_reserved        REAL    NOT NULL DEFAULT 0.0,  -- what the call could cost at most
+  tool_calls          TEXT    NOT NULL DEFAULT '[]', -- JSON: of the reply
+  finish              TEXT    NOT NULL DEFAULT '',
+  reasoning_tokens    INTEGER NOT NULL DEFAULT 0,    -- part of output_tokens
+  cache_write_tokens  INTEGER NOT NULL DEFAULT 0     -- part of input_tokens
 ) STRICT;
 CREATE INDEX model_call_ordinal ON model_call (ordinal);
 CREATE INDEX model_call_state ON model_call (state);
+
+-- The messages of prompts, each once: conversations share their beginnings.
+CREATE TABLE message (
+  digest TEXT PRIMARY KEY,                     -- SHA-256 of the body
+  body   TEXT NOT NULL                         -- JSON: {"role", "text", "tool_calls", "tool_call_id"}
+) STRICT;
 
 -- Why a variation gave no candidate.
 CREATE TABLE rejection (

@@ -15,6 +15,8 @@ constexpr CommandRow k_commands[] = {
     {"run", "Start a run, or go on with it", add_run_command},
     {"elites", "The grid of a run: table and heat map", add_elites_command},
     {"show", "One candidate of a run: source, verdict, timing, lineage", add_show_command},
+    {"status", "Where a run stands, and what each arm cost and brought", add_status_command},
+    {"prompt", "Exactly what a model was, or would be, sent", add_prompt_command},
     {"evaluate", "One kernel file through all stages; the exit code says the verdict", add_evaluate_command},
     {"bench", "Time the seeds of a task, or other files, against each other and the roofline",
      add_bench_command},
@@ -24,6 +26,8 @@ constexpr CommandRow k_commands[] = {
     {"adopt", "What a kernel of yours still needs to become a seed, or make it one", add_adopt_command},
     {"calibrate", "How the errors of honest kernels lie to a task's gates", add_calibrate_command},
     {"judge", "Ask a model about suspicious winners of a run; its answer can only flag", add_judge_command},
+    {"agent-tools", "For coding agents: the tools of a run, as a command and as an MCP server",
+     add_agent_tools_command},
     {"dump", "The canonical text of a run, or its signature", add_dump_command},
     {"doctor", "Whether an endpoint works, and what to do if not", add_doctor_command},
 };

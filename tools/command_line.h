@@ -46,6 +46,9 @@ void add_new_task_command(CLI::App& command, Program& program);
 void add_adopt_command(CLI::App& command, Program& program);
 void add_calibrate_command(CLI::App& command, Program& program);
 void add_judge_command(CLI::App& command, Program& program);
+void add_status_command(CLI::App& command, Program& program);
+void add_prompt_command(CLI::App& command, Program& program);
+void add_agent_tools_command(CLI::App& command, Program& program);
 void add_dump_command(CLI::App& command, Program& program);
 void add_doctor_command(CLI::App& command, Program& program);
 

@@ -10,11 +10,13 @@
 #include <sstream>
 
 #include "engine/core/error.h"
+#include "engine/llm/fork_endpoint.h"
 #include "engine/llm/http_loop.h"
 #include "engine/llm/make_endpoint.h"
 #include "engine/search/console_sink.h"
 #include "engine/search/event_log.h"
 #include "engine/search/loop.h"
+#include "engine/search/recordings.h"
 #include "engine/search/run_folder.h"
 #include "evaluators/batch_evaluator.h"
 #include "tools/command_line.h"
@@ -30,6 +32,8 @@ struct RunOptions {
   std::string data;
   std::string launch;
   std::string endpoint;
+  std::string fork;
+  std::vector<std::string> operators;
   RunConfig given;  ///< what options said; which ones is asked of CLI11
   bool is_json = false;
 };
@@ -80,10 +84,38 @@ std::vector<std::string> words_of(const std::string& text) {
   return words;
 }
 
+/// NAME=SHARE words.
+std::map<std::string, double> read_operators(const std::vector<std::string>& words) {
+  std::map<std::string, double> operators;
+  for (const std::string& word : words) {
+    const std::size_t equals = word.find('=');
+    try {
+      operators[word.substr(0, equals)] =
+          equals == std::string::npos ? 1 : std::stod(word.substr(equals + 1));
+    } catch (const std::exception&) {
+      throw ConfigError("--operators", word, "expected NAME or NAME=SHARE");
+    }
+  }
+  return operators;
+}
+
+/// A new run with the configuration and the replies of another: recorded replies where a prompt is the same; where it
+/// is not, the endpoint that is given, or without one the recorded replies in turn.
+RunConfig forked_config(const RunOptions& options, const std::filesystem::path& replies) {
+  if (options.out.empty()) throw ConfigError("--fork", options.fork, "needs --out: the new run's folder");
+  const Archive source = Archive::open_read_only(options.fork);
+  RunConfig config = parse_run_config(source.run().configuration, options.fork + ": configuration");
+  config.endpoint = nullptr;
+  config.budget = {};
+  config.replies = std::filesystem::absolute(replies).string();
+  return config;
+}
+
 /// Defaults, then what the run was started with, then the configuration file, then the options that were given.
 RunConfig effective_config(const RunOptions& options, const CLI::App& command,
                            const std::optional<RunRecord>& resumed) {
   RunConfig config;
+  if (!resumed && !options.fork.empty()) config = forked_config(options, RunFolder{options.out}.replies());
   if (resumed) config = parse_run_config(resumed->configuration, options.out + ": configuration");
   if (!options.config_file.empty())
     config = parse_run_config(read_json(options.config_file), options.config_file, config);
@@ -93,6 +125,7 @@ RunConfig effective_config(const RunOptions& options, const CLI::App& command,
   if (given("--device")) config.device = said.device;
   if (given("--seed")) config.seed = said.seed;
   if (given("--endpoint")) config.endpoint = options.endpoint;
+  if (given("--operators")) config.operators = read_operators(options.operators);
   if (given("--batch")) config.is_batch = said.is_batch;
   if (given("--deterministic")) config.is_deterministic = said.is_deterministic;
   if (given("--in-flight")) config.in_flight = said.in_flight;
@@ -121,7 +154,9 @@ void choose_endpoint(RunConfig& config, const Task& task, const DataRoot& data, 
     return;
   }
   const std::filesystem::path recording = data.recording(task.name);
-  if (!config.endpoint.is_null() || is_resumed || !std::filesystem::exists(recording)) return;
+  if (!config.endpoint.is_null() || is_resumed || !config.replies.empty() ||
+      !std::filesystem::exists(recording))
+    return;
   config.endpoint = Json{{"kind", "replay"}, {"recording", recording.string()}, {"match", "cycle"}};
 }
 
@@ -251,7 +286,11 @@ void run(RunOptions& options, const CLI::App& command, Program& program) {
   now.task_digest = task.digest;
   if (archive && workers.pool) check_fresh(*archive, now, folder.root.string());
   if (!archive) archive.emplace(Archive::create(folder.root, new_run(config, task)));
-  const auto endpoint = wanted ? make_endpoint(*wanted, context) : nullptr;
+  if (!options.fork.empty() && !resumed)
+    write_recording(folder.replies(), recording_of(Archive::open_read_only(options.fork), false));
+  std::unique_ptr<Endpoint> endpoint = wanted ? make_endpoint(*wanted, context) : nullptr;
+  if (!config.replies.empty())
+    endpoint = std::make_unique<ForkEndpoint>(read_recording(config.replies), std::move(endpoint));
 
   EventLog log(folder.events());
   ConsoleSink console(program.out, {program.is_terminal, program.has_color});
@@ -292,6 +331,13 @@ void add_run_command(CLI::App& command, Program& program) {
   command.add_option("--endpoint", options->endpoint,
                      "openai:MODEL[@URL], spool[:FOLDER], replay:PATH, FILE.json, or none: the tuner alone "
                      "(default: replies recorded in the project's own run of the task, if there are)");
+  command.add_option(
+      "--operators", options->operators,
+      "Shares of the operators that vary: NAME=SHARE words, of refine, edit, repair, agent, tune");
+  command.add_option(
+      "--fork", options->fork,
+      "Start a new run with the configuration and the recorded replies of this one; --endpoint answers "
+      "prompts that it did not have (default: its replies in turn)");
   command.add_option("--budget-candidates", given.budget.candidates,
                      "Stop after so many candidates beyond the seeds");
   command.add_option("--budget-minutes", given.budget.minutes, "Stop after so many minutes");

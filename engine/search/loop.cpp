@@ -126,11 +126,29 @@ bool Loop::progress() {
   const auto admitted = variations_.settle(before);
   for (const CandidateRecord& record : admitted) candidates_.admit(record);
   const bool is_settled = variations_.count() != open_before;
+  const bool has_passed = pass_inside();
   int told = 0;
   if (!parts_.config.is_deterministic || completed() == before) told = candidates_.step(before, may_send());
   const std::size_t open_after = variations_.count();
   if (!parts_.config.is_deterministic) ask();
-  return is_settled || told > 0 || variations_.count() != open_after;
+  const bool has_answered = pass_inside();
+  return is_settled || has_passed || has_answered || told > 0 || variations_.count() != open_after;
+}
+
+/// Carries wishes of agents to their candidates and results back. True if there were any.
+bool Loop::pass_inside() {
+  bool is_any = false;
+  for (const InsideRequest& request : variations_.take_inside_requests()) {
+    candidates_.wish(request.record, request.step);
+    is_any = true;
+  }
+  for (const ClosedVariation& closed : variations_.take_closed())
+    candidates_.leave(closed.ordinal, closed.submitted);
+  for (const std::uint64_t ordinal : candidates_.take_answered()) {
+    variations_.on_evaluated(ordinal);
+    is_any = true;
+  }
+  return is_any;
 }
 
 void Loop::ask() {

@@ -42,6 +42,7 @@ class Loop {
   void start();
   void record_seeds();
   bool receive();
+  bool pass_inside();
   bool progress();
   void ask();
   bool may_ask() const;

@@ -26,8 +26,17 @@ void OpenCandidates::resume() {
   champions_ = parts_.archive.champions();
   for (const CandidateRecord& record : parts_.archive.told_candidates())
     last_told_ = std::max(last_told_, record.ordinal);
-  for (const CandidateRecord& record : parts_.archive.unfinished_candidates())
-    courses_.emplace(record.ordinal, course_of(record, parts_.archive.evaluations(record.ordinal)));
+  for (const CandidateRecord& record : parts_.archive.unfinished_candidates()) {
+    Course course = course_of(record, parts_.archive.evaluations(record.ordinal));
+    if (record.ordinal != record.variation) {
+      const auto variation = parts_.archive.variation(record.variation);
+      KERNELITES_ASSERT(variation.has_value());
+      course.is_inside = variation->state == "open";
+      course.is_left =
+          !course.is_inside && variation->decision.value("submitted", std::uint64_t{0}) != record.ordinal;
+    }
+    courses_.emplace(record.ordinal, std::move(course));
+  }
   for (const EvaluationRecord& record : parts_.archive.outstanding_requests()) {
     if (courses_.count(record.ordinal) == 0) continue;
     ordinal_of_[record.request_id] = record.ordinal;
@@ -39,6 +48,28 @@ void OpenCandidates::resume() {
 
 void OpenCandidates::admit(const CandidateRecord& record) {
   courses_.emplace(record.ordinal, course_of(record, {}));
+}
+
+void OpenCandidates::wish(const CandidateRecord& record, InsideStep step) {
+  Course& course =
+      courses_.try_emplace(record.ordinal, course_of(record, parts_.archive.evaluations(record.ordinal)))
+          .first->second;
+  course.is_inside = true;
+  course.wish = step;
+}
+
+void OpenCandidates::leave(std::uint64_t variation, std::uint64_t submitted) {
+  for (auto& [ordinal, course] : courses_) {
+    if (course.record.variation != variation || !course.is_inside) continue;
+    course.is_inside = false;
+    course.is_left = ordinal != submitted;
+  }
+}
+
+std::size_t OpenCandidates::count() const {
+  return static_cast<std::size_t>(std::count_if(courses_.begin(), courses_.end(), [](const auto& entry) {
+    return !entry.second.is_inside || entry.second.wish.has_value();
+  }));
 }
 
 void OpenCandidates::on_reply(const Reply& reply) {
@@ -74,7 +105,11 @@ void OpenCandidates::on_reply(const Reply& reply) {
   }
   if (!event.contains("error")) errors_in_a_row_ = 0;
   Course& course = courses_.at(ordinal);
-  course = course_of(course.record, parts_.archive.evaluations(ordinal));
+  Course next = course_of(course.record, parts_.archive.evaluations(ordinal));
+  next.is_inside = course.is_inside;
+  next.is_left = course.is_left;
+  next.wish = course.wish;
+  course = std::move(next);
   announcer_.announce(std::move(event));
   if (course.is_seed) find_baseline();
 }
@@ -83,6 +118,14 @@ int OpenCandidates::step(std::uint64_t completed, bool may_send) {
   int told = 0;
   for (auto at = courses_.begin(); at != courses_.end();) {
     Course& course = at->second;
+    if (course.is_inside && has_wish(course)) {
+      answered_.push_back(at->first);
+      course.wish.reset();
+    }
+    if (course.is_inside && !course.wish) {
+      ++at;
+      continue;
+    }
     const auto step = next(course, completed);
     if (!step || std::holds_alternative<Waits>(*step)) {
       ++at;
@@ -90,6 +133,7 @@ int OpenCandidates::step(std::uint64_t completed, bool may_send) {
     }
     if (const auto* end = std::get_if<Ends>(&*step)) {
       tell(course, end->outcome);
+      if (course.is_inside) answered_.push_back(at->first);
       at = courses_.erase(at);
       ++told;
       if (parts_.config.is_deterministic) return told;
@@ -97,7 +141,7 @@ int OpenCandidates::step(std::uint64_t completed, bool may_send) {
     }
     if (may_send) {
       if (const auto* need = std::get_if<NeedsExamination>(&*step))
-        examine(course, need->is_thorough);
+        examine(course, *need);
       else
         duel(course, std::get<NeedsDuel>(*step));
     }
@@ -115,10 +159,9 @@ std::optional<NextStep> OpenCandidates::next(const Course& course, std::uint64_t
   const bool is_placeable = course.waiting_for.empty() && course.error.empty() && course.examination;
   if (is_placeable && course.is_seed && course.examination->verdict.is_passed && baseline_id_.empty())
     return seed_step(course);
-  const bool is_its_turn = !parts_.config.is_deterministic || course.record.ordinal == completed + 1;
-  const bool needs_turn = course.examination.has_value() || !course.error.empty();
-  if (needs_turn && !is_its_turn) return std::nullopt;
-  if (is_placeable && course.examination->verdict.is_passed && repeats_code(course))
+  const bool needs_turn = course.examination.has_value() || !course.error.empty() || course.is_left;
+  if (needs_turn && !is_its_turn(course, completed)) return std::nullopt;
+  if (is_placeable && !course.is_left && course.examination->verdict.is_passed && repeats_code(course))
     return Ends{{.ordinal = course.record.ordinal, .status = "duplicate_code", .elite = {}, .champions = {}}};
   return next_step(course, {.grid = grid_,
                             .champions = champions_,
@@ -128,6 +171,13 @@ std::optional<NextStep> OpenCandidates::next(const Course& course, std::uint64_t
                             .confirms_eagerly = parts_.config.is_batch,
                             // The virtual GPU has checked every access already.
                             .wants_thorough = !course.provenance.device.is_virtual});
+}
+
+/// In a deterministic run one candidate at a time is placed and told: the next in order, or one that the agent whose
+/// variation is next evaluates inside.
+bool OpenCandidates::is_its_turn(const Course& course, std::uint64_t completed) const {
+  return !parts_.config.is_deterministic || course.record.ordinal == completed + 1 ||
+         (course.is_inside && course.record.variation == completed + 1);
 }
 
 /// Seeds duel all other passed seeds and, as an A/A test, themselves, once every seed has been examined.
@@ -170,10 +220,14 @@ void OpenCandidates::find_baseline() {
                        {"null_half_width", null_half_width_}});
 }
 
-void OpenCandidates::examine(Course& course, bool is_thorough) {
+void OpenCandidates::examine(Course& course, const NeedsExamination& need) {
   EvaluationRecord record;
-  record.request_id = fmt::format("{}-{}", course.record.ordinal, is_thorough ? "thorough" : "examine");
-  if (is_thorough) record.request = {{"is_thorough", true}};
+  const std::string kind = need.is_thorough          ? "thorough"
+                           : need.last_stage.empty() ? "examine"
+                                                     : need.last_stage;
+  record.request_id = fmt::format("{}-{}", course.record.ordinal, kind);
+  if (need.is_thorough) record.request = {{"is_thorough", true}};
+  if (!need.last_stage.empty()) record.request = {{"last_stage", need.last_stage}};
   record.ordinal = course.record.ordinal;
   record.verb = "examine";
   record.sent_unix_s = announcer_.now_unix_s();
@@ -225,7 +279,8 @@ Request OpenCandidates::request_from(const EvaluationRecord& record) const {
     request.deadline_s = parts_.config.examine_deadline_s;
     request.examine = ExamineRequest{.candidate = candidate->candidate,
                                      .key = key,
-                                     .is_thorough = record.request.value("is_thorough", false)};
+                                     .is_thorough = record.request.value("is_thorough", false),
+                                     .last_stage = record.request.value("last_stage", std::string())};
     return request;
   }
   request.deadline_s = parts_.config.duel_deadline_s;
@@ -249,7 +304,9 @@ Request OpenCandidates::request_from(const EvaluationRecord& record) const {
   return request;
 }
 
-void OpenCandidates::tell(const Course& course, const Outcome& outcome) {
+void OpenCandidates::tell(const Course& course, const Outcome& told) {
+  Outcome outcome = told;
+  outcome.told_unix_s = announcer_.now_unix_s();
   parts_.archive.tell(outcome);
   last_told_ = std::max(last_told_, outcome.ordinal);
   if (outcome.elite) grid_.put(*outcome.elite);

@@ -9,6 +9,7 @@
 #include <map>
 #include <optional>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "engine/search/placement.h"
@@ -23,12 +24,21 @@ class OpenCandidates {
   /// Takes up what the archive says is untold, and sends outstanding requests again under their old ids.
   void resume();
   void admit(const CandidateRecord& record);
+  /// Goes as far as `step` with a candidate that an agent evaluates inside its open variation; `take_answered` tells
+  /// when it is there.
+  void wish(const CandidateRecord& record, InsideStep step);
+  /// The variation is over: its candidate `submitted` (0: another one) goes the whole way, the rest is told as it
+  /// stands.
+  void leave(std::uint64_t variation, std::uint64_t submitted);
+  /// Ordinals of inner candidates whose wish was fulfilled, or that were told, since the last call.
+  std::vector<std::uint64_t> take_answered() { return std::exchange(answered_, {}); }
   void on_reply(const Reply& reply);
   /// One pass in order of ordinals: sends requests (if `may_send`) and tells. In a deterministic run only the ordinal
   /// `completed + 1` is placed and the pass ends after one was told. Returns how many were told.
   int step(std::uint64_t completed, bool may_send);
 
-  std::size_t count() const { return courses_.size(); }
+  /// Those that something is to be done for: inner ones that rest do not count.
+  std::size_t count() const;
   std::optional<std::uint64_t> first() const;
   /// Requests sent and not answered.
   std::size_t outstanding() const { return outstanding_; }
@@ -42,8 +52,9 @@ class OpenCandidates {
   std::optional<NextStep> next(const Course& course, std::uint64_t completed) const;
   std::optional<NextStep> seed_step(const Course& course) const;
   bool repeats_code(const Course& course) const;
+  bool is_its_turn(const Course& course, std::uint64_t completed) const;
   void find_baseline();
-  void examine(Course& course, bool is_thorough);
+  void examine(Course& course, const NeedsExamination& need);
   void duel(Course& course, const NeedsDuel& need);
   void send_duel(Course& course, const NeedsDuel& need, bool is_confirmation);
   Request request_from(const EvaluationRecord& record) const;
@@ -61,6 +72,7 @@ class OpenCandidates {
   std::string baseline_id_;
   double null_half_width_ = 0;
   std::uint64_t last_told_ = 0;
+  std::vector<std::uint64_t> answered_;
   int errors_in_a_row_ = 0;
 };
 

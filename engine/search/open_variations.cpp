@@ -7,66 +7,34 @@
 #include <algorithm>
 
 #include "engine/core/error.h"
-#include "engine/search/placement.h"
-#include "engine/search/specimens.h"
 #include "engine/variation/operator_table.h"
 #include "engine/variation/tuning.h"
 
 namespace kernelites {
 namespace {
 
-constexpr int k_failures_shown = 3;
-constexpr int k_rejections_shown = 3;
 constexpr int k_rejections_searched = 4096;
-
-std::int64_t prompt_tokens(const ModelRequest& request) {
-  std::size_t bytes = 0;
-  for (const ChatMessage& message : request.messages) bytes += message.text.size();
-  return static_cast<std::int64_t>(bytes / 4);
-}
-
-Json messages_json(const std::vector<ChatMessage>& messages) {
-  Json json = Json::array();
-  for (const ChatMessage& message : messages)
-    json.push_back({{"role", message.role}, {"text", message.text}});
-  return json;
-}
-
-std::vector<ChatMessage> messages_from(const Json& json) {
-  std::vector<ChatMessage> messages;
-  for (const Json& message : json)
-    messages.push_back({message.at("role").get<std::string>(), message.at("text").get<std::string>()});
-  return messages;
-}
-
-ModelReply reply_from(const ModelCallRecord& call) {
-  ModelReply reply;
-  reply.id = call.request_id;
-  reply.text = call.reply;
-  reply.model = call.model;
-  reply.failure = call.failure;
-  reply.message = call.message;
-  return reply;
-}
+constexpr int k_repairable_max = 16;
 
 }  // namespace
 
 void OpenVariations::resume(const std::string& baseline_id) {
+  baseline_id_ = baseline_id;
   for (const RejectionRecord& rejection : parts_.archive.rejections()) rejected_.push_back(rejection.ordinal);
   for (const VariationRecord& record : parts_.archive.open_variations()) {
     if (record.operator_name == "seed") continue;  // recorded together with its candidate by the loop
     Open& one = open(record, baseline_id);
-    if (!parts_.config.is_deterministic || find_operator(record.operator_name)->needs_model) start(one);
+    if (may_start(one, 0, false)) start(one);
   }
 }
 
 bool OpenVariations::ask(const Grid& grid, const std::string& baseline_id, bool has_model) {
   const std::uint64_t ordinal = parts_.archive.next_ordinal();
-  const auto selection = select(grid, {has_model, tunable_elites(grid)}, parts_.config,
+  const auto selection = select(grid, {has_model, tunable_elites(grid), failed_candidates()}, parts_.config,
                                 Rng::keyed(parts_.config.seed, ordinal, "select"));
   if (!selection) return false;
 
-  const auto parent = parts_.archive.find_candidate(selection->parent.candidate_id);
+  const auto parent = parts_.archive.find_candidate(selection->parent_id);
   KERNELITES_ASSERT(parent.has_value());
   VariationRecord record;
   record.ordinal = ordinal;
@@ -76,57 +44,41 @@ bool OpenVariations::ask(const Grid& grid, const std::string& baseline_id, bool 
   if (needs_model) record.endpoint = parts_.endpoint->name();
   record.parents = {parent->id};
   for (const Elite& elite : selection->inspirations) record.inspirations.push_back(elite.candidate_id);
-  Json failures = Json::array();
-  Json rejections = Json::array();
-  if (needs_model) {
-    for (const EvaluatedCandidate& failure : parts_.archive.recent_failures(parent->id, k_failures_shown))
-      failures.push_back(failure.record.ordinal);
-    for (const RejectionRecord& rejection : parts_.archive.recent_rejections(parent->id, k_rejections_shown))
-      rejections.push_back(rejection.ordinal);
-  }
-  record.decision = {{"failures", failures}, {"rejections", rejections}};
+  record.decision = needs_model ? feedback_decision(parts_.archive, parent->id)
+                                : Json{{"failures", Json::array()}, {"rejections", Json::array()}};
   record.created_unix_s = announcer_.now_unix_s();
+  record.prompt_version = parts_.prompts.version(record.operator_name);
   parts_.archive.record_variation(record);
   announcer_.announce({{"event", "asked"},
                        {"ordinal", ordinal},
                        {"operator", record.operator_name},
                        {"generation", record.generation},
                        {"parent", parent->ordinal},
-                       {"cell", selection->parent.cell}});
+                       {"cell", selection->cell}});
   Open& one = open(std::move(record), baseline_id);
-  if (!parts_.config.is_deterministic || needs_model) start(one);
+  if (may_start(one, 0, false)) start(one);
   return true;
 }
 
 void OpenVariations::on_reply(ModelReply reply) {
-  const auto call = call_of_.find(reply.id);
-  if (call == call_of_.end()) return;  // the end of a call that was given up
-  const std::uint64_t ordinal = call->second.ordinal;
-  call_of_.erase(call);
-  const bool is_new =
-      parts_.archive.record_model_reply({.request_id = reply.id,
-                                         .ordinal = ordinal,
-                                         .model = reply.model,
-                                         .reply = reply.text,
-                                         .input_tokens = reply.usage.input_tokens,
-                                         .cached_input_tokens = reply.usage.cached_input_tokens,
-                                         .output_tokens = reply.usage.output_tokens,
-                                         .usd = reply.usage.usd,
-                                         .is_estimated = reply.usage.is_estimated,
-                                         .latency_s = reply.latency_s,
-                                         .failure = reply.failure,
-                                         .message = reply.message});
-  if (!is_new) return;
-  announcer_.announce({{"event", "answered"},
-                       {"ordinal", ordinal},
-                       {"request_id", reply.id},
-                       {"model", reply.model},
-                       {"failure", reply.failure},
-                       {"input_tokens", reply.usage.input_tokens},
-                       {"output_tokens", reply.usage.output_tokens},
-                       {"usd", reply.usage.usd},
-                       {"latency_s", reply.latency_s}});
-  advance(open_.at(ordinal), ModelAnswered{std::move(reply)});
+  if (const auto ordinal = calls_.finish(reply)) advance(open_.at(*ordinal), ModelAnswered{std::move(reply)});
+}
+
+void OpenVariations::on_evaluated(std::uint64_t ordinal) {
+  for (auto& [variation, one] : open_) {
+    if (!one.inside || one.inside->record.ordinal != ordinal) continue;
+    const Inside inside = *std::exchange(one.inside, std::nullopt);
+    advance(one, inner_result(source(), inside.record, inside.step));
+    return;
+  }
+}
+
+/// In a deterministic run only model calls may start ahead of their turn.
+bool OpenVariations::may_start(const Open& one, std::uint64_t completed, bool are_earlier_settled) const {
+  if (!parts_.config.is_deterministic) return true;
+  const OperatorRow* row = find_operator(one.record.operator_name);
+  if (row->evaluates_inside) return one.record.ordinal == completed + 1;
+  return row->needs_model || are_earlier_settled;
 }
 
 std::vector<CandidateRecord> OpenVariations::settle(std::uint64_t completed) {
@@ -136,7 +88,7 @@ std::vector<CandidateRecord> OpenVariations::settle(std::uint64_t completed) {
     Open& one = at->second;
     if (one.held_back) send(one);
     const bool may_go_on = !parts_.config.is_deterministic || are_earlier_settled;
-    if (!one.is_started && may_go_on) start(one);
+    if (!one.is_started && may_start(one, completed, are_earlier_settled)) start(one);
     if (auto* proposal = std::get_if<Proposal>(&one.end); proposal != nullptr && may_go_on) {
       if (submit(one, *proposal, admitted)) {
         at = open_.erase(at);
@@ -177,34 +129,18 @@ int OpenVariations::rejections_after(std::uint64_t ordinal) const {
 }
 
 Reserved OpenVariations::reserved() const {
-  Reserved reserved{.candidates = static_cast<std::int64_t>(open_.size())};
-  for (const auto& [id, call] : call_of_) {
-    reserved.tokens += call.tokens_max;
-    reserved.usd += call.usd_max;
-  }
+  Reserved reserved = calls_.reserved();
+  reserved.candidates = static_cast<std::int64_t>(open_.size());
   return reserved;
 }
 
-VariationInput OpenVariations::input_for(const VariationRecord& record,
-                                         const std::string& baseline_id) const {
-  const auto weights = workload_weights(parts_.task);
-  VariationInput input{.task = parts_.task};
-  input.device = parts_.evaluator.provenance().device;
-  input.parent = specimen_of(parts_.archive, record.parents.at(0), baseline_id, weights);
-  for (const std::string& id : record.inspirations)
-    input.inspirations.push_back(specimen_of(parts_.archive, id, baseline_id, weights));
-  for (const Json& ordinal : record.decision.value("failures", Json::array()))
-    if (const auto failure = parts_.archive.evaluated(ordinal.get<std::uint64_t>()))
-      input.failures.push_back(specimen_of(*failure, baseline_id, weights));
-  const Json wanted = record.decision.value("rejections", Json::array());
-  if (!wanted.empty()) {
-    std::map<std::uint64_t, std::string> message_of;
-    for (const RejectionRecord& rejection : parts_.archive.rejections())
-      message_of[rejection.ordinal] = rejection.message;
-    for (const Json& ordinal : wanted) input.rejections.push_back(message_of[ordinal.get<std::uint64_t>()]);
-  }
-  input.is_known = [this](const Candidate& candidate) { return is_known(candidate); };
-  return input;
+InputSource OpenVariations::source() const {
+  return {.archive = parts_.archive,
+          .task = parts_.task,
+          .config = parts_.config,
+          .lessons = parts_.lessons,
+          .device = parts_.evaluator.provenance().device,
+          .baseline_id = baseline_id_};
 }
 
 /// Recorded, or proposed by a variation that is about to be.
@@ -231,14 +167,26 @@ std::vector<std::string> OpenVariations::tunable_elites(const Grid& grid) const 
   return ids;
 }
 
+/// Asked for only where a run repairs: the query grows with the run.
+std::vector<std::string> OpenVariations::failed_candidates() const {
+  std::vector<std::string> ids;
+  const auto share = parts_.config.operators.find("repair");
+  if (share == parts_.config.operators.end() || share->second <= 0) return ids;
+  for (const CandidateRecord& record : parts_.archive.repairable(k_repairable_max)) ids.push_back(record.id);
+  return ids;
+}
+
 OpenVariations::Open& OpenVariations::open(VariationRecord record, const std::string& baseline_id) {
   const OperatorRow* row = find_operator(record.operator_name);
   if (row == nullptr)
     throw Error(fmt::format("variation {}: there is no operator {}", record.ordinal, record.operator_name));
   const std::uint64_t ordinal = record.ordinal;
+  baseline_id_ = baseline_id;
+  VariationInput input = variation_input(source(), record);
+  input.is_known = [this](const Candidate& candidate) { return is_known(candidate); };
   Open one;
-  one.worker = row->make(input_for(record, baseline_id), parts_.prompts,
-                         Rng::keyed(parts_.config.seed, ordinal, "operator"));
+  one.worker =
+      row->make(*row, std::move(input), parts_.prompts, Rng::keyed(parts_.config.seed, ordinal, "operator"));
   one.record = std::move(record);
   return open_.emplace(ordinal, std::move(one)).first->second;
 }
@@ -254,31 +202,26 @@ void OpenVariations::advance(Open& one, Observation observation) {
     Action action = one.worker->next(*next);
     next.reset();
     if (auto* wanted = std::get_if<CallModel>(&action)) {
-      next = call(one, std::move(wanted->request));
+      next = call(one, std::move(*wanted));
     } else if (auto* submitted = std::get_if<Submit>(&action)) {
       one.end = std::move(submitted->proposal);
     } else if (auto* given_up = std::get_if<GiveUp>(&action)) {
       one.end = std::move(given_up->rejection);
     } else {
-      throw Error(fmt::format("operator {} wants an inner evaluation, which this loop does not offer",
-                              one.record.operator_name));
+      next = evaluate_inside(one, std::get<EvaluateInside>(std::move(action)));
     }
   }
 }
 
 /// The reply at once if the archive has it; else the call is made or waits for the budget.
-std::optional<Observation> OpenVariations::call(Open& one, ModelRequest request) {
-  request.ordinal = one.record.ordinal;
-  request.id = fmt::format("{}-{}", one.record.ordinal, one.calls++);
-  one.prompt_digest = prompt_digest(request);
-  for (const ModelCallRecord& known : parts_.archive.model_calls(one.record.ordinal)) {
-    if (known.request_id != request.id) continue;
-    if (known.state != "sent") return ModelAnswered{reply_from(known)};
-    request.messages =
-        messages_from(known.prompt);  // as it was sent, should a prompt file have changed since
-    one.prompt_digest = prompt_digest(request);
-  }
-  one.held_back = std::move(request);
+std::optional<Observation> OpenVariations::call(Open& one, CallModel wanted) {
+  PendingCall pending{.request = std::move(wanted.request), .cuts = std::move(wanted.cuts)};
+  pending.request.ordinal = one.record.ordinal;
+  pending.request.id = fmt::format("{}-{}", one.record.ordinal, one.calls++);
+  auto reply = calls_.recorded(pending);
+  one.prompt_digest = prompt_digest(pending.request);
+  if (reply) return ModelAnswered{std::move(*reply)};
+  one.held_back = std::move(pending);
   send(one);
   return std::nullopt;
 }
@@ -287,29 +230,51 @@ void OpenVariations::send(Open& one) {
   if (parts_.endpoint == nullptr) {  // the run was started with one and goes on without
     one.held_back.reset();
     one.end = Rejection{"no_endpoint", "the run went on without a model"};
-    return;
+  } else if (calls_.send(*one.held_back)) {
+    one.held_back.reset();
   }
-  ModelRequest request = *one.held_back;
-  const Call call{.ordinal = request.ordinal,
-                  .tokens_max = prompt_tokens(request) + request.output_tokens_max,
-                  .usd_max = parts_.endpoint->usd_max(request)};
-  if (call_of_.size() >= parts_.endpoint->capacity()) return;
-  if (!can_call(parts_.config.budget, parts_.archive.spent(), reserved(), call.tokens_max, call.usd_max))
-    return;
-  one.held_back.reset();
-  bool is_recorded = false;
-  for (const ModelCallRecord& known : parts_.archive.model_calls(request.ordinal))
-    is_recorded = is_recorded || known.request_id == request.id;
-  if (!is_recorded)
-    parts_.archive.record_model_call({.request_id = request.id,
-                                      .ordinal = request.ordinal,
-                                      .attempt = one.calls,
-                                      .endpoint = parts_.endpoint->name(),
-                                      .prompt_digest = one.prompt_digest,
-                                      .prompt = messages_json(request.messages),
-                                      .sent_unix_s = announcer_.now_unix_s()});
-  call_of_[request.id] = call;
-  parts_.endpoint->submit(std::move(request));
+}
+
+/// The result at once if the archive has it; else the candidate is recorded and its evaluation asked for.
+std::optional<Observation> OpenVariations::evaluate_inside(Open& one, EvaluateInside wanted) {
+  const auto refused = [](std::string why) { return Evaluated{.specimen = {}, .refusal = std::move(why)}; };
+  CandidateRecord record;
+  record.candidate = with_full_tuning(std::move(wanted.candidate));
+  record.id = candidate_id(record.candidate);
+  if (const auto known = parts_.archive.find_candidate(record.id)) {
+    const bool is_own = known->variation == one.record.ordinal;
+    if (!is_own && known->told == 0) return refused("another variation is having this kernel evaluated");
+    if (known->told > 0) {
+      Evaluated result = inner_result(source(), *known, is_own ? wanted.step : InsideStep::time);
+      result.is_reused = !is_own;
+      return result;
+    }
+    record = *known;
+  } else {
+    const BudgetLimits& limits = parts_.config.budget;
+    const Spent spent = parts_.archive.spent();
+    const auto reserved_candidates = static_cast<std::int64_t>(open_.size());
+    if (limits.candidates > 0 && spent.candidates - spent.seeds + reserved_candidates >= limits.candidates)
+      return refused("the run's budget of candidates is used up");
+    if (limits.device_s > 0 && spent.device_s >= limits.device_s)
+      return refused("the run's budget of device time is used up");
+    record.ordinal = parts_.archive.next_ordinal();
+    record.variation = one.record.ordinal;
+    record.summary = wanted.summary;
+    record.prompt_digest = one.prompt_digest;
+    record.created_unix_s = announcer_.now_unix_s();
+    const bool is_recorded = parts_.archive.record_candidate(record);
+    KERNELITES_ASSERT(is_recorded);
+    record = *parts_.archive.candidate(record.ordinal);
+    announcer_.announce({{"event", "submitted"},
+                         {"ordinal", record.ordinal},
+                         {"id", record.id},
+                         {"summary", record.summary},
+                         {"variation", record.variation}});
+  }
+  inside_requests_.push_back({record, wanted.step});
+  one.inside = Inside{std::move(record), wanted.step};
+  return std::nullopt;
 }
 
 bool OpenVariations::submit(const Open& one, const Proposal& proposal,
@@ -322,7 +287,18 @@ bool OpenVariations::submit(const Open& one, const Proposal& proposal,
   record.summary = proposal.summary;
   record.prompt_digest = one.prompt_digest;
   record.created_unix_s = announcer_.now_unix_s();
+  const auto known = parts_.archive.find_candidate(record.id);
+  if (known && known->variation == one.record.ordinal) {  // it was evaluated inside
+    parts_.archive.close_variation(one.record.ordinal, known->ordinal);
+    closed_.push_back({one.record.ordinal, known->ordinal});
+    announcer_.announce({{"event", "handed_in"},
+                         {"ordinal", known->ordinal},
+                         {"id", known->id},
+                         {"variation", one.record.ordinal}});
+    return true;
+  }
   if (!parts_.archive.record_candidate(record)) return false;
+  closed_.push_back({one.record.ordinal, 0});
   record.generation = one.record.generation;
   record.operator_name = one.record.operator_name;
   record.endpoint = one.record.endpoint;
@@ -336,6 +312,7 @@ bool OpenVariations::submit(const Open& one, const Proposal& proposal,
 void OpenVariations::reject(const Open& one, const Rejection& rejection) {
   parts_.archive.record_rejection({one.record.ordinal, rejection.reason, rejection.message});
   rejected_.push_back(one.record.ordinal);
+  closed_.push_back({one.record.ordinal, 0});
   last_rejection_ = fmt::format("{}: {}", rejection.reason, rejection.message);
   announcer_.announce({{"event", "rejected"},
                        {"ordinal", one.record.ordinal},

@@ -2,42 +2,62 @@
 // Ask: the variations under way, from the choice of parents to a recorded candidate or rejection.
 //
 // In a deterministic run variations submit in the order in which they were asked, model-free operators start only
-// when every earlier variation has submitted, and a rejection counts when everything before it is over. What a
-// variation sees then depends on order alone, never on which reply came first.
+// when every earlier variation has submitted, agents only when everything before them is over, and a rejection counts
+// when everything before it is over. What a variation sees then depends on order alone, never on which reply came
+// first.
 #pragma once
 
 #include <map>
 #include <memory>
 #include <optional>
 #include <string>
+#include <utility>
 #include <variant>
 #include <vector>
 
-#include "engine/search/budget.h"
+#include "engine/search/model_calls.h"
 #include "engine/search/run_parts.h"
 #include "engine/search/selection.h"
+#include "engine/search/variation_inputs.h"
 #include "engine/variation/operator.h"
 
 namespace kernelites {
 
+/// A candidate that an agent wants evaluated as far as `step`.
+struct InsideRequest {
+  CandidateRecord record;
+  InsideStep step = InsideStep::check;
+};
+
+/// A variation that is over, and which of its inner candidates it submitted; 0: none of them.
+struct ClosedVariation {
+  std::uint64_t ordinal = 0;
+  std::uint64_t submitted = 0;
+};
+
 class OpenVariations {
  public:
-  OpenVariations(RunParts& parts, Announcer& announcer) : parts_(parts), announcer_(announcer) {}
+  OpenVariations(RunParts& parts, Announcer& announcer)
+      : parts_(parts), announcer_(announcer), calls_(parts, announcer) {}
 
   /// Takes up what the archive says is open; recorded replies are used again, calls in flight are made again.
   void resume(const std::string& baseline_id);
   /// Chooses, records and starts one more. False if there is nothing to do: no elites, no model and nothing to tune.
   bool ask(const Grid& grid, const std::string& baseline_id, bool has_model);
   void on_reply(ModelReply reply);
+  /// The evaluation that an agent waits for is there: of its inner candidate `ordinal`.
+  void on_evaluated(std::uint64_t ordinal);
   /// Starts calls that the budget held back, and closes what has ended: returns the new candidates, by ordinal.
   /// `completed`: every ordinal up to it is told or rejected.
   std::vector<CandidateRecord> settle(std::uint64_t completed);
+  std::vector<InsideRequest> take_inside_requests() { return std::exchange(inside_requests_, {}); }
+  std::vector<ClosedVariation> take_closed() { return std::exchange(closed_, {}); }
 
   std::size_t count() const { return open_.size(); }
   /// Lowest open ordinal; nothing if none is open.
   std::optional<std::uint64_t> first() const;
   /// Calls in flight.
-  std::size_t calls() const { return call_of_.size(); }
+  std::size_t calls() const { return calls_.in_flight(); }
   /// True if some variation is neither waiting for a reply nor settled: the budget allows no call.
   bool has_held_back() const;
   /// Upper estimates of what is in flight. `candidates` is count().
@@ -47,37 +67,43 @@ class OpenVariations {
   const std::string& last_rejection() const { return last_rejection_; }
 
  private:
+  /// What an agent waits for.
+  struct Inside {
+    CandidateRecord record;
+    InsideStep step = InsideStep::check;
+  };
   struct Open {
     VariationRecord record;
     std::unique_ptr<Operator> worker;
     bool is_started = false;
     int calls = 0;
-    std::optional<ModelRequest> held_back;  // wants to be called, budget permitting
+    std::optional<PendingCall> held_back;  // wants to be called, budget permitting
+    std::optional<Inside> inside;
     std::string prompt_digest;
     std::variant<std::monostate, Proposal, Rejection> end;
   };
 
-  VariationInput input_for(const VariationRecord& record, const std::string& baseline_id) const;
+  InputSource source() const;
   bool is_known(const Candidate& candidate) const;
   std::vector<std::string> tunable_elites(const Grid& grid) const;
+  std::vector<std::string> failed_candidates() const;
   Open& open(VariationRecord record, const std::string& baseline_id);
+  bool may_start(const Open& open, std::uint64_t completed, bool are_earlier_settled) const;
   void start(Open& open);
   void advance(Open& open, Observation observation);
-  std::optional<Observation> call(Open& open, ModelRequest request);
+  std::optional<Observation> call(Open& open, CallModel wanted);
+  std::optional<Observation> evaluate_inside(Open& open, EvaluateInside wanted);
   void send(Open& open);
   bool submit(const Open& open, const Proposal& proposal, std::vector<CandidateRecord>& admitted);
   void reject(const Open& open, const Rejection& rejection);
 
-  struct Call {
-    std::uint64_t ordinal = 0;
-    std::int64_t tokens_max = 0;
-    double usd_max = 0;
-  };
-
   RunParts& parts_;
   Announcer& announcer_;
+  ModelCalls calls_;
   std::map<std::uint64_t, Open> open_;
-  std::map<std::string, Call> call_of_;  // in flight, by request id
+  std::string baseline_id_;
+  std::vector<InsideRequest> inside_requests_;
+  std::vector<ClosedVariation> closed_;
   std::vector<std::uint64_t> rejected_;
   std::string last_rejection_;
 };

@@ -95,6 +95,9 @@ NeedsDuel duel_against_all(const Course& course, const Elite* incumbent, const P
   };
   add(context.baseline_id);
   if (incumbent != nullptr) add(incumbent->candidate_id);
+  // An agent wants to know how its kernel stands to what it started from.
+  const bool is_inner = course.record.ordinal != course.record.variation;
+  if (is_inner && !course.record.parents.empty()) add(course.record.parents.front());
   for (const Champion& champion : context.champions) add(champion.candidate_id);
   need.wants_confirmation_at_once = context.confirms_eagerly && context.rule.needs_confirmation;
   return need;
@@ -173,7 +176,9 @@ Course course_of(const CandidateRecord& record, const std::vector<EvaluationReco
     if (evaluation.state == "sent") course.waiting_for.push_back(evaluation.request_id);
     if (evaluation.state == "failed") course.error = evaluation.error;
     if (evaluation.state != "answered") continue;
-    if (evaluation.examination) {
+    if (evaluation.examination && evaluation.examination->verdict.reason == k_stopped_as_asked) {
+      course.compiled = evaluation.examination;
+    } else if (evaluation.examination) {
       course.examination = evaluation.examination;
       course.has_thorough = course.has_thorough || asks_thorough(evaluation);
       course.provenance = evaluation.provenance;
@@ -183,10 +188,22 @@ Course course_of(const CandidateRecord& record, const std::vector<EvaluationReco
   return course;
 }
 
+bool has_wish(const Course& course) {
+  if (!course.wish || !course.waiting_for.empty()) return false;
+  const bool is_proven = course.examination && course.examination->verdict.is_passed;
+  if (*course.wish == InsideStep::compile) return course.compiled.has_value() || is_proven;
+  return *course.wish == InsideStep::check && is_proven;  // `time` ends with the telling, as failures do
+}
+
 NextStep next_step(const Course& course, const PlacementContext& context) {
   if (!course.waiting_for.empty()) return Waits{};
   if (!course.error.empty()) return ends(course, "evaluation_failed");
-  if (!course.examination) return NeedsExamination{};
+  const bool has_failed = course.examination && !course.examination->verdict.is_passed;
+  if (course.is_left && !has_failed) return ends(course, "unfinished");
+  if (!course.examination) {
+    const bool is_compile = course.is_inside && course.wish == InsideStep::compile;
+    return NeedsExamination{.last_stage = is_compile ? "compile" : ""};
+  }
   if (!course.examination->verdict.is_passed) return ends(course, insert_status_name(InsertStatus::failed));
   KERNELITES_ASSERT(!context.baseline_id.empty());
   return place(course, context);

@@ -14,6 +14,7 @@
 #include "archive/archive.h"
 #include "archive/elite_rule.h"
 #include "archive/grid.h"
+#include "engine/variation/operator.h"
 
 namespace kernelites {
 
@@ -28,7 +29,16 @@ struct Course {
   std::vector<std::string> waiting_for;  ///< request ids sent and not answered
   int duels_sent = 0;
   std::string error;  ///< no result came and none will
+  // Candidates that an agent evaluates inside its variation:
+  bool is_inside = false;          ///< and the variation is open: goes only as far as is wished
+  bool is_left = false;            ///< the variation is over and submitted another one
+  std::optional<InsideStep> wish;  ///< how far to go now; empty: rests
+  std::optional<Examination>
+      compiled;  ///< of an examination that was to end after the compile, and got there
 };
+
+/// A verdict's reason where an examination ended at the stage that it was asked to end at.
+inline constexpr const char* k_stopped_as_asked = "stopped_as_asked";
 
 /// The course that the evaluations of a candidate amount to.
 Course course_of(const CandidateRecord& record, const std::vector<EvaluationRecord>& evaluations);
@@ -46,7 +56,8 @@ struct PlacementContext {
 };
 
 struct NeedsExamination {
-  bool is_thorough = false;
+  bool is_thorough = false;     ///< the costly stages too
+  std::string last_stage = {};  ///< empty: all
 };
 struct Waits {};
 /// `arms`: candidate ids of the opponents.
@@ -64,6 +75,9 @@ using NextStep = std::variant<NeedsExamination, Waits, NeedsDuel, Ends>;
 inline constexpr int k_duels_max = 6;
 /// Opponents in one duel.
 inline constexpr std::size_t k_opponents_max = 7;
+
+/// True if what is wished of an inner candidate is there.
+bool has_wish(const Course& course);
 
 /// The next step. REQUIRES: context.baseline_id is known unless the examination is missing or failed.
 NextStep next_step(const Course& course, const PlacementContext& context);

@@ -21,6 +21,16 @@ BudgetLimits parse_budget(const Json& json, const std::string& where, BudgetLimi
   return base;
 }
 
+AgentLimits parse_agent(const Json& json, const std::string& where, AgentLimits base) {
+  ObjectReader reader(json, where, "agent");
+  base.steps = reader.optional("steps", base.steps);
+  base.tokens = reader.optional("tokens", base.tokens);
+  base.device_s = reader.optional("device_s", base.device_s);
+  base.candidates = reader.optional("candidates", base.candidates);
+  reader.finish();
+  return base;
+}
+
 WorkerSettings parse_workers(const Json& json, const std::string& where, WorkerSettings base) {
   ObjectReader reader(json, where, "workers");
   base.launch = reader.optional("launch", base.launch);
@@ -46,6 +56,7 @@ RunConfig parse_run_config(const Json& json, const std::string& where, RunConfig
   base.device = reader.optional("device", base.device);
   base.seed = reader.optional("seed", base.seed);
   base.endpoint = reader.optional("endpoint", base.endpoint);
+  base.replies = reader.optional("replies", base.replies);
   base.is_batch = reader.optional("is_batch", base.is_batch);
   base.is_deterministic = reader.optional("is_deterministic", base.is_deterministic);
   base.in_flight = reader.optional("in_flight", base.in_flight);
@@ -58,6 +69,10 @@ RunConfig parse_run_config(const Json& json, const std::string& where, RunConfig
   base.workload_loss_max = reader.optional("workload_loss_max", base.workload_loss_max);
   base.barren_max = reader.optional("barren_max", base.barren_max);
   base.stop_grace_s = reader.optional("stop_grace_s", base.stop_grace_s);
+  base.prompt_tokens_max = reader.optional("prompt_tokens_max", base.prompt_tokens_max);
+  base.output_tokens_max = reader.optional("output_tokens_max", base.output_tokens_max);
+  if (const Json agent = reader.optional("agent", Json()); !agent.is_null())
+    base.agent = parse_agent(agent, where, base.agent);
   if (const Json budget = reader.optional("budget", Json()); !budget.is_null())
     base.budget = parse_budget(budget, where, base.budget);
   if (const Json workers = reader.optional("workers", Json()); !workers.is_null())
@@ -83,6 +98,12 @@ void check_run_config(const RunConfig& config, const std::string& where) {
   check_range(where, "workload_loss_max", config.workload_loss_max, 0.0, 1.0);
   check_range(where, "barren_max", config.barren_max, 1, 100000);
   check_range(where, "stop_grace_s", config.stop_grace_s, 0.0, 3600.0);
+  check_range<std::int64_t>(where, "prompt_tokens_max", config.prompt_tokens_max, 4'000, 10'000'000);
+  check_range(where, "output_tokens_max", config.output_tokens_max, 256, 1'000'000);
+  check_range(where, "agent.steps", config.agent.steps, 2, 1000);
+  check_range<std::int64_t>(where, "agent.tokens", config.agent.tokens, 0, 1'000'000'000);
+  check_range(where, "agent.device_s", config.agent.device_s, 0.0, 86400.0);
+  check_range(where, "agent.candidates", config.agent.candidates, 0, 10000);
   check_range(where, "workers.count", config.workers.count, 1, 256);
   check_range(where, "workers.requests_each", config.workers.requests_each, 1, 16);
   check_range<std::int64_t>(where, "budget.candidates", config.budget.candidates, 0, 1'000'000'000);
@@ -110,6 +131,7 @@ Json run_config_json(const RunConfig& config) {
           {"device", config.device},
           {"seed", config.seed},
           {"endpoint", config.endpoint},
+          {"replies", config.replies},
           {"is_batch", config.is_batch},
           {"is_deterministic", config.is_deterministic},
           {"in_flight", config.in_flight},
@@ -122,6 +144,13 @@ Json run_config_json(const RunConfig& config) {
           {"workload_loss_max", config.workload_loss_max},
           {"barren_max", config.barren_max},
           {"stop_grace_s", config.stop_grace_s},
+          {"prompt_tokens_max", config.prompt_tokens_max},
+          {"output_tokens_max", config.output_tokens_max},
+          {"agent",
+           {{"steps", config.agent.steps},
+            {"tokens", config.agent.tokens},
+            {"device_s", config.agent.device_s},
+            {"candidates", config.agent.candidates}}},
           {"budget",
            {{"candidates", config.budget.candidates},
             {"minutes", config.budget.minutes},

@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "engine/core/json.h"
+#include "engine/variation/agent_limits.h"
 
 namespace kernelites {
 
@@ -32,14 +33,15 @@ struct WorkerSettings {
   bool operator==(const WorkerSettings&) const = default;
 };
 
-/// A JSON object with these names as keys; `budget` and `workers` are objects. Comments are allowed, unknown keys
-/// refused.
+/// A JSON object with these names as keys; `agent`, `budget` and `workers` are objects. Comments are allowed, unknown
+/// keys refused.
 struct RunConfig {
   std::string task;             ///< a name under the data root's tasks/, or a folder
   std::string device = "auto";  ///< auto, gpu, vgpu
   std::uint64_t seed = 1;
-  Json endpoint;                  ///< null: no model. A string as --endpoint takes it, or an object
-  bool is_batch = false;          ///< evaluate through batch files instead of live workers
+  Json endpoint;          ///< null: no model. A string as --endpoint takes it, or an object
+  std::string replies;    ///< a recording: its replies are used where a prompt is the same; empty: none
+  bool is_batch = false;  ///< evaluate through batch files instead of live workers
   bool is_deterministic = false;  ///< golden: fixed key, results told in ask order
   int in_flight = 8;              ///< variations under way together
   std::map<std::string, double> operators{{"refine", 0.7}, {"tune", 0.3}};  ///< share of each operator
@@ -47,10 +49,13 @@ struct RunConfig {
   int rounds = 30;      ///< paired rounds of a duel
   double examine_deadline_s = 180;
   double duel_deadline_s = 600;
-  double effect_min = 0.005;     ///< smallest gain that replaces an elite
-  double workload_loss_max = 0;  ///< if positive: no workload may lose more than this share
-  int barren_max = 24;           ///< variations in a row without a candidate that end the run
-  double stop_grace_s = 10;      ///< after Ctrl-C, for what is under way
+  double effect_min = 0.005;                ///< smallest gain that replaces an elite
+  double workload_loss_max = 0;             ///< if positive: no workload may lose more than this share
+  int barren_max = 24;                      ///< variations in a row without a candidate that end the run
+  double stop_grace_s = 10;                 ///< after Ctrl-C, for what is under way
+  std::int64_t prompt_tokens_max = 48'000;  ///< prompts are trimmed to this estimate
+  int output_tokens_max = 16'384;           ///< of one reply
+  AgentLimits agent;                        ///< of one episode of the agent operator
   BudgetLimits budget;
   WorkerSettings workers;
   bool operator==(const RunConfig&) const = default;

@@ -14,6 +14,7 @@ struct RunFolder {
   std::filesystem::path events() const { return root / "events.jsonl"; }
   std::filesystem::path worker_log() const { return root / "worker.log"; }
   std::filesystem::path spool() const { return root / "spool"; }
+  std::filesystem::path replies() const { return root / "replies.json"; }  ///< of a forked run: its source's
   std::filesystem::path batches() const { return root / "batches"; }
 };
 

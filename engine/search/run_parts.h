@@ -13,6 +13,7 @@
 #include "engine/search/event_sink.h"
 #include "engine/search/run_config.h"
 #include "engine/search/seeds.h"
+#include "engine/variation/lesson.h"
 #include "engine/variation/prompt_library.h"
 #include "evaluators/evaluator.h"
 
@@ -33,7 +34,8 @@ struct RunParts {
   std::vector<EventSink*> sinks;
   int stop_descriptor = -1;  ///< becomes readable when the user wants to stop; -1: never
   std::function<std::vector<std::string>()>
-      incidents;  ///< what happened to workers since the last call; may be empty
+      incidents;              ///< what happened to workers since the last call; may be empty
+  LessonReader lessons = {};  ///< of earlier runs; empty: there are none
 };
 
 /// Records an event in the archive and tells every sink, in this order, with the time since `start`.

@@ -17,7 +17,10 @@ const OperatorRow* draw_operator(const Choices& choices, const RunConfig& config
   std::vector<double> weights;
   for (const OperatorRow& row : operator_table()) {
     const auto share = config.operators.find(std::string(row.name));
-    const bool can_work = row.needs_model ? choices.has_model : !choices.tunable_elites.empty();
+    const bool has_parent =
+        row.parent == ParentKind::elite ||
+        !(row.parent == ParentKind::tunable ? choices.tunable_elites : choices.failed).empty();
+    const bool can_work = has_parent && (!row.needs_model || choices.has_model);
     weights.push_back(can_work && share != config.operators.end() ? share->second : 0.0);
   }
   if (std::none_of(weights.begin(), weights.end(), [](double weight) { return weight > 0; })) return nullptr;
@@ -44,8 +47,13 @@ std::optional<Selection> select(const Grid& grid, const Choices& choices, const 
   const OperatorRow* row = draw_operator(choices, config, rng);
   if (row == nullptr) return std::nullopt;
 
+  if (row->parent == ParentKind::failed) {
+    std::string parent = choices.failed[rng.below(choices.failed.size())];
+    return Selection{std::string(row->name), std::move(parent), "",
+                     draw_inspirations(grid.elites(), row->inspirations, rng)};
+  }
   std::vector<Elite> parents = grid.elites();
-  if (!row->needs_model)
+  if (row->parent == ParentKind::tunable)
     std::erase_if(parents, [&](const Elite& elite) {
       return std::find(choices.tunable_elites.begin(), choices.tunable_elites.end(), elite.candidate_id) ==
              choices.tunable_elites.end();
@@ -57,7 +65,7 @@ std::optional<Selection> select(const Grid& grid, const Choices& choices, const 
 
   std::vector<Elite> others = grid.elites();
   std::erase_if(others, [&](const Elite& elite) { return elite.cell == parent.cell; });
-  return Selection{std::string(row->name), parent,
+  return Selection{std::string(row->name), parent.candidate_id, parent.cell,
                    draw_inspirations(std::move(others), row->inspirations, rng)};
 }
 

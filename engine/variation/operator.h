@@ -15,6 +15,9 @@
 #include "engine/core/rng.h"
 #include "engine/core/task.h"
 #include "engine/llm/endpoint.h"
+#include "engine/variation/agent_limits.h"
+#include "engine/variation/lesson.h"
+#include "engine/variation/prompt_budget.h"
 
 namespace kernelites {
 
@@ -27,6 +30,15 @@ struct Specimen {
   Examination examination;
   std::optional<Duel> duel;
   double speedup = 0;  ///< geometric mean against the baseline over bench workloads; 0: not timed
+  std::optional<PairedRatio> over_parent =
+      {};  ///< paired, over bench workloads; only where the parent was an arm
+};
+
+/// One step of the parent's ancestry, for agents that ask.
+struct Ancestor {
+  Specimen specimen;
+  std::string summary;
+  int generation = 0;
 };
 
 /// What an operator starts from.
@@ -38,7 +50,12 @@ struct VariationInput {
   std::vector<Specimen> failures;       ///< recent failed children of this parent, newest first
   std::vector<std::string> rejections;  ///< reasons of recent unusable replies, newest first
   std::function<bool(const Candidate&)>
-      is_known;  ///< has been evaluated or is about to be; empty: nothing is known
+      is_known;                             ///< has been evaluated or is about to be; empty: nothing is known
+  std::vector<Ancestor> lineage;            ///< the parent's ancestors, its own parent first, a seed last
+  LessonReader lessons;                     ///< of earlier runs; empty: there are none
+  std::int64_t prompt_tokens_max = 48'000;  ///< prompts are trimmed to this estimate
+  int output_tokens_max = 16'384;
+  AgentLimits agent;
 };
 
 /// A candidate that wants to be evaluated.
@@ -60,15 +77,24 @@ struct ModelAnswered {
   ModelReply reply;
 };
 struct Evaluated {
-  Specimen specimen;
+  Specimen specimen;       ///< as far as the step brought it
+  std::string refusal;     ///< not empty: nothing was evaluated, and why, in words
+  bool is_reused = false;  ///< another variation had it evaluated before
+  double device_s = 0;     ///< what the step cost
 };
 using Observation = std::variant<Started, ModelAnswered, Evaluated>;
 
 struct CallModel {
-  ModelRequest request;  ///< id and ordinal are filled in by the loop
+  ModelRequest request;               ///< id and ordinal are filled in by the loop
+  std::vector<SectionCut> cuts = {};  ///< what was left out of the prompt
 };
-struct EvaluateInside {  ///< an inner evaluation (agents); the result comes back as Evaluated
+/// How far an inner evaluation goes. `check` includes `compile`; `time` includes `check`.
+enum class InsideStep { compile, check, time };
+struct
+    EvaluateInside {  ///< an inner evaluation (agents): a recorded candidate; the result comes back as Evaluated
   Candidate candidate;
+  InsideStep step = InsideStep::check;
+  std::string summary;
 };
 struct Submit {
   Proposal proposal;

@@ -4,23 +4,42 @@
 
 #include <array>
 
-#include "engine/variation/refine_operator.h"
+#include "engine/variation/agent_operator.h"
+#include "engine/variation/prompt_operator.h"
 #include "engine/variation/tune_operator.h"
 
 namespace kernelites {
 namespace {
 
-std::unique_ptr<Operator> make_refine(VariationInput input, const PromptLibrary& library, Rng) {
-  return std::make_unique<RefineOperator>(std::move(input), library);
+std::unique_ptr<Operator> make_prompted(const OperatorRow& row, VariationInput input,
+                                        const PromptLibrary& library, Rng) {
+  return std::make_unique<PromptOperator>(std::string(row.name), std::move(input), library);
 }
 
-std::unique_ptr<Operator> make_tune(VariationInput input, const PromptLibrary&, Rng rng) {
+std::unique_ptr<Operator> make_agent(const OperatorRow&, VariationInput input, const PromptLibrary& library,
+                                     Rng) {
+  return std::make_unique<AgentOperator>(std::move(input), library);
+}
+
+std::unique_ptr<Operator> make_tune(const OperatorRow&, VariationInput input, const PromptLibrary&, Rng rng) {
   return std::make_unique<TuneOperator>(std::move(input), rng);
 }
 
+// The order counts: draws go by it, and a recorded run must draw the same again. New rows come last.
 constexpr std::array k_operators{
-    OperatorRow{.name = "refine", .needs_model = true, .inspirations = 2, .make = make_refine},
-    OperatorRow{.name = "tune", .needs_model = false, .inspirations = 0, .make = make_tune},
+    OperatorRow{.name = "refine", .needs_model = true, .inspirations = 2, .make = make_prompted},
+    OperatorRow{.name = "tune", .parent = ParentKind::tunable, .make = make_tune},
+    OperatorRow{.name = "edit", .needs_model = true, .make = make_prompted},
+    OperatorRow{.name = "repair",
+                .needs_model = true,
+                .parent = ParentKind::failed,
+                .inspirations = 1,
+                .make = make_prompted},
+    OperatorRow{.name = "agent",
+                .needs_model = true,
+                .inspirations = 2,
+                .evaluates_inside = true,
+                .make = make_agent},
 };
 
 }  // namespace

@@ -11,12 +11,22 @@
 
 namespace kernelites {
 
+/// Which candidates an operator starts from.
+enum class ParentKind {
+  elite,    ///< any elite
+  tunable,  ///< an elite whose tunables are not known to be exhausted
+  failed    ///< a candidate that failed and that nobody has tried to mend yet
+};
+
 /// One row of the table.
 struct OperatorRow {
   std::string_view name;
   bool needs_model = false;
-  int inspirations = 0;  ///< elites of other cells that it looks at
-  std::unique_ptr<Operator> (*make)(VariationInput input, const PromptLibrary& library, Rng rng) = nullptr;
+  ParentKind parent = ParentKind::elite;
+  int inspirations = 0;           ///< elites of other cells that it looks at
+  bool evaluates_inside = false;  ///< asks for inner evaluations (EvaluateInside)
+  std::unique_ptr<Operator> (*make)(const OperatorRow& row, VariationInput input,
+                                    const PromptLibrary& library, Rng rng) = nullptr;
 };
 
 std::span<const OperatorRow> operator_table();

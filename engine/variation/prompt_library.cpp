@@ -6,12 +6,15 @@
 #include <fmt/ranges.h>
 
 #include <algorithm>
+#include <array>
 #include <charconv>
 #include <sstream>
 
 #include "engine/core/digest.h"
 #include "engine/core/error.h"
 #include "engine/core/json.h"
+#include "engine/variation/agent_tools.h"
+#include "engine/variation/operator_table.h"
 #include "engine/variation/prompt_values.h"
 #include "engine/variation/text_rules.h"
 
@@ -33,8 +36,15 @@ void read_header_line(std::string_view line, const std::string& where, PromptFil
         prompt.parents > 8)
       throw ConfigError(where, key, "expected a number from 0 to 8");
   } else if (key == "reply") {
-    if (value != "file_or_edits") throw ConfigError(where, key, "expected file_or_edits");
-    prompt.reply = ReplyFormat::file_or_edits;
+    static constexpr std::array<std::pair<std::string_view, ReplyFormat>, 4> k_formats{
+        {{"file_or_edits", ReplyFormat::file_or_edits},
+         {"edits", ReplyFormat::edits},
+         {"json", ReplyFormat::json},
+         {"tools", ReplyFormat::tools}}};
+    for (const auto& [name, format] : k_formats)
+      if (value == name) prompt.reply = format;
+    if (prompt.reply == ReplyFormat::none)
+      throw ConfigError(where, key, "expected file_or_edits, edits, json or tools");
   } else if (key == "placeholders") {
     std::istringstream words(value);
     for (std::string word; words >> word;) prompt.placeholders.insert(word);
@@ -63,6 +73,17 @@ void check_filled(const PromptFile& prompt, const std::set<std::string>& filled,
           fmt::format("nothing fills {{{{{}}}}} here; filled are {}", name, fmt::join(filled, ", ")));
 }
 
+/// "", "parts/", ..., and a folder for each architecture of the playbook; those that are there.
+std::vector<std::string> prompt_folders(const fs::path& folder) {
+  std::vector<std::string> prefixes{""};
+  for (const char* name : {"parts/", "operators/", "exchange/", "tools/"})
+    if (fs::is_directory(folder / name)) prefixes.emplace_back(name);
+  if (fs::is_directory(folder / "playbook"))
+    for (const fs::directory_entry& entry : fs::directory_iterator(folder / "playbook"))
+      if (entry.is_directory()) prefixes.push_back("playbook/" + entry.path().filename().string() + "/");
+  return prefixes;
+}
+
 }  // namespace
 
 PromptFile parse_prompt(std::string_view text, const std::string& where) {
@@ -84,8 +105,7 @@ PromptFile parse_prompt(std::string_view text, const std::string& where) {
 PromptLibrary PromptLibrary::load(const fs::path& folder) {
   if (!fs::is_directory(folder)) throw ConfigError(folder.string(), "", "the prompt folder does not exist");
   PromptLibrary library;
-  for (const char* prefix : {"", "parts/", "operators/"}) {
-    if (!fs::is_directory(folder / prefix)) continue;
+  for (const std::string& prefix : prompt_folders(folder))
     for (const fs::directory_entry& entry : fs::directory_iterator(folder / prefix)) {
       if (!entry.is_regular_file() || entry.path().extension() != ".md") continue;
       PromptFile prompt = parse_prompt(read_text(entry.path()), entry.path().string());
@@ -93,12 +113,15 @@ PromptLibrary PromptLibrary::load(const fs::path& folder) {
         throw ConfigError(entry.path().string(), "name", "must be the file's name without .md");
       library.files_.emplace(prefix + prompt.name, std::move(prompt));
     }
-  }
   std::string all;
   for (const auto& [name, prompt] : library.files_) all += digest_parts({name, prompt.text});
   library.digest_ = kernelites::digest(all);
 
-  for (const PromptUse& use : prompt_uses()) {
+  std::vector<PromptUse> uses = prompt_uses();
+  for (const OperatorRow& row : operator_table())
+    if (row.needs_model) uses.push_back({"operators/" + std::string(row.name), operator_placeholders()});
+  for (const AgentTool& tool : agent_tools()) uses.push_back({"tools/" + std::string(tool.name), {}});
+  for (const PromptUse& use : uses) {
     const auto file = library.files_.find(use.name);
     if (file == library.files_.end())
       throw ConfigError((folder / (use.name + ".md")).string(), "", "the prompt file is missing");
@@ -121,6 +144,26 @@ std::vector<std::string> PromptLibrary::names() const {
   std::vector<std::string> names;
   for (const auto& [name, prompt] : files_) names.push_back(name);
   return names;
+}
+
+std::vector<std::string> PromptLibrary::names_under(const std::string& prefix) const {
+  std::vector<std::string> names;
+  for (auto file = files_.lower_bound(prefix); file != files_.end() && file->first.starts_with(prefix);
+       ++file)
+    names.push_back(file->first);
+  return names;
+}
+
+std::string PromptLibrary::version(const std::string& operator_name) const {
+  const auto own = files_.find("operators/" + operator_name);
+  if (own == files_.end()) return "";  // a model-free operator
+  std::string all = digest_parts({own->first, own->second.text});
+  for (const auto& [name, prompt] : files_) {
+    const bool is_tool_text = name.starts_with("tools/") || name.starts_with("playbook/");
+    if (name.starts_with("operators/") || (is_tool_text && own->second.reply != ReplyFormat::tools)) continue;
+    all += digest_parts({name, prompt.text});
+  }
+  return kernelites::digest(all).substr(0, 12);
 }
 
 }  // namespace kernelites

@@ -4,7 +4,7 @@
 // A prompt file is Markdown below a small header between two lines "---":
 //   name: refine                        the file's own name, without .md
 //   parents: 1                          parents the operator needs (operators only)
-//   reply: file_or_edits                how the reply is read (operators only)
+//   reply: file_or_edits                what is asked for (operators only): file_or_edits, edits, json, tools
 //   placeholders: task parent ...       every {{placeholder}} of the text, no more and no fewer
 // An unknown header key, a placeholder that is not listed, and one that the program does not fill are errors.
 #pragma once
@@ -20,7 +20,7 @@
 namespace kernelites {
 
 /// How the reply to an operator's prompt is read.
-enum class ReplyFormat { none, file_or_edits };
+enum class ReplyFormat { none, file_or_edits, edits, json, tools };
 
 /// One prompt file.
 struct PromptFile {
@@ -37,16 +37,20 @@ PromptFile parse_prompt(std::string_view text, const std::string& where);
 /// The prompt files of one folder. Immutable after loading.
 class PromptLibrary {
  public:
-  /// Reads `<folder>/*.md`, `<folder>/parts/*.md` and `<folder>/operators/*.md` and checks that each file
-  /// that the program renders (prompt_values.h) exists and has only placeholders that the program fills.
-  /// Throws ConfigError.
+  /// Reads `<folder>/*.md` and those of the folders parts, operators, exchange, tools and playbook/<arch>, and checks
+  /// that each file that the program renders (prompt_values.h) and each operator of `operators` exists and has only
+  /// placeholders that the program fills. Throws ConfigError.
   static PromptLibrary load(const std::filesystem::path& folder);
 
-  /// By name: "system", "parts/task", "operators/refine". REQUIRES: the file exists.
+  /// By name: "system", "parts/task", "operators/refine", "playbook/sm_90/sm90_1_mapping". REQUIRES: the file exists.
   const PromptFile& file(const std::string& name) const;
   /// The file's text, filled. REQUIRES: `values` fills all its placeholders.
   std::string render(const std::string& name, const PromptValues& values) const;
   std::vector<std::string> names() const;
+  /// Names that begin with `prefix`, sorted.
+  std::vector<std::string> names_under(const std::string& prefix) const;
+  /// Twelve digits that change with every text that an operator's calls can show: the arm's prompt version.
+  std::string version(const std::string& operator_name) const;
   /// Digest over all files: recorded with the run.
   const std::string& digest() const { return digest_; }
 

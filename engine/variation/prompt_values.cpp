@@ -89,9 +89,10 @@ std::string describe_tuning(const Candidate& candidate) {
 
 const std::vector<PromptUse>& prompt_uses() {
   static const std::vector<PromptUse> uses{
-      {"system", {}},
+      {"system", {"contract", "task", "device"}},
       {"parts/contract", {}},
       {"parts/reply_format", {}},
+      {"parts/reply_edits", {}},
       {"parts/task",
        {"name", "title", "formula", "dims", "tensors", "scalars", "workloads", "precision", "flops", "bytes",
         "exponentials"}},
@@ -102,8 +103,11 @@ const std::vector<PromptUse>& prompt_uses() {
       {"parts/inspiration",
        {"cell", "speedup", "tuning", "verdict", "timing", "resources", "notes", "source"}},
       {"parts/failure", {"operator", "stage", "verdict"}},
-      {"operators/refine",
-       {"contract", "task", "device", "parent", "inspirations", "feedback", "reply_format"}},
+      {"parts/lesson", {"technique", "state", "architecture", "shape_class", "effect", "counts"}},
+      {"exchange/cut_off", {}},
+      {"exchange/agent_closing", {}},
+      {"exchange/agent_reminder", {}},
+      {"exchange/correction", {"reason", "reply_format"}},
   };
   return uses;
 }
@@ -148,6 +152,22 @@ PromptValues specimen_values(const Task& task, const DeviceFacts& device, const 
           {"resources", or_none(describe_resources(specimen.examination))},
           {"notes", or_none(describe_notes(specimen.examination))},
           {"source", specimen.candidate.source}};
+}
+
+const std::set<std::string>& operator_placeholders() {
+  static const std::set<std::string> names{"parent",  "inspirations", "feedback",
+                                           "lessons", "reply_format", "reply_edits"};
+  return names;
+}
+
+PromptValues lesson_values(const Lesson& lesson) {
+  return {{"technique", lesson.technique},
+          {"state", lesson.state},
+          {"architecture", lesson.architecture},
+          {"shape_class", lesson.shape_class},
+          {"effect",
+           fmt::format("{:.3f}x ({:.3f} to {:.3f})", lesson.gain_median, lesson.gain_low, lesson.gain_high)},
+          {"counts", fmt::format("helped {} of {} parents", lesson.helped, lesson.tried)}};
 }
 
 PromptValues failure_values(const Specimen& specimen) {

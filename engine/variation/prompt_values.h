@@ -20,8 +20,10 @@ struct PromptUse {
   std::set<std::string> filled;
 };
 
-/// Every prompt file that the program renders.
+/// The prompt files that the program renders, besides the operators' own.
 const std::vector<PromptUse>& prompt_uses();
+/// What may stand in prompts/operators/*.md: each file uses what it needs.
+const std::set<std::string>& operator_placeholders();
 
 /// Limits of what one prompt quotes.
 inline constexpr std::size_t k_inspiration_bytes_max = 20 * 1024;
@@ -34,6 +36,8 @@ PromptValues task_values(const Task& task);
 PromptValues device_values(const DeviceFacts& device);
 /// For parts/parent and parts/inspiration.
 PromptValues specimen_values(const Task& task, const DeviceFacts& device, const Specimen& specimen);
+/// For parts/lesson.
+PromptValues lesson_values(const Lesson& lesson);
 /// For parts/failure.
 PromptValues failure_values(const Specimen& specimen);
 

@@ -54,7 +54,7 @@ bool is_clean_utf8(std::string_view text) {
   return true;
 }
 
-std::string with_unix_newlines(std::string_view text) {
+std::string with_unix_ends(std::string_view text) {
   std::string result;
   result.reserve(text.size() + 1);
   for (std::size_t i = 0; i < text.size(); ++i) {
@@ -64,6 +64,11 @@ std::string with_unix_newlines(std::string_view text) {
       result += '\n';
     }
   }
+  return result;
+}
+
+std::string with_unix_newlines(std::string_view text) {
+  std::string result = with_unix_ends(text);
   while (!result.empty() && result.back() == '\n') result.pop_back();
   result += '\n';
   return result;

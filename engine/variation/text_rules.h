@@ -15,6 +15,9 @@ std::vector<std::string_view> split_lines(std::string_view text);
 /// True if `text` is well-formed UTF-8 without NUL: what JSON, SQLite and NVRTC can all carry.
 bool is_clean_utf8(std::string_view text);
 
+/// `text` with CRLF and lone CR as LF.
+std::string with_unix_ends(std::string_view text);
+
 /// `text` with CRLF and lone CR as LF, and exactly one newline at its end.
 std::string with_unix_newlines(std::string_view text);
 

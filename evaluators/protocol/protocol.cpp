@@ -57,14 +57,16 @@ Json examine_json(const ExamineRequest& request) {
   return Json{{"candidate", request.candidate},
               {"key", request.key.hex()},
               {"is_reexamination", request.is_reexamination},
-              {"is_thorough", request.is_thorough}};
+              {"is_thorough", request.is_thorough},
+              {"last_stage", request.last_stage}};
 }
 
 ExamineRequest examine_from_json(const Json& json) {
   return {.candidate = json.at("candidate").get<Candidate>(),
           .key = Key::from_hex(json.at("key").get<std::string>(), "request"),
           .is_reexamination = json.at("is_reexamination").get<bool>(),
-          .is_thorough = json.value("is_thorough", false)};
+          .is_thorough = json.value("is_thorough", false),
+          .last_stage = json.value("last_stage", std::string())};
 }
 
 Json duel_json(const DuelRequest& request) {

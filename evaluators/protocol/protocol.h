@@ -39,6 +39,8 @@ struct ExamineRequest {
   Key key;                        ///< secrets of this evaluation derive from it
   bool is_reexamination = false;  ///< an elite proven by an older harness
   bool is_thorough = false;       ///< a would-be elite: the costly stages too (docs/harness.md)
+  /// Ends after this stage: one that passes it gets the verdict "stopped_as_asked", which is no pass. Empty: all.
+  std::string last_stage = {};
 };
 
 /// One contestant of a duel. Every arm has been proven by an earlier `examine`.

@@ -48,6 +48,9 @@ inline Reply fake_reply(const Request& request, const Provenance& provenance) {
     const std::string stage = fake_word(candidate.source, "fails", "");
     examination.verdict =
         stage.empty() ? Verdict::passed() : Verdict::failed(stage, "fake_failure", "it was told to fail");
+    const std::string& last = request.examine->last_stage;
+    if (!last.empty() && stage != last)
+      examination.verdict = Verdict::failed(last, "stopped_as_asked", "as asked");
     std::istringstream cell(fake_word(candidate.source, "cell", "direct fma tile"));
     for (const Axis& axis : k_axes) cell >> examination.descriptors[std::string(axis.name)];
     examination.code_digest = candidate_id(candidate);

@@ -6,6 +6,7 @@
 #include <poll.h>
 
 #include <deque>
+#include <functional>
 
 #include "engine/core/rng.h"
 #include "engine/llm/endpoint.h"
@@ -49,6 +50,8 @@ class FakeModel : public Endpoint {
     reply.text = always.empty() ? fake_answer(reply.id) : always;
     reply.model = "fake-1";
     reply.usage = {.input_tokens = 1000, .output_tokens = 500, .usd = usd_per_call};
+    if (script) reply = script(queue_[at]);
+    reply.id = queue_[at].id;
     done_.push_back(std::move(reply));
     queue_.erase(queue_.begin() + static_cast<std::ptrdiff_t>(at));
   }
@@ -63,8 +66,9 @@ class FakeModel : public Endpoint {
 
   int calls = 0;
   double usd_per_call = 0.01;
-  bool is_silent = false;  ///< like a spool that nobody answers
-  std::string always;      ///< the answer to everything, if not empty
+  bool is_silent = false;                                 ///< like a spool that nobody answers
+  std::string always;                                     ///< the answer to everything, if not empty
+  std::function<ModelReply(const ModelRequest&)> script;  ///< the whole reply, if set
 
  private:
   Rng order_;

@@ -74,6 +74,8 @@ Examination examine(const Workshop& workshop, const ExamineRequest& request, con
     if (!workshop.compiler.defences().has(std::string("stage:") + stage.name)) continue;
     verdict = run_stage(stage, context);
     if (stage.run == run_compile_stage) report_plan(verdict, context.examination);
+    if (!verdict && request.last_stage == stage.name)
+      verdict = Verdict::failed(stage.name, "stopped_as_asked", "the request asked for no later stage");
     if (verdict) break;
   }
   context.examination.verdict = verdict ? *verdict : Verdict::passed();

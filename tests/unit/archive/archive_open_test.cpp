@@ -3,6 +3,7 @@
 #include <sys/wait.h>
 
 #include <fstream>
+#include <regex>
 
 #include "archive/database.h"
 #include "archive/migrations.h"
@@ -25,11 +26,20 @@ void check_refused(const TemporaryFolder& folder, const std::string& sentence) {
   CHECK_FALSE(std::filesystem::exists(folder.path() / "run.lock"));
 }
 
+/// Without comments and needless blanks: SQLite keeps the text of CREATE and writes what ALTER adds behind it.
+std::string normal_form(const std::string& sql) {
+  static const std::regex comments("--[^\n]*");
+  static const std::regex blanks("[ \n]+");
+  static const std::regex around(" ?([,()]) ?");
+  return std::regex_replace(std::regex_replace(std::regex_replace(sql, comments, ""), blanks, " "), around,
+                            "$1");
+}
+
 std::string schema_of(Database& database) {
   std::string text;
   Statement rows =
       database.prepare("SELECT type, name, sql FROM sqlite_schema WHERE sql IS NOT NULL ORDER BY name");
-  while (rows.step()) text += rows.text(0) + " " + rows.text(1) + "\n" + rows.text(2) + "\n";
+  while (rows.step()) text += rows.text(0) + " " + rows.text(1) + "\n" + normal_form(rows.text(2)) + "\n";
   return text;
 }
 

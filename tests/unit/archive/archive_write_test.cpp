@@ -89,7 +89,7 @@ TEST_CASE("a candidate evaluated inside a variation leaves it open until it is c
   inside.variation = 1;
   CHECK(f.archive.record_candidate(inside));
   CHECK(f.archive.open_variations().size() == 1);
-  f.archive.close_variation(1);
+  f.archive.close_variation(1, 2);
   CHECK(f.archive.open_variations().empty());
 }
 

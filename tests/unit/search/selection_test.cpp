@@ -33,7 +33,7 @@ std::map<std::string, int> parents(const Choices& choices, const RunConfig& conf
   std::map<std::string, int> count;
   for (int i = 0; i < draws; ++i)
     if (const auto chosen = select(four_elites(), choices, config, Rng(static_cast<std::uint64_t>(i))))
-      ++count[chosen->operator_name + " " + chosen->parent.candidate_id];
+      ++count[chosen->operator_name + " " + chosen->parent_id];
   return count;
 }
 
@@ -80,7 +80,15 @@ TEST_CASE("inspirations are of other cells, distinct, best first, and include th
     const auto chosen = select(four_elites(), {.has_model = true}, config, Rng(seed));
     REQUIRE(chosen->inspirations.size() == 2);
     CHECK(chosen->inspirations[0].fitness > chosen->inspirations[1].fitness);
-    CHECK(chosen->inspirations[0].candidate_id == (chosen->parent.candidate_id == "id2" ? "id4" : "id2"));
-    for (const Elite& inspiration : chosen->inspirations) CHECK(inspiration.cell != chosen->parent.cell);
+    CHECK(chosen->inspirations[0].candidate_id == (chosen->parent_id == "id2" ? "id4" : "id2"));
+    for (const Elite& inspiration : chosen->inspirations) CHECK(inspiration.cell != chosen->cell);
   }
+}
+
+TEST_CASE("repair starts from a failed candidate, and only where there is one") {
+  RunConfig config;
+  config.operators = {{"repair", 1}};
+  CHECK(parents({.has_model = true}, config, 10).empty());
+  CHECK(parents({.has_model = true, .tunable_elites = {}, .failed = {"bad"}}, config, 10) ==
+        std::map<std::string, int>{{"repair bad", 10}});
 }

@@ -161,6 +161,32 @@ TEST_CASE("elites, show and dump explain a run") {
   CHECK(call({"dump", folder, "--signature"}).out.size() == 65);
 }
 
+TEST_CASE("status, prompt and recorded replies show what a run asked and paid") {
+  SearchRig rig;
+  rig.config.operators = {{"refine", 1}};
+  rig.config.budget.candidates = 3;
+  FakeEvaluator evaluator;
+  FakeModel model;
+  rig.run(evaluator, &model);
+  const std::string run = rig.folder.path().string();
+  const Result status = call({"status", run});
+  CHECK(status.code == exit_done);
+  CHECK_THAT(status.out, Catch::Contains("refine") && Catch::Contains("3 of 3") && Catch::Contains("elites"));
+  const Json json = Json::parse(call({"status", run, "--json"}).out);
+  CHECK(json.at("arms").size() == 2);
+  CHECK(json.at("spent").at("usd").get<double>() > 0);
+
+  Archive archive = Archive::open_read_only(rig.folder.path());
+  const ModelCallRecord sent = archive.model_calls(3).at(0);
+  const Json calls = Json::parse(call({"prompt", run, "3", "--json"}).out);
+  CHECK(calls.at(0).at("messages") == sent.prompt);
+  CHECK(calls.at(0).at("digest") == sent.prompt_digest);
+  const Json next = Json::parse(call({"prompt", run, "1", "--as-parent-of", "agent", "--json"}).out);
+  CHECK(next.at("tools").size() == 9);
+  CHECK_THAT(call({"prompt", run, "1"}).err, Catch::Contains("--as-parent-of"));
+  CHECK_THAT(call({"dump", run, "--replies"}).out, Catch::Contains(sent.prompt_digest));
+}
+
 TEST_CASE("a run that another process writes is refused") {
   SearchRig rig;
   rig.task = load_task(fs::path(KERNELITES_SOURCE_DIR) / "tasks" / "rmsnorm");

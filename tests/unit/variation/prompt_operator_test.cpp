@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 // What a model is told, and how many chances it gets.
-#include "engine/variation/refine_operator.h"
+#include "engine/variation/prompt_operator.h"
 
 #include <filesystem>
 
+#include "engine/variation/operator_prompt.h"
 #include "engine/variation/operator_table.h"
 #include "engine/variation/prompt_values.h"
 #include "tests/support/catch.h"
@@ -54,6 +55,13 @@ PromptLibrary library() {
   return PromptLibrary::load(std::filesystem::path(KERNELITES_SOURCE_DIR) / "prompts");
 }
 
+/// All that the first call of `name` says.
+std::string prompt_of(const std::string& name, const VariationInput& input) {
+  std::string text;
+  for (const ChatMessage& message : render_operator(name, input, library()).messages) text += message.text;
+  return text;
+}
+
 ModelReply answer(const std::string& text) {
   ModelReply reply;
   reply.text = text;
@@ -65,7 +73,7 @@ ModelReply answer(const std::string& text) {
 TEST_CASE(
     "the prompt holds task, device, contract, parent, timing, inspirations, feedback and reply format") {
   const Task task = sample_task();
-  const std::string prompt = render_refine(sample_input(task), library());
+  const std::string prompt = prompt_of("refine", sample_input(task));
   for (const char* part : {"y[r] = sum x[r][c]", "rows=512, cols=4096", "Test GPU", "constexpr void plan",
                            "void parent()", "4.00 us measured", "30 samples", "52 % of the copy bandwidth",
                            "void other_kind()", "line 12", "SEARCH text is empty", "SUMMARY:", "1.250x"}) {
@@ -76,7 +84,7 @@ TEST_CASE(
 
 TEST_CASE("the prompt never holds a hold-out range") {
   const Task task = sample_task();
-  const std::string prompt = render_refine(sample_input(task), library());
+  const std::string prompt = prompt_of("refine", sample_input(task));
   CHECK_THAT(prompt, !Contains("777") && !Contains("888"));
 }
 
@@ -84,7 +92,7 @@ TEST_CASE("placeholders in a candidate's source stay text") {
   const Task task = sample_task();
   VariationInput input = sample_input(task);
   input.parent.candidate.source = "// {{contract}}\n__global__ void parent() {}\n";
-  CHECK_THAT(render_refine(input, library()), Contains("// {{contract}}"));
+  CHECK_THAT(prompt_of("refine", input), Contains("// {{contract}}"));
 }
 
 TEST_CASE("every value that the table promises is filled in") {
@@ -108,7 +116,7 @@ TEST_CASE("every value that the table promises is filled in") {
 TEST_CASE("a usable reply is submitted") {
   const Task task = sample_task();
   const PromptLibrary prompts = library();
-  RefineOperator refine(sample_input(task), prompts);
+  PromptOperator refine("refine", sample_input(task), prompts);
   const Action call = refine.next(Started{});
   CHECK(std::get<CallModel>(call).request.messages.size() == 2);
   const Action action =
@@ -119,7 +127,7 @@ TEST_CASE("a usable reply is submitted") {
 TEST_CASE("an unusable reply is answered once with the reason, the second ends the variation") {
   const Task task = sample_task();
   const PromptLibrary prompts = library();
-  RefineOperator refine(sample_input(task), prompts);
+  PromptOperator refine("refine", sample_input(task), prompts);
   refine.next(Started{});
   const Action again = refine.next(ModelAnswered{answer("no code")});
   const auto& messages = std::get<CallModel>(again).request.messages;
@@ -132,12 +140,95 @@ TEST_CASE("an unusable reply is answered once with the reason, the second ends t
 TEST_CASE("a failed call ends the variation under its own code") {
   const Task task = sample_task();
   const PromptLibrary prompts = library();
-  RefineOperator refine(sample_input(task), prompts);
+  PromptOperator refine("refine", sample_input(task), prompts);
   refine.next(Started{});
   ModelReply reply;
   reply.failure = "timeout";
   const Action action = refine.next(ModelAnswered{reply});
   CHECK(std::get<GiveUp>(action).rejection.reason == "model_timeout");
+}
+
+TEST_CASE(
+    "the system message, which later calls repeat, holds task, device and contract and nothing of the "
+    "parent") {
+  const Task task = sample_task();
+  const OperatorPrompt prompt = render_operator("edit", sample_input(task), library());
+  REQUIRE(prompt.messages.size() == 2);
+  CHECK(prompt.stable_messages == 1);
+  CHECK_THAT(prompt.messages[0].text,
+             Contains("Test GPU") && Contains("constexpr void plan") && !Contains("void parent()"));
+  CHECK(prompt.messages[0].text == render_operator("refine", sample_input(task), library()).messages[0].text);
+}
+
+TEST_CASE("edit asks for edits, repair shows the verdict of the kernel that failed") {
+  const Task task = sample_task();
+  VariationInput input = sample_input(task);
+  CHECK_THAT(prompt_of("edit", input), Contains("SEARCH") && !Contains("Either the whole new file"));
+  input.parent.verdict = Verdict::failed("check", "wrong_values", "rows of output y differ");
+  CHECK_THAT(prompt_of("repair", input),
+             Contains("failed at stage check") && Contains("rows of output y differ"));
+}
+
+TEST_CASE("a prompt that is too long loses rejections first, then older failures, and tells what was cut") {
+  const Task task = sample_task();
+  VariationInput input = sample_input(task);
+  input.rejections = {std::string(500, 'r'), std::string(500, 's')};
+  input.failures.push_back(input.failures[0]);
+  input.prompt_tokens_max = 1000;  // less than the parts that are never cut
+  const OperatorPrompt prompt = render_operator("refine", input, library());
+  REQUIRE(prompt.cuts.size() == 3);
+  CHECK(prompt.cuts[0].section == "rejections");
+  CHECK(prompt.cuts[0].items == 2);
+  CHECK(prompt.cuts[1].section == "failures");
+  CHECK(prompt.cuts[2].section == "inspirations");
+  CHECK_THAT(prompt.messages[1].text,
+             Contains("void parent()") && !Contains("rrrr") && !Contains("other_kind"));
+  input.prompt_tokens_max = 48'000;
+  CHECK(render_operator("refine", input, library()).cuts.empty());
+}
+
+TEST_CASE("a reply that is cut off is continued once in the same conversation") {
+  const Task task = sample_task();
+  const PromptLibrary prompts = library();
+  PromptOperator refine("refine", sample_input(task), prompts);
+  refine.next(Started{});
+  ModelReply cut = answer("SUMMARY: new\n```cuda\n__global__ void ch");
+  cut.failure = "length";
+  const Action again = refine.next(ModelAnswered{cut});
+  const auto& messages = std::get<CallModel>(again).request.messages;
+  REQUIRE(messages.size() == 4);
+  CHECK_THAT(messages[3].text, Contains("limit of length"));
+  const Action action = refine.next(ModelAnswered{answer("ild() {}\n```\n")});
+  CHECK(std::get<Submit>(action).proposal.candidate.source == "__global__ void child() {}\n");
+}
+
+TEST_CASE("a reply that used up its limit before it said anything is not continued") {
+  const Task task = sample_task();
+  const PromptLibrary prompts = library();
+  PromptOperator refine("refine", sample_input(task), prompts);
+  refine.next(Started{});
+  ModelReply cut;
+  cut.failure = "length";
+  const Action action = refine.next(ModelAnswered{cut});
+  CHECK(std::get<GiveUp>(action).rejection.reason == "model_length");
+}
+
+TEST_CASE("edits that reached the limit are continued even if those that are there can be read") {
+  const Task task = sample_task();
+  const PromptLibrary prompts = library();
+  PromptOperator edit("edit", sample_input(task), prompts);
+  edit.next(Started{});
+  ModelReply cut = answer(
+      "<<<<<<< SEARCH\n__global__ void parent() {}\n=======\n__global__ void child() {}\n>>>>>>> REPLACE\n");
+  cut.finish = "length";
+  CHECK(std::holds_alternative<CallModel>(edit.next(ModelAnswered{cut})));
+}
+
+TEST_CASE("the version of an operator's prompts changes with its own file and not with another's") {
+  const PromptLibrary prompts = library();
+  CHECK(prompts.version("refine").size() == 12);
+  CHECK(prompts.version("refine") != prompts.version("edit"));
+  CHECK(prompts.version("tune").empty());
 }
 
 TEST_CASE("operators are found by name") {

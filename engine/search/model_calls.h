@@ -1,0 +1,60 @@
+// SPDX-License-Identifier: Apache-2.0
+// Model calls: recorded before they are sent, within the hard caps, and recorded again when they end.
+#pragma once
+
+#include <map>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "engine/search/budget.h"
+#include "engine/search/run_parts.h"
+#include "engine/variation/prompt_budget.h"
+
+namespace kernelites {
+
+/// A call that an operator wants and that is not in flight yet.
+struct PendingCall {
+  ModelRequest request;
+  std::vector<SectionCut> cuts;
+  bool is_recorded = false;  ///< was sent by an earlier session
+};
+
+/// The calls in flight and their worst-case cost. A call is sent only if the caps hold even if it and every other call
+/// in flight cost their most, so that a run can stop only inside them.
+class ModelCalls {
+ public:
+  ModelCalls(RunParts& parts, Announcer& announcer) : parts_(parts), announcer_(announcer) {}
+
+  /// What became of the call `request.id` in an earlier session: its reply, or (with a request that is put back to what
+  /// was sent then) nothing.
+  std::optional<ModelReply> recorded(PendingCall& call) const;
+  /// False if the endpoint has no room or a budget does not allow it. REQUIRES: there is an endpoint.
+  bool send(const PendingCall& call);
+  /// Records the end of a call. The ordinal of its variation; nothing for a call that is not in flight.
+  std::optional<std::uint64_t> finish(const ModelReply& reply);
+
+  std::size_t in_flight() const { return call_of_.size(); }
+  /// `candidates` is 0.
+  Reserved reserved() const;
+
+ private:
+  struct Call {
+    std::uint64_t ordinal = 0;
+    std::int64_t tokens_max = 0;
+    double usd_max = 0;
+  };
+
+  RunParts& parts_;
+  Announcer& announcer_;
+  std::map<std::string, Call> call_of_;  // in flight, by request id
+};
+
+/// A recorded call as the reply that it ended with.
+ModelReply reply_from(const ModelCallRecord& call);
+/// A recorded call as the request that was sent.
+ModelRequest request_from(const ModelCallRecord& call);
+/// The messages as the archive keeps them.
+Json messages_json(const std::vector<ChatMessage>& messages);
+
+}  // namespace kernelites

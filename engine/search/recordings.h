@@ -1,0 +1,16 @@
+// SPDX-License-Identifier: Apache-2.0
+// The model calls of a run as a recording: to replay it, to fork it, to test without a model.
+#pragma once
+
+#include <vector>
+
+#include "archive/archive.h"
+#include "engine/llm/record.h"
+
+namespace kernelites {
+
+/// Every call of the run that has ended, by ordinal and id. `has_prompts`: with the messages, which replay does not
+/// need.
+std::vector<RecordedCall> recording_of(const Archive& archive, bool has_prompts);
+
+}  // namespace kernelites

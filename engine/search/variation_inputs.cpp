@@ -1,0 +1,95 @@
+// SPDX-License-Identifier: Apache-2.0
+// Reading an operator's input out of the archive.
+#include "engine/search/variation_inputs.h"
+
+#include "archive/elite_rule.h"
+#include "engine/core/error.h"
+#include "engine/search/placement.h"
+#include "engine/search/specimens.h"
+
+namespace kernelites {
+namespace {
+
+constexpr int k_failures_shown = 3;
+constexpr int k_rejections_shown = 3;
+constexpr std::size_t k_ancestors_max = 12;
+
+std::vector<Ancestor> lineage_of(const InputSource& source, const std::string& parent_id,
+                                 const std::map<std::string, double>& weights) {
+  std::vector<Ancestor> lineage;
+  const auto parent = source.archive.find_candidate(parent_id);
+  if (!parent) return lineage;
+  for (const CandidateRecord& record : source.archive.lineage(parent->ordinal)) {
+    if (record.ordinal == parent->ordinal) continue;
+    if (lineage.size() == k_ancestors_max) break;
+    const auto evaluated = source.archive.evaluated(record.ordinal);
+    lineage.push_back(
+        {specimen_of(*evaluated, source.baseline_id, weights), record.summary, record.generation});
+  }
+  return lineage;
+}
+
+}  // namespace
+
+Json feedback_decision(const Archive& archive, const std::string& parent_id) {
+  Json failures = Json::array();
+  for (const EvaluatedCandidate& failure : archive.recent_failures(parent_id, k_failures_shown))
+    failures.push_back(failure.record.ordinal);
+  Json rejections = Json::array();
+  for (const RejectionRecord& rejection : archive.recent_rejections(parent_id, k_rejections_shown))
+    rejections.push_back(rejection.ordinal);
+  return {{"failures", failures}, {"rejections", rejections}};
+}
+
+VariationInput variation_input(const InputSource& source, const VariationRecord& record) {
+  const auto weights = workload_weights(source.task);
+  VariationInput input{.task = source.task};
+  input.device = source.device;
+  input.parent = specimen_of(source.archive, record.parents.at(0), source.baseline_id, weights);
+  for (const std::string& id : record.inspirations)
+    input.inspirations.push_back(specimen_of(source.archive, id, source.baseline_id, weights));
+  for (const Json& ordinal : record.decision.value("failures", Json::array()))
+    if (const auto failure = source.archive.evaluated(ordinal.get<std::uint64_t>()))
+      input.failures.push_back(specimen_of(*failure, source.baseline_id, weights));
+  const Json wanted = record.decision.value("rejections", Json::array());
+  if (!wanted.empty()) {
+    std::map<std::uint64_t, std::string> message_of;
+    for (const RejectionRecord& rejection : source.archive.rejections())
+      message_of[rejection.ordinal] = rejection.message;
+    for (const Json& ordinal : wanted) input.rejections.push_back(message_of[ordinal.get<std::uint64_t>()]);
+  }
+  if (record.operator_name == "agent") input.lineage = lineage_of(source, record.parents.at(0), weights);
+  input.lessons = source.lessons;
+  input.prompt_tokens_max = source.config.prompt_tokens_max;
+  input.output_tokens_max = source.config.output_tokens_max;
+  input.agent = source.config.agent;
+  // Measured seconds would make the prompts of two golden runs differ.
+  if (source.config.is_deterministic) input.agent.device_s = 0;
+  return input;
+}
+
+Evaluated inner_result(const InputSource& source, const CandidateRecord& record, InsideStep step) {
+  const auto weights = workload_weights(source.task);
+  const auto evaluated = source.archive.evaluated(record.ordinal);
+  KERNELITES_ASSERT(evaluated.has_value());
+  Evaluated result{.specimen = specimen_of(*evaluated, source.baseline_id, weights)};
+  Specimen& specimen = result.specimen;
+  if (step != InsideStep::time && specimen.verdict.is_passed) specimen.duel.reset();
+  if (specimen.duel && !record.parents.empty())
+    specimen.over_parent = pooled_ratio(*specimen.duel, record.parents.front(), weights);
+  for (const EvaluationRecord& evaluation : source.archive.evaluations(record.ordinal)) {
+    const bool is_compile = evaluation.request.contains("last_stage");
+    const InsideStep part = evaluation.verb == "duel" ? InsideStep::time
+                            : is_compile              ? InsideStep::compile
+                                                      : InsideStep::check;
+    if (part == step) result.device_s += evaluation.device_s;
+    if (evaluation.state == "failed") result.refusal = "the worker gave no result: " + evaluation.error;
+    if (!evaluation.examination || evaluation.examination->verdict.reason != k_stopped_as_asked) continue;
+    if (step != InsideStep::compile) continue;
+    specimen.examination = *evaluation.examination;
+    specimen.examination.verdict = specimen.verdict = Verdict::passed();  // as far as was asked
+  }
+  return result;
+}
+
+}  // namespace kernelites

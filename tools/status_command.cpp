@@ -1,0 +1,124 @@
+// SPDX-License-Identifier: Apache-2.0
+// kernelites status: where a run stands, what it has used of its limits, and what each arm cost and brought.
+#include <fmt/format.h>
+
+#include <memory>
+
+#include "engine/search/run_config.h"
+#include "tools/command_line.h"
+#include "tools/run_reader.h"
+#include "tools/text_table.h"
+
+namespace kernelites {
+namespace {
+
+struct StatusOptions {
+  std::string run;
+  bool is_json = false;
+};
+
+std::string of_limit(const std::string& used, double limit) {
+  return limit > 0 ? fmt::format("{} of {}", used, limit) : used + " (no limit)";
+}
+
+std::string arms_text(const std::vector<ArmLedger>& arms) {
+  std::vector<std::vector<std::string>> rows{{"operator", "endpoint", "prompt", "asked", "refused",
+                                              "candidates", "passed", "elites", "calls", "failed",
+                                              "tokens in", "cached", "out", "thought", "usd", "device s"}};
+  for (const ArmLedger& arm : arms)
+    rows.push_back({arm.operator_name, arm.endpoint.empty() ? "-" : arm.endpoint,
+                    arm.prompt_version.empty() ? "-" : arm.prompt_version, fmt::to_string(arm.variations),
+                    fmt::to_string(arm.rejections), fmt::to_string(arm.candidates),
+                    fmt::to_string(arm.passed), fmt::to_string(arm.elites), fmt::to_string(arm.calls.calls),
+                    fmt::to_string(arm.calls.failed), fmt::to_string(arm.calls.input_tokens),
+                    fmt::to_string(arm.calls.cached_input_tokens), fmt::to_string(arm.calls.output_tokens),
+                    fmt::to_string(arm.calls.reasoning_tokens), fmt::format("{:.4f}", arm.calls.usd),
+                    fmt::format("{:.1f}", arm.device_s)});
+  return text_table(rows);
+}
+
+Json status_json(const RunReader& run, const RunConfig& config) {
+  const RunRecord record = run.archive.run();
+  const Spent spent = run.archive.spent();
+  const Counters counters = run.archive.counters();
+  const Grid grid = run.archive.grid();
+  const auto best = grid.best();
+  return {{"task", record.task},
+          {"state", record.state},
+          {"device", run.device.kind},
+          {"counters",
+           {{"variations", counters.variations},
+            {"rejections", counters.rejections},
+            {"candidates", counters.candidates},
+            {"examined", counters.examined},
+            {"passed", counters.passed},
+            {"dueled", counters.dueled},
+            {"told", counters.told}}},
+          {"spent",
+           {{"candidates", spent.candidates - spent.seeds},
+            {"model_calls", spent.model_calls},
+            {"input_tokens", spent.input_tokens},
+            {"cached_input_tokens", spent.cached_input_tokens},
+            {"cache_write_tokens", spent.cache_write_tokens},
+            {"output_tokens", spent.output_tokens},
+            {"reasoning_tokens", spent.reasoning_tokens},
+            {"usd", spent.usd},
+            {"worker_s", spent.worker_s},
+            {"device_s", spent.device_s},
+            {"wall_s", spent.wall_s}}},
+          {"limits", run_config_json(config).at("budget")},
+          {"elites", grid.elite_count()},
+          {"coverage", grid.coverage()},
+          {"qd_score", grid.qd_score()},
+          {"best_speedup", best ? best->speedup : 0},
+          {"arms", run.archive.arms()}};
+}
+
+void status(const StatusOptions& options, Program& program) {
+  const RunReader run = read_run(options.run);
+  const RunRecord record = run.archive.run();
+  const RunConfig config = parse_run_config(record.configuration, options.run + ": configuration");
+  if (options.is_json) {
+    program.out << status_json(run, config).dump(2) << "\n";
+    return;
+  }
+  const Spent spent = run.archive.spent();
+  const Counters counters = run.archive.counters();
+  const Grid grid = run.archive.grid();
+  const BudgetLimits& limits = config.budget;
+  program.out << fmt::format("{} on {}: {}\n", record.task, run.device.kind.empty() ? "?" : run.device.kind,
+                             record.state);
+  program.out << fmt::format(
+      "candidates  {}, {} told, {} passed, {} replies refused\n",
+      of_limit(fmt::to_string(spent.candidates - spent.seeds), static_cast<double>(limits.candidates)),
+      counters.told, counters.passed, counters.rejections);
+  program.out << fmt::format("money       {} USD, {} calls\n",
+                             of_limit(fmt::format("{:.4f}", spent.usd), limits.usd), spent.model_calls);
+  program.out << fmt::format(
+      "tokens      {}: {} in ({} cached), {} out ({} thought)\n",
+      of_limit(fmt::to_string(spent.input_tokens + spent.output_tokens), static_cast<double>(limits.tokens)),
+      spent.input_tokens, spent.cached_input_tokens, spent.output_tokens, spent.reasoning_tokens);
+  program.out << fmt::format("device      {} s; workers {:.1f} s\n",
+                             of_limit(fmt::format("{:.1f}", spent.device_s), limits.device_s),
+                             spent.worker_s);
+  program.out << fmt::format("wall clock  {} min\n",
+                             of_limit(fmt::format("{:.1f}", spent.wall_s / 60), limits.minutes));
+  const auto best = grid.best();
+  program.out << fmt::format(
+      "elites      {} of {} cells, QD score {:.3f}, best {}\n\n", grid.elite_count(), grid.cell_count(),
+      grid.qd_score(),
+      best ? fmt::format("#{} at {:.3f}x", best->ordinal, best->speedup) : std::string("none"));
+  program.out << arms_text(run.archive.arms());
+}
+
+}  // namespace
+
+void add_status_command(CLI::App& command, Program& program) {
+  auto options = std::make_shared<StatusOptions>();
+  command.add_option("run", options->run, "The run folder")->required();
+  command.add_flag("--json", options->is_json, "Print JSON");
+  command.footer("Example: kernelites status runs/first");
+  command.callback([options, &program] { status(*options, program); });
+}
+
+}  // namespace kernelites
