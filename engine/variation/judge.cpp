@@ -8,7 +8,7 @@
 #include <set>
 
 #include "engine/core/json.h"
-#include "engine/variation/roofline.h"
+#include "engine/core/roofline.h"
 #include "engine/variation/source_disguise.h"
 #include "engine/variation/text_rules.h"
 

@@ -7,8 +7,8 @@
 #include <algorithm>
 #include <vector>
 
+#include "engine/core/roofline.h"
 #include "engine/variation/prompt_values.h"
-#include "engine/variation/roofline.h"
 
 namespace kernelites {
 namespace {
