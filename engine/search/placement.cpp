@@ -202,7 +202,9 @@ NextStep next_step(const Course& course, const PlacementContext& context) {
   if (course.is_left && !has_failed) return ends(course, "unfinished");
   if (!course.examination) {
     const bool is_compile = course.is_inside && course.wish == InsideStep::compile;
-    return NeedsExamination{.last_stage = is_compile ? "compile" : ""};
+    // A batch is a round trip that somebody makes: one that asks too much costs less than a second one.
+    return NeedsExamination{.is_thorough = context.confirms_eagerly && context.wants_thorough,
+                            .last_stage = is_compile ? "compile" : ""};
   }
   if (!course.examination->verdict.is_passed) return ends(course, insert_status_name(InsertStatus::failed));
   KERNELITES_ASSERT(!context.baseline_id.empty());

@@ -51,7 +51,8 @@ struct PlacementContext {
   std::map<std::string, double> weights;  ///< of bench workloads
   EliteRule rule;
   bool confirms_eagerly = false;  ///< batches: ask for the confirmation together with the duel
-  /// Whoever would enter the archive is first examined once more, on inputs of its own, with the costly stages.
+  /// Whoever would enter the archive is first examined once more, on inputs of its own, with the costly stages. With
+  /// `confirms_eagerly` the first examination has them.
   bool wants_thorough = false;
 };
 
