@@ -3,15 +3,15 @@
 #include "tools/seed_table.h"
 
 #include <fmt/format.h>
-#include <poll.h>
 
 #include <algorithm>
-#include <chrono>
+#include <map>
 #include <set>
 #include <thread>
 
 #include "engine/core/error.h"
 #include "engine/core/rng.h"
+#include "tools/evaluation_requests.h"
 #include "tools/worker_setup.h"
 
 namespace kernelites {
@@ -54,21 +54,6 @@ SeedLine line_of(const Reply& reply) {
   return line;
 }
 
-/// Sends all of `requests`, as many at a time as the evaluator takes, and tells `done` each reply when it comes.
-template <typename Done>
-void ask_all(Evaluator& evaluator, const std::vector<Request>& requests, Done done) {
-  for (const Request& request : requests) evaluator.submit(request);
-  for (std::size_t replies = 0; replies < requests.size();) {
-    evaluator.pump(std::chrono::steady_clock::now());
-    while (auto reply = evaluator.take()) {
-      done(*reply);
-      ++replies;
-    }
-    std::vector<pollfd> descriptors = evaluator.poll_descriptors();
-    poll(descriptors.data(), descriptors.size(), 100);
-  }
-}
-
 /// No seeds rather than an error where a task has none.
 std::vector<Seed> seeds_of(const Task& task, const DataRoot& data) {
   try {
@@ -102,13 +87,14 @@ void run_seeds(const std::vector<Task>& tasks, const DataRoot& data, const Contr
   const auto pool =
       start_workers(settings, options.device, find_worker(options.worker, program.executable), options.log);
   const std::string device = device_of(pool->provenance());
-  std::vector<Request> requests;
+  std::map<std::string, Request> requests;
   for (const Task& task : tasks) {
     for (const Seed& seed : seeds_of(task, data)) {
       const std::string id = task.name + "/" + seed.name;
       const Key key = Key::fixed(id);
-      requests.push_back(request_for(small_task(task, key), device, id, k_seed_deadline_s));
-      requests.back().examine = ExamineRequest{.candidate = seed.candidate, .key = key};
+      Request request = request_for(small_task(task, key), device, id, k_seed_deadline_s);
+      request.examine = ExamineRequest{.candidate = seed.candidate, .key = key};
+      requests.emplace(id, std::move(request));
     }
   }
   int passed = 0, failed = 0;
