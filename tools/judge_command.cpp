@@ -75,7 +75,8 @@ ModelReply answer_of(Endpoint& endpoint, const ModelRequest& request) {
   endpoint.submit(request);
   for (;;) {
     endpoint.pump();
-    if (auto reply = endpoint.take()) return *reply;
+    // One that was given up may still be answered.
+    if (auto reply = endpoint.take(); reply && reply->id == request.id) return *reply;
     if (std::chrono::steady_clock::now() > deadline) {
       endpoint.cancel(request.id);
       return ModelReply{.id = request.id, .failure = "timeout"};

@@ -106,7 +106,6 @@ RunConfig forked_config(const RunOptions& options, const std::filesystem::path& 
   const Archive source = Archive::open_read_only(options.fork);
   RunConfig config = parse_run_config(source.run().configuration, options.fork + ": configuration");
   config.endpoint = nullptr;
-  config.budget = {};
   config.replies = std::filesystem::absolute(replies).string();
   return config;
 }
@@ -285,9 +284,10 @@ void run(RunOptions& options, const CLI::App& command, Program& program) {
   Provenance now = workers.evaluator().provenance();
   now.task_digest = task.digest;
   if (archive && workers.pool) check_fresh(*archive, now, folder.root.string());
-  if (!archive) archive.emplace(Archive::create(folder.root, new_run(config, task)));
+  // Before the archive exists: a run that can be resumed has its recording.
   if (!options.fork.empty() && !resumed)
     write_recording(folder.replies(), recording_of(Archive::open_read_only(options.fork), false));
+  if (!archive) archive.emplace(Archive::create(folder.root, new_run(config, task)));
   std::unique_ptr<Endpoint> endpoint = wanted ? make_endpoint(*wanted, context) : nullptr;
   if (!config.replies.empty())
     endpoint = std::make_unique<ForkEndpoint>(read_recording(config.replies), std::move(endpoint));

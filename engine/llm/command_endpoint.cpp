@@ -12,6 +12,7 @@
 #include "engine/core/json.h"
 #include "engine/llm/poll_wait.h"
 #include "engine/llm/request_text.h"
+#include "engine/llm/secret_text.h"
 #include "engine/llm/utf8_text.h"
 
 namespace kernelites {
@@ -22,12 +23,6 @@ using std::chrono::milliseconds;
 
 constexpr milliseconds k_measure_interval{1000};
 constexpr const char* k_path = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
-
-void blot_out(std::string& text, const std::map<std::string, std::string>& secrets) {
-  for (const auto& [name, secret] : secrets)
-    for (std::size_t at = text.find(secret); at != std::string::npos; at = text.find(secret, at))
-      text.replace(at, secret.size(), "[secret]");
-}
 
 /// Bytes of all files, as far as they can be seen; stops counting beyond `most`.
 std::uint64_t bytes_in(const fs::path& folder, std::uint64_t most) {
@@ -255,11 +250,16 @@ ModelReply CommandEndpoint::read_reply(const Call& call) const {
       reply.message =
           fmt::format("the command's output has no {}: {}", fields.text, one_line(process.output()));
     } else {
-      reply.usage = {
-          .input_tokens = static_cast<std::int64_t>(number_at_pointer(document, fields.input_tokens)),
-          .output_tokens = static_cast<std::int64_t>(number_at_pointer(document, fields.output_tokens)),
-          .usd = number_at_pointer(document, fields.usd),
-          .is_estimated = fields.usd.empty()};
+      // What the output does not tell stays an estimate.
+      reply.usage = estimated_usage(call.request, reply.text);
+      if (!fields.input_tokens.empty())
+        reply.usage.input_tokens =
+            static_cast<std::int64_t>(number_at_pointer(document, fields.input_tokens));
+      if (!fields.output_tokens.empty())
+        reply.usage.output_tokens =
+            static_cast<std::int64_t>(number_at_pointer(document, fields.output_tokens));
+      if (!fields.usd.empty()) reply.usage.usd = number_at_pointer(document, fields.usd);
+      reply.usage.is_estimated = fields.usd.empty();
     }
   } else if (reply.text.empty()) {
     reply.failure = "empty_reply";
@@ -274,8 +274,15 @@ void CommandEndpoint::finish(const Call& call, ModelReply reply) {
   reply.id = call.request.id;
   if (reply.model.empty()) reply.model = settings_.model;
   reply.latency_s = std::chrono::duration<double>(clock_.steady() - call.submitted).count();
-  blot_out(reply.text, secrets_);
-  blot_out(reply.message, secrets_);
+  for (const auto& [name, secret] : secrets_) {
+    blot_out(reply.text, secret);
+    blot_out(reply.message, secret);
+  }
+  // What a command that failed has spent it tells nobody: the most that it can cost, or no cap would ever end it.
+  if (!reply.failure.empty() && call.process) {
+    reply.usage = estimated_usage(call.request, reply.text);
+    reply.usage.usd = settings_.usd_max;
+  }
   done_.push_back(std::move(reply));
 }
 

@@ -9,6 +9,7 @@
 
 #include "engine/core/error.h"
 #include "engine/llm/failure_policy.h"
+#include "engine/llm/secret_text.h"
 
 namespace kernelites {
 namespace {
@@ -24,15 +25,6 @@ void add_usage(ModelUsage& sum, const ModelUsage& usage) {
   sum.reasoning_tokens += usage.reasoning_tokens;
   sum.cache_write_tokens += usage.cache_write_tokens;
   sum.is_estimated |= usage.is_estimated;
-}
-
-void blot_out(std::string& text, const std::string& secret) {
-  constexpr std::size_t k_secret_bytes_min =
-      6;  // shorter values are flags, and would blot out ordinary words
-  if (secret.size() < k_secret_bytes_min) return;
-  for (std::size_t at = text.find(secret); at != std::string::npos; at = text.find(secret, at)) {
-    text.replace(at, secret.size(), "[secret]");
-  }
 }
 
 const Dialect& known_dialect(const std::string& name) {
@@ -256,6 +248,14 @@ void HttpEndpoint::judge(const std::string& failure) {
 
 /// False if there will be no further attempt; the reason is added to the failure's words.
 bool HttpEndpoint::schedule_retry(Call& call, const HttpResponse& response) {
+  const auto header = [&](const char* name) {
+    const auto found = response.headers.find(name);
+    return found == response.headers.end() ? std::string() : found->second;
+  };
+  const auto retry_after = parse_retry_after(header("retry-after"), header("date"), clock_.system());
+  const Clock::Steady now = clock_.steady();
+  // Holds back every call, also if this one is not made again.
+  if (retry_after) held_until_ = std::max(held_until_, now + *retry_after);
   if (call.attempts >= settings_.retry.attempts_max) {
     call.last.message += fmt::format("; gave up after {} attempts", call.attempts);
     return false;
@@ -266,19 +266,12 @@ bool HttpEndpoint::schedule_retry(Call& call, const HttpResponse& response) {
         fmt::format("; another attempt could cost more than the call's limit of {} USD", limit);
     return false;
   }
-  const auto header = [&](const char* name) {
-    const auto found = response.headers.find(name);
-    return found == response.headers.end() ? std::string() : found->second;
-  };
-  const auto retry_after = parse_retry_after(header("retry-after"), header("date"), clock_.system());
   const milliseconds delay = retry_delay(settings_.retry, call.attempts, retry_after, rng_);
-  const Clock::Steady now = clock_.steady();
   if (now + delay >= call.deadline) {
     call.last.message += fmt::format("; the next attempt would be in {:.0f} s, after the call's deadline",
                                      std::max(0.0, seconds_of(delay)));
     return false;
   }
-  if (retry_after) held_until_ = std::max(held_until_, now + *retry_after);
   call.next_attempt = now + delay;
   return true;
 }

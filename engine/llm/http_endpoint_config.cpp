@@ -114,7 +114,8 @@ BreakerPolicy read_breaker(ObjectReader& parent) {
 
 void check_parameters(ObjectReader& reader, const char* key, const Json& parameters) {
   if (!parameters.is_object()) reader.fail(key, "expected an object");
-  for (const char* ours : {"model", "messages", "input", "system", "stream", "n", "tools"}) {
+  for (const char* ours : {"model", "messages", "input", "system", "stream", "n", "tools", "max_tokens",
+                           "max_completion_tokens", "max_output_tokens"}) {
     if (parameters.contains(ours)) reader.fail(key, fmt::format("may not set \"{}\"", ours));
   }
 }

@@ -112,6 +112,8 @@ void HttpLoop::Transfer::prepare() {
   KERNELITES_CURL_EASY(curl_easy_setopt(easy, CURLOPT_FORBID_REUSE, is_tls ? 0L : 1L));
   KERNELITES_CURL_EASY(curl_easy_setopt(easy, CURLOPT_TCP_KEEPALIVE, 1L));
   KERNELITES_CURL_EASY(curl_easy_setopt(easy, CURLOPT_NOSIGNAL, 1L));
+  // A proxy's answer to CONNECT is no first byte of the server's.
+  KERNELITES_CURL_EASY(curl_easy_setopt(easy, CURLOPT_SUPPRESS_CONNECT_HEADERS, 1L));
   KERNELITES_CURL_EASY(
       curl_easy_setopt(easy, CURLOPT_QUICK_EXIT, 1L));  // a slow resolver must not block a cancel
   KERNELITES_CURL_EASY(curl_easy_setopt(easy, CURLOPT_ACCEPT_ENCODING, ""));
