@@ -14,13 +14,13 @@
 #include <numeric>
 #include <set>
 
+#include "engine/core/paired_ratio.h"
 #include "engine/core/rng.h"
 #include "engine/core/roofline.h"
+#include "engine/core/statistics.h"
 #include "evaluators/worker/contract/screen.h"
 #include "evaluators/worker/pipeline/evaluation_context.h"
 #include "evaluators/worker/pipeline/examine.h"
-#include "evaluators/worker/pipeline/paired_ratio.h"
-#include "evaluators/worker/pipeline/statistics.h"
 
 namespace kernelites::worker {
 namespace {

@@ -1,13 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 // Hodges-Lehmann estimates and signed-rank intervals.
-#include "evaluators/worker/pipeline/paired_ratio.h"
+#include "engine/core/paired_ratio.h"
 
 #include <algorithm>
 #include <cmath>
 
 #include "engine/core/error.h"
 
-namespace kernelites::worker {
+namespace kernelites {
 namespace {
 
 /// Up to here the signed-rank distribution is computed, beyond it is normal to four digits in the tails that matter.
@@ -108,4 +108,4 @@ bool is_decided(const PairedRatio& ratio, double resolution) {
   return has_side || (ratio.log_ratio_low > -resolution && ratio.log_ratio_high < resolution);
 }
 
-}  // namespace kernelites::worker
+}  // namespace kernelites

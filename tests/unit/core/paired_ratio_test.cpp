@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // Estimates and intervals of paired ratios, alone and looked at repeatedly.
-#include "evaluators/worker/pipeline/paired_ratio.h"
+#include "engine/core/paired_ratio.h"
 
 #include <cmath>
 #include <functional>
@@ -9,7 +9,6 @@
 #include "tests/support/catch.h"
 
 using namespace kernelites;
-using namespace kernelites::worker;
 
 namespace {
 

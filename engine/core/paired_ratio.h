@@ -13,7 +13,7 @@
 
 #include "engine/core/evaluation.h"
 
-namespace kernelites::worker {
+namespace kernelites {
 
 /// Estimate and interval of ln(candidate / arm) over rounds. With too few rounds for `confidence` the interval spans
 /// all samples and its own confidence is told. REQUIRES: equally many times, at least one, all positive.
@@ -44,4 +44,4 @@ class LookPlan {
 /// that no difference beyond `resolution` (0.002: 0.2 %) is left.
 bool is_decided(const PairedRatio& ratio, double resolution);
 
-}  // namespace kernelites::worker
+}  // namespace kernelites

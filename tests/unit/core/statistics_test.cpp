@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // Order statistics and paired ratios.
-#include "evaluators/worker/pipeline/statistics.h"
+#include "engine/core/statistics.h"
 
 #include <cmath>
 
@@ -8,7 +8,6 @@
 #include "tests/support/catch.h"
 
 using namespace kernelites;
-using namespace kernelites::worker;
 
 TEST_CASE("the median of an even count lies between the middle two") {
   CHECK(median({4, 1, 3, 2}) == Approx(2.5));

@@ -1,12 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 // Order statistics by sorting.
-#include "evaluators/worker/pipeline/statistics.h"
+#include "engine/core/statistics.h"
 
 #include <algorithm>
 
 #include "engine/core/error.h"
 
-namespace kernelites::worker {
+namespace kernelites {
 
 double quantile(std::vector<double> samples, double q) {
   KERNELITES_ASSERT(!samples.empty());
@@ -28,4 +28,4 @@ ArmTiming summarise(const std::vector<double>& time_us, bool is_modelled) {
           .is_modelled = is_modelled};
 }
 
-}  // namespace kernelites::worker
+}  // namespace kernelites

@@ -7,7 +7,7 @@
 
 #include "engine/core/evaluation.h"
 
-namespace kernelites::worker {
+namespace kernelites {
 
 /// Quantile by linear interpolation between order statistics. REQUIRES: samples is not empty, 0 <= q <= 1.
 double quantile(std::vector<double> samples, double q);
@@ -16,4 +16,4 @@ double median(std::vector<double> samples);
 /// Median and percentiles of one arm's times in microseconds.
 ArmTiming summarise(const std::vector<double>& time_us, bool is_modelled);
 
-}  // namespace kernelites::worker
+}  // namespace kernelites
