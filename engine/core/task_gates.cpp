@@ -47,6 +47,7 @@ void read_values(ObjectReader& reader, Precision& precision) {
 void read_log_sum_exp(ObjectReader& reader, Precision& precision) {
   precision.absolute = read_limit(reader, "absolute", true, "");
   precision.element_ulp = read_limit(reader, "element_ulp", false, "");
+  precision.over = reader.optional<std::string>("terms", "");
   for (const char* key : {"row", "element_rms"}) {
     if (reader.has(key))
       reader.fail(key, "does not go with absolute: one is for values, one for log-sum-exp");

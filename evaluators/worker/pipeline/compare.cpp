@@ -9,6 +9,10 @@
 namespace kernelites::worker {
 namespace {
 
+/// What one running float sum of many positive terms may lose with each of them, in log-sum-exp units: terms below half
+/// a unit in its last place. More than the worst of emulated sums (docs/tasks.md).
+constexpr double k_loss_per_term = 0x1p-28;
+
 /// Codes in one element.
 std::int64_t codes_in(const TensorSpec& output, const Precision& gates) {
   return gates.bits > 0 ? static_cast<std::int64_t>(8 * dtype_bytes(output.dtype)) / gates.bits : 1;
@@ -69,6 +73,8 @@ CompareOrder compare_order(const Task& task, const TensorSpec& output, const Pre
   CompareOrder order;
   order.dtype = static_cast<std::int32_t>(output.dtype);
   set_gates(order, gates);
+  if (gates.compare == Compare::log_sum_exp && !gates.over.empty())
+    order.absolute += k_loss_per_term * static_cast<double>(whole_number(gates.over, workload));
   const std::int64_t codes = codes_in(output, gates);
   const std::vector<std::int64_t> shape = tensor_shape(output, workload);
   const std::vector<std::int64_t> strides = code_strides(shape, codes);

@@ -194,6 +194,7 @@ TEST_CASE("a comparison takes its own keys and no other's") {
   };
   refuse(R"({"name": "x", "compare": "close"})", "precision.y.compare", "selection");
   refuse(R"({"name": "x", "compare": "exact", "row": 1})", "precision.y.row", "known here");
+  refuse(R"({"name": "x", "compare": "exact", "terms": "N"})", "precision.y.terms", "known here");
   refuse(R"({"name": "x", "compare": "selection"})", "precision.y.over", "missing");
   refuse(R"({"name": "x", "compare": "selection", "over": "N"})", "precision.y.compare", "i32 or i64");
   refuse(R"({"name": "x", "compare": "codes"})", "precision.y.distance", "positive");

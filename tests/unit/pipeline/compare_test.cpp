@@ -169,6 +169,12 @@ TEST_CASE("the log-sum-exp gate is absolute") {
   CHECK(compared.worst.mismatch == 0);
 }
 
+TEST_CASE("the log-sum-exp gate widens with the terms of a sum") {
+  Case c(Dtype::f32, {"A"}, {"A"});
+  c.gates = {.name = "lse", .compare = Compare::log_sum_exp, .absolute = 1e-4, .over = "131072"};
+  CHECK(c.run({0.00029, 0, 0}, {0, 0, 0}).worst.element == Approx(0.00029 / (1e-4 + 0x1p-11)).epsilon(1e-3));
+}
+
 TEST_CASE("exact integers differ or do not") {
   Case c(Dtype::i32, {"A", "D"}, {"A"});
   c.gates = {.name = "int", .compare = Compare::exact};
