@@ -100,7 +100,7 @@ class Sampler {
       take(kept);
       is_single_ = step == 0;
       // Along several axes at once the blocks are no share of the rows.
-      outcome_.lacks_rows = step >= 1 && step <= std::max(axes_, 1) && share < k_axis_share_least;
+      outcome_.lacks_rows = step >= 1 && step <= std::max(axes_, 1) && lacks_rows(kept.back().size());
       return true;
     }
     return false;
@@ -120,18 +120,37 @@ class Sampler {
       std::vector<Blocks> blocks{grown_blocks(launch, order_.seed, step)};
       if (block_cost * static_cast<double>(blocks.front().size()) > k_axis_instructions_max) continue;
       if (!execute(blocks)) return;
-      outcome_.lacks_rows = share_of_rows(blocks.front().size()) < k_axis_share_least;
+      outcome_.lacks_rows = lacks_rows(blocks.front().size());
       take(blocks);
       return;
     }
   }
 
+  /// Whether the blocks of an axis leave rows out. Where several blocks scatter into a row together, some rows are
+  /// complete by luck and their number says nothing: such blocks have touched more rows than are their share.
+  bool lacks_rows(std::size_t blocks) const {
+    return share_of_rows(blocks) < k_axis_share_least &&
+           share_of(touched_rows(), blocks) <= 1 / k_axis_share_least;
+  }
+
+  /// Rows of the first output of which anything was written.
+  std::size_t touched_rows() const {
+    const SampledOutput& output = order_.outputs.front();
+    const std::int64_t piece = output.row_bytes % 4 == 0 ? 4 : 1;
+    std::set<std::int64_t> rows;
+    for (const std::int64_t written : device_.written_rows(output.buffer, piece))
+      rows.insert(written * piece / output.row_bytes);
+    return rows.size();
+  }
+
   /// Complete rows, as a share of what `blocks` blocks of the last launch should complete.
-  double share_of_rows(std::size_t blocks) const {
+  double share_of_rows(std::size_t blocks) const { return share_of(complete_rows().size(), blocks); }
+
+  double share_of(std::size_t rows, std::size_t blocks) const {
     const SampledOutput& output = order_.outputs.front();
     const auto total = static_cast<double>(output.buffer.bytes / output.row_bytes);
     const auto grid = static_cast<double>(block_count(order_.launches.back().plan));
-    return static_cast<double>(complete_rows().size()) * grid / (total * static_cast<double>(blocks));
+    return static_cast<double>(rows) * grid / (total * static_cast<double>(blocks));
   }
 
   /// Runs the blocks of every launch and takes those that were given up out of the lists. False: a fault, or the budget

@@ -19,6 +19,7 @@ PlannedLaunch grid(std::uint32_t x, std::uint32_t y, std::uint32_t z, std::uint3
 constexpr std::uint64_t k_seed = 7;
 constexpr std::int64_t k_row_bytes = 128;
 
+// write_eighth: blocks (0 .. 7, y) write an eighth of row y each; in row 5 every one of them writes all of it.
 // write_row: block b writes row b (32 words) of `out`, with what it finds in part[b] and part[b + 1].
 // write_part: block b writes part[b].
 constexpr const char* k_ptx = R"(.version 8.8
@@ -31,6 +32,23 @@ constexpr const char* k_ptx = R"(.version 8.8
   mul.wide.u32 %rd2, %r1, 4;
   add.u64 %rd3, %rd1, %rd2;
   st.global.u32 [%rd3], %r1;
+  ret;
+}
+.visible .entry write_eighth(.param .u64 out) {
+  .reg .u64 %rd<5>; .reg .u32 %r<8>; .reg .pred %p<4>;
+  ld.param.u64 %rd1, [out];
+  mov.u32 %r1, %ctaid.x;
+  mov.u32 %r2, %ctaid.y;
+  mov.u32 %r3, %tid.x;
+  shr.u32 %r4, %r3, 2;
+  setp.ne.u32 %p1, %r4, %r1;
+  setp.ne.u32 %p2, %r2, 5;
+  and.pred %p3, %p1, %p2;
+  @%p3 ret;
+  mad.lo.u32 %r5, %r2, 32, %r3;
+  mul.wide.u32 %rd2, %r5, 4;
+  add.u64 %rd3, %rd1, %rd2;
+  st.global.u32 [%rd3], %r3;
   ret;
 }
 .visible .entry write_row(.param .u64 part, .param .u64 out) {
@@ -135,4 +153,26 @@ TEST_CASE("a grid with fewer blocks than there are rows lacks rows") {
   const BlockSampleOutcome outcome = sample_two_launches(1'000'000, 8);
   REQUIRE(!outcome.fault);
   CHECK(outcome.lacks_rows);
+}
+
+TEST_CASE("rows into which several blocks scatter are not missed where luck completes one") {
+  for (std::uint64_t seed = 0; seed < 64; ++seed) {
+    const auto device = make_vgpu_device(1);
+    const ModuleId module = device->load({.ptx = k_ptx});
+    const Buffer out = device->allocate(32 * k_row_bytes, "out");
+    const std::vector<BoundLaunch> launches{
+        {.module = module,
+         .kernel = "write_eighth",
+         .plan = {.kernel = "write_eighth", .grid = {8, 32, 1}, .block = {32, 1, 1}},
+         .arguments = {pointer(out)}}};
+    const std::vector<SampledOutput> outputs{{.buffer = out, .row_bytes = k_row_bytes}};
+    const std::function<void()> refresh = [&] { device->mark_unwritten(out); };
+    const BlockSampleOutcome outcome = sample_blocks(*device, {.launches = launches,
+                                                               .outputs = outputs,
+                                                               .refresh = refresh,
+                                                               .seed = seed,
+                                                               .instructions_max = 1'000'000});
+    REQUIRE(!outcome.fault);
+    CHECK_FALSE(outcome.lacks_rows);
+  }
 }
