@@ -13,6 +13,7 @@
 #include "engine/core/error.h"
 #include "evaluators/worker/device/device.h"
 #include "evaluators/worker/device/shared_mapping.h"
+#include "evaluators/worker/device/vgpu_prologue.h"
 #include "evaluators/worker/vgpu/machine.h"
 #include "evaluators/worker/vgpu/time_model.h"
 
@@ -30,6 +31,8 @@ constexpr std::uint64_t k_budget_max = 20'000'000'000;
 constexpr int k_registers_unknown = 64;
 constexpr std::int64_t k_memory_bytes = std::int64_t{80} << 30;
 constexpr std::size_t k_tensor_map_bytes = 128;
+/// With more memory to save than that, prologues are not tried: shapes where races are looked for are small.
+constexpr std::size_t k_prologue_bytes_max = std::size_t{16} << 20;
 
 DeviceFacts virtual_facts() {
   DeviceFacts facts{.kind = "vgpu (models H100)", .is_virtual = true, .architecture = "sm_90a"};
@@ -117,6 +120,7 @@ class VgpuDevice final : public Device {
   struct Module {
     std::shared_ptr<const vgpu::Program> program;
     std::map<std::string, int> registers;
+    std::shared_ptr<const vgpu::Program> prologue;  ///< up to griddepcontrol.wait; null where nothing waits
   };
 
   Buffer add(SharedMapping mapping, const std::string& name);
@@ -124,6 +128,8 @@ class VgpuDevice final : public Device {
   SharedMapping& writable(const Buffer& buffer);
   std::optional<DeviceFault> translate(const BoundLaunch& launch, VirtualLaunch& translated) const;
   vgpu::LaunchResult execute(const VirtualLaunch& launch, RunMode mode, double deadline_s);
+  /// Whether `launch`, of which the launch before has not run yet, reads too early.
+  std::optional<DeviceFault> try_prologue(const BoundLaunch& launch, double deadline_s);
   std::optional<DeviceFault> run_all(std::span<const BoundLaunch> launches, RunMode mode, double deadline_s,
                                      double& modelled_us);
 
@@ -210,7 +216,9 @@ std::byte* VgpuDevice::host_memory(std::uint64_t address, std::int64_t bytes, Ac
 
 ModuleId VgpuDevice::load(const ModuleImage& image) {
   if (image.ptx.empty()) throw Error("the virtual GPU runs PTX, and the module has none");
-  modules_.emplace(next_module_, Module{vgpu::parse(image.ptx), image.registers});
+  const auto prologue = prologue_ptx(image.ptx);
+  modules_.emplace(next_module_, Module{vgpu::parse(image.ptx), image.registers,
+                                        prologue ? vgpu::parse(*prologue) : nullptr});
   return next_module_++;
 }
 
@@ -274,9 +282,30 @@ vgpu::LaunchResult VgpuDevice::execute(const VirtualLaunch& launch, RunMode mode
   return vgpu::run(*launch.program, memory_, launch.launch, options);
 }
 
+std::optional<DeviceFault> VgpuDevice::try_prologue(const BoundLaunch& launch, double deadline_s) {
+  const auto module = modules_.find(launch.module);
+  VirtualLaunch translated;
+  if (module == modules_.end() || !module->second.prologue || translate(launch, translated))
+    return std::nullopt;
+  if (MemorySnapshot::bytes(memory_) > k_prologue_bytes_max) return std::nullopt;
+  translated.program = module->second.prologue.get();
+  const MemorySnapshot snapshot(memory_);
+  const vgpu::LaunchResult result = execute(translated, RunMode::full, deadline_s);
+  // Whatever else stops it there stops the whole launch too, or waits for what it may wait for.
+  if (!result.fault || result.fault->kind != vgpu::FaultKind::uninitialised) return std::nullopt;
+  DeviceFault fault = fault_of(*result.fault);
+  fault.message += ", before griddepcontrol.wait: the launch before may not have written it yet";
+  return fault;
+}
+
 std::optional<DeviceFault> VgpuDevice::run_all(std::span<const BoundLaunch> launches, RunMode mode,
                                                double deadline_s, double& modelled_us) {
-  for (const BoundLaunch& bound : launches) {
+  for (std::size_t i = 0; i < launches.size(); ++i) {
+    const BoundLaunch& bound = launches[i];
+    const bool is_watched = mode == RunMode::full && checks_.uninitialised && checks_.races;
+    if (is_watched && i + 1 < launches.size() && launches[i + 1].plan.is_programmatic) {
+      if (auto fault = try_prologue(launches[i + 1], deadline_s)) return fault;
+    }
     VirtualLaunch launch;
     if (auto fault = translate(bound, launch)) return fault;
     const vgpu::LaunchResult result = execute(launch, mode, deadline_s);

@@ -197,3 +197,31 @@ TEST_CASE("a released buffer is gone for host and kernels") {
   check_fault(run_one(*device, vgpu_launch(load_vgpu_kernels(*device), "poke", {vgpu_argument(out.address)})),
               "out_of_bounds", "");
 }
+
+TEST_CASE("what a programmatic launch reads before it waits is not there yet") {
+  // The kernel `copy` waits between load and store, the kernel `late` before both.
+  const std::string body = R"(
+  .reg .b32 %r<2>; .reg .b64 %rd<3>;
+  ld.param.u64 %rd1, [out]; ld.param.u64 %rd2, [in];
+)";
+  const std::string early = "ld.global.u32 %r1, [%rd2];\n", wait = "griddepcontrol.wait;\n",
+                    rest = "st.global.u32 [%rd1], %r1; ret; }\n",
+                    head = "(.param .u64 out, .param .u64 in) {" + body;
+  const auto device = make_vgpu_device(1);
+  const auto poke = load_vgpu_kernels(*device);
+  const auto module =
+      device->load({.ptx = ".version 8.0\n.target sm_90\n.address_size 64\n.visible .entry copy" + head +
+                           early + wait + rest + ".visible .entry late" + head + wait + early + rest});
+  const Buffer between = device->allocate(4, "between"), out = device->allocate(4, "out");
+  const auto outcome = [&](const std::string& kernel, bool is_programmatic) {
+    device->mark_unwritten(between);
+    auto second = vgpu_launch(module, kernel, {vgpu_argument(out.address), vgpu_argument(between.address)});
+    second.plan.is_programmatic = is_programmatic;
+    const std::vector<BoundLaunch> launches{vgpu_launch(poke, "poke", {vgpu_argument(between.address)}),
+                                            second};
+    return device->run({}, launches, RunMode::full, 20);
+  };
+  CHECK_FALSE(outcome("copy", false).fault);
+  CHECK_FALSE(outcome("late", true).fault);
+  check_fault(outcome("copy", true), "uninitialised", "griddepcontrol.wait");
+}
