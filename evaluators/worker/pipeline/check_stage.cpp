@@ -12,6 +12,7 @@
 
 #include "engine/core/error.h"
 #include "evaluators/worker/pipeline/check_pairs.h"
+#include "evaluators/worker/pipeline/error_words.h"
 #include "evaluators/worker/pipeline/evaluation_context.h"
 
 namespace kernelites::worker {
@@ -19,7 +20,7 @@ namespace {
 
 /// Families tried at shapes that are costly: the first, and others drawn by the key. What is unstable at bench shapes
 /// only shows with few of them.
-constexpr std::size_t k_bench_families = 8, k_virtual_bench_families = 4;
+constexpr std::size_t k_bench_families = 8;
 constexpr std::size_t k_hold_out_families = 3, k_virtual_hold_out_families = 2;
 /// So many pairs of check shape and family make up an examination, if there are as many.
 constexpr std::size_t k_check_pairs = 96;
@@ -53,7 +54,7 @@ std::size_t family_count(const EvaluationContext& context, const EvaluationPoint
   const bool is_too_large =
       context.device.is_virtual && !is_small_enough_to_interpret(context.task, shape.workload);
   if (is_too_large) return 0;
-  return std::min(context.device.is_virtual ? k_virtual_bench_families : k_bench_families, families);
+  return std::min(k_bench_families, families);
 }
 
 /// Every shape is tried with the first family. The others come in turn over the shapes, from one that the key draws, so
@@ -78,21 +79,6 @@ std::vector<Trial> plan_trials(const EvaluationContext& context) {
   return trials;
 }
 
-/// Where in the output the worst row lies: a hint for the model that gives no value away.
-const char* place_of(std::int64_t index, std::int64_t count) {
-  if (index == 0) return "the first rows";
-  if (index >= count - 1) return "the last rows";
-  return "rows in the middle";
-}
-
-/// How far off, in coarse steps.
-std::string bucket(double share) {
-  if (!(share <= 1000)) return "far beyond the gate";  // NaN too
-  int factor = 1;
-  while (share > factor) factor *= 2;
-  return fmt::format("up to {}x the gate", factor);
-}
-
 /// What an element breaks that has no size of error.
 const char* mismatch_words(Compare compare) {
   if (compare == Compare::selection)
@@ -114,10 +100,10 @@ Verdict wrong_output(const EvaluationContext& context, const char* stage, const 
   const Compare compare = precision_of(context.task, family, error.output).compare;
   const bool has_values = compare == Compare::values || compare == Compare::log_sum_exp;
   if (error.mismatches > 0)
-    message += fmt::format(": {} has {}", place_of(row_index, rows), mismatch_words(compare));
+    message += fmt::format(": {} has {}", row_place_words(row_index, rows), mismatch_words(compare));
   else
-    message += fmt::format(": the error of {} is {}", place_of(row_index, rows),
-                           bucket(std::max(error.row_share, error.element_share)));
+    message += fmt::format(": the error of {} is {}", row_place_words(row_index, rows),
+                           error_size_words(std::max(error.row_share, error.element_share)));
   if (!family.catches.empty()) message += fmt::format(". These inputs show: {}", family.catches);
   const bool is_unwritten = error.mismatches > 0 && has_values;
   return Verdict::failed(stage, is_unwritten ? "not_finite_or_unwritten" : "numerical_mismatch", message);
@@ -177,7 +163,7 @@ class CheckRun {
                    .deadline_s = run_deadline_s(context_.device, point.use),
                    .checks_races = trial.family == 0});
     if (context_.executor->fault()) {
-      if (point.use != PointUse::hold_out) return fault_verdict(stage_, *context_.executor->fault());
+      if (point.use != PointUse::hold_out) return fault_at(point, *context_.executor->fault());
       return Verdict::failed(stage_, "hold_out_fault",
                              "it faults at a shape that is not among the listed workloads");
     }
@@ -192,6 +178,14 @@ class CheckRun {
         verdict = wrong_output(context_, stage_, trial, error, error.worst_index, compared);
     }
     return verdict;
+  }
+
+  Verdict fault_at(const EvaluationPoint& point, const DeviceFault& fault) const {
+    if (fault.reason != "deadline") return fault_verdict(stage_, fault);
+    DeviceFault told = fault;
+    told.message += fmt::format(", at workload '{}': it hangs there, or is far too slow to be worth timing",
+                                point.workload.name);
+    return fault_verdict(stage_, told);
   }
 
   void add_to_summary(const OutputError& error, std::int64_t rows) {

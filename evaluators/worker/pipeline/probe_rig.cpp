@@ -8,6 +8,7 @@
 #include <cmath>
 
 #include "engine/core/error.h"
+#include "evaluators/worker/pipeline/error_words.h"
 
 namespace kernelites::worker {
 namespace {
@@ -134,10 +135,13 @@ ProbeRun ProbeRig::launch(std::size_t point, TensorContents inputs) {
 
 bool ProbeRig::is_as_expected(const Property& property, const ProbeRun& run, const OutputValues& expected) {
   if (context_.executor->fault()) return true;  // the fault is the verdict
-  if (!property.is_exact) return is_within(property, run, expected, false);
-  if (is_within(property, run, expected, true)) return true;
-  was_inexact_ = true;
-  return is_within(property, run, expected, false);
+  bool is_right = property.is_exact && is_within(property, run, expected, true);
+  if (!is_right) {
+    was_inexact_ = was_inexact_ || property.is_exact;
+    is_right = is_within(property, run, expected, false);
+  }
+  if (is_right) violation_words_.clear();
+  return is_right;
 }
 
 bool ProbeRig::is_within(const Property& property, const ProbeRun& run, const OutputValues& expected,
@@ -152,8 +156,17 @@ bool ProbeRig::is_within(const Property& property, const ProbeRun& run, const Ou
     }
   }
   const auto errors = bench(run.point).session->compare(outputs, wanted, gates);
-  return std::all_of(errors.begin(), errors.end(),
-                     [](const OutputError& error) { return error.is_passed(); });
+  const auto wrong =
+      std::find_if(errors.begin(), errors.end(), [](const OutputError& error) { return !error.is_passed(); });
+  if (wrong == errors.end()) return true;
+  const auto rows = static_cast<std::int64_t>(row_count(task(), workload(run.point)));
+  violation_words_ =
+      fmt::format("at workload '{}' with inputs '{}', output '{}': {} {}", workload(run.point).name,
+                  family(property).name, wrong->output, row_place_words(wrong->worst_index, rows),
+                  wrong->mismatches > 0
+                      ? "have values that are not finite or differ"
+                      : "differ by " + error_size_words(std::max(wrong->row_share, wrong->element_share)));
+  return false;
 }
 
 std::function<bool(const Indices&)> ProbeRig::validity(const ProbeRun& run, const TensorSpec& tensor) const {

@@ -50,6 +50,8 @@ class ProbeRig {
   /// and they are not, bit for bit, is remembered: the order of additions may depend on the data.
   bool is_as_expected(const Property& property, const ProbeRun& run, const OutputValues& expected);
   bool was_inexact() const { return was_inexact_; }
+  /// Where the last comparison that failed found what: shape, inputs, output, place and size. Empty if none failed.
+  const std::string& violation_words() const { return violation_words_; }
   /// Words for a NaN in the outputs of a base run: it has every property and none. Empty if there was none.
   const std::string& nan_words() const { return nan_words_; }
 
@@ -73,7 +75,7 @@ class ProbeRig {
   std::map<std::pair<std::size_t, std::string>, ProbeRun> bases_;
   std::uint64_t launches_ = 0;
   bool was_inexact_ = false;
-  std::string nan_words_;
+  std::string nan_words_, violation_words_;
 };
 
 }  // namespace kernelites::worker

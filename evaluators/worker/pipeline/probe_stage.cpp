@@ -32,7 +32,8 @@ std::optional<Verdict> probe(EvaluationContext& context, ProbeRig& rig, std::siz
   if (holds) return std::nullopt;
   return Verdict::failed(
       "probe", "property_violated",
-      fmt::format("property '{}' does not hold: the outputs must {}", property.name, kind.expectation));
+      fmt::format("property '{}' does not hold: the outputs must {}{}{}", property.name, kind.expectation,
+                  rig.violation_words().empty() ? "" : "; ", rig.violation_words()));
 }
 
 }  // namespace
