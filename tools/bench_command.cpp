@@ -7,6 +7,7 @@
 
 #include "engine/core/error.h"
 #include "engine/core/roofline.h"
+#include "tools/baseline_bench.h"
 #include "tools/command_line.h"
 #include "tools/data_root.h"
 #include "tools/evaluation_requests.h"
@@ -26,6 +27,8 @@ struct BenchOptions {
   std::string log = "/dev/null";
   int rounds = 60;
   bool is_json = false;
+  bool has_baselines = false;
+  std::string baseline_file, batch, python = "python3", record;
 };
 
 struct BenchArm {
@@ -127,12 +130,51 @@ void print_text(const Task& task, const DeviceFacts& device, const std::vector<B
   for (const Json& baseline : task.baselines)
     out << fmt::format("baseline {} ({}): not measured here\n", baseline.value("name", ""),
                        baseline.value("library", ""));
+  if (has_baselines(task)) out << "--baselines times those that baseline.py can run\n";
+}
+
+/// Seeds that are worth a library's time: naive ones take a hundred times as long.
+std::vector<Seed> good_seeds(const std::vector<BenchArm>& arms) {
+  std::vector<Seed> good, all;
+  for (const BenchArm& arm : arms) {
+    if (arm.seed.name != "naive.cu") good.push_back(arm.seed);
+    all.push_back(arm.seed);
+  }
+  return good.empty() ? all : good;
+}
+
+/// Proven where there is a device; a batch is for a machine that proves them itself, or was given proven ones.
+void beside_libraries(const BenchOptions& options, const Task& task, const DataRoot& data, Program& program) {
+  BaselineBench bench{.seeds = good_seeds(arms_of(options, task, data)),
+                      .workloads = options.workloads,
+                      .file = options.baseline_file,
+                      .batch = options.batch,
+                      .python = options.python,
+                      .worker = options.worker,
+                      .log = options.log,
+                      .record = options.record,
+                      .rounds = options.rounds,
+                      .is_json = options.is_json};
+  if (options.batch.empty()) {
+    const auto pool = start_workers({}, "gpu", find_worker(options.worker, program.executable), options.log);
+    std::erase_if(bench.seeds, [&](const Seed& seed) {
+      const Verdict verdict = examine(*pool, task, "gpu", "examine-" + seed.name, seed.candidate).verdict;
+      if (!verdict.is_passed)
+        program.err << fmt::format("{} is left out: stage {} ({}): {}\n", seed.name, verdict.stage,
+                                   verdict.reason, verdict.message);
+      return !verdict.is_passed;
+    });
+    if (bench.seeds.empty()) throw Error("no kernel passed");
+  }
+  bench_baselines(task, bench, data, program);
 }
 
 void bench(const BenchOptions& options, Program& program) {
   const DataRoot data = find_data_root(options.data, program.executable);
   const Task task = find_task(options.task, data);
   check_workloads(options, task);
+  if (options.has_baselines || !options.baseline_file.empty() || !options.batch.empty())
+    return beside_libraries(options, task, data, program);
   std::vector<BenchArm> arms = arms_of(options, task, data);
   const auto pool =
       start_workers({}, options.device, find_worker(options.worker, program.executable), options.log);
@@ -171,7 +213,17 @@ void add_bench_command(CLI::App& command, Program& program) {
   command.add_option("--log", options->log, "File for the worker's messages");
   command.add_option("--data", options->data, "Folder that holds tasks/, kernels_seed/ and prompts/");
   command.add_flag("--json", options->is_json, "Print JSON");
-  command.footer("Example: kernelites bench --task softmax_row");
+  command.add_flag(
+      "--baselines", options->has_baselines,
+      "Beside the kernels of libraries: the task's baseline.py, in a process of Python with PyTorch");
+  command.add_option("--baseline-file", options->baseline_file, "Another baseline.py (docs/baselines.md)");
+  command.add_option("--batch", options->batch,
+                     "With baselines: a folder for the job, and for its results from another machine");
+  command.add_option("--python", options->python, "With baselines: the Python that has PyTorch");
+  command.add_option("--record", options->record, "With baselines: also put the figures into this JSON file");
+  command.footer(
+      "Examples: kernelites bench --task softmax_row\n"
+      "          kernelites bench --task gqa_prefill_causal --baselines");
   command.callback([options, &program] { bench(*options, program); });
 }
 

@@ -6,6 +6,7 @@
 #include <memory>
 
 #include "engine/core/error.h"
+#include "tools/baseline_markdown.h"
 #include "tools/command_line.h"
 #include "tools/control_table.h"
 #include "tools/data_root.h"
@@ -23,6 +24,7 @@ struct TasksOptions {
   bool has_controls = false;
   bool has_seeds = false;
   bool is_markdown = false;
+  bool has_baselines = false;
   ControlOptions controls;
 };
 
@@ -72,11 +74,14 @@ void list(const TasksOptions& options, Program& program) {
       print_task(task, program.out);
     return;
   }
-  if (options.has_seeds || options.is_markdown) {
+  if (options.has_seeds || options.is_markdown || options.has_baselines) {
     std::vector<Task> tasks;
     for (const std::string& name : list_tasks(data.tasks())) tasks.push_back(load_task(data.tasks() / name));
     if (options.is_markdown)
       program.out << task_markdown(tasks, data);
+    else if (options.has_baselines)
+      program.out << baseline_markdown(tasks,
+                                       read_measured(data.folder / "docs/measured/baselines_h100.json"));
     else
       run_seeds(tasks, data, options.controls, program);
     return;
@@ -117,6 +122,8 @@ void add_tasks_command(CLI::App& command, Program& program) {
                      "For --controls and --seeds: file for the worker's messages");
   command.add_flag("--markdown", options->is_markdown,
                    "The table of all tasks, as docs/task_table.md holds it");
+  command.add_flag("--baselines", options->has_baselines,
+                   "The tables of seeds beside libraries, as docs/baseline_table.md holds them");
   command.add_flag("--json", options->is_json, "Print JSON");
   command.footer("Example: kernelites tasks rmsnorm --controls --device vgpu");
   command.callback([options, &program] { list(*options, program); });

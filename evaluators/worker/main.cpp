@@ -10,6 +10,7 @@
 
 #include "engine/core/error.h"
 #include "evaluators/worker/nvrtc/compile_child.h"
+#include "evaluators/worker/pipeline/code_export.h"
 #include "evaluators/worker/pipeline/executor.h"
 #include "evaluators/worker/pipeline/lone_launch.h"
 #include "evaluators/worker/pipeline/referee.h"
@@ -45,7 +46,7 @@ int run(int argc, char** argv) {
       "Evaluates candidates on one device. Serves requests on stdin (docs/architecture.md), or a batch:\n"
       "  kernelites-worker --device vgpu --batch IN.jsonl OUT.jsonl"};
   WorkerOptions options;
-  std::vector<std::string> batch;
+  std::vector<std::string> batch, code;
   std::string toolkit;
   std::vector<std::string> further;
   app.add_option("--device", options.device, "auto, gpu or vgpu")
@@ -56,6 +57,9 @@ int run(int argc, char** argv) {
   app.add_flag("--allow-weak-jail", options.allows_weak_jail,
                "compile even where the system cannot keep the compiler from reading files");
   app.add_option("--batch", batch, "IN OUT: evaluate the requests of a file")->expected(2);
+  app.add_option("--code", code, "IN OUT: write the code of the duels of a file, for programs that launch it")
+      ->expected(2)
+      ->excludes("--batch");
   try {
     app.parse(argc, argv);
   } catch (const CLI::ParseError& error) {
@@ -65,6 +69,7 @@ int run(int argc, char** argv) {
   options.toolkit.explicit_folder = toolkit;
   options.toolkit.further_folders.assign(further.begin(), further.end());
   if (!batch.empty()) return serve_batch(options, batch[0], batch[1]);
+  if (!code.empty()) return export_code(options, code[0], code[1]);
   const auto [input, output] = take_protocol_descriptors();
   return serve_lines(options, input, output);
 }

@@ -1,0 +1,15 @@
+// SPDX-License-Identifier: Apache-2.0
+// docs/baseline_table.md: seeds beside libraries, as measured and kept, for people.
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include "tools/baseline_table.h"
+
+namespace kernelites {
+
+/// The whole text of docs/baseline_table.md: for each task what `measured` holds of it.
+std::string baseline_markdown(const std::vector<Task>& tasks, const MeasuredBaselines& measured);
+
+}  // namespace kernelites
