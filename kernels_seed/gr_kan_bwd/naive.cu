@@ -42,11 +42,11 @@ gr_kan_dx(const float* __restrict__ x, const float* __restrict__ dy, const float
 extern "C" __global__ void __launch_bounds__(THREADS)
 gr_kan_sums(const float* __restrict__ x, const float* __restrict__ dy, const float* __restrict__ a,
             const float* __restrict__ b, float* __restrict__ da, float* __restrict__ db, int M, int CG) {
-  __shared__ float partial[THREADS];
+  __shared__ double partial[THREADS];
   const int n = blockIdx.x, tid = threadIdx.x, C = NG * CG;
   a += n * 6;
   b += n * 4;
-  float sums[10] = {};
+  double sums[10] = {};  // of up to 10^6 terms each: floats one after the other would lose 1e-5 of themselves
   for (long long i = tid; i < (long long)M * CG; i += THREADS) {
     const long long at = i / CG * C + n * CG + i % CG;
     const float value = x[at], gradient = dy[at];
@@ -66,7 +66,7 @@ gr_kan_sums(const float* __restrict__ x, const float* __restrict__ dy, const flo
       if (tid < half) partial[tid] += partial[tid + half];
       __syncthreads();  // this level's sums are visible
     }
-    if (tid == 0) (k < 6 ? da[n * 6 + k] : db[n * 4 + k - 6]) = partial[0];
+    if (tid == 0) (k < 6 ? da[n * 6 + k] : db[n * 4 + k - 6]) = (float)partial[0];
     __syncthreads();  // the sum is read
   }
 }

@@ -21,7 +21,8 @@ mla_naive(const __nv_bfloat16* __restrict__ q, const __nv_bfloat16* __restrict__
 
   float q_lane[D / 32], kv_lane[D / 32], o_lane[DV / 32] = {};
   for (int i = 0; i < D / 32; ++i) q_lane[i] = __bfloat162float(q[(long long)row * D + i * 32 + lane]);
-  float max = -INFINITY, sum = 0;
+  float max = -INFINITY;
+  double sum = 0;  // 100 000 floats one after the other would lose 1e-3 of themselves
   for (int j = 0; j < keys; ++j) {
     const long long page = page_table[b * pages + j / PS];
     const __nv_bfloat16* const key = kv + (page * PS + j % PS) * D;
@@ -36,9 +37,9 @@ mla_naive(const __nv_bfloat16* __restrict__ q, const __nv_bfloat16* __restrict__
     for (int i = 0; i < DV / 32; ++i) o_lane[i] = o_lane[i] * shrink + p * kv_lane[i];
   }
   for (int i = 0; i < DV / 32; ++i) {
-    o[(long long)row * DV + i * 32 + lane] = __float2bfloat16(keys > 0 ? o_lane[i] / sum : 0.0f);
+    o[(long long)row * DV + i * 32 + lane] = __float2bfloat16(keys > 0 ? o_lane[i] / (float)sum : 0.0f);
   }
-  if (lane == 0) lse[row] = keys > 0 ? max + logf(sum) : -INFINITY;
+  if (lane == 0) lse[row] = keys > 0 ? max + logf((float)sum) : -INFINITY;
 }
 
 constexpr void plan(const Problem& p, kl::Plan& plan) {

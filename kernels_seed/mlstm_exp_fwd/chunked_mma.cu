@@ -11,6 +11,7 @@
 // Ladder:
 //   naive.cu      token after token, two barriers each
 //   this file     64 tokens a step on tensor cores, memory in registers
+//                 sums of gates in double: where gates close, floats cost 2 % of the smallest denominators
 //   left to do    wgmma and TMA, larger chunks, memories of chunks in parallel for few heads
 
 // tune: COLUMNS_MAX = 64 | 32
@@ -33,7 +34,8 @@ struct Shared {
   uint4 q[2][CHUNK][DK / 8], k[2][CHUNK][DK / 8], v[2][CHUNK][COLUMNS / 8];
   uint4 c[DK][COLUMNS / 8];
   float n[DK], dot[CHUNK];                              // the normaliser before the chunk, and its products with the queries
-  float a[CHUNK], top[CHUNK], m[CHUNK], weight[CHUNK];  // gates in base-2 units: a, M, m; 2^(a - last M)
+  float2 a[CHUNK], top[CHUNK];                          // gates in base-2 units, in two floats: a, M
+  float m[CHUNK], weight[CHUNK];                        // m; 2^(a - last M)
 };
 
 /// Copies CHUNK rows, `stride` elements apart; rows from `valid` on become zero.
@@ -66,34 +68,45 @@ __device__ __forceinline__ float element(const uint4 (&tile)[CHUNK][CHUNKS], int
   return ptx::low_bf16(reinterpret_cast<const unsigned short*>(chunk)[d % 8]);
 }
 
-/// Two tokens a lane: a, M, m and 2^(a - last M) of a chunk whose stabiliser before it is `before`.
+/// x in two floats; what is below every gate stays there.
+__device__ __forceinline__ float2 split(double x) {
+  const float high = (float)x;
+  return make_float2(high, isinf(high) ? 0.0f : (float)(x - high));
+}
+
+/// x - y, exactly where they are close.
+__device__ __forceinline__ float difference(const float2& x, const float2& y) { return (x.x - y.x) + (x.y - y.y); }
+
+/// Two tokens a lane: a, M, m and 2^(a - last M) of a chunk whose stabiliser before it is `before`. In double: where
+/// gates close, sums reach hundreds, and a float's rounding of them would show in quotients of weights.
 __device__ __forceinline__ void scan_gates(const float2& in, const float2& forget, float before, int lane, int tokens,
-                                           float* a, float* top, float* m, float* weight) {
-  const auto log_sigmoid = [](float x) { return (fminf(x, 0.0f) - log1pf(expf(-fabsf(x)))) * LOG2E; };
-  const float first = 2 * lane < tokens ? log_sigmoid(forget.x) : 0.0f;
-  const float both = first + (2 * lane + 1 < tokens ? log_sigmoid(forget.y) : 0.0f);
-  float sum = both;  // of this lane's tokens and all before
+                                           float2* a, float2* top, float* m, float* weight) {
+  constexpr double log2e = 1.4426950408889634;
+  const auto log_sigmoid = [](float x) { return (fminf(x, 0.0f) - log1pf(expf(-fabsf(x)))) * log2e; };
+  const double first = 2 * lane < tokens ? log_sigmoid(forget.x) : 0.0;
+  const double both = first + (2 * lane + 1 < tokens ? log_sigmoid(forget.y) : 0.0);
+  double sum = both;  // of this lane's tokens and all before
   for (int step = 1; step < 32; step *= 2) {
-    const float other = __shfl_up_sync(0xffffffffu, sum, step);
+    const double other = __shfl_up_sync(0xffffffffu, sum, step);
     if (lane >= step) sum += other;
   }
-  const float b[2] = {sum - both + first, sum};
-  const float of[2] = {2 * lane < tokens ? in.x * LOG2E - b[0] : -INFINITY,
-                       2 * lane + 1 < tokens ? in.y * LOG2E - b[1] : -INFINITY};
-  float largest = fmaxf(of[0], of[1]);
+  const double b[2] = {sum - both + first, sum};
+  const double of[2] = {2 * lane < tokens ? in.x * log2e - b[0] : -INFINITY,
+                        2 * lane + 1 < tokens ? in.y * log2e - b[1] : -INFINITY};
+  double largest = fmax(of[0], of[1]);
   for (int step = 1; step < 32; step *= 2) {
-    const float other = __shfl_up_sync(0xffffffffu, largest, step);
-    if (lane >= step) largest = fmaxf(largest, other);
+    const double other = __shfl_up_sync(0xffffffffu, largest, step);
+    if (lane >= step) largest = fmax(largest, other);
   }
-  const float up_to = __shfl_up_sync(0xffffffffu, largest, 1);
-  const float tops[2] = {fmaxf(fmaxf(before, lane > 0 ? up_to : before), of[0]), fmaxf(before, largest)};
-  const float last_top = __shfl_sync(0xffffffffu, tops[1], 31);
+  const double up_to = __shfl_up_sync(0xffffffffu, largest, 1), start = before;
+  const double tops[2] = {fmax(fmax(start, lane > 0 ? up_to : start), of[0]), fmax(start, largest)};
+  const double last_top = __shfl_sync(0xffffffffu, tops[1], 31);
 #pragma unroll
   for (int i = 0; i < 2; ++i) {
-    weight[2 * lane + i] = ptx::ex2(of[i] - last_top);
-    a[2 * lane + i] = of[i];
-    top[2 * lane + i] = tops[i];
-    m[2 * lane + i] = b[i] + tops[i];
+    weight[2 * lane + i] = ptx::ex2((float)(of[i] - last_top));
+    a[2 * lane + i] = split(of[i]);
+    top[2 * lane + i] = split(tops[i]);
+    m[2 * lane + i] = (float)(b[i] + tops[i]);
   }
 }
 
@@ -221,7 +234,8 @@ mlstm_chunked(const unsigned short* __restrict__ q, const unsigned short* __rest
 #pragma unroll
     for (int half = 0; half < 2; ++half) {
       const int row = token + half * 8;
-      const float top = shared.top[row], since = ptx::ex2(before - top) * scale;
+      const float2 top = shared.top[row];
+      const float since = ptx::ex2((before - top.x) - top.y) * scale;
 #pragma unroll
       for (int i = 0; i < OUT_TILES; ++i) {
         acc[i][half * 2] *= since;
@@ -233,7 +247,7 @@ mlstm_chunked(const unsigned short* __restrict__ q, const unsigned short* __rest
 #pragma unroll
         for (int e = 0; e < 2; ++e) {
           const int key = n * 8 + t * 2 + e;
-          p[n][half * 2 + e] *= key > row ? 0.0f : ptx::ex2(shared.a[key] - top) * scale;
+          p[n][half * 2 + e] *= key > row ? 0.0f : ptx::ex2(difference(shared.a[key], top)) * scale;
           sum += p[n][half * 2 + e];
         }
       }
@@ -272,7 +286,7 @@ mlstm_chunked(const unsigned short* __restrict__ q, const unsigned short* __rest
     }
 
     // The state after this chunk.
-    const float keep = ptx::ex2(before - shared.top[CHUNK - 1]);
+    const float keep = ptx::ex2((before - shared.top[CHUNK - 1].x) - shared.top[CHUNK - 1].y);
     before = shared.m[CHUNK - 1];
     for (int d = tid; d < DK; d += WARPS * 32) {
       float sum = keep * shared.n[d];
@@ -329,7 +343,7 @@ mlstm_chunked(const unsigned short* __restrict__ q, const unsigned short* __rest
 }
 
 constexpr long long shared_bytes(int DK, int columns) {
-  return 2LL * 2 * CHUNK * (2 * DK + columns) + 2LL * DK * columns + 4LL * (DK + 5 * CHUNK);
+  return 2LL * 2 * CHUNK * (2 * DK + columns) + 2LL * DK * columns + 4LL * (DK + 7 * CHUNK);
 }
 
 constexpr void plan(const Problem& p, kl::Plan& plan) {

@@ -33,7 +33,8 @@ bitmap_naive(const __nv_bfloat16* __restrict__ q, const unsigned long long* __re
 
   float q_lane[PER_LANE], k_lane[PER_LANE], v_lane[PER_LANE], o_lane[PER_LANE] = {};
   for (int i = 0; i < PER_LANE; ++i) q_lane[i] = __bfloat162float(q[(long long)row * D + i * 32 + lane]);
-  float max = -INFINITY, sum = 0;
+  float max = -INFINITY;
+  double sum = 0;  // 100 000 floats one after the other would lose 1e-3 of themselves
   for (int j = 0; j < keys; ++j) {
     for (int i = 0; i < PER_LANE; ++i) {
       const int d = i * 32 + lane, k_word = j / 64 * D + d, v_word = 2 * j + d / 64;
@@ -56,9 +57,9 @@ bitmap_naive(const __nv_bfloat16* __restrict__ q, const unsigned long long* __re
     for (int i = 0; i < PER_LANE; ++i) o_lane[i] = o_lane[i] * shrink + p * v_lane[i];
   }
   for (int i = 0; i < PER_LANE; ++i) {
-    o[(long long)row * D + i * 32 + lane] = __float2bfloat16(keys > 0 ? o_lane[i] / sum : 0.0f);
+    o[(long long)row * D + i * 32 + lane] = __float2bfloat16(keys > 0 ? o_lane[i] / (float)sum : 0.0f);
   }
-  if (lane == 0) lse[row] = keys > 0 ? max + logf(sum) : -INFINITY;
+  if (lane == 0) lse[row] = keys > 0 ? max + logf((float)sum) : -INFINITY;
 }
 
 constexpr void plan(const Problem& p, kl::Plan& plan) {

@@ -5,7 +5,9 @@
 #include <algorithm>
 #include <cmath>
 #include <limits>
+#include <map>
 #include <numeric>
+#include <set>
 
 #include "evaluators/worker/pipeline/probe_places.h"
 
@@ -96,13 +98,51 @@ std::int64_t index_along(const TensorSpec& tensor, const std::string& dim, const
   return axis == tensor.shape.end() ? -1 : at[static_cast<std::size_t>(axis - tensor.shape.begin())];
 }
 
-/// An element of a token that belongs to a sequence.
-std::pair<std::size_t, Indices> drawn_element(ProbeRig& rig, const ProbeRun& base, const TensorSpec& tensor,
-                                              Rng& rng) {
+/// Where the element at `at` of a tensor lies along the property's dims.
+Indices place_of(const Property& property, const TensorSpec& tensor, const Indices& at) {
+  Indices place;
+  for (const std::string& dim : property.dims) place.push_back(index_along(tensor, dim, at));
+  return place;
+}
+
+/// Places at which some output is a number other than zero: an empty sequence gives zeros and infinities, whatever its
+/// query is.
+std::set<Indices> places_with_outputs(ProbeRig& rig, const Property& property, const ProbeRun& base) {
+  std::set<Indices> places;
+  for (const auto& [output, factor] : property.output) {
+    const TensorSpec& spec = rig.task().tensor(output);
+    const auto& values = base.outputs.at(output);
+    for_each_element(rig.shape(output, base.point), [&](std::size_t i, const Indices& at) {
+      if (std::isfinite(values[i]) && values[i] != 0) places.insert(place_of(property, spec, at));
+    });
+  }
+  return places;
+}
+
+/// Both lie at the same index along every dim that both tensors have.
+bool is_same_place(const Indices& a, const Indices& b) {
+  for (std::size_t i = 0; i < a.size(); ++i) {
+    if (a[i] >= 0 && b[i] >= 0 && a[i] != b[i]) return false;
+  }
+  return true;
+}
+
+/// An element of a token that belongs to a sequence, at a place with outputs.
+std::pair<std::size_t, Indices> drawn_element(ProbeRig& rig, const Property& property, const ProbeRun& base,
+                                              const TensorSpec& tensor, Rng& rng) {
+  const std::set<Indices> places = places_with_outputs(rig, property, base);
+  std::map<Indices, bool> has_outputs;  // by place of the element
   std::vector<std::pair<std::size_t, Indices>> candidates;
   const auto is_valid = rig.validity(base, tensor);
   for_each_element(rig.shape(tensor.name, base.point), [&](std::size_t i, const Indices& at) {
-    if (is_valid(at)) candidates.emplace_back(i, at);
+    if (!is_valid(at)) return;
+    const Indices place = place_of(property, tensor, at);
+    const auto [known, is_new] = has_outputs.try_emplace(place, false);
+    if (is_new) {
+      known->second = std::any_of(places.begin(), places.end(),
+                                  [&](const Indices& of) { return is_same_place(of, place); });
+    }
+    if (known->second) candidates.emplace_back(i, at);
   });
   // NOTE: with no token at all the element changes nothing; tasks have no such contents for all sequences.
   if (candidates.empty()) return {0, Indices(tensor.shape.size(), 0)};
@@ -116,7 +156,7 @@ bool holds_one_element(ProbeRig& rig, const Property& property, std::size_t poin
     const TensorSpec& tensor = rig.task().tensor(name);
     TensorContents inputs = base.inputs;
     TensorBytes& bytes = inputs.at(name);
-    const auto [element, where] = drawn_element(rig, base, tensor, rng);
+    const auto [element, where] = drawn_element(rig, property, base, tensor, rng);
     const double old = element_value(tensor.dtype, bytes, element), value = property.number.at("value");
     set_element(tensor.dtype, bytes, element, old > 0 ? -value : value);
     const ProbeRun run = rig.run(point, inputs);
