@@ -143,6 +143,18 @@ std::vector<Seed> good_seeds(const std::vector<BenchArm>& arms) {
   return good.empty() ? all : good;
 }
 
+std::unique_ptr<WorkerPool> gpu_workers(const BenchOptions& options, const Program& program) {
+  try {
+    return start_workers({}, "gpu", find_worker(options.worker, program.executable), options.log);
+  } catch (const ConfigError&) {
+    throw;
+  } catch (const Error& error) {
+    throw Error(
+        fmt::format("baselines need a GPU: {}. With --batch FOLDER the job is written for another machine",
+                    error.what()));
+  }
+}
+
 /// Proven where there is a device; a batch is for a machine that proves them itself, or was given proven ones.
 void beside_libraries(const BenchOptions& options, const Task& task, const DataRoot& data, Program& program) {
   BaselineBench bench{.seeds = good_seeds(arms_of(options, task, data)),
@@ -156,7 +168,7 @@ void beside_libraries(const BenchOptions& options, const Task& task, const DataR
                       .rounds = options.rounds,
                       .is_json = options.is_json};
   if (options.batch.empty()) {
-    const auto pool = start_workers({}, "gpu", find_worker(options.worker, program.executable), options.log);
+    const auto pool = gpu_workers(options, program);
     std::erase_if(bench.seeds, [&](const Seed& seed) {
       const Verdict verdict = examine(*pool, task, "gpu", "examine-" + seed.name, seed.candidate).verdict;
       if (!verdict.is_passed)

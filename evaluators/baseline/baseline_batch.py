@@ -25,6 +25,7 @@ import time
 from pathlib import Path
 
 DEVICE_LOST = 70  # exit code of a child whose context is gone
+NO_PYTORCH = 71  # or that cannot begin at all
 DEATHS_MAX = 20
 SETS_MAX = 8
 
@@ -122,8 +123,20 @@ def warm(options):
                 print(f"baseline_batch: warming {name}: {error}", file=sys.stderr)
 
 
+def lacking():
+    """What this Python lacks, in words; empty: nothing."""
+    try:
+        import torch
+    except ImportError as error:
+        return f"{sys.executable} cannot import PyTorch: {error}"
+    return "" if torch.cuda.is_available() else "PyTorch sees no CUDA device"
+
+
 def work(options):
     """The child: all open workloads, one after the other."""
+    if lack := lacking():
+        print(f"baseline_batch: {lack}", file=sys.stderr)
+        return NO_PYTORCH
     import torch
     progress = Progress(options.progress)
     codes = {code["id"]: code for code in read_lines(options.code)}
@@ -228,6 +241,8 @@ def run_batch(options):
         progress.tell("", "", "")
         child = start_child(options, code, progress.path, ["--excluded", json.dumps(excluded)])
         why = watch(child, progress, options.stall_s, ends)
+        if child.returncode == NO_PYTORCH:
+            return NO_PYTORCH
         if child.returncode == 0 or time.time() > ends:
             break
         ident, workload, arm = progress.read()

@@ -176,7 +176,7 @@ def what_has_a_result_is_not_measured_again():
             == ["large"]
 
 
-def batch_of(child, folder, prove=False, verdict=None):
+def batch_of(child, folder, prove=False, verdict=None, warm=0):
     """Runs a batch whose children are scripts; (exit code, result lines)."""
     jobs, results, worker = Path(folder) / "in", Path(folder) / "out.jsonl", Path(folder) / "worker"
     jobs.write_text(json.dumps(JOB) + "\n")
@@ -186,7 +186,7 @@ def batch_of(child, folder, prove=False, verdict=None):
                       f"else echo '{json.dumps(code)}' > $7; fi\n")
     worker.chmod(0o755)
     options = types.SimpleNamespace(jobs=str(jobs), results=str(results), worker=str(worker), limit_s=20, stall_s=10,
-                                    prove=prove, warm=0)
+                                    prove=prove, warm=warm)
     original = baseline_batch.start_child
     baseline_batch.start_child = lambda options, code, progress, further: subprocess.Popen(
         [sys.executable, "-c", child, str(progress), str(results), further[1], str(code)])
@@ -229,6 +229,29 @@ def a_workload_that_kills_the_process_is_an_error():
         _, lines = batch_of(DIES_ALWAYS, folder)
     return [(line["workload"], line["error"]) for line in lines] \
         == [("small", "its process ended with code 9"), ("large", "its process ended with code 9")]
+
+
+def a_python_without_pytorch_ends_the_batch_at_once():
+    with tempfile.TemporaryDirectory() as folder:
+        return batch_of("import sys; sys.exit(71)", folder) == (baseline_batch.NO_PYTORCH, [])
+
+
+NOTES_ITS_PART = """
+import json, sys
+if "/" in sys.argv[3]:
+    open(sys.argv[2] + ".part" + sys.argv[3][0], "w").write("warm")
+else:
+    import glob
+    parts = sorted(glob.glob(sys.argv[2] + ".part*"))
+    for name in ("small", "large"):
+        open(sys.argv[2], "a").write(json.dumps({"id": "t", "workload": name, "parts": len(parts)}) + "\\n")
+"""
+
+
+def arms_are_warmed_before_anything_is_timed():
+    with tempfile.TemporaryDirectory() as folder:
+        code, lines = batch_of(NOTES_ITS_PART, folder, warm=3)
+    return code == 0 and [line["parts"] for line in lines] == [3, 3]
 
 
 TELLS_CODE = """
@@ -292,7 +315,8 @@ CASES = [structures_are_laid_out_as_the_driver_reads_them, arguments_reach_the_k
          rounds_end_when_their_time_is_over, few_rounds_are_done_in_any_case, sets_exceed_the_cache_and_fit_into_memory,
          the_functions_of_a_file_are_its_baselines, every_baseline_of_the_tasks_has_a_function,
          what_has_a_result_is_not_measured_again, an_arm_that_kills_the_process_is_left_out_the_next_time,
-         a_workload_that_kills_the_process_is_an_error, candidates_that_fail_their_proof_have_no_code]
+         a_workload_that_kills_the_process_is_an_error, a_python_without_pytorch_ends_the_batch_at_once,
+         arms_are_warmed_before_anything_is_timed, candidates_that_fail_their_proof_have_no_code]
 
 
 def main():

@@ -140,6 +140,44 @@ TEST_CASE("a batch is written first and read once its results are there") {
   CHECK(out.str().find("2.0") != std::string::npos);
 }
 
+namespace {
+
+/// bench_baselines on this machine, with a shell script in Python's place; what was printed, or the error's words.
+std::string bench_with(const std::string& script) {
+  const TemporaryFolder folder;
+  const std::string python = (folder.path() / "python").string(), file = (folder.path() / "mine.py").string();
+  std::ofstream(python) << "#!/bin/sh\n" << script;
+  std::filesystem::permissions(python, std::filesystem::perms::owner_all);
+  std::ofstream(file) << "def library(p):\n  return lambda: {}\n";
+  const BaselineBench bench{.seeds = {{"fast.cu", {.source = "// fast"}}},
+                            .file = file,
+                            .batch = "",
+                            .python = python,
+                            .worker = "/bin/true"};
+  std::ostringstream out, err;
+  Program program{.out = out, .err = err, .executable = ""};
+  try {
+    bench_baselines(small_task(), bench, {}, program);
+  } catch (const Error& error) {
+    return error.what();
+  }
+  return out.str();
+}
+
+}  // namespace
+
+TEST_CASE("on a machine with a device the adapter's results are read when it ends") {
+  const std::string text = bench_with("echo '" + result(20).dump() + "' > $5");
+  CHECK(text.find("library (library)") != std::string::npos);
+  CHECK(text.find("times as fast") != std::string::npos);
+}
+
+TEST_CASE("what a machine lacks is told in the adapter's words") {
+  const std::string text = bench_with("echo 'python3 cannot import PyTorch' >&2; exit 71");
+  CHECK(text.find("python3 cannot import PyTorch") != std::string::npos);
+  CHECK(text.find("--batch") != std::string::npos);
+}
+
 TEST_CASE("a task without baselines says so") {
   CHECK_THROWS_AS(baseline_job(small_task(), {}), ConfigError);
 }
