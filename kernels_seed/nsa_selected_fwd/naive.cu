@@ -9,9 +9,16 @@
 
 #include <cuda_bf16.h>
 
+/// A lane's channels, in one load.
+template <int PER_LANE>
+struct alignas(PER_LANE * 2) Channels {
+  __nv_bfloat16 c[PER_LANE];
+};
+
 template <int PER_LANE>
 __device__ void load_lane(float (&to)[PER_LANE], const __nv_bfloat16* row, int lane) {
-  for (int c = 0; c < PER_LANE; ++c) to[c] = __bfloat162float(row[lane * PER_LANE + c]);
+  const Channels<PER_LANE> from = reinterpret_cast<const Channels<PER_LANE>*>(row)[lane];
+  for (int c = 0; c < PER_LANE; ++c) to[c] = __bfloat162float(from.c[c]);
 }
 
 template <int D>
@@ -40,7 +47,7 @@ nsa_naive(const __nv_bfloat16* __restrict__ q, const __nv_bfloat16* __restrict__
     for (int c = 0; c < PER_LANE; ++c) s += q_lane[c] * k_lane[c];
     for (int step = 16; step > 0; step /= 2) s += __shfl_xor_sync(0xffffffffu, s, step);
     s *= scale;
-    const float next = fmaxf(max, s), shrink = expf(max - next), p = expf(s - next);
+    const float next = fmaxf(max, s), shrink = __expf(max - next), p = __expf(s - next);
     max = next;
     sum = sum * shrink + p;
     for (int c = 0; c < PER_LANE; ++c) o_lane[c] = o_lane[c] * shrink + p * v_lane[c];
