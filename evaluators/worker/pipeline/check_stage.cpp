@@ -22,6 +22,9 @@ namespace {
 /// only shows with few of them.
 constexpr std::size_t k_bench_families = 8;
 constexpr std::size_t k_hold_out_families = 3, k_virtual_hold_out_families = 2;
+/// Hold-out shapes of more bytes see so few, and those of a quarter of the device's memory none.
+constexpr std::size_t k_large_hold_out_families = 1;
+constexpr std::int64_t k_large_hold_out_bytes = std::int64_t{1} << 30;
 /// So many pairs of check shape and family make up an examination, if there are as many.
 constexpr std::size_t k_check_pairs = 96;
 
@@ -49,11 +52,14 @@ std::size_t family_count(const EvaluationContext& context, const EvaluationPoint
     const std::size_t shapes = context.task.check.size();
     return std::min((k_check_pairs + shapes - 1) / shapes, families);
   }
-  if (shape.use == PointUse::hold_out)
-    return std::min(context.device.is_virtual ? k_virtual_hold_out_families : k_hold_out_families, families);
-  const bool is_too_large =
-      context.device.is_virtual && !is_small_enough_to_interpret(context.task, shape.workload);
-  if (is_too_large) return 0;
+  const bool is_virtual = context.device.is_virtual;
+  if (is_virtual && !is_small_enough_to_interpret(context.task, shape.workload)) return 0;
+  if (shape.use == PointUse::hold_out) {
+    const std::int64_t bytes = workload_bytes(context.task, shape.workload);
+    if (!is_virtual && bytes > context.device.memory_bytes / 4) return 0;
+    if (bytes > k_large_hold_out_bytes) return k_large_hold_out_families;
+    return std::min(is_virtual ? k_virtual_hold_out_families : k_hold_out_families, families);
+  }
   return std::min(k_bench_families, families);
 }
 
@@ -76,6 +82,27 @@ std::vector<Trial> plan_trials(const EvaluationContext& context) {
           {.point = point, .family = family, .rotation = (point + i) % rotations, .ordinal = trials.size()});
     }
   }
+  return trials;
+}
+
+/// Hold-out shapes of about a benchmark's size come after the bench shapes: what is wrong there is told in more words.
+bool is_of_stage_bench(const EvaluationContext& context, const EvaluationPoint& point) {
+  if (point.use != PointUse::hold_out) return point.use == PointUse::bench;
+  const std::int64_t bytes = workload_bytes(context.task, point.workload);
+  return std::any_of(context.task.bench.begin(), context.task.bench.end(),
+                     [&](const Workload& bench) { return 2 * bytes >= workload_bytes(context.task, bench); });
+}
+
+/// The trials of stage check or bench, bench shapes before others.
+std::vector<Trial> trials_of(const EvaluationContext& context, bool is_bench) {
+  std::vector<Trial> trials = plan_trials(context);
+  const auto point = [&](const Trial& trial) -> const EvaluationPoint& {
+    return context.points[trial.point];
+  };
+  std::erase_if(trials,
+                [&](const Trial& trial) { return is_of_stage_bench(context, point(trial)) != is_bench; });
+  std::stable_partition(trials.begin(), trials.end(),
+                        [&](const Trial& trial) { return point(trial).use != PointUse::hold_out; });
   return trials;
 }
 
@@ -119,8 +146,7 @@ class CheckRun {
 
   std::optional<Verdict> run(bool is_bench) {
     std::set<std::size_t> shapes, families;
-    for (const Trial& trial : plan_trials(context_)) {
-      if ((context_.points[trial.point].use == PointUse::bench) != is_bench) continue;
+    for (const Trial& trial : trials_of(context_, is_bench)) {
       if (context_.seconds_left() <= 0) {
         return Verdict::failed(stage_, "deadline",
                                "the checks did not finish within the evaluation's deadline");

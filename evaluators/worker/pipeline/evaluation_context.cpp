@@ -13,6 +13,8 @@ namespace {
 
 /// Hold-out shapes drawn from each range.
 constexpr int k_hold_out_draws = 2;
+/// Of larger ones a sample of rows is compared, as of bench shapes.
+constexpr std::int64_t k_whole_hold_out_bytes = std::int64_t{16} << 20;
 /// Bytes of tensors that the interpreter gets through in about a second.
 constexpr std::int64_t k_interpreted_bytes_max = std::int64_t{4} << 20;
 
@@ -87,7 +89,10 @@ std::vector<EvaluationPoint> draw_points(const Task& task, const Key& key) {
             range.first +
             static_cast<std::int64_t>(rng.below(static_cast<std::uint64_t>(range.second - range.first + 1)));
       }
-      points.push_back({workload, PointUse::hold_out, k_all_reference_rows});
+      const bool is_whole = workload_bytes(task, workload) <= k_whole_hold_out_bytes;
+      points.push_back(
+          {workload, PointUse::hold_out,
+           is_whole ? k_all_reference_rows : std::min(row_count(task, workload), task.sampled_rows)});
     }
   }
   for (const Workload& workload : task.bench) {
