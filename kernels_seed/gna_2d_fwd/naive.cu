@@ -42,8 +42,9 @@ gna_naive(const __nv_bfloat16* __restrict__ q, const __nv_bfloat16* __restrict__
   float q_lane[PER_LANE], k_lane[PER_LANE], v_lane[PER_LANE], o_lane[PER_LANE] = {};
   load_lane(q_lane, q + row * D, lane);
   float max = -INFINITY, sum = 0;
+  int kx = first_x, ky = first_y - 1;
   for (int n = 0; n < wx * wy; ++n) {
-    const int kx = first_x + n / wy, ky = first_y + n % wy;
+    if (++ky == first_y + wy) ky = first_y, ++kx;
     const long long key = (((b * X + kx) * Y + ky) * H + h) * D;
     load_lane(k_lane, k + key, lane);
     load_lane(v_lane, v + key, lane);
