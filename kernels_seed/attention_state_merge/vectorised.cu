@@ -11,7 +11,7 @@
 //   this file       16-byte loads, up to eight states of them under way, weights once per eight channels
 //   left to do      weights once per row through shared memory where there are dozens of states
 
-// tune: UNROLL = 8 | 4 | 16
+// tune: UNROLL = 4 | 8 | 16
 // tune: THREADS = 256 | 128 | 512
 
 #include <kernelites/ptx.cuh>

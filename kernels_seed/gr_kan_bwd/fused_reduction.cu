@@ -13,7 +13,7 @@
 
 // tune: THREADS = 256 | 128 | 512
 // tune: UNROLL = 2 | 1 | 4
-// tune: BLOCKS_PER_SM = 6 | 4 | 8
+// tune: BLOCKS_PER_SM = 4 | 6 | 8
 
 #include <kernelites/std.cuh>
 

@@ -17,7 +17,7 @@
 //   this file     16 tokens a step on tensor cores, everything but the chain of states in parallel
 //   left to do    64 tokens a step (blocks of 16 inside), decays fused into the chain for less traffic, wgmma and TMA
 
-// tune: STAGES = 4 | 3 | 2
+// tune: STAGES = 2 | 3 | 4
 // tune: WARPS = 2 | 4
 
 #include <kernelites/ptx.cuh>

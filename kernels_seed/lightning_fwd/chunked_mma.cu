@@ -104,6 +104,30 @@ lightning_chunked(const unsigned short* __restrict__ q, const unsigned short* __
   }
   publish();
 
+  // Powers of the decay by distances within a chunk are the same in all of them.
+  const int token = block * 16 + g;  // and the one eight further
+  float since[2], decay[CHUNK / 8][4], left[CHUNK / 16][4];
+#pragma unroll
+  for (int half = 0; half < 2; ++half) {
+    since[half] = ptx::ex2(-rate * (token + half * 8 + 1)) * scale;
+#pragma unroll
+    for (int n = 0; n < CHUNK / 8; ++n) {
+#pragma unroll
+      for (int e = 0; e < 2; ++e) {
+        const int distance = token + half * 8 - (n * 8 + t * 2 + e);
+        decay[n][half * 2 + e] = distance < 0 ? 0.0f : ptx::ex2(-rate * distance) * scale;
+      }
+    }
+  }
+  const auto weigh_keys = [&](int tokens) {  // by what is left of them at the chunk's end; tokens beyond the last are zero
+#pragma unroll
+    for (int step = 0; step < CHUNK / 16; ++step) {
+#pragma unroll
+      for (int i = 0; i < 4; ++i) left[step][i] = ptx::ex2(-rate * max(tokens - 1 - (step * 16 + i / 2 * 8 + t * 2 + i % 2), 0));
+    }
+  };
+  weigh_keys(CHUNK);
+
   for (int first = 0, buffer = 0; first < T; first += CHUNK, buffer ^= 1) {
     const int tokens = min(CHUNK, T - first);
     ptx::cp_async_wait<0>();
@@ -132,23 +156,18 @@ lightning_chunked(const unsigned short* __restrict__ q, const unsigned short* __
         ptx::mma_bf16(acc[pair * 2 + 1], a, b[2], b[3]);
       }
     }
-    const int token = block * 16 + g;  // and the one eight further
 #pragma unroll
     for (int half = 0; half < 2; ++half) {
-      const float since = ptx::ex2(-rate * (token + half * 8 + 1)) * scale;
 #pragma unroll
       for (int c = 0; c < OUT_TILES; ++c) {
-        acc[c][half * 2] *= since;
-        acc[c][half * 2 + 1] *= since;
+        acc[c][half * 2] *= since[half];
+        acc[c][half * 2 + 1] *= since[half];
       }
+    }
 #pragma unroll
-      for (int n = 0; n < CHUNK / 8; ++n) {
+    for (int n = 0; n < CHUNK / 8; ++n) {
 #pragma unroll
-        for (int e = 0; e < 2; ++e) {
-          const int distance = token + half * 8 - (n * 8 + t * 2 + e);
-          p[n][half * 2 + e] *= distance < 0 ? 0.0f : ptx::ex2(-rate * distance) * scale;
-        }
-      }
+      for (int i = 0; i < 4; ++i) p[n][i] *= decay[n][i];
     }
 #pragma unroll
     for (int step = 0; step < CHUNK / 16; ++step) {
@@ -179,7 +198,8 @@ lightning_chunked(const unsigned short* __restrict__ q, const unsigned short* __
       }
     }
 
-    // The state after this chunk: keys weigh by what is left of them at its end.
+    // The state after this chunk.
+    if (tokens < CHUNK) weigh_keys(tokens);
     const float whole = ptx::ex2(-rate * tokens);
 #pragma unroll
     for (int c = 0; c < STATE_TILES; ++c) {
@@ -190,13 +210,10 @@ lightning_chunked(const unsigned short* __restrict__ q, const unsigned short* __
       unsigned a[4], b[4];
       const int key = step * 16 + (lane & 7) + (lane >> 4) * 8;
       ptx::ldmatrix_x4_trans(a, &shared.k[buffer][key][place<D / 8>(key, state_row * 2 + ((lane >> 3) & 1))]);
-      float left[4];  // tokens beyond the last are zero
-#pragma unroll
-      for (int i = 0; i < 4; ++i) left[i] = ptx::ex2(-rate * max(tokens - 1 - (step * 16 + i / 2 * 8 + t * 2 + i % 2), 0));
-      a[0] = scaled(a[0], left[0], left[1]);
-      a[1] = scaled(a[1], left[0], left[1]);
-      a[2] = scaled(a[2], left[2], left[3]);
-      a[3] = scaled(a[3], left[2], left[3]);
+      a[0] = scaled(a[0], left[step][0], left[step][1]);
+      a[1] = scaled(a[1], left[step][0], left[step][1]);
+      a[2] = scaled(a[2], left[step][2], left[step][3]);
+      a[3] = scaled(a[3], left[step][2], left[step][3]);
 #pragma unroll
       for (int pair = 0; pair < STATE_TILES / 2; ++pair) {
         load_columns(b, shared.v[buffer], step, state_group * (STATE_TILES / 2) + pair, lane);

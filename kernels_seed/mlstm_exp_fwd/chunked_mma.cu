@@ -34,6 +34,7 @@ struct Shared {
   uint4 q[2][CHUNK][DK / 8], k[2][CHUNK][DK / 8], v[2][CHUNK][COLUMNS / 8];
   uint4 c[DK][COLUMNS / 8];
   float n[DK], dot[CHUNK];                              // the normaliser before the chunk, and its products with the queries
+  float4 n_part[WARPS][DK / 4];                         // what each warp's tokens add to it
   float2 a[CHUNK], top[CHUNK];                          // gates in base-2 units, in two floats: a, M
   float m[CHUNK], weight[CHUNK];                        // m; 2^(a - last M)
 };
@@ -59,13 +60,6 @@ __device__ __forceinline__ void load_columns(unsigned (&b)[4], const uint4 (&til
 
 __device__ __forceinline__ unsigned scaled(unsigned pair, float low, float high) {
   return ptx::pack_bf16(ptx::low_bf16(pair) * low, ptx::high_bf16(pair) * high);
-}
-
-/// Element d of row `row` of a tile of bf16.
-template <int CHUNKS>
-__device__ __forceinline__ float element(const uint4 (&tile)[CHUNK][CHUNKS], int row, int d) {
-  const uint4* const chunk = &tile[row][place<CHUNKS>(row, d / 8)];
-  return ptx::low_bf16(reinterpret_cast<const unsigned short*>(chunk)[d % 8]);
 }
 
 /// x in two floats; what is below every gate stays there.
@@ -288,11 +282,23 @@ mlstm_chunked(const unsigned short* __restrict__ q, const unsigned short* __rest
     // The state after this chunk.
     const float keep = ptx::ex2((before - shared.top[CHUNK - 1].x) - shared.top[CHUNK - 1].y);
     before = shared.m[CHUNK - 1];
-    for (int d = tid; d < DK; d += WARPS * 32) {
-      float sum = keep * shared.n[d];
-#pragma unroll 8
-      for (int j = 0; j < CHUNK; ++j) sum = fmaf(shared.weight[j], element(shared.k[buffer], j, d), sum);
-      shared.n[d] = sum;
+    // The normaliser: a warp takes an eighth of the tokens, a lane eight channels.
+    for (int chunk = lane; chunk < DK / 8; chunk += 32) {
+      float sum[8] = {};
+#pragma unroll
+      for (int i = 0; i < CHUNK / WARPS; ++i) {
+        const int j = warp * (CHUNK / WARPS) + i;
+        const uint4 keys = shared.k[buffer][j][place<DK / 8>(j, chunk)];
+        const unsigned pairs[] = {keys.x, keys.y, keys.z, keys.w};
+        const float weight = shared.weight[j];
+#pragma unroll
+        for (int d = 0; d < 4; ++d) {
+          sum[d * 2] = fmaf(weight, ptx::low_bf16(pairs[d]), sum[d * 2]);
+          sum[d * 2 + 1] = fmaf(weight, ptx::high_bf16(pairs[d]), sum[d * 2 + 1]);
+        }
+      }
+      shared.n_part[warp][chunk * 2] = make_float4(sum[0], sum[1], sum[2], sum[3]);
+      shared.n_part[warp][chunk * 2 + 1] = make_float4(sum[4], sum[5], sum[6], sum[7]);
     }
 #pragma unroll
     for (int r = 0; r < BLOCKS; ++r) {
@@ -326,7 +332,14 @@ mlstm_chunked(const unsigned short* __restrict__ q, const unsigned short* __rest
         }
       }
     }
-    publish();  // nobody reads the memory before this chunk: the barrier is behind its products
+    publish();        // nobody reads the memory before this chunk: the barrier is behind its products
+    __syncthreads();  // every warp's part of the normaliser is visible
+    for (int d = tid; d < DK; d += WARPS * 32) {
+      float sum = keep * shared.n[d];
+#pragma unroll
+      for (int w = 0; w < WARPS; ++w) sum += reinterpret_cast<const float*>(shared.n_part[w])[d];
+      shared.n[d] = sum;
+    }
   }
 #pragma unroll
   for (int r = 0; r < BLOCKS; ++r) {
@@ -343,7 +356,7 @@ mlstm_chunked(const unsigned short* __restrict__ q, const unsigned short* __rest
 }
 
 constexpr long long shared_bytes(int DK, int columns) {
-  return 2LL * 2 * CHUNK * (2 * DK + columns) + 2LL * DK * columns + 4LL * (DK + 7 * CHUNK);
+  return 2LL * 2 * CHUNK * (2 * DK + columns) + 2LL * DK * columns + 4LL * (DK + WARPS * DK + 7 * CHUNK);
 }
 
 constexpr void plan(const Problem& p, kl::Plan& plan) {

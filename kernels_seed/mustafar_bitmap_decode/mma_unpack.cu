@@ -4,16 +4,19 @@
 //
 // Technique: a block takes one key-value head of one sequence over some tiles of 64 tokens, for all query heads of the
 // group at once. The packed values of a tile are one stretch of memory, for keys and for values: 16-byte cp.async brings
-// the next tile's while this one's are unpacked, a thread per word, into dense tiles in shared memory: keys channel after
-// channel, as they are packed, values token after token. Each of four warps then attends to 16 tokens of it, which are the
-// rows of mma.sync, query heads its eight columns. The window follows as further tiles. A second kernel merges the chunks.
+// the next tile's as soon as this one's are unpacked, a thread per word, into one dense tile in shared memory: first keys,
+// channel after channel, as they are packed, then values, token after token. Each of four warps attends to 16 tokens of it,
+// which are the rows of mma.sync, query heads its eight columns. Bits and offsets are loaded a tile ahead. The window
+// follows as further tiles. A second kernel merges the chunks.
 //
 // Ladder:
 //   naive.cu     bits, offsets and values read once per query head, an element at a time
-//   this file    values read once, in whole stretches, a tile ahead; tensor cores
+//   two stages of packed values, dense keys beside dense values: two blocks a multiprocessor, 0.8 to 1.1 TB/s on an H100
+//   this file    values read once, in whole stretches; one stage and one dense tile, so that four blocks hide each other's
+//                waits; offsets known before they are needed; chunks merged in parallel: 1.3 to 2.0 TB/s
 //   left to do   unpacking by tables instead of bit by bit, which bounds this kernel; its own warps for it; TMA
 
-// tune: BLOCKS_PER_SM = 2 | 1
+// tune: BLOCKS_PER_SM = 4 | 3 | 2
 // tune: TILES_MIN = 4 | 2 | 8
 
 #include <kernelites/ptx.cuh>
@@ -28,12 +31,11 @@ constexpr int TILE_VECTORS = KEYS * D / 8;     // of a tile without any pruning
 constexpr int SPLITS_MAX = 128;
 constexpr float LOWEST = -1e30f;               // finite, so that the difference of two maxima is never NaN
 constexpr float LN2 = 0.69314718f;
-static_assert(THREADS == D && THREADS == KEYS * 2, "a thread per word");
+static_assert(THREADS == D && THREADS == KEYS * 2 && SPLITS_MAX <= D, "a thread per word, and per chunk");
 
 struct Shared {
-  uint4 packed[2][2][TILE_VECTORS];            // [stage][keys, values]
-  uint4 k[D * K_ROW];                          // [channel][token], swizzled
-  uint4 v[KEYS * V_ROW];                       // [token][channel], swizzled
+  uint4 packed[2][TILE_VECTORS];               // keys, values
+  uint4 dense[TILE_VECTORS];                   // keys [channel][token], then values [token][channel], swizzled
 };
 
 /// The 8 x 8 matrix of 16-bit elements whose rows the lanes hold in fours, transposed (9.7.14.5.17).
@@ -70,20 +72,52 @@ struct State {
   float max[2], sum[2], o[D / 16][4];
 };
 
-/// The warp's 16 keys of the tile; those from `keys` on do not count.
-__device__ __forceinline__ void attend(State& state, const unsigned (&q)[D / 16][2], const Shared& shared, int keys,
-                                       float scale_log2) {
+/// Packed keys or values as one thread reads them: a word of every tile, with its place in the tile's stretch of vectors.
+struct Packed {
+  const unsigned long long* bits;  // this thread's of the first tile
+  const int* offsets;              // all of them
+  const uint4* vectors;
+  unsigned long long word;         // of the tile at hand
+  int place, from, to, after;      // the word's first vector, the tile's, the next tile's, that of the one after it
+
+  /// Brings the stretch of `tile`, whose bounds are known, and loads its word and the bound after it; nothing from `last` on.
+  __device__ __forceinline__ void fetch(int tile, int last, uint4* stage) {
+    if (tile >= last) return;
+    for (int i = threadIdx.x; i < to - from; i += THREADS) ptx::cp_async_16(stage + i, vectors + from + i);
+    word = bits[(long long)tile * D];
+    place = offsets[tile * D + threadIdx.x];
+    if (tile + 1 < last) after = offsets[(tile + 2) * D];
+  }
+  __device__ __forceinline__ void start(int tile, int last, uint4* stage) {
+    if (tile >= last) return;
+    from = offsets[tile * D];
+    to = offsets[(tile + 1) * D];
+    fetch(tile, last, stage);
+  }
+  __device__ __forceinline__ void advance(int tile, int last, uint4* stage) {
+    from = to;
+    to = after;
+    fetch(tile, last, stage);
+  }
+  /// Where this thread's values begin in the stage.
+  __device__ __forceinline__ const unsigned short* values(const uint4* stage) const {
+    return reinterpret_cast<const unsigned short*>(stage + (place - from));
+  }
+};
+
+/// Probabilities of the warp's 16 keys of the tile as operands; those from `keys` on do not count.
+__device__ __forceinline__ void score(State& state, unsigned (&p)[2], float (&shrink)[2], const unsigned (&q)[D / 16][2],
+                                      const uint4* dense, int keys, float scale_log2) {
   const int warp = threadIdx.x / 32, lane = threadIdx.x % 32, g = lane / 4;
   float s[4] = {};
 #pragma unroll
   for (int c = 0; c < D / 16; ++c) {
     unsigned a[4];
-    ptx::ldmatrix_x4_trans(a, shared.k + swizzled<K_ROW>(16 * c + lane % 8 + lane / 16 * 8, 2 * warp + lane / 8 % 2));
+    ptx::ldmatrix_x4_trans(a, dense + swizzled<K_ROW>(16 * c + lane % 8 + lane / 16 * 8, 2 * warp + lane / 8 % 2));
     ptx::mma_bf16(s, a, q[c][0], q[c][1]);
   }
 #pragma unroll
   for (int i = 0; i < 4; ++i) s[i] = 16 * warp + g + i / 2 * 8 < keys ? s[i] * scale_log2 : -INFINITY;
-  float shrink[2];
 #pragma unroll
   for (int i = 0; i < 2; ++i) {
     float next = fmaxf(s[i], s[2 + i]);
@@ -96,14 +130,20 @@ __device__ __forceinline__ void attend(State& state, const unsigned (&q)[D / 16]
     s[2 + i] = ptx::ex2(s[2 + i] - next);
     state.sum[i] = state.sum[i] * shrink[i] + s[i] + s[2 + i];
   }
-  const unsigned p0 = transposed(ptx::pack_bf16(s[0], s[1])), p1 = transposed(ptx::pack_bf16(s[2], s[3]));
+  p[0] = transposed(ptx::pack_bf16(s[0], s[1]));
+  p[1] = transposed(ptx::pack_bf16(s[2], s[3]));
+}
+
+/// Adds the values of the warp's 16 keys.
+__device__ __forceinline__ void add_values(State& state, const unsigned (&p)[2], const float (&shrink)[2], const uint4* dense) {
+  const int warp = threadIdx.x / 32, lane = threadIdx.x % 32;
 #pragma unroll
   for (int c = 0; c < D / 16; ++c) {
 #pragma unroll
     for (int i = 0; i < 4; ++i) state.o[c][i] *= shrink[i % 2];
     unsigned a[4];
-    ptx::ldmatrix_x4_trans(a, shared.v + swizzled<V_ROW>(16 * warp + lane % 8 + lane / 16 * 8, 2 * c + lane / 8 % 2));
-    ptx::mma_bf16(state.o[c], a, p0, p1);
+    ptx::ldmatrix_x4_trans(a, dense + swizzled<V_ROW>(16 * warp + lane % 8 + lane / 16 * 8, 2 * c + lane / 8 % 2));
+    ptx::mma_bf16(state.o[c], a, p[0], p[1]);
   }
 }
 
@@ -126,22 +166,12 @@ bitmap_decode(const unsigned* __restrict__ q, const unsigned long long* __restri
   const int begin = split * chunk, end = min(begin + chunk, tiles_of(packed, dense));
   if (begin >= end) return;
   const long long head = (long long)b * Hkv + hk;
-  k_bits += head * C * D + tid;
-  v_bits += head * C * D + tid;
-  k_off += head * (C * D + 1);
-  v_off += head * (C * D + 1);
-  k_val += head * C * TILE_VECTORS;
-  v_val += head * C * TILE_VECTORS;
-
-  const auto fetch = [&](int tile) {  // the packed values of a group; nothing of the window
-    if (tile >= min(end, packed)) return;
-    const int k_from = k_off[tile * D], k_to = k_off[tile * D + D], v_from = v_off[tile * D], v_to = v_off[tile * D + D];
-    uint4* const keys = shared.packed[tile % 2][0];
-    uint4* const values = shared.packed[tile % 2][1];
-    for (int i = tid; i < k_to - k_from; i += THREADS) ptx::cp_async_16(keys + i, k_val + k_from + i);
-    for (int i = tid; i < v_to - v_from; i += THREADS) ptx::cp_async_16(values + i, v_val + v_from + i);
-  };
-  fetch(begin);
+  const int last = min(end, packed);
+  Packed keys = {k_bits + head * C * D + tid, k_off + head * (C * D + 1), k_val + head * C * TILE_VECTORS};
+  Packed values = {v_bits + head * C * D + tid, v_off + head * (C * D + 1), v_val + head * C * TILE_VECTORS};
+  keys.start(begin, last, shared.packed[0]);
+  ptx::cp_async_commit();
+  values.start(begin, last, shared.packed[1]);
   ptx::cp_async_commit();
 
   unsigned q_lane[D / 16][2];
@@ -154,35 +184,47 @@ bitmap_decode(const unsigned* __restrict__ q, const unsigned long long* __restri
   }
   State state = {{LOWEST, LOWEST}, {0, 0}, {}};
   for (int tile = begin; tile < end; ++tile) {
-    ptx::cp_async_wait<0>();
-    __syncthreads();  // the tile's values are there; nobody reads the dense tiles or the other stage any more
-    fetch(tile + 1);
-    ptx::cp_async_commit();
     const int token = tid / 2, half = tid % 2;
-    const int keys = tile < packed ? KEYS : min(dense - (tile - packed) * KEYS, KEYS);
-    const auto put_key = [&](int i, const uint4& vector) { shared.k[swizzled<K_ROW>(tid, i)] = vector; };
-    const auto put_value = [&](int i, const uint4& vector) { shared.v[swizzled<V_ROW>(token, half * 8 + i)] = vector; };
+    const int count = tile < packed ? KEYS : min(dense - (tile - packed) * KEYS, KEYS);
+    const long long first = (long long)b * W + (tile - packed) * KEYS;  // in the window
+    const auto put_key = [&](int i, const uint4& vector) { shared.dense[swizzled<K_ROW>(tid, i)] = vector; };
+    const auto put_value = [&](int i, const uint4& vector) { shared.dense[swizzled<V_ROW>(token, half * 8 + i)] = vector; };
+    ptx::cp_async_wait<1>();  // the keys, older than the values
+    __syncthreads();          // they are there; nobody reads the last tile's values any more
     if (tile < packed) {
-      const auto* const k_packed = reinterpret_cast<const unsigned short*>(shared.packed[tile % 2][0]);
-      const auto* const v_packed = reinterpret_cast<const unsigned short*>(shared.packed[tile % 2][1]);
-      unpack(k_bits[(long long)tile * D], k_packed + 8 * (k_off[tile * D + tid] - k_off[tile * D]), put_key);
-      unpack(v_bits[(long long)tile * D], v_packed + 8 * (v_off[tile * D + tid] - v_off[tile * D]), put_value);
+      unpack(keys.word, keys.values(shared.packed[0]), put_key);
     } else {
-      const long long first = (long long)b * W + (tile - packed) * KEYS;
       for (int i = 0; i < 8; ++i) {
         unsigned pairs[4];
         for (int j = 0; j < 4; ++j) {
           const int at = 8 * i + 2 * j;
-          const unsigned low = at < keys ? k_win[((first + at) * Hkv + hk) * D + tid] : 0;
-          const unsigned high = at + 1 < keys ? k_win[((first + at + 1) * Hkv + hk) * D + tid] : 0;
+          const unsigned low = at < count ? k_win[((first + at) * Hkv + hk) * D + tid] : 0;
+          const unsigned high = at + 1 < count ? k_win[((first + at + 1) * Hkv + hk) * D + tid] : 0;
           pairs[j] = low | high << 16;
         }
         put_key(i, make_uint4(pairs[0], pairs[1], pairs[2], pairs[3]));
-        put_value(i, token < keys ? v_win[((first + token) * Hkv + hk) * V_ROW + half * 8 + i] : make_uint4(0, 0, 0, 0));
       }
     }
-    __syncthreads();  // the dense tiles are complete
-    attend(state, q_lane, shared, keys, scale_log2);
+    __syncthreads();  // the dense keys are complete, the packed ones read
+    keys.advance(tile + 1, last, shared.packed[0]);
+    ptx::cp_async_commit();
+    unsigned p[2];
+    float shrink[2];
+    score(state, p, shrink, q_lane, shared.dense, count, scale_log2);
+
+    ptx::cp_async_wait<1>();  // the values, older than the next keys
+    __syncthreads();          // they are there; nobody reads the dense keys any more
+    if (tile < packed) {
+      unpack(values.word, values.values(shared.packed[1]), put_value);
+    } else {
+      for (int i = 0; i < 8; ++i) {
+        put_value(i, token < count ? v_win[((first + token) * Hkv + hk) * V_ROW + half * 8 + i] : make_uint4(0, 0, 0, 0));
+      }
+    }
+    __syncthreads();  // the dense values are complete, the packed ones read
+    values.advance(tile + 1, last, shared.packed[1]);
+    ptx::cp_async_commit();
+    add_values(state, p, shrink, shared.dense);
   }
 #pragma unroll
   for (int i = 0; i < 2; ++i) {
@@ -220,6 +262,21 @@ bitmap_decode(const unsigned* __restrict__ q, const unsigned long long* __restri
   }
 }
 
+/// `pick` over the values of a block of D threads, in every thread.
+template <typename Pick>
+__device__ float over_block(float value, Pick pick) {
+  __shared__ float of_warp[D / 32];
+#pragma unroll
+  for (int step = 16; step > 0; step /= 2) value = pick(value, __shfl_xor_sync(0xffffffffu, value, step));
+  if (threadIdx.x % 32 == 0) of_warp[threadIdx.x / 32] = value;
+  __syncthreads();  // every warp's value is visible
+  value = of_warp[0];
+#pragma unroll
+  for (int w = 1; w < D / 32; ++w) value = pick(value, of_warp[w]);
+  __syncthreads();  // nobody reads them any more
+  return value;
+}
+
 /// One block per row (b, h), one thread per channel: merges the chunks that hold keys.
 extern "C" __global__ void __launch_bounds__(D)
 combine(const float* __restrict__ part, const float2* __restrict__ stats, const int* __restrict__ groups,
@@ -228,13 +285,15 @@ combine(const float* __restrict__ part, const float2* __restrict__ stats, const 
   const int d = threadIdx.x, tiles = tiles_of(groups[row / Hq], window[row / Hq]), used = (tiles + chunk - 1) / chunk;
   part += row * splits * D;
   stats += row * splits;
-  float max = LOWEST, sum = 0, value = 0;
-  for (int split = 0; split < used; ++split) max = fmaxf(max, stats[split].x);
-  for (int split = 0; split < used; ++split) {
-    const float shrink = ptx::ex2(stats[split].x - max);
-    sum += stats[split].y * shrink;
-    value += part[split * D + d] * shrink;
-  }
+  // A thread weighs a chunk, then sums a channel over all chunks: their loads do not wait for each other.
+  __shared__ float weights[SPLITS_MAX];
+  const float2 piece = d < used ? stats[d] : make_float2(LOWEST, 0);
+  const float max = over_block(piece.x, [](float x, float y) { return fmaxf(x, y); });
+  weights[d] = d < used ? ptx::ex2(piece.x - max) : 0.0f;
+  const float sum = over_block(piece.y * weights[d], [](float x, float y) { return x + y; });  // the weights are visible
+  float value = 0;
+#pragma unroll 8
+  for (int split = 0; split < used; ++split) value += part[split * D + d] * weights[split];
   o[row * D + d] = (unsigned short)ptx::pack_bf16(tiles > 0 ? value / sum : 0.0f, 0);
   if (d == 0) lse[row] = tiles > 0 ? max * LN2 + logf(sum) : -INFINITY;
 }
@@ -243,8 +302,8 @@ constexpr void plan(const Problem& p, kl::Plan& plan) {
   const int group = p.Hq / p.Hkv, tiles = p.C + kl::cdiv(p.W, KEYS);
   if (!plan.require(group <= 8, "more than 8 query heads to a key-value head")) return;
   if (!plan.require((int)sizeof(Shared) <= p.device.shared_bytes_max, "a tile exceeds shared memory")) return;
-  // About three waves of blocks, so that uneven sequences even out.
-  const long long wanted = kl::cdiv(3ll * p.device.sms * BLOCKS_PER_SM, (long long)p.B * p.Hkv);
+  // Up to three waves of blocks, so that uneven sequences even out, and no fourth one of a few.
+  const long long wanted = 3ll * p.device.sms * BLOCKS_PER_SM / ((long long)p.B * p.Hkv);
   const int chunk = kl::cdiv(tiles, (int)kl::clamp(wanted, 1ll, (long long)kl::clamp(tiles / TILES_MIN, 1, SPLITS_MAX)));
   const int splits = kl::cdiv(tiles, chunk);
   const auto part = plan.workspace(kl::f32, (long long)p.B * p.Hq * splits * D);
