@@ -11,6 +11,7 @@
 
 #include <cmath>
 #include <deque>
+#include <functional>
 #include <map>
 #include <set>
 #include <sstream>
@@ -110,7 +111,7 @@ class FakeEvaluator : public Evaluator {
   void pump(std::chrono::steady_clock::time_point) override {
     for (std::size_t i = 0; i < per_pump_ && !queue_.empty(); ++i) {
       const std::size_t at = is_shuffled_ ? order_.below(queue_.size()) : 0;
-      Reply reply = fake_reply(queue_[at], provenance_);
+      Reply reply = answer ? answer(queue_[at], provenance_) : fake_reply(queue_[at], provenance_);
       if (is_broken) reply = {.id = queue_[at].id, .error = "the device is gone"};
       replies_.push_back(std::move(reply));
       queue_.erase(queue_.begin() + static_cast<std::ptrdiff_t>(at));
@@ -123,8 +124,9 @@ class FakeEvaluator : public Evaluator {
     return reply;
   }
 
-  std::vector<Request> requests;  ///< everything ever submitted
-  bool is_broken = false;         ///< every reply is an error
+  std::vector<Request> requests;                                   ///< everything ever submitted
+  bool is_broken = false;                                          ///< every reply is an error
+  std::function<Reply(const Request&, const Provenance&)> answer;  ///< instead of what comments say, if set
 
  private:
   Provenance provenance_;
