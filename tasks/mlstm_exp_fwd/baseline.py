@@ -15,5 +15,5 @@ def mlstm_kernels(p):
         h, (c, n, m) = mlstm_chunkwise__xl_chunk(q, p.k, p.v, p.igate, p.fgate, c_initial=p.c0, n_initial=p.n0,
                                                  m_initial=p.m0, return_last_states=True, eps=p.eps,
                                                  autocast_kernel_dtype=torch.bfloat16)
-        return {"h": h, "c": c, "n": n, "m": m}
+        return {"h": h, "c": c, "n": n, "m": m.view(p.B, p.NH)}
     return run
