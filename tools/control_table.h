@@ -16,6 +16,8 @@ struct ControlOptions {
   std::string worker;
   std::string log = "/dev/null";
   bool is_json = false;
+  std::string record;  ///< of seeds: file that keeps their outcome (task_status.h); empty: none
+  std::string date;    ///< of the record
 };
 
 /// Examines every control of `task`, prints one row each, and sets the exit code to `exit_failed` if one passes or is

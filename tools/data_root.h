@@ -16,6 +16,8 @@ struct DataRoot {
 
   std::filesystem::path tasks() const { return folder / "tasks"; }
   std::filesystem::path prompts() const { return folder / "prompts"; }
+  /// What is kept of measurements of the project's own seeds.
+  std::filesystem::path measured() const { return folder / "docs" / "measured"; }
   /// What a model answered in the project's own run of a task; may not exist.
   std::filesystem::path recording(const std::string& task) const {
     return folder / "docs" / "runs" / task / "replies.json";

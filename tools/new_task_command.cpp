@@ -7,7 +7,11 @@
 
 #include "engine/core/error.h"
 #include "engine/core/identifier.h"
+#include "engine/core/task.h"
 #include "tools/command_line.h"
+#include "tools/data_root.h"
+#include "tools/flashinfer_import.h"
+#include "tools/readable_json.h"
 
 namespace kernelites {
 namespace {
@@ -111,6 +115,19 @@ constexpr void plan(const Problem& p, kl::Plan& plan) {
 }
 )text";
 
+constexpr const char* k_python_reference = R"text(# SPDX-License-Identifier: Apache-2.0
+# The trusted answer of @NAME@ in float64: y[m, n] = cap tanh(x[m, n] / cap).
+#
+# The members of p are the dims (int), scalars (float) and tensors of task.json: float64, or int64 where their type is
+# whole. Returned is output -> tensor of the output's shape. A second function `reference_rows(p)` may give the rows
+# p.rows alone, [p.R, columns]: large shapes are compared on a few rows only.
+import torch
+
+
+def reference(p):
+    return {"y": p.cap * torch.tanh(p.x / p.cap)}
+)text";
+
 constexpr const char* k_seed = R"text(// SPDX-License-Identifier: Apache-2.0
 // Soft cap, a thread per element: y = cap tanh(x / cap), bf16 [M, N].
 //
@@ -164,37 +181,94 @@ void write_file(const fs::path& file, const char* text, const std::string& name)
   if (!out) throw Error(fmt::format("cannot write {}", file.string()));
 }
 
-void write_task(const std::string& path, Program& program) {
-  const fs::path folder = fs::path(path).lexically_normal();
-  const std::string name =
-      folder.has_filename() ? folder.filename().string() : folder.parent_path().filename().string();
+struct NewTaskOptions {
+  std::string folder;
+  std::string data;
+  bool is_python = false;
+  std::vector<std::string> flashinfer;
+};
+
+/// The new folder; its name is `name`. Throws ConfigError if it cannot be one.
+fs::path new_folder(const NewTaskOptions& options, std::string& name) {
+  const fs::path folder = fs::path(options.folder).lexically_normal();
+  name = folder.has_filename() ? folder.filename().string() : folder.parent_path().filename().string();
   if (!is_identifier(name))
     throw ConfigError("new-task", name,
                       "expected letters, digits and underscores, not beginning with a digit");
-  if (fs::exists(folder)) throw ConfigError("new-task", path, "exists already");
+  if (fs::exists(folder)) throw ConfigError("new-task", options.folder, "exists already");
+  return folder;
+}
+
+std::string next_steps(const fs::path& folder, const std::string& seed) {
+  return fmt::format(
+      "  kernelites evaluate {0}/seeds/{1} --task {0} --device vgpu --explain\n"
+      "  kernelites tasks {0} --controls --device vgpu\n"
+      "and then, on the device you care about: kernelites run --task {0} ...\n",
+      folder.string(), seed);
+}
+
+/// The task of the same operator with a definition's shapes, and all that belongs to it.
+void import_task(const NewTaskOptions& options, Program& program) {
+  std::string name;
+  const fs::path folder = new_folder(options, name);
+  const DataRoot data = find_data_root(options.data, program.executable);
+  const FlashinferTask task =
+      import_flashinfer({options.flashinfer.begin(), options.flashinfer.end()}, name, data);
+  const fs::path origin = data.tasks() / task.operation;
+  parse_task(task.document, read_text(origin / "reference.cu"),
+             name + "/task.json");  // before anything is written
+  write_file(folder / "task.json", readable_json(task.document).c_str(), name);
+  fs::copy(origin / "reference.cu", folder / "reference.cu");
+  fs::copy(data.folder / "kernels_seed" / task.operation, folder / "seeds", fs::copy_options::recursive);
+  if (fs::exists(origin / "negative"))
+    fs::copy(origin / "negative", folder / "negative", fs::copy_options::recursive);
+  program.out << fmt::format("{} is {} with {} bench shapes.\n", folder.string(), task.operation,
+                             task.document.at("bench").size());
+  for (const std::string& remark : task.remarks) program.out << "- " << remark << "\n";
+  program.out << "Next:\n" << next_steps(folder, "naive.cu");
+}
+
+void write_task(const NewTaskOptions& options, Program& program) {
+  if (!options.flashinfer.empty()) {
+    import_task(options, program);
+    return;
+  }
+  std::string name;
+  const fs::path folder = new_folder(options, name);
+  const char* reference = options.is_python ? "reference.py" : "reference.cu";
   write_file(folder / "task.json", k_task, name);
-  write_file(folder / "reference.cu", k_reference, name);
+  write_file(folder / reference, options.is_python ? k_python_reference : k_reference, name);
   write_file(folder / "seeds" / "naive.cu", k_seed, name);
   write_file(folder / "negative" / "controls.json", k_controls, name);
   program.out << fmt::format(
       "{0}/task.json           what the operator is, which shapes count, what is right: begin here\n"
-      "{0}/reference.cu        the trusted answer in float64\n"
+      "{0}/{1}        the trusted answer in float64\n"
       "{0}/seeds/naive.cu      the kernel that the search starts from; put better ones beside it\n"
       "{0}/negative/           wrong kernels that must be rejected\n"
-      "It passes as it is. After every change:\n"
-      "  kernelites evaluate {0}/seeds/naive.cu --task {0} --device vgpu --explain\n"
-      "  kernelites tasks {0} --controls --device vgpu\n"
-      "and then, on the device you care about: kernelites run --task {0} ...\n",
-      folder.string());
+      "It passes as it is{2}. After every change:\n{3}",
+      folder.string(), reference,
+      options.is_python
+          ? ", where python3 has PyTorch (else add \"python\": \"/path/to/python3\" to task.json)"
+          : "",
+      next_steps(folder, "naive.cu"));
 }
 
 }  // namespace
 
 void add_new_task_command(CLI::App& command, Program& program) {
-  auto path = std::make_shared<std::string>();
-  command.add_option("folder", *path, "The new folder; its name becomes the task's")->required();
-  command.footer("Example: kernelites new-task my_softcap");
-  command.callback([path, &program] { write_task(*path, program); });
+  auto options = std::make_shared<NewTaskOptions>();
+  command.add_option("folder", options->folder, "The new folder; its name becomes the task's")->required();
+  CLI::Option* python = command.add_flag("--python", options->is_python,
+                                         "With a reference.py (PyTorch) instead of a reference.cu");
+  command
+      .add_option("--from-flashinfer", options->flashinfer,
+                  "A definition of FlashInfer-Bench (JSON) and its workloads (JSON Lines)")
+      ->excludes(python);
+  command.add_option("--data", options->data, "Folder that holds tasks/, kernels_seed/ and prompts/");
+  command.footer(
+      "Example: kernelites new-task my_softcap\n"
+      "         kernelites new-task my_decode --from-flashinfer definition.json workloads.jsonl");
+  command.callback([options, &program] { write_task(*options, program); });
 }
 
 }  // namespace kernelites

@@ -12,6 +12,8 @@
 #include "engine/core/error.h"
 #include "engine/core/rng.h"
 #include "tools/evaluation_requests.h"
+#include "tools/readable_json.h"
+#include "tools/task_status.h"
 #include "tools/worker_setup.h"
 
 namespace kernelites {
@@ -103,8 +105,12 @@ void run_seeds(const std::vector<Task>& tasks, const DataRoot& data, const Contr
     program.out << fmt::format("FAILED {}: there are no seeds\n", task.name);
     ++failed;
   }
+  std::map<std::string, Task> known;
+  for (const Task& task : tasks) known.emplace(task.name, task);
+  DeviceStatus status{.device = "", .date = options.date, .copy_gb_per_s = 0, .tasks = {}};
   ask_all(*pool, requests, [&](const Reply& reply) {
     const SeedLine line = line_of(reply);
+    status.add(reply, known);
     passed += line.outcome == "passed" ? 1 : 0;
     failed += line.outcome == "FAILED" ? 1 : 0;
     program.out << fmt::format("{} {} ({:.1f} s){}\n", line.outcome, reply.id, line.seconds,
@@ -113,6 +119,10 @@ void run_seeds(const std::vector<Task>& tasks, const DataRoot& data, const Contr
   });
   if (failed > 0) program.exit_code = exit_failed;
   program.out << fmt::format("{} passed, {} failed\n", passed, failed);
+  if (options.record.empty()) return;
+  if (device == "vgpu") status.copy_gb_per_s = 0;                               // a model's
+  for (auto& [name, task] : status.tasks) task.digest = known.at(name).digest;  // not of the one cut down
+  write_text_atomically(options.record, readable_json(to_json(status)));
 }
 
 }  // namespace kernelites

@@ -5,11 +5,18 @@
 #include <fmt/format.h>
 #include <fmt/ranges.h>
 
+#include <cmath>
+#include <map>
+#include <set>
+
 #include "engine/core/error.h"
 #include "engine/core/negative_control.h"
+#include "tools/task_status.h"
 
 namespace kernelites {
 namespace {
+
+constexpr const char* k_older = " (older)";
 
 /// A cell must not end at a bar.
 std::string cell(std::string text) {
@@ -36,20 +43,111 @@ std::string baseline_names(const Task& task) {
   return names.empty() ? "none" : fmt::format("{}", fmt::join(names, ", "));
 }
 
+/// "2 of 2", or which did not pass and where; a mark if the task was another one then.
+std::string status_cell(const Task& task, const std::optional<DeviceStatus>& device) {
+  const auto found = device ? device->tasks.find(task.name) : decltype(device->tasks.find(task.name)){};
+  if (!device || found == device->tasks.end() || found->second.seeds.empty()) return "not examined";
+  std::size_t passed = 0;
+  std::vector<std::string> others;
+  for (const auto& [seed, outcome] : found->second.seeds) {
+    if (outcome == "passed")
+      ++passed;
+    else
+      others.push_back(fmt::format("{}: {}", std::filesystem::path(seed).stem().string(), outcome));
+  }
+  return fmt::format("{} of {}{}{}", passed, found->second.seeds.size(),
+                     others.empty() ? "" : fmt::format(" ({})", fmt::join(others, "; ")),
+                     found->second.digest == task.digest ? "" : k_older);
+}
+
+std::string range(double low, double high) {
+  const long from = std::lround(100 * low), to = std::lround(100 * high);
+  return from == to ? fmt::format("{}", from) : fmt::format("{}-{}", from, to);
+}
+
+/// The best seed's shares over the bench shapes: of the roofline's floor, and of the copy rate where memory sets it.
+std::string share_cell(const Task& task, const std::optional<DeviceStatus>& device) {
+  const auto found = device ? device->tasks.find(task.name) : decltype(device->tasks.find(task.name)){};
+  if (!device || found == device->tasks.end()) return "";
+  std::map<std::string, SeedTime> best;  // by shape
+  for (const SeedTime& time : found->second.times) {
+    const auto [at, is_new] = best.emplace(time.workload, time);
+    if (!is_new && time.time_us < at->second.time_us) at->second = time;
+  }
+  double low = 1e9, high = 0, copy_low = 1e9, copy_high = 0;
+  std::set<std::string> limits, seeds;
+  int samples = 1 << 30;
+  for (const auto& [shape, time] : best) {
+    low = std::min(low, time.of_floor), high = std::max(high, time.of_floor);
+    limits.insert(time.limit);
+    seeds.insert(std::filesystem::path(time.seed).stem().string());
+    samples = std::min(samples, time.samples);
+    if (time.limit == "memory")
+      copy_low = std::min(copy_low, time.of_copy), copy_high = std::max(copy_high, time.of_copy);
+  }
+  if (best.empty()) return "";
+  return fmt::format("{} % of {}{}, {} shapes, n >= {}{}", range(low, high), fmt::join(limits, ", "),
+                     copy_high > 0 ? fmt::format(" ({} % of copy)", range(copy_low, copy_high)) : "",
+                     best.size(), samples, found->second.digest == task.digest ? "" : k_older);
+}
+
+/// "flashinfer, compiled: 0.9-1.2x torch_compile": the named ones, and the fastest that ran beside a seed.
+std::string baseline_cell(const Task& task, const Json& measured) {
+  const std::string names = baseline_names(task);
+  const Json shapes = measured.value("tasks", Json::object()).value(task.name, Json::object());
+  double low = 1e9, high = 0;
+  std::set<std::string> ran;
+  int told = 0;
+  for (const auto& [shape, line] : shapes.items()) {
+    if (!line.contains("baseline")) continue;  // no library ran
+    const double ratio = line.at("baseline_us").get<double>() / line.at("seed_us").get<double>();
+    low = std::min(low, ratio), high = std::max(high, ratio);
+    ran.insert(line.at("baseline").get<std::string>());
+    ++told;
+  }
+  if (ran.empty()) return names + ": not measured";
+  return fmt::format("{}: the best seed is {:.2f}{}x as fast as {} ({} shapes)", names, low,
+                     high - low < 0.005 ? "" : fmt::format("-{:.2f}", high), fmt::join(ran, ", "),
+                     shapes.size());
+}
+
+std::string origin(const char* where, const std::optional<DeviceStatus>& status) {
+  if (!status) return fmt::format("{}: nothing is kept", where);
+  return fmt::format(
+      "{}: {}, {}{}", where, status->device, status->date,
+      status->copy_gb_per_s > 0 ? fmt::format(", copies at {:.0f} GB/s", status->copy_gb_per_s) : "");
+}
+
 }  // namespace
 
 std::string task_markdown(const std::vector<Task>& tasks, const DataRoot& data) {
-  std::string text =
+  const auto virtual_gpu = find_device_status(data.measured() / "seeds_vgpu.json");
+  const auto h100 = find_device_status(data.measured() / "seeds_h100.json");
+  const auto baselines_file = data.measured() / "baselines_h100.json";
+  const Json baselines = std::filesystem::exists(baselines_file) ? read_json(baselines_file) : Json::object();
+  std::string text = fmt::format(
       "# The tasks\n\n"
-      "Written by `kernelites tasks --markdown`; a test says when it is out of date. On the virtual GPU all "
-      "seeds are\n"
-      "examined by `kernelites tasks --seeds`. Controls are wrong kernels that the gates must reject.\n\n"
-      "| task | family | operator | source | seeds | controls | baselines |\n"
-      "|---|---|---|---|---|---|---|\n";
+      "Written by `kernelites tasks --markdown`; a test says when it is out of date. Controls are wrong "
+      "kernels that the\n"
+      "gates must reject. The columns on devices come from the files in `docs/measured`: how many seeds "
+      "passed every\n"
+      "stage, and what share of the roofline's floor the fastest seed reaches over the bench shapes (medians "
+      "of n\n"
+      "rounds). {}: the task has changed since. The virtual GPU examines at small shapes.\n\n"
+      "- {}\n- {}\n- baselines: {}\n\n"
+      "| task | family | operator | source | seeds | controls | vgpu | H100 | share of roofline, H100 | "
+      "baselines |\n"
+      "|---|---|---|---|---|---|---|---|---|---|\n",
+      k_older + 1, origin("vgpu", virtual_gpu), origin("H100", h100),
+      baselines.empty()
+          ? "nothing is kept"
+          : baselines.at("device").get<std::string>() + ", " + baselines.at("date").get<std::string>());
   for (const Task& task : tasks) {
-    text += fmt::format("| `{}` | {} | {} | {} | {} | {} | {} |\n", task.name, cell(task.family),
-                        cell(task.title), cell(task.source), seed_names(task, data),
-                        load_controls(task.folder, seed_folder(task, data)).size(), baseline_names(task));
+    text += fmt::format("| `{}` | {} | {} | {} | {} | {} | {} | {} | {} | {} |\n", task.name,
+                        cell(task.family), cell(task.title), cell(task.source), seed_names(task, data),
+                        load_controls(task.folder, seed_folder(task, data)).size(),
+                        status_cell(task, virtual_gpu), status_cell(task, h100), share_cell(task, h100),
+                        baseline_cell(task, baselines));
   }
   return text;
 }

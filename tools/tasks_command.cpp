@@ -10,8 +10,10 @@
 #include "tools/command_line.h"
 #include "tools/control_table.h"
 #include "tools/data_root.h"
+#include "tools/readable_json.h"
 #include "tools/seed_table.h"
 #include "tools/task_markdown.h"
+#include "tools/task_status.h"
 #include "tools/text_table.h"
 
 namespace kernelites {
@@ -25,6 +27,8 @@ struct TasksOptions {
   bool has_seeds = false;
   bool is_markdown = false;
   bool has_baselines = false;
+  std::vector<std::string> measured;
+  std::string date = date_today();
   ControlOptions controls;
 };
 
@@ -54,8 +58,25 @@ void print_task(const Task& task, std::ostream& out) {
   out << text_table(rows);
 }
 
+std::vector<Task> all_tasks(const DataRoot& data) {
+  std::vector<Task> tasks;
+  for (const std::string& name : list_tasks(data.tasks())) tasks.push_back(load_task(data.tasks() / name));
+  return tasks;
+}
+
+void print_measured(const TasksOptions& options, const DataRoot& data, Program& program) {
+  std::map<std::string, Task> known;
+  for (Task& task : all_tasks(data)) known.emplace(task.name, std::move(task));
+  program.out << readable_json(
+      to_json(status_of_replies({options.measured.begin(), options.measured.end()}, known, options.date)));
+}
+
 void list(const TasksOptions& options, Program& program) {
   const DataRoot data = find_data_root(options.data, program.executable);
+  if (!options.measured.empty()) {
+    print_measured(options, data, program);
+    return;
+  }
   if (!options.name.empty()) {
     const Task task = find_task(options.name, data);
     if (options.has_seeds) {
@@ -75,15 +96,13 @@ void list(const TasksOptions& options, Program& program) {
     return;
   }
   if (options.has_seeds || options.is_markdown || options.has_baselines) {
-    std::vector<Task> tasks;
-    for (const std::string& name : list_tasks(data.tasks())) tasks.push_back(load_task(data.tasks() / name));
     if (options.is_markdown)
-      program.out << task_markdown(tasks, data);
+      program.out << task_markdown(all_tasks(data), data);
     else if (options.has_baselines)
-      program.out << baseline_markdown(tasks,
-                                       read_measured(data.folder / "docs/measured/baselines_h100.json"));
+      program.out << baseline_markdown(all_tasks(data),
+                                       read_measured(data.measured() / "baselines_h100.json"));
     else
-      run_seeds(tasks, data, options.controls, program);
+      run_seeds(all_tasks(data), data, options.controls, program);
     return;
   }
   Json all = Json::array();
@@ -120,13 +139,21 @@ void add_tasks_command(CLI::App& command, Program& program) {
   command.add_option("--worker", options->controls.worker, "For --controls and --seeds: the worker program");
   command.add_option("--log", options->controls.log,
                      "For --controls and --seeds: file for the worker's messages");
+  command.add_option("--record", options->controls.record,
+                     "For --seeds: keep the outcome in this file, as docs/measured has them");
+  command.add_option("--measured", options->measured,
+                     "Reply files of batches about seeds: what docs/measured keeps of them, as JSON");
+  command.add_option("--date", options->date, "For --measured and --record: the day of the measurement");
   command.add_flag("--markdown", options->is_markdown,
                    "The table of all tasks, as docs/task_table.md holds it");
   command.add_flag("--baselines", options->has_baselines,
                    "The tables of seeds beside libraries, as docs/baseline_table.md holds them");
   command.add_flag("--json", options->is_json, "Print JSON");
   command.footer("Example: kernelites tasks rmsnorm --controls --device vgpu");
-  command.callback([options, &program] { list(*options, program); });
+  command.callback([options, &program] {
+    options->controls.date = options->date;
+    list(*options, program);
+  });
 }
 
 }  // namespace kernelites

@@ -9,11 +9,14 @@
 #include "engine/core/error.h"
 #include "engine/core/identifier.h"
 #include "engine/core/task.h"
+#include "engine/core/task_reference.h"
 #include "engine/core/task_rules.h"
 #include "engine/core/task_sections.h"
 
 namespace kernelites {
 namespace {
+
+constexpr const char* k_python_key = "python";
 
 /// The entries of an array such as "check": calls `read(ObjectReader)` for each.
 template <typename Read>
@@ -125,7 +128,31 @@ void read_sections(ObjectReader& root, Task& task) {
   read_baselines(root, task);
 }
 
+const char* reference_file(bool is_python) { return is_python ? "reference.py" : "reference.cu"; }
+
+/// Which of the two a folder holds; a document that does not name its interpreter gets the usual one.
+bool choose_reference(Json& document, const std::filesystem::path& folder, const std::string& where) {
+  const bool has_python = std::filesystem::exists(folder / reference_file(true));
+  if (has_python && std::filesystem::exists(folder / reference_file(false)))
+    throw ConfigError(folder.string(), "reference.py", "expected this or reference.cu, not both");
+  const bool is_named = document.is_object() && document.contains(k_python_key);
+  if (is_named && !has_python)
+    throw ConfigError(where, k_python_key, "names an interpreter, but the folder has no reference.py");
+  if (has_python && !is_named && document.is_object()) document[k_python_key] = "python3";
+  return has_python;
+}
+
+void refuse_computed_inputs(const Task& task, const ObjectReader& root) {
+  for (const TensorSpec& tensor : task.tensors) {
+    if (is_computed(tensor))
+      root.fail(fmt::format("tensors.{}.fill", tensor.name),
+                "computed inputs are written by a kernel: they need a reference.cu, not a reference.py");
+  }
+}
+
 }  // namespace
+
+std::string python_of(const Task& task) { return task.document.value(k_python_key, std::string{}); }
 
 Dtype read_dtype(ObjectReader& reader) {
   const auto word = reader.required<std::string>("dtype");
@@ -149,9 +176,14 @@ Task parse_task(const Json& document, std::string reference_source, const std::s
   task.source = root.optional<std::string>("source", "");
   task.family = root.required<std::string>("family");
   read_sections(root, task);
+  const bool is_python = root.has(k_python_key);
+  if (is_python && root.required<std::string>(k_python_key).empty())
+    root.fail(k_python_key, "expected the interpreter of reference.py");
   root.finish();
-  if (reference_source.empty()) throw ConfigError(where, "", "the reference (reference.cu) is empty");
+  if (reference_source.empty())
+    throw ConfigError(where, "", fmt::format("the reference ({}) is empty", reference_file(is_python)));
   complete_and_check_task(task, where);
+  if (is_python) refuse_computed_inputs(task, root);
   task.digest = digest_parts({document.dump(), reference_source});
   task.reference_source = std::move(reference_source);
   task.document = document;
@@ -162,7 +194,9 @@ Task load_task(const std::filesystem::path& folder) {
   if (!std::filesystem::is_directory(folder))
     throw ConfigError(folder.string(), "", "expected a task folder");
   const std::filesystem::path file = folder / "task.json";
-  Task task = parse_task(read_json(file), read_text(folder / "reference.cu"), file.string());
+  Json document = read_json(file);
+  const bool is_python = choose_reference(document, folder, file.string());
+  Task task = parse_task(document, read_text(folder / reference_file(is_python)), file.string());
   const auto folder_name = std::filesystem::weakly_canonical(folder).filename().string();
   if (task.name != folder_name) {
     throw ConfigError(file.string(), "name", fmt::format("expected the folder's name \"{}\"", folder_name));

@@ -162,7 +162,8 @@ JailedProcess::~JailedProcess() {
 }
 
 void JailedProcess::add_descriptors(std::vector<pollfd>& descriptors) const {
-  if (input_ >= 0) descriptors.push_back({.fd = input_, .events = POLLOUT, .revents = 0});
+  const bool has_input = !command_.keeps_input || written_ < command_.input.size();
+  if (input_ >= 0 && has_input) descriptors.push_back({.fd = input_, .events = POLLOUT, .revents = 0});
   for (const int descriptor : {output_pipe_, error_pipe_, status_pipe_})
     if (descriptor >= 0) descriptors.push_back({.fd = descriptor, .events = POLLIN, .revents = 0});
 }
@@ -175,6 +176,13 @@ void JailedProcess::pump() {
   if (has_flooded_) return kill();
   reap(/*waits=*/false);
 }
+
+void JailedProcess::send(std::string_view bytes) {
+  KERNELITES_ASSERT(command_.keeps_input);
+  command_.input.append(bytes);
+}
+
+std::string JailedProcess::take_output() { return std::exchange(output_, {}); }
 
 void JailedProcess::kill() {
   if (has_ended_) return;
@@ -190,6 +198,11 @@ void JailedProcess::write_input() {
     if (count < 0 && (errno == EAGAIN || errno == EINTR)) return;
     if (count < 0) break;  // the program does not want to know
     written_ += static_cast<std::size_t>(count);
+  }
+  if (command_.keeps_input && written_ == command_.input.size()) {
+    command_.input.clear();
+    written_ = 0;
+    return;
   }
   close_end(input_);
 }

@@ -15,6 +15,7 @@
 #include <filesystem>
 #include <map>
 #include <string>
+#include <string_view>
 #include <vector>
 
 struct pollfd;
@@ -28,6 +29,7 @@ struct JailedCommand {
   std::vector<std::filesystem::path> readable;  ///< besides the system's folders; also executable
   bool allows_network = true;
   std::string input;                                 ///< on stdin, which then ends
+  bool keeps_input = false;                          ///< it does not end: more comes by `send`
   std::uint64_t output_bytes_max = 8 * 1024 * 1024;  ///< of stdout; stderr has a tail of `k_error_bytes`
   std::uint64_t file_bytes_max = 256 * 1024 * 1024;  ///< largest single file
 };
@@ -55,6 +57,10 @@ class JailedProcess {
   void add_descriptors(std::vector<pollfd>& descriptors) const;
   /// Moves bytes, never blocks.
   void pump();
+  /// More input for a program that keeps its own; moved by `pump`. One that has ended does not get it.
+  void send(std::string_view bytes);
+  /// Takes what it wrote so far; the limit counts anew.
+  std::string take_output();
   /// Kills all of it; `has_ended` is true afterwards.
   void kill();
   /// True once nothing of it is left.

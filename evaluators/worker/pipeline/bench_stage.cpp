@@ -15,6 +15,7 @@
 #include <numeric>
 
 #include "engine/core/rng.h"
+#include "engine/core/task_reference.h"
 #include "evaluators/worker/pipeline/evaluation_context.h"
 
 namespace kernelites::worker {
@@ -28,6 +29,8 @@ constexpr double k_reference_flops_max = 8e6;
 constexpr std::int64_t k_rows_max = 16;
 /// A row beyond this, a head of a long recurrence, would keep the virtual GPU busy for minutes.
 constexpr double k_row_flops_max = 6e8;
+/// A reference.py is handed the whole of its inputs, in float64.
+constexpr std::int64_t k_python_bytes_max = std::int64_t{256} << 20;
 /// Of a hold-out shape, whatever they cost: an error in one row of twenty escapes one trial in 27.
 constexpr std::int64_t k_hold_out_rows_least = 64;
 
@@ -139,7 +142,9 @@ std::optional<Verdict> run_bench_stage(EvaluationContext& context) {
     if (context.seconds_left() <= 0)
       return Verdict::failed("bench", "deadline", "the evaluation's deadline passed during this stage");
     if (used >= k_instructions_max || !has_plain_rows(context.task) ||
-        row_flops(context.task, point.workload) > k_row_flops_max) {
+        row_flops(context.task, point.workload) > k_row_flops_max ||
+        (!python_of(context.task).empty() &&
+         workload_bytes(context.task, point.workload) > k_python_bytes_max)) {
       unchecked.push_back(point.workload.name);
       continue;
     }

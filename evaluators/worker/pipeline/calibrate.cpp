@@ -43,8 +43,7 @@ class CalibrationRun {
         reference_(reference),
         shapes_(shapes),
         run_s_max_(run_deadline_s(station.facts(), PointUse::check)) {
-    station.referee().use_reference(reference.image(), reference.digest());
-    if (reference.inputs()) station.referee().use_inputs(*reference.inputs());
+    reference.load_into(station.referee());
     executor_ = station.take_executor(LeaseUse::proving);
     const int module = executor_->load(image_of(compiled));
     for (std::size_t i = 0; i < shapes.size() && !executor_->fault(); ++i) {

@@ -240,7 +240,7 @@ class CheckRun {
 std::optional<Verdict> run_trials(EvaluationContext& context, const char* stage, bool is_bench) {
   const Reference& reference = context.reference.get();
   Station& station = **context.station;
-  station.referee().use_reference(reference.image(), reference.digest());
+  reference.load_into(station.referee());
   CheckRun run(context, stage, reference, station.referee());
   std::optional<Verdict> verdict = run.run(is_bench);
   context.examination.checks = run.summary();

@@ -8,6 +8,7 @@
 #include <cstring>
 
 #include "engine/core/error.h"
+#include "evaluators/worker/pipeline/python_reference.h"
 
 namespace kernelites::worker {
 namespace {
@@ -102,6 +103,9 @@ std::variant<Message, DeviceFault> ChildClient::call(Message command, double dea
 }
 
 // --- referee ---
+
+Referee::Referee(const DeviceChoice& device) : client_("referee", device) {}
+Referee::~Referee() = default;
 
 Message Referee::call(Message command, double deadline_s) {
   const auto name = command.body.value("command", "?");
@@ -211,6 +215,27 @@ void attach_outputs(Message& command, const std::vector<Referee::Output>& output
   }
 }
 
+/// What the referee said of every output.
+std::vector<Referee::Comparison> comparisons_of(const Message& reply,
+                                                const std::vector<Referee::Output>& outputs,
+                                                const std::vector<std::vector<std::int64_t>>& rows,
+                                                bool wants_all) {
+  std::vector<Referee::Comparison> comparisons(outputs.size());
+  std::size_t at = 0;
+  const auto take = [&](void* to, std::size_t bytes) {
+    if (bytes > reply.payload.size() - at) throw Error("referee: results of another size");
+    std::memcpy(to, reply.payload.data() + at, bytes);
+    at += bytes;
+  };
+  for (Referee::Comparison& comparison : comparisons) take(&comparison.worst, sizeof comparison.worst);
+  for (std::size_t i = 0; wants_all && i < outputs.size(); ++i) {
+    const auto parts = static_cast<std::size_t>(outputs[i].order.parts);
+    comparisons[i].all.resize(rows.at(outputs[i].group).size() * parts);
+    take(comparisons[i].all.data(), comparisons[i].all.size() * sizeof(RowResult));
+  }
+  return comparisons;
+}
+
 }  // namespace
 
 std::vector<Referee::Comparison> Referee::check(int slot, const LaunchPlan& plan,
@@ -222,40 +247,24 @@ std::vector<Referee::Comparison> Referee::check(int slot, const LaunchPlan& plan
       .body = {
           {"command", "check"}, {"slot", slot}, {"plan", plan}, {"lowered", lowered}, {"all", wants_all}}};
   attach_outputs(command, outputs, rows);
-  const Message reply = call(std::move(command), 2 * k_command_s_max);
-  std::vector<Comparison> comparisons(outputs.size());
-  std::size_t at = 0;
-  const auto take = [&](void* to, std::size_t bytes) {
-    if (bytes > reply.payload.size() - at) throw Error("referee: results of another size");
-    std::memcpy(to, reply.payload.data() + at, bytes);
-    at += bytes;
-  };
-  for (Comparison& comparison : comparisons) take(&comparison.worst, sizeof comparison.worst);
-  for (std::size_t i = 0; wants_all && i < outputs.size(); ++i) {
-    const auto parts = static_cast<std::size_t>(outputs[i].order.parts);
-    comparisons[i].all.resize(rows.at(outputs[i].group).size() * parts);
-    take(comparisons[i].all.data(), comparisons[i].all.size() * sizeof(RowResult));
-  }
-  return comparisons;
+  return comparisons_of(call(std::move(command), 2 * k_command_s_max), outputs, rows, wants_all);
 }
 
 std::vector<Referee::Comparison> Referee::compare(int slot, const std::vector<Output>& outputs,
                                                   const std::vector<std::vector<std::int64_t>>& rows,
-                                                  const std::vector<std::vector<double>>& gold) {
-  Message command{.body = {{"command", "compare"}, {"slot", slot}}};
+                                                  const std::vector<std::vector<double>>& gold,
+                                                  bool wants_all) {
+  Message command{.body = {{"command", "compare"}, {"slot", slot}, {"all", wants_all}}};
   attach_outputs(command, outputs, rows);
   for (const auto& values : gold)
     append_bytes(command.payload, values.data(), values.size() * sizeof(double));
-  const Message reply = call(std::move(command), k_command_s_max);
-  std::vector<Comparison> comparisons(outputs.size());
-  if (reply.payload.size() != comparisons.size() * sizeof(WorstResult))
-    throw Error("referee: results of another size");
-  for (std::size_t i = 0; i < comparisons.size(); ++i) {
-    std::memcpy(&comparisons[i].worst, reply.payload.data() + i * sizeof(WorstResult), sizeof(WorstResult));
-  }
-  return comparisons;
+  return comparisons_of(call(std::move(command), k_command_s_max), outputs, rows, wants_all);
 }
 
+PythonReference& Referee::python(const Task& task) {
+  if (!python_ || python_->digest() != task.digest) python_ = std::make_unique<PythonReference>(task);
+  return *python_;
+}
 // --- executor ---
 
 Message ExecutorClient::call(Message command, double deadline_s) {

@@ -5,6 +5,7 @@
 
 #include <array>
 #include <map>
+#include <memory>
 #include <optional>
 #include <string>
 #include <variant>
@@ -58,10 +59,13 @@ struct InputsProgram {
   std::map<std::map<std::string, std::int64_t>, LaunchPlan> plans;
 };
 
+class PythonReference;
+
 /// The referee as functions. Trouble with it is trouble of the worker: Error.
 class Referee {
  public:
-  explicit Referee(const DeviceChoice& device) : client_("referee", device) {}
+  explicit Referee(const DeviceChoice& device);
+  ~Referee();
   const DeviceFacts& facts() const { return client_.facts(); }
   /// False after any failed call: its device may be beyond repair.
   bool is_usable() { return is_usable_ && client_.is_alive(); }
@@ -118,15 +122,20 @@ class Referee {
                                 const std::map<std::string, std::string>& lowered,
                                 const std::vector<Output>& outputs,
                                 const std::vector<std::vector<std::int64_t>>& rows, bool wants_all = false);
-  /// The same against `gold` instead of a reference: per output all rows, then the columns of a row.
+  /// The same against `gold` instead of a reference: per output all rows, then the columns of a row; behind them the
+  /// emulated values of those outputs that have some.
   std::vector<Comparison> compare(int slot, const std::vector<Output>& outputs,
                                   const std::vector<std::vector<std::int64_t>>& rows,
-                                  const std::vector<std::vector<double>>& gold);
+                                  const std::vector<std::vector<double>>& gold, bool wants_all = false);
+
+  /// The process of a task's reference.py, which lives on until another task is asked for.
+  PythonReference& python(const Task& task);
 
  private:
   Message call(Message command, double deadline_s);
 
   ChildClient client_;
+  std::unique_ptr<PythonReference> python_;
   bool is_usable_ = true;
   std::string reference_digest_;
   std::string inputs_digest_;

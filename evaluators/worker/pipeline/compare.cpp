@@ -3,6 +3,7 @@
 #include "evaluators/worker/pipeline/compare.h"
 
 #include <algorithm>
+#include <numeric>
 
 #include "engine/core/error.h"
 
@@ -106,25 +107,33 @@ CompareOrder compare_order(const Task& task, const TensorSpec& output, const Pre
 }
 
 std::vector<double> as_reference_rows(const CompareOrder& order, std::span<const double> values) {
-  std::vector<double> rows(values.size());
-  std::int64_t row_total = 1;
-  for (int a = 0; a < order.row_rank; ++a) row_total *= order.row[a].extent;
+  std::int64_t total = 1;
+  for (int a = 0; a < order.row_rank; ++a) total *= order.row[a].extent;
+  std::vector<std::int64_t> all(static_cast<std::size_t>(total));
+  std::iota(all.begin(), all.end(), 0);
+  return listed_rows(order, values, all);
+}
+
+std::vector<double> listed_rows(const CompareOrder& order, std::span<const double> values,
+                                const std::vector<std::int64_t>& rows) {
+  std::vector<double> listed(rows.size() * static_cast<std::size_t>(order.columns));
   std::vector<CompareAxis> axes(order.per, order.per + order.per_rank);
   axes.insert(axes.end(), order.inner, order.inner + order.inner_rank);
-  for (std::int64_t row = 0; row < row_total; ++row) {
-    std::int64_t base = 0, rest = row;
+  for (std::size_t place = 0; place < rows.size(); ++place) {
+    std::int64_t base = 0, rest = rows[place];
     for (int a = order.row_rank; a-- > 0; rest /= order.row[a].extent)
       base += rest % order.row[a].extent * order.row[a].out;
     for (std::int64_t i = 0; i < order.columns; ++i) {
-      std::int64_t out = base, gold = row * order.columns, left = i;
+      std::int64_t out = base, gold = static_cast<std::int64_t>(place) * order.columns, left = i;
       for (std::size_t a = axes.size(); a-- > 0; left /= axes[a].extent) {
         out += left % axes[a].extent * axes[a].out;
         gold += left % axes[a].extent * axes[a].gold;
       }
-      rows.at(static_cast<std::size_t>(gold)) = values[static_cast<std::size_t>(out)];
+      if (out < 0 || out >= static_cast<std::int64_t>(values.size())) throw Error("a listed row is none");
+      listed.at(static_cast<std::size_t>(gold)) = values[static_cast<std::size_t>(out)];
     }
   }
-  return rows;
+  return listed;
 }
 
 }  // namespace kernelites::worker

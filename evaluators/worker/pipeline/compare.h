@@ -51,5 +51,8 @@ CompareOrder compare_order(const Task& task, const TensorSpec& output, const Pre
 /// The elements of an output in the order of reference rows: all rows, then the columns of a row. REQUIRES: one code an
 /// element.
 std::vector<double> as_reference_rows(const CompareOrder& order, std::span<const double> values);
+/// The same of some rows only. Throws Error if one of them is none.
+std::vector<double> listed_rows(const CompareOrder& order, std::span<const double> values,
+                                const std::vector<std::int64_t>& rows);
 
 }  // namespace kernelites::worker

@@ -216,6 +216,13 @@ class Referee {
     return reply;
   }
 
+  /// Private memory of one check, and the launches that compare.
+  struct CheckLayout {
+    std::vector<Buffer> tensors;  ///< of the reference plan
+    std::vector<Buffer> results, worst, emulated;
+    std::vector<BoundLaunch> compares;
+  };
+
   Message check(Message& command) {
     Scratch scratch(device());
     ByteReader payload(command.payload);
@@ -234,7 +241,25 @@ class Referee {
     run(launches);
     device().choose_checks({.uninitialised = false, .races = false});
     run(layout.compares);
+    return results(layout, command);
+  }
 
+  /// A check against values of the supervisor's: no reference runs.
+  Message compare(Message& command) {
+    Scratch scratch(device());
+    ByteReader payload(command.payload);
+    const CheckLayout layout = lay_out(command, payload, scratch);
+    const auto take = [&](const Buffer& gold) {
+      device().write(gold, 0, payload.take_bytes(static_cast<std::size_t>(gold.bytes)));
+    };
+    for (const Json& output : command.body.at("outputs"))
+      take(layout.tensors.at(output.at("tensor").get<std::size_t>()));
+    for (const Buffer& emulated : layout.emulated) take(emulated);
+    run(layout.compares);
+    return results(layout, command);
+  }
+
+  Message results(const CheckLayout& layout, const Message& command) {
     Message reply;
     const auto append = [&](const Buffer& buffer) {
       const std::size_t at = reply.payload.size();
@@ -248,38 +273,13 @@ class Referee {
     return reply;
   }
 
-  /// A check against values of the supervisor's: no reference runs.
-  Message compare(Message& command) {
-    Scratch scratch(device());
-    ByteReader payload(command.payload);
-    const CheckLayout layout = lay_out(command, payload, scratch);
-    for (const Json& output : command.body.at("outputs")) {
-      const Buffer& gold = layout.tensors.at(output.at("tensor").get<std::size_t>());
-      device().write(gold, 0, payload.take_bytes(static_cast<std::size_t>(gold.bytes)));
-    }
-    run(layout.compares);
-    Message reply;
-    reply.payload.resize(layout.worst.size() * sizeof(WorstResult));
-    for (std::size_t i = 0; i < layout.worst.size(); ++i) {
-      device().read(layout.worst[i], 0,
-                    std::span(reply.payload).subspan(i * sizeof(WorstResult), sizeof(WorstResult)));
-    }
-    return reply;
-  }
-
-  /// Private memory of one check, and the launches that compare.
-  struct CheckLayout {
-    std::vector<Buffer> tensors;  ///< of the reference plan
-    std::vector<Buffer> results, worst;
-    std::vector<BoundLaunch> compares;
-  };
-
   CheckLayout lay_out(Message& command, ByteReader& payload, Scratch& scratch) {
-    CheckLayout layout{.tensors = seen(command, scratch), .results = {}, .worst = {}, .compares = {}};
+    CheckLayout layout{
+        .tensors = seen(command, scratch), .results = {}, .worst = {}, .emulated = {}, .compares = {}};
     const Json& outputs = command.body.at("outputs");
     std::vector<CompareOrder> orders;
     for (std::size_t i = 0; i < outputs.size(); ++i) orders.push_back(payload.take<CompareOrder>());
-    std::vector<Buffer> row_lists, emulated;
+    std::vector<Buffer> row_lists;
     for (const Json& rows : command.body.at("groups")) {
       const std::int64_t bytes = rows.get<std::int64_t>() * 8;
       row_lists.push_back(scratch.take(bytes, "row list"));
@@ -298,8 +298,8 @@ class Referee {
           scratch.take(rows * order.parts * static_cast<std::int64_t>(sizeof(RowResult)), "row results"));
       order.results = layout.results.back().address;
       if (order.emulated_factor > 0) {
-        emulated.push_back(scratch.take(gold_bytes, "emulated output"));
-        order.emulated = emulated.back().address;
+        layout.emulated.push_back(scratch.take(gold_bytes, "emulated output"));
+        order.emulated = layout.emulated.back().address;
       }
       if (order.chosen > 0) {
         // Marks are set in words of four bytes, none of which two rows share.
@@ -312,7 +312,7 @@ class Referee {
         layout.compares.push_back(std::move(launch));
     }
     layout.tensors.insert(layout.tensors.end(), row_lists.begin(), row_lists.end());
-    layout.tensors.insert(layout.tensors.end(), emulated.begin(), emulated.end());
+    layout.tensors.insert(layout.tensors.end(), layout.emulated.begin(), layout.emulated.end());
     return layout;
   }
 

@@ -8,12 +8,18 @@
 
 #include "engine/core/digest.h"
 #include "engine/core/error.h"
+#include "engine/core/task_reference.h"
 
 namespace kernelites::worker {
 
 Reference::Reference(CompiledCandidate compiled, std::vector<PlanPoint> points, std::string digest)
-    : compiled_(std::move(compiled)), image_(image_of(compiled_)), digest_(std::move(digest)) {
-  KERNELITES_ASSERT(compiled_.plans.size() == points.size());
+    : compiled_(std::move(compiled)), image_(image_of(*compiled_)), digest_(std::move(digest)) {
+  KERNELITES_ASSERT(compiled_->plans.size() == points.size());
+}
+
+void Reference::load_into(Referee& referee) const {
+  if (compiled_) referee.use_reference(image_, digest_);
+  if (inputs_) referee.use_inputs(*inputs_);
 }
 
 namespace {
@@ -35,6 +41,7 @@ CompiledCandidate compile_form(Compiler& compiler, const Task& task, Form form,
 
 Reference compile_reference(Compiler& compiler, const Task& task, const std::vector<PlanPoint>& points,
                             const DeviceFacts& device) {
+  if (!python_of(task).empty()) return Reference::in_python();
   CompiledCandidate compiled = compile_form(compiler, task, Form::reference, points, device);
   std::string code = digest(compiled.ptx);
   Reference reference(std::move(compiled), points, std::move(code));

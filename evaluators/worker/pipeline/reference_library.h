@@ -15,28 +15,34 @@
 
 namespace kernelites::worker {
 
-/// A task's reference, ready for the shapes it was asked for.
+/// A task's reference, ready for the shapes it was asked for. One in Python needs no compile (python_reference.h).
 class Reference {
  public:
   Reference(CompiledCandidate compiled, std::vector<PlanPoint> points, std::string digest);
+  static Reference in_python() { return {}; }
 
-  const ModuleImage& image() const { return image_; }
-  const std::string& digest() const { return digest_; }
+  /// Before it is asked: loads its code, and what computes inputs. Borrows this until the next call.
+  void load_into(Referee& referee) const;
   /// REQUIRES: `point` is the index of one of the points it was compiled for.
-  ReferencePlan plan(std::size_t point) const { return {compiled_.plans.at(point), &compiled_.lowered}; }
+  ReferencePlan plan(std::size_t point) const {
+    if (!compiled_) return {.is_python = true};
+    return {.plan = compiled_->plans.at(point), .lowered = &compiled_->lowered};
+  }
   /// What computes the task's computed inputs; null if there are none.
   const InputsProgram* inputs() const { return inputs_ ? &*inputs_ : nullptr; }
   void set_inputs(InputsProgram program) { inputs_ = std::move(program); }
 
  private:
+  Reference() = default;
+
   std::optional<InputsProgram> inputs_;
-  CompiledCandidate compiled_;
+  std::optional<CompiledCandidate> compiled_;  ///< empty: a reference.py
   ModuleImage image_;
   std::string digest_;
 };
 
-/// Compiles the task's reference.cu for `points`. Throws ConfigError with the compiler's words if it is
-/// wrong: a reference belongs to the task, so that is the user's input.
+/// Compiles the task's reference.cu, if that is what it has, for `points`. Throws ConfigError with the compiler's words
+/// if it is wrong: a reference belongs to the task, so that is the user's input.
 Reference compile_reference(Compiler& compiler, const Task& task, const std::vector<PlanPoint>& points,
                             const DeviceFacts& device);
 

@@ -74,8 +74,7 @@ class DuelRun {
       arms_[a].module = executor_->load(image_of(arms_[a].code->compiled));
       verdict = fault_of_arm(a);
     }
-    station->referee().use_reference(reference.image(), reference.digest());
-    if (reference.inputs()) station->referee().use_inputs(*reference.inputs());
+    reference.load_into(station->referee());
     for (std::size_t w = 0; w < workloads_.size() && !verdict; ++w) {
       verdict = time_workload(station->referee(), reference, w, result);
     }

@@ -10,6 +10,7 @@
 
 #include "engine/core/error.h"
 #include "evaluators/worker/contract/problem_source.h"
+#include "evaluators/worker/pipeline/python_reference.h"
 #include "evaluators/worker/pipeline/tensor_values.h"
 
 namespace kernelites::worker {
@@ -214,14 +215,49 @@ std::vector<OutputError> WorkloadSession::check(const ReferencePlan& reference, 
          .group = row_group_of(task_, tensor),
          .order = compare_order(task_, tensor, precision_of(task_, *family_, tensor.name), workload_)});
   }
-  const auto results =
-      referee_.check(referee_slot_, reference.plan, *reference.lowered, outputs, rows, wants_parts);
+  const auto results = reference.is_python ? check_by_python(outputs, rows, wants_parts)
+                                           : referee_.check(referee_slot_, reference.plan, *reference.lowered,
+                                                            outputs, rows, wants_parts);
   std::vector<OutputError> errors;
   for (std::size_t i = 0; i < outputs_.size(); ++i) {
     const TensorSpec& tensor = task_.tensors[static_cast<std::size_t>(outputs_[i])];
     errors.push_back(judge(tensor.name, results[i], outputs[i].order.parts));
   }
   return errors;
+}
+
+std::vector<Referee::Comparison> WorkloadSession::check_by_python(const std::vector<Referee::Output>& outputs,
+                                                                  const RowLists& rows, bool wants_parts) {
+  std::vector<std::vector<std::byte>> tensors(task_.tensors.size());
+  for (const std::size_t index : inputs_) {
+    const TensorSpec& tensor = task_.tensors[index];
+    const auto bytes = static_cast<std::size_t>(tensor_bytes(tensor, workload_));
+    if (bytes > k_payload_bytes_max)
+      throw ConfigError(
+          task_.name + "/reference.py", tensor.name,
+          fmt::format("has {:.1f} GB at '{}', more than a process can be handed: such shapes need "
+                      "a reference.cu",
+                      static_cast<double>(bytes) * 1e-9, workload_.name));
+    tensors[index] = read(static_cast<int>(index));
+    // What the virtual GPU sees of a repeated input.
+    for (std::size_t period = tensors[index].size(); tensors[index].size() < bytes;) {
+      const std::size_t more = std::min(period, bytes - tensors[index].size());
+      tensors[index].reserve(bytes);
+      tensors[index].insert(tensors[index].end(), tensors[index].begin(),
+                            tensors[index].begin() + static_cast<std::ptrdiff_t>(more));
+    }
+  }
+  std::vector<PythonOutput> asked;
+  for (const bool is_emulated : {false, true}) {
+    for (const Referee::Output& output : outputs) {
+      const std::string& name = task_.tensors[static_cast<std::size_t>(output.tensor)].name;
+      if (is_emulated && !(output.order.emulated_factor > 0)) continue;
+      asked.push_back(
+          {.name = is_emulated ? name + "_emulated" : name, .group = output.group, .order = output.order});
+    }
+  }
+  const auto gold = referee_.python(task_).answer(task_, workload_, tensors, rows, asked);
+  return referee_.compare(referee_slot_, outputs, rows, gold, wants_parts);
 }
 
 std::vector<OutputError> WorkloadSession::compare(const std::map<std::string, std::vector<double>>& outputs,

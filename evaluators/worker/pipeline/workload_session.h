@@ -15,11 +15,11 @@
 
 namespace kernelites::worker {
 
-/// The compiled reference of a task, and its plans by workload and number of rows (reference_library.h makes
-/// it).
+/// How the reference of a task answers at a workload (reference_library.h makes it).
 struct ReferencePlan {
-  LaunchPlan plan;
+  LaunchPlan plan = {};
   const std::map<std::string, std::string>* lowered = nullptr;  ///< borrowed
+  bool is_python = false;                                       ///< no plan: the task's reference.py is asked
 };
 
 /// The error of one output over the compared rows, as shares of its gates: above 1 fails.
@@ -79,6 +79,8 @@ class WorkloadSession {
   bool is_repeated(const TensorSpec& tensor) const;
   void inspect_inputs();
   void compute_inputs(std::size_t rotation, const Key& key);
+  std::vector<Referee::Comparison> check_by_python(const std::vector<Referee::Output>& outputs,
+                                                   const RowLists& rows, bool wants_parts);
 
   Referee& referee_;
   ExecutorClient& executor_;

@@ -1,12 +1,15 @@
 // SPDX-License-Identifier: Apache-2.0
 // Every mistake in a task file is an error that names the file, the field and what was expected.
 #include <filesystem>
+#include <fstream>
 #include <functional>
 
 #include "engine/core/error.h"
 #include "engine/core/task.h"
+#include "engine/core/task_reference.h"
 #include "tests/support/catch.h"
 #include "tests/support/small_task.h"
+#include "tests/support/temporary_folder.h"
 
 using namespace kernelites;
 
@@ -266,4 +269,43 @@ TEST_CASE("an empty reference is refused") {
 
 TEST_CASE("a folder without a task is an error that names the file") {
   CHECK_THROWS_AS(load_task(std::filesystem::path(KERNELITES_SOURCE_DIR) / "no_such_task"), ConfigError);
+}
+
+TEST_CASE("a folder with a reference.py is a task in Python, and one with both references is refused") {
+  TemporaryFolder folder;
+  const auto task = folder.path() / "scaled_rows";
+  std::filesystem::create_directories(task);
+  const auto write = [&](const char* name, const std::string& text) { std::ofstream(task / name) << text; };
+  const auto refusal = [&] {
+    try {
+      load_task(task);
+    } catch (const ConfigError& error) {
+      return std::string(error.what());
+    }
+    return std::string("accepted");
+  };
+  write("task.json", small_task_document().dump());
+  write("reference.py", "def reference(p): ...");
+  const Task loaded = load_task(task);
+  CHECK(python_of(loaded) == "python3");
+  CHECK(loaded.reference_source == "def reference(p): ...");
+  CHECK(python_of(parse_task(loaded.document, loaded.reference_source, "request")) == "python3");
+  write("reference.cu", "// kernels");
+  CHECK(refusal().find("not both") != std::string::npos);
+  std::filesystem::remove(task / "reference.py");
+  CHECK(python_of(load_task(task)).empty());
+  Json named = small_task_document();
+  named["python"] = "/usr/bin/python3";
+  write("task.json", named.dump());
+  CHECK(refusal().find("python: names an interpreter") != std::string::npos);
+}
+
+TEST_CASE("a reference in Python computes no inputs") {
+  check_refused(
+      [](Json& t) {
+        t["python"] = "python3";
+        t["tensors"]["x"]["fill"] = {{"kind", "computed"}};
+      },
+      "tensors.x.fill", "reference.cu");
+  check_refused([](Json& t) { t["python"] = 3; }, "python", "string");
 }

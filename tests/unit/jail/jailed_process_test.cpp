@@ -187,3 +187,21 @@ TEST_CASE("without network there are no sockets but pairs") {
     CHECK((process.errors().find("Connection refused") != std::string::npos) == allows_network);
   }
 }
+
+TEST_CASE("a jailed program that keeps its input gets more of it, and answers in between") {
+  const Outside outside;
+  JailedCommand command{
+      .command = {"/bin/cat"}, .environment = {}, .scratch = outside.scratch(), .readable = {}};
+  command.keeps_input = true;
+  JailedProcess process(command);
+  for (const std::string& part : {std::string("first"), std::string(300'000, 'x')}) {
+    process.send(part);
+    std::string answer;
+    for (int i = 0; i < 500 && answer.size() < part.size(); ++i) {
+      turn(process, std::chrono::milliseconds(10));
+      answer += process.take_output();
+    }
+    CHECK(answer == part);
+  }
+  CHECK_FALSE(process.has_ended());
+}

@@ -102,6 +102,10 @@ TEST_CASE("rows may lie anywhere in the output's shape") {
     CHECK(compared.all[i].element == Approx(expected[i].element).epsilon(1e-12));
   }
   CHECK(as_reference_rows(c.order(), gold_tensor) == gold);
+  const auto columns = static_cast<std::ptrdiff_t>(c.order().columns);
+  std::vector<double> some(gold.begin() + 2 * columns, gold.begin() + 3 * columns);
+  some.insert(some.end(), gold.begin(), gold.begin() + columns);
+  CHECK(listed_rows(c.order(), gold_tensor, {2, 0}) == some);
 }
 
 TEST_CASE("axes in per have gates of their own, tiles share one") {
