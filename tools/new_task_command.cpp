@@ -184,6 +184,7 @@ void write_file(const fs::path& file, const char* text, const std::string& name)
 struct NewTaskOptions {
   std::string folder;
   std::string data;
+  std::string like;
   bool is_python = false;
   std::vector<std::string> flashinfer;
 };
@@ -207,30 +208,54 @@ std::string next_steps(const fs::path& folder, const std::string& seed) {
       folder.string(), seed);
 }
 
-/// The task of the same operator with a definition's shapes, and all that belongs to it.
+/// Writes `document` and copies all else that belongs to `origin`, a task of ours.
+void copy_task(const fs::path& folder, const std::string& name, const std::string& origin,
+               const Json& document, const DataRoot& data) {
+  const Task task = find_task(origin, data);
+  parse_task(document, task.reference_source, name + "/task.json");  // before anything is written
+  write_file(folder / "task.json", readable_json(document).c_str(), name);
+  for (const char* part : {"reference.cu", "reference.py", "negative"}) {
+    if (fs::exists(task.folder / part))
+      fs::copy(task.folder / part, folder / part, fs::copy_options::recursive);
+  }
+  fs::copy(seed_folder(task, data), folder / "seeds", fs::copy_options::recursive);
+}
+
+/// The task of the same operator with a definition's shapes.
 void import_task(const NewTaskOptions& options, Program& program) {
   std::string name;
   const fs::path folder = new_folder(options, name);
   const DataRoot data = find_data_root(options.data, program.executable);
   const FlashinferTask task =
       import_flashinfer({options.flashinfer.begin(), options.flashinfer.end()}, name, data);
-  const fs::path origin = data.tasks() / task.operation;
-  parse_task(task.document, read_text(origin / "reference.cu"),
-             name + "/task.json");  // before anything is written
-  write_file(folder / "task.json", readable_json(task.document).c_str(), name);
-  fs::copy(origin / "reference.cu", folder / "reference.cu");
-  fs::copy(data.folder / "kernels_seed" / task.operation, folder / "seeds", fs::copy_options::recursive);
-  if (fs::exists(origin / "negative"))
-    fs::copy(origin / "negative", folder / "negative", fs::copy_options::recursive);
+  copy_task(folder, name, task.operation, task.document, data);
   program.out << fmt::format("{} is {} with {} bench shapes.\n", folder.string(), task.operation,
                              task.document.at("bench").size());
   for (const std::string& remark : task.remarks) program.out << "- " << remark << "\n";
   program.out << "Next:\n" << next_steps(folder, "naive.cu");
 }
 
+/// Another task under a new name, to be changed.
+void imitate_task(const NewTaskOptions& options, Program& program) {
+  std::string name;
+  const fs::path folder = new_folder(options, name);
+  const DataRoot data = find_data_root(options.data, program.executable);
+  Json document = find_task(options.like, data).document;
+  document["name"] = name;
+  copy_task(folder, name, options.like, document, data);
+  program.out << fmt::format(
+      "{} is a copy of {}, seeds and wrong kernels included. Change it, and after every "
+      "change:\n{}",
+      folder.string(), options.like, next_steps(folder, "naive.cu"));
+}
+
 void write_task(const NewTaskOptions& options, Program& program) {
   if (!options.flashinfer.empty()) {
     import_task(options, program);
+    return;
+  }
+  if (!options.like.empty()) {
+    imitate_task(options, program);
     return;
   }
   std::string name;
@@ -260,13 +285,19 @@ void add_new_task_command(CLI::App& command, Program& program) {
   command.add_option("folder", options->folder, "The new folder; its name becomes the task's")->required();
   CLI::Option* python = command.add_flag("--python", options->is_python,
                                          "With a reference.py (PyTorch) instead of a reference.cu");
+  CLI::Option* like =
+      command
+          .add_option("--like", options->like, "A copy of this task with its seeds instead of the skeleton")
+          ->excludes(python);
   command
       .add_option("--from-flashinfer", options->flashinfer,
                   "A definition of FlashInfer-Bench (JSON) and its workloads (JSON Lines)")
-      ->excludes(python);
+      ->excludes(python)
+      ->excludes(like);
   command.add_option("--data", options->data, "Folder that holds tasks/, kernels_seed/ and prompts/");
   command.footer(
       "Example: kernelites new-task my_softcap\n"
+      "         kernelites new-task my_attention --like gqa_prefill_causal\n"
       "         kernelites new-task my_decode --from-flashinfer definition.json workloads.jsonl");
   command.callback([options, &program] { write_task(*options, program); });
 }

@@ -20,7 +20,7 @@ std::optional<std::pair<std::string, std::vector<std::string>>> subject_of(const
   std::istringstream words(id);
   std::string verb, task, seeds;
   if (words >> verb >> task >> seeds) {
-    if (verb != "examine" && verb != "duel") return {};
+    if (verb != "examine" && verb != "duel" && verb != "honest") return {};
   } else {
     const std::size_t slash = id.find('/');
     if (slash == std::string::npos) return {};
@@ -39,6 +39,7 @@ void add_times(TaskStatus& status, const Reply& reply, const Task& task) {
     if (!workload) continue;
     for (std::size_t arm = 0; arm < arms.size() && arm < reply.duel->arms.size(); ++arm) {
       const std::string& seed = reply.duel->arms[arm];
+      if (!seed.ends_with(".cu")) continue;  // other tunables than the seed's own
       const RooflineShare share =
           roofline_share(roofline_counts(task, *workload), reply.provenance.device, arms[arm].time_us_median);
       std::erase_if(status.times,

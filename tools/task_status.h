@@ -36,8 +36,8 @@ struct DeviceStatus {
   double copy_gb_per_s = 0;
   std::map<std::string, TaskStatus> tasks;
 
-  /// Adds what a reply says. Its id is "examine TASK SEED", "duel TASK SEED+SEED..." or "TASK/SEED"; replies with other
-  /// ids, and those about tasks that are not in `known`, are left out. A later reply replaces an earlier one.
+  /// Adds what a reply says. Its id is "examine TASK SEED" (or "honest"), "duel TASK SEED+..." or "TASK/SEED"; replies
+  /// with other ids, and about tasks that are not in `known`, are left out. A later reply replaces an earlier one.
   void add(const Reply& reply, const std::map<std::string, Task>& known);
 };
 

@@ -29,8 +29,9 @@ constexpr double k_reference_flops_max = 8e6;
 constexpr std::int64_t k_rows_max = 16;
 /// A row beyond this, a head of a long recurrence, would keep the virtual GPU busy for minutes.
 constexpr double k_row_flops_max = 6e8;
-/// A reference.py is handed the whole of its inputs, in float64.
+/// What a reference.py gets through in some seconds.
 constexpr std::int64_t k_python_bytes_max = std::int64_t{256} << 20;
+constexpr double k_python_flops_max = 1e10;
 /// Of a hold-out shape, whatever they cost: an error in one row of twenty escapes one trial in 27.
 constexpr std::int64_t k_hold_out_rows_least = 64;
 
@@ -101,6 +102,14 @@ double row_flops(const Task& task, const Workload& workload) {
   return roofline_counts(task, workload).flops / static_cast<double>(row_count(task, workload));
 }
 
+/// A reference.py is handed all inputs in float64, and computes everything unless it knows how to give some rows.
+bool is_too_much_for_python(const Task& task, const Workload& workload) {
+  if (python_of(task).empty()) return false;
+  const bool gives_rows = task.reference_source.find("def reference_rows") != std::string::npos;
+  return workload_bytes(task, workload) > k_python_bytes_max ||
+         (!gives_rows && roofline_counts(task, workload).flops > k_python_flops_max);
+}
+
 bool is_sampled(const Task& task, const EvaluationPoint& point) {
   return point.use == PointUse::bench && !is_small_enough_to_interpret(task, point.workload);
 }
@@ -143,8 +152,7 @@ std::optional<Verdict> run_bench_stage(EvaluationContext& context) {
       return Verdict::failed("bench", "deadline", "the evaluation's deadline passed during this stage");
     if (used >= k_instructions_max || !has_plain_rows(context.task) ||
         row_flops(context.task, point.workload) > k_row_flops_max ||
-        (!python_of(context.task).empty() &&
-         workload_bytes(context.task, point.workload) > k_python_bytes_max)) {
+        is_too_much_for_python(context.task, point.workload)) {
       unchecked.push_back(point.workload.name);
       continue;
     }

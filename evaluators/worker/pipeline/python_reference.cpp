@@ -180,7 +180,9 @@ class PythonReference::Process {
         return false;
       }
       if (std::chrono::steady_clock::now() > deadline) {
-        trouble_ = fmt::format("it did not answer within {:.0f} s", deadline_s);
+        trouble_ = fmt::format(
+            "it did not answer within {:.0f} s (a reference_rows(p) need only give the rows p.rows)",
+            deadline_s);
         return false;
       }
       std::vector<pollfd> descriptors;
@@ -205,7 +207,7 @@ PythonReference::PythonReference(const Task& task)
 
 PythonReference::~PythonReference() = default;
 
-void PythonReference::fail(const std::string& problem) {
+void PythonReference::fail(std::string problem) {
   process_.reset();
   throw ConfigError(file_, "", problem);
 }
@@ -228,7 +230,7 @@ std::vector<std::vector<double>> PythonReference::answer(const Task& task, const
   for (const auto& bytes : tensors)
     process_->send({reinterpret_cast<const char*>(bytes.data()), bytes.size()});
   const auto head = process_->line(k_answer_s_max);
-  if (!head) fail(process_->trouble());
+  if (!head) fail(fmt::format("at '{}': {}", workload.name, process_->trouble()));
   if (head->contains("error"))  // of this question: the process lives on
     throw ConfigError(file_, "",
                       fmt::format("at '{}': {}", workload.name, head->at("error").get<std::string>()));

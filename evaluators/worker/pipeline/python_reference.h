@@ -42,7 +42,7 @@ class PythonReference {
 
  private:
   class Process;
-  [[noreturn]] void fail(const std::string& problem);
+  [[noreturn]] void fail(std::string problem);  ///< ends the process
 
   std::string file_;  ///< "<task>/reference.py", for errors
   std::string interpreter_, source_, digest_;

@@ -6,6 +6,7 @@
 #include <sstream>
 
 #include "archive/archive.h"
+#include "engine/core/task.h"
 #include "tests/support/catch.h"
 #include "tests/support/temporary_folder.h"
 #include "tests/unit/search/search_rig.h"
@@ -208,4 +209,34 @@ TEST_CASE("a run keeps its task and its seed") {
 TEST_CASE("a table aligns numbers right and words left") {
   CHECK(text_table({{"name", "n"}, {"a", "1"}, {"long", "100"}}) ==
         "name    n\n----  ---\na       1\nlong  100\n");
+}
+
+TEST_CASE("new-task writes tasks that load: a skeleton in either language, a copy of another task") {
+  TemporaryFolder folder;
+  struct Row {
+    std::string name;
+    std::vector<std::string> further;
+    bool is_python;
+  };
+  const Row rows[] = {
+      {"plain", {}, false}, {"python", {"--python"}, true}, {"copy", {"--like", "rmsnorm"}, false}};
+  for (const Row& row : rows) {
+    INFO(row.name);
+    const fs::path task = folder.path() / row.name;
+    std::vector<std::string> arguments{"new-task", task.string(), "--data", KERNELITES_SOURCE_DIR};
+    arguments.insert(arguments.end(), row.further.begin(), row.further.end());
+    const Result result = call(arguments);
+    INFO(result.err);
+    CHECK(result.code == exit_done);
+    const Task loaded = load_task(task);
+    CHECK(loaded.name == row.name);
+    CHECK(fs::exists(task / "reference.py") == row.is_python);
+    CHECK(fs::exists(task / "seeds" / "naive.cu"));
+    CHECK(fs::exists(task / "negative" / "controls.json"));
+  }
+  CHECK(call({"new-task", (folder.path() / "copy").string(), "--like", "rmsnorm"}).code == exit_wrong);
+  const Result nothing =
+      call({"new-task", (folder.path() / "other").string(), "--from-flashinfer", "no_such_file.json"});
+  CHECK(nothing.code == exit_wrong);
+  CHECK_FALSE(fs::exists(folder.path() / "other"));
 }
