@@ -5,12 +5,14 @@
 #include <fmt/format.h>
 #include <fmt/ranges.h>
 
+#include <algorithm>
 #include <cmath>
 #include <map>
 #include <set>
 
 #include "engine/core/error.h"
 #include "engine/core/negative_control.h"
+#include "engine/core/roofline.h"
 #include "tools/task_status.h"
 
 namespace kernelites {
@@ -111,6 +113,32 @@ std::string baseline_cell(const Task& task, const Json& measured) {
                      shapes.size());
 }
 
+/// Times of seeds beside baselines, for shapes that no other measurement has.
+void add_baseline_times(DeviceStatus& status, const std::vector<Task>& tasks, const Json& measured) {
+  if (!measured.contains("device_facts")) return;
+  const auto device = measured.at("device_facts").get<DeviceFacts>();
+  for (const Task& task : tasks) {
+    TaskStatus& known = status.tasks[task.name];
+    if (known.digest.empty()) known.digest = task.digest;
+    for (const auto& [shape, line] : measured.at("tasks").value(task.name, Json::object()).items()) {
+      const Workload* workload = task.find_workload(shape);
+      const bool has_time =
+          std::any_of(known.times.begin(), known.times.end(),
+                      [&, &name = shape](const SeedTime& time) { return time.workload == name; });
+      if (!workload || has_time || !line.contains("seed_us")) continue;
+      const double time_us = line.at("seed_us").get<double>();
+      const RooflineShare share = roofline_share(roofline_counts(task, *workload), device, time_us);
+      known.times.push_back({.workload = shape,
+                             .seed = line.at("seed").get<std::string>(),
+                             .time_us = time_us,
+                             .samples = line.at("samples").get<int>(),
+                             .of_copy = share.of_memory,
+                             .of_floor = share.of_floor,
+                             .limit = std::string(share.limit)});
+    }
+  }
+}
+
 std::string origin(const char* where, const std::optional<DeviceStatus>& status) {
   if (!status) return fmt::format("{}: nothing is kept", where);
   return fmt::format(
@@ -122,9 +150,10 @@ std::string origin(const char* where, const std::optional<DeviceStatus>& status)
 
 std::string task_markdown(const std::vector<Task>& tasks, const DataRoot& data) {
   const auto virtual_gpu = find_device_status(data.measured() / "seeds_vgpu.json");
-  const auto h100 = find_device_status(data.measured() / "seeds_h100.json");
+  auto h100 = find_device_status(data.measured() / "seeds_h100.json");
   const auto baselines_file = data.measured() / "baselines_h100.json";
   const Json baselines = std::filesystem::exists(baselines_file) ? read_json(baselines_file) : Json::object();
+  if (h100) add_baseline_times(*h100, tasks, baselines);
   std::string text = fmt::format(
       "# The tasks\n\n"
       "Written by `kernelites tasks --markdown`; a test says when it is out of date. Controls are wrong "
