@@ -120,7 +120,8 @@ void add_baseline_times(DeviceStatus& status, const std::vector<Task>& tasks, co
   for (const Task& task : tasks) {
     TaskStatus& known = status.tasks[task.name];
     if (known.digest.empty()) known.digest = task.digest;
-    for (const auto& [shape, line] : measured.at("tasks").value(task.name, Json::object()).items()) {
+    const Json shapes = measured.at("tasks").value(task.name, Json::object());
+    for (const auto& [shape, line] : shapes.items()) {
       const Workload* workload = task.find_workload(shape);
       const bool has_time =
           std::any_of(known.times.begin(), known.times.end(),
