@@ -27,13 +27,23 @@ namespace ptx = kernelites::ptx;
 constexpr int CHUNK = 16, PREPARERS = 128;
 constexpr float LOG2E = 1.44269504f;
 
-/// What kda_prepare leaves of a chunk; rows beyond the last token are zero.
+/// What kda_prepare leaves of a chunk, as kda_chain keeps it in shared memory: rows of vectors of eight elements; rows
+/// beyond the last token are zero.
 template <int D>
 struct Prepared {
-  unsigned short q[CHUNK][D], k[CHUNK][D], k_left[CHUNK][D];  // decayed from the start; k_left: until the end
-  unsigned short by_query[CHUNK][CHUNK], inverse[CHUNK][CHUNK];
-  float whole[D];                                             // the decay of the whole chunk
+  uint4 q[CHUNK][D / 8], k[CHUNK][D / 8], k_left[CHUNK][D / 8];  // decayed from the start; k_left: until the end
+  uint4 by_query[CHUNK][2], inverse[CHUNK][2];
+  float whole[D];                                                // the decay of the whole chunk
 };
+
+/// Where vector `vector` of a row of D / 8 lies: exchanged by row so that ldmatrix meets no bank conflict.
+__device__ __forceinline__ int place(int row, int vector) { return vector ^ (row & 7); }
+
+/// Element d of row `row`.
+template <int VECTORS>
+__device__ __forceinline__ unsigned short& element(uint4 (&rows)[CHUNK][VECTORS], int row, int d) {
+  return reinterpret_cast<unsigned short*>(rows[row] + (VECTORS >= 8 ? place(row, d / 8) : d / 8))[d % 8];
+}
 
 __device__ __forceinline__ unsigned short to_bf16(float x) { return (unsigned short)ptx::pack_bf16(x, 0); }
 
@@ -63,9 +73,9 @@ kda_prepare(const unsigned short* __restrict__ q, const unsigned short* __restri
 #pragma unroll
     for (int t = 0; t < CHUNK; ++t) {
       const float since = ptx::ex2(left[t]);
-      to.q[t][tid] = to_bf16(q_t[t][tid] * since);
-      to.k[t][tid] = to_bf16(k_t[t][tid] * since);
-      to.k_left[t][tid] = to_bf16(k_t[t][tid] * ptx::ex2(decay - left[t]));
+      element(to.q, t, tid) = to_bf16(q_t[t][tid] * since);
+      element(to.k, t, tid) = to_bf16(k_t[t][tid] * since);
+      element(to.k_left, t, tid) = to_bf16(k_t[t][tid] * ptx::ex2(decay - left[t]));
     }
     to.whole[tid] = ptx::ex2(decay);
   }
@@ -91,7 +101,7 @@ kda_prepare(const unsigned short* __restrict__ q, const unsigned short* __restri
       }
       if (lane == 0) {
         by_key[t][j] = of_key * rate[t];
-        to.by_query[t][j] = to_bf16(of_query);
+        element(to.by_query, t, j) = to_bf16(of_query);
       }
     }
   }
@@ -103,28 +113,17 @@ kda_prepare(const unsigned short* __restrict__ q, const unsigned short* __restri
       x[t] = t == tid ? 1.0f : 0.0f;
 #pragma unroll
       for (int j = 0; j < t; ++j) x[t] -= j >= tid && t > tid ? by_key[t][j] * x[j] : 0.0f;
-      to.inverse[t][tid] = to_bf16(x[t] * rate[tid]);
+      element(to.inverse, t, tid) = to_bf16(x[t] * rate[tid]);
     }
   }
 }
 
-/// A chunk in shared memory: rows of 16-byte chunks, exchanged by row so that ldmatrix meets no bank conflict.
+/// A chunk in shared memory, and its values.
 template <int D>
 struct Stage {
-  uint4 q[CHUNK][D / 8], k[CHUNK][D / 8], k_left[CHUNK][D / 8];
-  uint4 by_query[CHUNK][2], inverse[CHUNK][2], v[CHUNK][WARPS * 2];
-  float whole[D];
+  Prepared<D> prepared;
+  uint4 v[CHUNK][WARPS * 2];
 };
-
-__device__ __forceinline__ int place(int row, int chunk) { return chunk ^ (row & 7); }
-
-template <int D>
-__device__ __forceinline__ void load_rows(uint4 (&to)[CHUNK][D / 8], const unsigned short (&from)[CHUNK][D]) {
-  for (int i = threadIdx.x; i < CHUNK * D / 8; i += WARPS * 32) {
-    const int row = i / (D / 8), chunk = i % (D / 8);
-    ptx::cp_async_16(&to[row][place(row, chunk)], &from[row][chunk * 8]);
-  }
-}
 
 /// acc[n] += a . tile^T for the 16 rows of a row-major tile, columns 16 `step` on.
 template <int CHUNKS>
@@ -161,15 +160,14 @@ kda_chain(const Prepared<D>* __restrict__ chunks, const unsigned short* __restri
   const auto fetch = [&](int c) {
     if (c < count) {
       Stage<D>& stage = stages[c % STAGES];
-      const Prepared<D>& from = chunks[c];
-      load_rows<D>(stage.q, from.q);
-      load_rows<D>(stage.k, from.k);
-      load_rows<D>(stage.k_left, from.k_left);
-      for (int i = tid; i < CHUNK * 2; i += WARPS * 32) {
-        ptx::cp_async_16(&stage.by_query[i / 2][i % 2], &from.by_query[i / 2][i % 2 * 8]);
-        ptx::cp_async_16(&stage.inverse[i / 2][i % 2], &from.inverse[i / 2][i % 2 * 8]);
+      constexpr int VECTORS = sizeof(Prepared<D>) / 16;
+      uint4* const to = reinterpret_cast<uint4*>(&stage.prepared) + tid;
+      const uint4* const from = reinterpret_cast<const uint4*>(chunks + c) + tid;
+#pragma unroll
+      for (int i = 0; i < VECTORS; i += WARPS * 32) {
+        if (i + WARPS * 32 <= VECTORS || tid < VECTORS - i) ptx::cp_async_16(to + i, from + i);
       }
-      for (int i = tid; i < D / 4; i += WARPS * 32) ptx::cp_async_16(&stage.whole[i * 4], &from.whole[i * 4]);
+#pragma unroll
       for (int i = tid; i < CHUNK * WARPS * 2; i += WARPS * 32) {
         const int row = i / (WARPS * 2), chunk = i % (WARPS * 2);
         const bool is_valid = c * CHUNK + row < T;
@@ -195,14 +193,15 @@ kda_chain(const Prepared<D>* __restrict__ chunks, const unsigned short* __restri
     __syncthreads();  // this chunk is here, and nobody reads the one before any more
     fetch(c + STAGES - 1);
     const Stage<D>& stage = stages[c % STAGES];
+    const Prepared<D>& prepared = stage.prepared;
 
     float known[2][4] = {}, out[2][4] = {};  // transposed: columns e by tokens
 #pragma unroll
     for (int step = 0; step < D / 16; ++step) {
       unsigned a[4];
       pack(a, s[step * 2], s[step * 2 + 1]);
-      multiply(known, a, stage.k, step, lane);
-      multiply(out, a, stage.q, step, lane);
+      multiply(known, a, prepared.k, step, lane);
+      multiply(out, a, prepared.q, step, lane);
     }
 #pragma unroll
     for (int n = 0; n < 2; ++n) {
@@ -215,19 +214,19 @@ kda_chain(const Prepared<D>* __restrict__ chunks, const unsigned short* __restri
     unsigned a[4];
     float u[2][4] = {};
     pack(a, known[0], known[1]);
-    multiply(u, a, stage.inverse, 0, lane);
+    multiply(u, a, prepared.inverse, 0, lane);
     pack(a, u[0], u[1]);
-    multiply(out, a, stage.by_query, 0, lane);
+    multiply(out, a, prepared.by_query, 0, lane);
 #pragma unroll
     for (int pair = 0; pair < D / 16; ++pair) {
 #pragma unroll
       for (int n = pair * 2; n < pair * 2 + 2; ++n) {
-        const float2 whole = *reinterpret_cast<const float2*>(&stage.whole[n * 8 + t * 2]);
+        const float2 whole = *reinterpret_cast<const float2*>(&prepared.whole[n * 8 + t * 2]);
         s[n][0] *= whole.x, s[n][1] *= whole.y, s[n][2] *= whole.x, s[n][3] *= whole.y;
       }
       const int row = lane & 15;
       unsigned b[4];
-      ptx::ldmatrix_x4_trans(b, &stage.k_left[row][place(row, pair * 2 + (lane >> 4))]);
+      ptx::ldmatrix_x4_trans(b, &prepared.k_left[row][place(row, pair * 2 + (lane >> 4))]);
       ptx::mma_bf16(s[pair * 2], a, b[0], b[1]);
       ptx::mma_bf16(s[pair * 2 + 1], a, b[2], b[3]);
     }
