@@ -43,21 +43,41 @@ struct SampleOutcome {
   std::int64_t rows = 0;  ///< compared
 };
 
-Verdict wrong_rows(const EvaluationContext& context, const EvaluationPoint& point, const OutputError& error) {
-  const bool is_unwritten = error.mismatches > 0;
-  return Verdict::failed("bench", is_unwritten ? "not_finite_or_unwritten" : "numerical_mismatch",
-                         fmt::format("output '{}' is wrong at the bench workload '{}' with inputs '{}'{}",
-                                     error.output, point.workload.name, context.task.families.front().name,
-                                     is_unwritten ? ": values are not finite" : ""));
+/// Families whose values mean the same when a tensor repeats: each element alone, or what stands out in a sequence.
+bool is_repeatable(const InputFamily& family) {
+  constexpr std::string_view k_kinds[] = {"normal", "uniform",   "shifted",   "rising",
+                                          "spike",  "student_t", "heavy_tail"};
+  return family.hidden == 0 && std::all_of(family.fill.begin(), family.fill.end(), [&](const auto& entry) {
+           return std::find(std::begin(k_kinds), std::end(k_kinds), entry.second.kind) != std::end(k_kinds);
+         });
 }
 
-SampleOutcome sample_shape(EvaluationContext& context, std::size_t index, std::uint64_t instructions_max) {
+/// For the `ordinal`-th sampled shape: the first family once, then drawn ones.
+const InputFamily& sampled_family(const EvaluationContext& context, std::size_t ordinal) {
+  std::vector<const InputFamily*> families;
+  for (const InputFamily& family : context.task.families) {
+    if (is_repeatable(family)) families.push_back(&family);
+  }
+  if (ordinal == 0 || families.empty()) return context.task.families.front();
+  return *families[Rng(context.request.key.derive("bench_family", ordinal).seed()).below(families.size())];
+}
+
+Verdict wrong_rows(const EvaluationPoint& point, const InputFamily& family, const OutputError& error) {
+  const bool is_unwritten = error.mismatches > 0;
+  return Verdict::failed(
+      "bench", is_unwritten ? "not_finite_or_unwritten" : "numerical_mismatch",
+      fmt::format("output '{}' is wrong at the bench workload '{}' with inputs '{}'{}", error.output,
+                  point.workload.name, family.name, is_unwritten ? ": values are not finite" : ""));
+}
+
+SampleOutcome sample_shape(EvaluationContext& context, std::size_t index, const InputFamily& family,
+                           std::uint64_t instructions_max) {
   const EvaluationPoint& point = context.points[index];
   const Key key = context.request.key.derive("bench_sample", index);
   WorkloadSession session((*context.station)->referee(), *context.executor, context.task, point.workload,
                           /*is_modelled=*/true);
   const int arm = session.add_arm(context.module, context.compiled.plans[index], context.compiled.lowered);
-  session.fill(context.task.families.front(), index, key);
+  session.fill(family, index, key);
   const ExecutorClient::SampledRows sampled =
       context.executor->sample({.plan = arm,
                                 .seed = key.derive("blocks").seed(),
@@ -82,7 +102,7 @@ SampleOutcome sample_shape(EvaluationContext& context, std::size_t index, std::u
   std::sort(rows.begin(), rows.end());
   outcome.rows = point.rows;
   for (const OutputError& error : session.check(context.reference.get().plan(index), {rows})) {
-    if (!error.is_passed()) outcome.verdict = wrong_rows(context, point, error);
+    if (!error.is_passed()) outcome.verdict = wrong_rows(point, family, error);
   }
   return outcome;
 }
@@ -145,6 +165,7 @@ std::optional<Verdict> run_bench_stage(EvaluationContext& context) {
   const std::vector<std::size_t> sampled =
       context.device.is_virtual ? sampled_points(context) : std::vector<std::size_t>{};
   std::uint64_t used = 0;
+  std::size_t ordinal = 0;
   std::vector<std::string> unchecked;
   for (const std::size_t index : sampled) {
     const EvaluationPoint& point = context.points[index];
@@ -156,8 +177,8 @@ std::optional<Verdict> run_bench_stage(EvaluationContext& context) {
       unchecked.push_back(point.workload.name);
       continue;
     }
-    const SampleOutcome outcome =
-        sample_shape(context, index, std::min(k_shape_instructions_max, k_instructions_max - used));
+    const SampleOutcome outcome = sample_shape(context, index, sampled_family(context, ordinal++),
+                                               std::min(k_shape_instructions_max, k_instructions_max - used));
     used += outcome.instructions;
     if (outcome.verdict) return outcome.verdict;
     if (outcome.rows == 0) {

@@ -31,10 +31,12 @@ std::int64_t repeated_bytes(std::size_t tensor) {
 /// More bytes than this are repeated.
 constexpr std::int64_t k_whole_bytes_max = 1 << 20, k_whole_list_bytes_max = 64 << 20;
 
-/// The fill of a repeated tensor: one period of it, whose places stand for no sequence.
+/// The fill of a repeated tensor: one period of it is one sequence.
 void make_repeated(TensorFill& fill, const TensorSpec& tensor, std::size_t index) {
   fill.order.count = repeated_bytes(index) / static_cast<std::int64_t>(dtype_bytes(tensor.dtype));
   fill.order.leading = fill.order.count;
+  fill.order.tokens = std::clamp<std::int64_t>(fill.order.count / std::max<std::int64_t>(fill.order.inner, 1),
+                                               1, fill.order.tokens);
   fill.map.clear();
   fill.has_invalid = false;
 }
