@@ -22,6 +22,24 @@ constexpr std::int64_t k_bytes_max = std::int64_t{1} << 20;
 /// As a count of instructions: hundreds of times what honest kernels need at these shapes.
 constexpr double k_sanitize_s_max = 1;
 
+/// The largest shapes within this much of the reference's work come too: a race may need several tiles.
+constexpr double k_larger_flops_max = 4e6;
+constexpr std::size_t k_larger_shapes = 2;
+
+void add_larger_shapes(const EvaluationContext& context, std::vector<std::size_t>& chosen) {
+  std::vector<std::pair<double, std::size_t>> larger;
+  for (const std::size_t i : smallest_checks(context)) {
+    const Workload& workload = context.points[i].workload;
+    const double flops = roofline_counts(context.task, workload).flops;
+    if (flops <= k_larger_flops_max && workload_bytes(context.task, workload) <= k_bytes_max &&
+        std::find(chosen.begin(), chosen.end(), i) == chosen.end())
+      larger.emplace_back(-flops, i);
+  }
+  std::sort(larger.begin(), larger.end());
+  for (std::size_t i = 0; i < std::min(larger.size(), k_larger_shapes); ++i)
+    chosen.push_back(larger[i].second);
+}
+
 /// Small check shapes that launch all kernels that check shapes launch, as far as there is room.
 std::vector<std::size_t> choose_shapes(const EvaluationContext& context) {
   std::vector<std::size_t> chosen;
@@ -34,6 +52,7 @@ std::vector<std::size_t> choose_shapes(const EvaluationContext& context) {
       is_new |= seen.insert(launch.kernel).second;
     if (is_new || chosen.size() < k_shapes_least) chosen.push_back(i);
   }
+  add_larger_shapes(context, chosen);
   return chosen;
 }
 
