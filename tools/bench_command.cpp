@@ -133,14 +133,14 @@ void print_text(const Task& task, const DeviceFacts& device, const std::vector<B
   if (has_baselines(task)) out << "--baselines times those that baseline.py can run\n";
 }
 
-/// Seeds that are worth a library's time: naive ones take a hundred times as long.
-std::vector<Seed> good_seeds(const std::vector<BenchArm>& arms) {
+/// The files asked for, else the seeds but for the naive ones, which take a hundred times as long.
+std::vector<Seed> library_seeds(const BenchOptions& options, const std::vector<BenchArm>& arms) {
   std::vector<Seed> good, all;
   for (const BenchArm& arm : arms) {
     if (arm.seed.name != "naive.cu") good.push_back(arm.seed);
     all.push_back(arm.seed);
   }
-  return good.empty() ? all : good;
+  return good.empty() || !options.files.empty() ? all : good;
 }
 
 std::unique_ptr<WorkerPool> gpu_workers(const BenchOptions& options, const Program& program) {
@@ -157,7 +157,7 @@ std::unique_ptr<WorkerPool> gpu_workers(const BenchOptions& options, const Progr
 
 /// Proven where there is a device; a batch is for a machine that proves them itself, or was given proven ones.
 void beside_libraries(const BenchOptions& options, const Task& task, const DataRoot& data, Program& program) {
-  BaselineBench bench{.seeds = good_seeds(arms_of(options, task, data)),
+  BaselineBench bench{.seeds = library_seeds(options, arms_of(options, task, data)),
                       .workloads = options.workloads,
                       .file = options.baseline_file,
                       .batch = options.batch,
