@@ -244,7 +244,8 @@ void imitate_task(const NewTaskOptions& options, Program& program) {
   document["name"] = name;
   copy_task(folder, name, options.like, document, data);
   program.out << fmt::format(
-      "{} is a copy of {}, seeds and wrong kernels included. Change it, and after every "
+      "{} is a copy of {}, seeds and wrong kernels included: delete those that you do not change. After "
+      "every "
       "change:\n{}",
       folder.string(), options.like, next_steps(folder, "naive.cu"));
 }
