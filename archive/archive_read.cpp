@@ -48,7 +48,8 @@ std::optional<EvaluationRecord> newest_answer(Database& database, std::uint64_t 
                                               std::string_view verb) {
   return first(collect(database,
                        std::string(rows::k_evaluation_columns) +
-                           "WHERE ordinal = ?1 AND verb = ?2 AND state = 'answered' ORDER BY id DESC LIMIT 1",
+                           "WHERE ordinal = ?1 AND verb = ?2 AND state = 'answered' AND "
+                           "json_extract(request, '$.is_null') IS NULL ORDER BY id DESC LIMIT 1",
                        rows::evaluation, ordinal, verb));
 }
 

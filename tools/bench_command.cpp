@@ -4,6 +4,7 @@
 
 #include <cmath>
 #include <memory>
+#include <optional>
 
 #include "engine/core/error.h"
 #include "engine/core/roofline.h"
@@ -26,6 +27,7 @@ struct BenchOptions {
   std::string data;
   std::string log = "/dev/null";
   int rounds = 60;
+  bool is_repeated = false;
   bool is_json = false;
   bool has_baselines = false;
   std::string baseline_file, batch, python = "python3", record;
@@ -63,9 +65,12 @@ struct BenchRow {
   ArmTiming timing;
   RooflineShare share;
   double speedup = 1, speedup_low = 1, speedup_high = 1;  ///< over arm 0
+  double again = 0;  ///< how much more a second, fresh process measured; 0 where there was none
 };
 
-std::vector<BenchRow> rows_of(const Task& task, const DeviceFacts& device, const Duel& duel) {
+/// `repeated`: the same arms in another process, or null.
+std::vector<BenchRow> rows_of(const Task& task, const DeviceFacts& device, const Duel& duel,
+                              const std::optional<Duel>& repeated) {
   std::vector<BenchRow> rows;
   for (const Workload& workload : task.bench) {
     const auto timing = duel.timing.find(workload.name);
@@ -80,13 +85,16 @@ std::vector<BenchRow> rows_of(const Task& task, const DeviceFacts& device, const
         row.speedup_low = std::exp(ratio.log_ratio_low);
         row.speedup_high = std::exp(ratio.log_ratio_high);
       }
+      const auto again = repeated ? repeated->timing.find(workload.name) : duel.timing.end();
+      if (repeated && again != repeated->timing.end())
+        row.again = again->second.at(arm).time_us_median / row.timing.time_us_median - 1;
       rows.push_back(std::move(row));
     }
   }
   return rows;
 }
 
-std::string table_of(const std::vector<BenchRow>& rows, const std::string& first) {
+std::string table_of(const std::vector<BenchRow>& rows, const std::string& first, bool is_repeated) {
   std::vector<std::vector<std::string>> cells{{"workload", "arm", "time us", "p10", "p90", "n", "GB/s",
                                                "TFLOP/s", "% of floor", "limit", "x vs " + first}};
   for (const BenchRow& row : rows)
@@ -99,6 +107,11 @@ std::string table_of(const std::vector<BenchRow>& rows, const std::string& first
                      row.arm == first ? "1"
                                       : fmt::format("{:.3f} [{:.3f}, {:.3f}]", row.speedup, row.speedup_low,
                                                     row.speedup_high)});
+  if (is_repeated) {
+    cells.front().push_back("again %");
+    for (std::size_t i = 0; i < rows.size(); ++i)
+      cells[i + 1].push_back(fmt::format("{:+.2f}", 100 * rows[i].again));
+  }
   return text_table(cells);
 }
 
@@ -112,11 +125,12 @@ Json json_of(const BenchRow& row) {
           {"share_of_floor", row.share.of_floor},
           {"limit", row.share.limit},
           {"speedup", row.speedup},
-          {"speedup_interval", {row.speedup_low, row.speedup_high}}};
+          {"speedup_interval", {row.speedup_low, row.speedup_high}},
+          {"again", row.again}};
 }
 
 void print_text(const Task& task, const DeviceFacts& device, const std::vector<BenchArm>& arms,
-                const Duel& duel, std::ostream& out) {
+                const Duel& duel, const std::optional<Duel>& repeated, std::ostream& out) {
   out << fmt::format("{} on {}, {}, arms interleaved in one process\n", task.name, device.kind,
                      device.is_virtual ? "modelled" : "measured");
   for (const BenchArm& arm : arms) {
@@ -126,7 +140,8 @@ void print_text(const Task& task, const DeviceFacts& device, const std::vector<B
   }
   if (!duel.verdict.is_passed)
     out << fmt::format("timing ended early: {}: {}\n", duel.verdict.reason, duel.verdict.message);
-  if (!duel.arms.empty()) out << table_of(rows_of(task, device, duel), duel.arms.front());
+  if (!duel.arms.empty())
+    out << table_of(rows_of(task, device, duel, repeated), duel.arms.front(), repeated.has_value());
   for (const Json& baseline : task.baselines)
     out << fmt::format("baseline {} ({}): not measured here\n", baseline.value("name", ""),
                        baseline.value("library", ""));
@@ -200,14 +215,17 @@ void bench(const BenchOptions& options, Program& program) {
   }
   Duel timed{.verdict = Verdict::failed("time", "no_arm", "no kernel passed")};
   if (!passed.empty()) timed = duel(*pool, task, device, passed, options.rounds, options.workloads);
+  std::optional<Duel> repeated;
+  if (options.is_repeated && timed.verdict.is_passed)
+    repeated = duel(*pool, task, device, passed, options.rounds, options.workloads);
   program.exit_code = timed.verdict.is_passed && passed.size() == arms.size() ? exit_done : exit_failed;
 
-  if (!options.is_json) return print_text(task, facts, arms, timed, program.out);
+  if (!options.is_json) return print_text(task, facts, arms, timed, repeated, program.out);
   Json json{
       {"task", task.name}, {"device", facts}, {"is_modelled", facts.is_virtual}, {"verdict", timed.verdict}};
   for (const BenchArm& arm : arms)
     json["arms"].push_back({{"name", arm.seed.name}, {"verdict", arm.verdict}});
-  for (const BenchRow& row : rows_of(task, facts, timed)) json["rows"].push_back(json_of(row));
+  for (const BenchRow& row : rows_of(task, facts, timed, repeated)) json["rows"].push_back(json_of(row));
   program.out << json.dump(2) << "\n";
 }
 
@@ -221,6 +239,8 @@ void add_bench_command(CLI::App& command, Program& program) {
   command.add_option("--device", options->device, "auto, gpu or vgpu")
       ->check(CLI::IsMember({"auto", "gpu", "vgpu"}));
   command.add_option("--rounds", options->rounds, "Rounds of timing, at most")->check(CLI::Range(2, 1000));
+  command.add_flag("--twice", options->is_repeated,
+                   "Once more in a fresh process, and how far the two lie apart");
   command.add_option("--worker", options->worker, "The worker program");
   command.add_option("--log", options->log, "File for the worker's messages");
   command.add_option("--data", options->data, "Folder that holds tasks/, kernels_seed/ and prompts/");

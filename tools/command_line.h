@@ -40,6 +40,8 @@ void add_elites_command(CLI::App& command, Program& program);
 void add_show_command(CLI::App& command, Program& program);
 void add_evaluate_command(CLI::App& command, Program& program);
 void add_bench_command(CLI::App& command, Program& program);
+void add_resolution_command(CLI::App& command, Program& program);
+void add_profile_command(CLI::App& command, Program& program);
 void add_tune_command(CLI::App& command, Program& program);
 void add_tasks_command(CLI::App& command, Program& program);
 void add_new_task_command(CLI::App& command, Program& program);

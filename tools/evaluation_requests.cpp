@@ -58,4 +58,19 @@ Duel duel(Evaluator& evaluator, const Task& task, const std::string& device, std
   return *reply.duel;
 }
 
+Duel null_comparison(Evaluator& evaluator, const Task& task, const std::string& device,
+                     const Candidate& candidate, int rounds, std::vector<std::string> workloads) {
+  return duel(evaluator, task, device, {{"kernel", candidate}, {"same", candidate}}, rounds,
+              std::move(workloads));
+}
+
+Profile counters_of(Evaluator& evaluator, const Task& task, const std::string& device,
+                    const Candidate& candidate, const std::vector<std::string>& workloads) {
+  Request request = request_for(task, device, "profile", k_examine_s_max);
+  request.profile = ProfileRequest{.candidate = candidate, .workloads = workloads, .key = Key::random()};
+  const Reply reply = ask_worker(evaluator, request);
+  if (!reply.profile) throw Error("the worker's reply holds no profile");
+  return *reply.profile;
+}
+
 }  // namespace kernelites

@@ -27,4 +27,12 @@ Request duel_request(const Task& task, const std::string& device, const std::str
 Duel duel(Evaluator& evaluator, const Task& task, const std::string& device, std::vector<DuelArm> arms,
           int rounds, std::vector<std::string> workloads = {});
 
+/// The A/A null: a kernel against itself, under the label "same". Whatever differs is noise.
+Duel null_comparison(Evaluator& evaluator, const Task& task, const std::string& device,
+                     const Candidate& candidate, int rounds, std::vector<std::string> workloads = {});
+
+/// Hardware counters of a proven candidate at some bench workloads. Throws Error if no profile comes.
+Profile counters_of(Evaluator& evaluator, const Task& task, const std::string& device,
+                    const Candidate& candidate, const std::vector<std::string>& workloads);
+
 }  // namespace kernelites

@@ -49,6 +49,10 @@ void to_json(Json& json, const ArmTiming& timing) {
               {"time_us_p90", real_to_json(timing.time_us_p90)},
               {"samples", timing.samples},
               {"is_modelled", timing.is_modelled}};
+  if (timing.is_modelled) return;
+  json.update({{"launches_each", timing.launches_each},
+               {"clock_ghz", real_to_json(timing.clock_ghz)},
+               {"discarded", timing.discarded}});
 }
 
 void from_json(const Json& json, ArmTiming& timing) {
@@ -57,6 +61,10 @@ void from_json(const Json& json, ArmTiming& timing) {
   timing.time_us_p90 = real_from_json(json.at("time_us_p90"));
   json.at("samples").get_to(timing.samples);
   json.at("is_modelled").get_to(timing.is_modelled);
+  // Rows of older archives have none.
+  timing.launches_each = json.value("launches_each", 1);
+  if (json.contains("clock_ghz")) timing.clock_ghz = real_from_json(json.at("clock_ghz"));
+  timing.discarded = json.value("discarded", 0);
 }
 
 void to_json(Json& json, const PairedRatio& ratio) {
@@ -101,6 +109,7 @@ void to_json(Json& json, const Examination& examination) {
               {"code_digest", examination.code_digest},
               {"stage_ms", examination.stage_ms},
               {"stages", examination.stages}};
+  if (!examination.counters.empty()) json["counters"] = examination.counters;
 }
 
 void from_json(const Json& json, Examination& examination) {
@@ -116,6 +125,7 @@ void from_json(const Json& json, Examination& examination) {
   json.at("stage_ms").get_to(examination.stage_ms);
   // Rows of archives that are older than the reports have none.
   if (json.contains("stages")) json.at("stages").get_to(examination.stages);
+  if (json.contains("counters")) json.at("counters").get_to(examination.counters);
 }
 
 void to_json(Json& json, const Duel& duel) {

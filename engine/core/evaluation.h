@@ -10,6 +10,7 @@
 #include <string>
 #include <vector>
 
+#include "engine/core/counter_report.h"
 #include "engine/core/device_facts.h"
 #include "engine/core/launch_plan.h"
 #include "engine/core/verdict.h"
@@ -72,7 +73,8 @@ struct Examination {
   std::vector<std::string> notes;  ///< advisories: "vgpu cannot execute wgmma", ptxas performance warnings
   std::string code_digest;         ///< of the compiled code: equal code is never timed twice
   StageTimes stage_ms;
-  std::vector<StageReport> stages;  ///< those that ran, in their order
+  std::vector<StageReport> stages;                ///< those that ran, in their order
+  std::map<std::string, CounterReport> counters;  ///< by bench workload; only of thorough examinations
 };
 
 /// Times of one arm at one workload.
@@ -82,6 +84,10 @@ struct ArmTiming {
   double time_us_p90 = 0;
   int samples = 0;
   bool is_modelled = false;
+  // Of measured ones:
+  int launches_each = 1;  ///< launches that one sample is the mean of, each with cold caches
+  double clock_ghz = 0;   ///< of the multiprocessors, median over samples; 0: unknown
+  int discarded = 0;      ///< samples thrown away and taken again, because the clock moved
 };
 
 /// Paired comparison of an arm with the candidate: log(time of candidate / time of arm), so negative is faster.

@@ -103,9 +103,9 @@ bool LookPlan::is_look(int rounds_done) const {
   return std::find(looks_.begin(), looks_.end(), rounds_done) != looks_.end();
 }
 
-bool is_decided(const PairedRatio& ratio, double resolution) {
-  const bool has_side = ratio.log_ratio_high < 0 || ratio.log_ratio_low > 0;
-  return has_side || (ratio.log_ratio_low > -resolution && ratio.log_ratio_high < resolution);
+bool is_decided(const PairedRatio& ratio, double effect) {
+  const double gain = std::log1p(-effect);
+  return ratio.log_ratio_high < gain || ratio.log_ratio_low > gain;
 }
 
 }  // namespace kernelites

@@ -40,8 +40,8 @@ class LookPlan {
   double confidence_ = 0, look_confidence_ = 0;
 };
 
-/// True if more rounds would decide nothing else: the interval lies on one side of no difference, or it is so narrow
-/// that no difference beyond `resolution` (0.002: 0.2 %) is left.
-bool is_decided(const PairedRatio& ratio, double resolution);
+/// True if more rounds would decide nothing else about a gain of `effect` (0.005: half a percent faster): it is proven,
+/// or no longer possible. An interval that only tells faster from slower does not end the measuring.
+bool is_decided(const PairedRatio& ratio, double effect);
 
 }  // namespace kernelites

@@ -20,6 +20,15 @@ double quantile(std::vector<double> samples, double q) {
 
 double median(std::vector<double> samples) { return quantile(std::move(samples), 0.5); }
 
+double interquartile_mean(std::vector<double> samples) {
+  KERNELITES_ASSERT(!samples.empty());
+  std::sort(samples.begin(), samples.end());
+  const std::size_t cut = samples.size() / 4;
+  double sum = 0;
+  for (std::size_t i = cut; i < samples.size() - cut; ++i) sum += samples[i];
+  return sum / static_cast<double>(samples.size() - 2 * cut);
+}
+
 ArmTiming summarise(const std::vector<double>& time_us, bool is_modelled) {
   return {.time_us_median = median(time_us),
           .time_us_p10 = quantile(time_us, 0.1),

@@ -19,7 +19,10 @@ constexpr int k_confirmation_rounds = 60;
 }  // namespace
 
 OpenCandidates::OpenCandidates(RunParts& parts, Announcer& announcer)
-    : parts_(parts), announcer_(announcer), weights_(workload_weights(parts.task)) {}
+    : parts_(parts),
+      announcer_(announcer),
+      nulls_(parts, announcer),
+      weights_(workload_weights(parts.task)) {}
 
 void OpenCandidates::resume() {
   grid_ = parts_.archive.grid();
@@ -37,9 +40,14 @@ void OpenCandidates::resume() {
     }
     courses_.emplace(record.ordinal, std::move(course));
   }
+  if (grid_.elite_count() > 0) nulls_.resume();
   for (const EvaluationRecord& record : parts_.archive.outstanding_requests()) {
-    if (courses_.count(record.ordinal) == 0) continue;
-    ordinal_of_[record.request_id] = record.ordinal;
+    const bool is_null = is_null_duel(record);
+    if (!is_null && courses_.count(record.ordinal) == 0) continue;
+    if (is_null)
+      nulls_.adopt(record);
+    else
+      ordinal_of_[record.request_id] = record.ordinal;
     ++outstanding_;
     parts_.evaluator.submit(request_from(record));
   }
@@ -73,6 +81,10 @@ std::size_t OpenCandidates::count() const {
 }
 
 void OpenCandidates::on_reply(const Reply& reply) {
+  if (nulls_.take(reply, weights_)) {
+    --outstanding_;
+    return;
+  }
   const auto waiting = ordinal_of_.find(reply.id);
   if (waiting == ordinal_of_.end()) return;
   const std::uint64_t ordinal = waiting->second;
@@ -92,6 +104,7 @@ void OpenCandidates::on_reply(const Reply& reply) {
                   {"reason", verdict.reason}});
   } else if (reply.duel && reply.error.empty()) {
     parts_.archive.record_duel(reply.id, *reply.duel, provenance, reply.worker_s, reply.device_s);
+    nulls_.count_timed();
     event.update({{"verb", "duel"},
                   {"is_passed", reply.duel->verdict.is_passed},
                   {"reason", reply.duel->verdict.reason}});
@@ -116,6 +129,7 @@ void OpenCandidates::on_reply(const Reply& reply) {
 
 int OpenCandidates::step(std::uint64_t completed, bool may_send) {
   int told = 0;
+  if (may_send) send_null();
   for (auto at = courses_.begin(); at != courses_.end();) {
     Course& course = at->second;
     if (course.is_inside && has_wish(course)) {
@@ -142,7 +156,7 @@ int OpenCandidates::step(std::uint64_t completed, bool may_send) {
     if (may_send) {
       if (const auto* need = std::get_if<NeedsExamination>(&*step))
         examine(course, *need);
-      else
+      else if (nulls_.is_open())
         duel(course, std::get<NeedsDuel>(*step));
     }
     ++at;
@@ -243,6 +257,14 @@ void OpenCandidates::duel(Course& course, const NeedsDuel& need) {
   const bool has_opponent_to_replace = need.arms.size() > 1 || need.arms.front() != baseline_id_;
   if (!need.wants_confirmation_at_once || baseline_id_.empty() || !has_opponent_to_replace) return;
   send_duel(course, need, true);
+}
+
+/// What compares an elite with itself, if that is due; candidates wait with their duels meanwhile.
+void OpenCandidates::send_null() {
+  const auto record = nulls_.due(grid_);
+  if (!record) return;
+  ++outstanding_;
+  parts_.evaluator.submit(request_from(*record));
 }
 
 void OpenCandidates::send_duel(Course& course, const NeedsDuel& need, bool is_confirmation) {

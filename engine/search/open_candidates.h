@@ -12,6 +12,7 @@
 #include <utility>
 #include <vector>
 
+#include "engine/search/null_duels.h"
 #include "engine/search/placement.h"
 #include "engine/search/run_parts.h"
 
@@ -56,6 +57,7 @@ class OpenCandidates {
   void find_baseline();
   void examine(Course& course, const NeedsExamination& need);
   void duel(Course& course, const NeedsDuel& need);
+  void send_null();
   void send_duel(Course& course, const NeedsDuel& need, bool is_confirmation);
   Request request_from(const EvaluationRecord& record) const;
   void tell(const Course& course, const Outcome& outcome);
@@ -63,6 +65,7 @@ class OpenCandidates {
 
   RunParts& parts_;
   Announcer& announcer_;
+  NullDuels nulls_;
   std::map<std::string, double> weights_;
   std::map<std::uint64_t, Course> courses_;
   std::map<std::string, std::uint64_t> ordinal_of_;  // of requests outstanding

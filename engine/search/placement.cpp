@@ -6,6 +6,7 @@
 #include <cmath>
 
 #include "engine/core/error.h"
+#include "engine/search/null_duels.h"
 
 namespace kernelites {
 namespace {
@@ -172,6 +173,7 @@ Course course_of(const CandidateRecord& record, const std::vector<EvaluationReco
   Course course{.record = record};
   course.is_seed = record.operator_name == "seed";
   for (const EvaluationRecord& evaluation : evaluations) {
+    if (is_null_duel(evaluation)) continue;
     if (evaluation.verb == "duel") ++course.duels_sent;
     if (evaluation.state == "sent") course.waiting_for.push_back(evaluation.request_id);
     if (evaluation.state == "failed") course.error = evaluation.error;
@@ -188,10 +190,17 @@ Course course_of(const CandidateRecord& record, const std::vector<EvaluationReco
   return course;
 }
 
+/// An agent wants counters of an inner candidate that has none.
+bool wants_profile(const Course& course) {
+  return course.is_inside && course.wish == InsideStep::profile && !course.has_thorough;
+}
+
 bool has_wish(const Course& course) {
   if (!course.wish || !course.waiting_for.empty()) return false;
   const bool is_proven = course.examination && course.examination->verdict.is_passed;
   if (*course.wish == InsideStep::compile) return course.compiled.has_value() || is_proven;
+  if (*course.wish == InsideStep::profile)
+    return is_proven && (course.has_thorough || course.provenance.device.is_virtual);
   return *course.wish == InsideStep::check && is_proven;  // `time` ends with the telling, as failures do
 }
 
@@ -203,10 +212,13 @@ NextStep next_step(const Course& course, const PlacementContext& context) {
   if (!course.examination) {
     const bool is_compile = course.is_inside && course.wish == InsideStep::compile;
     // A batch is a round trip that somebody makes: one that asks too much costs less than a second one.
-    return NeedsExamination{.is_thorough = context.confirms_eagerly && context.wants_thorough,
-                            .last_stage = is_compile ? "compile" : ""};
+    return NeedsExamination{
+        .is_thorough = wants_profile(course) || (context.confirms_eagerly && context.wants_thorough),
+        .last_stage = is_compile ? "compile" : ""};
   }
   if (!course.examination->verdict.is_passed) return ends(course, insert_status_name(InsertStatus::failed));
+  // Counters are read by the thorough examination, which its way into the archive asks for anyhow.
+  if (wants_profile(course)) return NeedsExamination{.is_thorough = true};
   KERNELITES_ASSERT(!context.baseline_id.empty());
   return place(course, context);
 }

@@ -63,6 +63,7 @@ RunConfig parse_run_config(const Json& json, const std::string& where, RunConfig
   base.operators = reader.optional("operators", base.operators);
   base.greed = reader.optional("greed", base.greed);
   base.rounds = reader.optional("rounds", base.rounds);
+  base.null_every = reader.optional("null_every", base.null_every);
   base.examine_deadline_s = reader.optional("examine_deadline_s", base.examine_deadline_s);
   base.duel_deadline_s = reader.optional("duel_deadline_s", base.duel_deadline_s);
   base.effect_min = reader.optional("effect_min", base.effect_min);
@@ -92,6 +93,7 @@ void check_run_config(const RunConfig& config, const std::string& where) {
   check_range(where, "in_flight", config.in_flight, 1, 1024);
   check_range(where, "greed", config.greed, 0.0, 1.0);
   check_range(where, "rounds", config.rounds, 2, 1000);
+  check_range(where, "null_every", config.null_every, 0, 100000);
   check_range(where, "examine_deadline_s", config.examine_deadline_s, 1.0, 86400.0);
   check_range(where, "duel_deadline_s", config.duel_deadline_s, 1.0, 86400.0);
   check_range(where, "effect_min", config.effect_min, 0.0, 0.5);
@@ -138,6 +140,7 @@ Json run_config_json(const RunConfig& config) {
           {"operators", config.operators},
           {"greed", config.greed},
           {"rounds", config.rounds},
+          {"null_every", config.null_every},
           {"examine_deadline_s", config.examine_deadline_s},
           {"duel_deadline_s", config.duel_deadline_s},
           {"effect_min", config.effect_min},

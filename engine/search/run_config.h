@@ -46,7 +46,8 @@ struct RunConfig {
   int in_flight = 8;              ///< variations under way together
   std::map<std::string, double> operators{{"refine", 0.7}, {"tune", 0.3}};  ///< share of each operator
   double greed = 0.25;  ///< share of parents that are the best elite; the rest is uniform over elites
-  int rounds = 30;      ///< paired rounds of a duel
+  int rounds = 60;      ///< paired rounds of a duel, at most
+  int null_every = 50;  ///< candidates timed between two comparisons of an elite with itself; 0: none
   double examine_deadline_s = 180;
   double duel_deadline_s = 600;
   double effect_min = 0.005;                ///< smallest gain that replaces an elite

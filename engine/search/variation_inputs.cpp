@@ -79,9 +79,10 @@ Evaluated inner_result(const InputSource& source, const CandidateRecord& record,
     specimen.over_parent = pooled_ratio(*specimen.duel, record.parents.front(), weights);
   for (const EvaluationRecord& evaluation : source.archive.evaluations(record.ordinal)) {
     const bool is_compile = evaluation.request.contains("last_stage");
-    const InsideStep part = evaluation.verb == "duel" ? InsideStep::time
-                            : is_compile              ? InsideStep::compile
-                                                      : InsideStep::check;
+    const InsideStep part = evaluation.verb == "duel"                        ? InsideStep::time
+                            : is_compile                                     ? InsideStep::compile
+                            : evaluation.request.value("is_thorough", false) ? InsideStep::profile
+                                                                             : InsideStep::check;
     if (part == step) result.device_s += evaluation.device_s;
     if (evaluation.state == "failed") result.refusal = "the worker gave no result: " + evaluation.error;
     if (!evaluation.examination || evaluation.examination->verdict.reason != k_stopped_as_asked) continue;

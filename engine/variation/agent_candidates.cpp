@@ -100,7 +100,7 @@ std::optional<std::size_t> AgentCandidates::best() const {
   for (std::size_t i = 1; i < all_.size(); ++i) {
     const AgentCandidate& one = all_[i];
     if (!one.done || !one.specimen.verdict.is_passed) continue;
-    if (*one.done == InsideStep::check) last_passed = i;
+    if (*one.done == InsideStep::check || *one.done == InsideStep::profile) last_passed = i;
     if (*one.done != InsideStep::time || one.specimen.speedup <= all_[0].specimen.speedup) continue;
     if (!fastest || one.specimen.speedup > all_[*fastest].specimen.speedup) fastest = i;
   }

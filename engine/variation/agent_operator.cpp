@@ -16,6 +16,7 @@ namespace {
 
 InsideStep step_of(AgentAction action) {
   if (action == AgentAction::compile) return InsideStep::compile;
+  if (action == AgentAction::profile) return InsideStep::profile;
   return action == AgentAction::check ? InsideStep::check : InsideStep::time;
 }
 
@@ -123,12 +124,15 @@ std::optional<Action> AgentOperator::perform(const ToolCall& call) {
 
 std::optional<Action> AgentOperator::evaluate(const ToolCall& call, AgentAction action, std::size_t index) {
   AgentCandidate& one = candidates_.at(index);
-  if (action == AgentAction::profile) {
+  const bool has_failed = one.done && *one.done != InsideStep::compile && !one.specimen.verdict.is_passed;
+  // A device with counters is asked for them; else the profile is what is known already.
+  const bool can_count =
+      !input_.device.is_virtual && one.done && *one.done < InsideStep::profile && !has_failed;
+  if (action == AgentAction::profile && !can_count) {
     answer(call, !one.done ? fmt::format("error: {} has not been compiled yet", one.label)
                            : profile_text(input_.task, input_.device, one.specimen));
     return std::nullopt;
   }
-  const bool has_failed = one.done && *one.done != InsideStep::compile && !one.specimen.verdict.is_passed;
   if (action == AgentAction::submit) {
     if (index != 0 && !has_failed) return submit(index, one.note);
     answer(call, index == 0 ? "error: that is the parent unchanged"

@@ -7,7 +7,9 @@
 #include <set>
 
 #include "engine/variation/agent_operator.h"
+#include "engine/variation/feedback_table.h"
 #include "engine/variation/operator_prompt.h"
+#include "engine/variation/profile_text.h"
 #include "engine/variation/prompt_values.h"
 #include "engine/variation/text_rules.h"
 
@@ -59,6 +61,8 @@ std::string step_text(const Task& task, const DeviceFacts& device, const AgentCa
   std::string text =
       fmt::format("{}{}: ", candidate.label, candidate.base.empty() ? "" : " (from " + candidate.base + ")");
   if (!specimen.verdict.is_passed) return text + describe_verdict(specimen.verdict);
+  if (step == InsideStep::profile)
+    return text + "passed every check\n" + profile_text(task, device, specimen);
   if (step == InsideStep::compile) return text + "compiles\n" + describe_resources(specimen.examination);
   text += "passed every check\n";
   text += fmt::format("Kind: {}\n", describe_cell(specimen.examination.descriptors));
@@ -68,7 +72,8 @@ std::string step_text(const Task& task, const DeviceFacts& device, const AgentCa
       text += fmt::format("Remark: {}\n", single_line(specimen.examination.notes[i], k_diagnostic_bytes_max));
     return text;
   }
-  return text + describe_timing(task, device, specimen) + ratio_line(specimen, parent_speedup);
+  return text + describe_timing(task, device, specimen) + ratio_line(specimen, parent_speedup) +
+         feedback_text(task, device, specimen);
 }
 
 std::string AgentOperator::read_only_answer(AgentAction action, const ToolArguments& arguments) const {

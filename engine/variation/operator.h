@@ -88,8 +88,9 @@ struct CallModel {
   ModelRequest request;               ///< id and ordinal are filled in by the loop
   std::vector<SectionCut> cuts = {};  ///< what was left out of the prompt
 };
-/// How far an inner evaluation goes. `check` includes `compile`; `time` includes `check`.
-enum class InsideStep { compile, check, time };
+/// How far an inner evaluation goes. `check` includes `compile`; `profile` (hardware counters, where the device has
+/// them) and `time` include `check`.
+enum class InsideStep { compile, check, profile, time };
 struct
     EvaluateInside {  ///< an inner evaluation (agents): a recorded candidate; the result comes back as Evaluated
   Candidate candidate;

@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "engine/core/roofline.h"
+#include "engine/variation/feedback_table.h"
 #include "engine/variation/prompt_values.h"
 
 namespace kernelites {
@@ -75,6 +76,22 @@ std::string workload_lines(const Task& task, const DeviceFacts& device, const Sp
   return text;
 }
 
+/// Counters of a specimen that was not timed, whose table has no rows yet; or why there are none.
+std::string counter_text(const Task& task, const DeviceFacts& device, const Specimen& specimen) {
+  if (device.is_virtual) return "The virtual GPU has no hardware counters.\n";
+  std::string text;
+  for (const auto& [name, report] : specimen.examination.counters) {
+    const Workload* const workload = task.find_workload(name);
+    if (!report.problem.empty())
+      text += fmt::format("Counters at `{}` unchecked: {}\n", name, report.problem);
+    if (!workload || specimen.duel) continue;
+    text += fmt::format("Counters at `{}`:\n", name);
+    for (const FeedbackRow& row : counter_rows(report, roofline_counts(task, *workload), device, 0))
+      text += fmt::format("- {}: {} ({})\n", row.name, row.value, row.meaning);
+  }
+  return text.empty() ? "Hardware counters have not been read.\n" : text;
+}
+
 }  // namespace
 
 Occupancy occupancy_of(const KernelResources& kernel, const PlannedLaunch& launch,
@@ -105,9 +122,9 @@ std::string profile_text(const Task& task, const DeviceFacts& device, const Spec
   if (const std::string lines = workload_lines(task, device, specimen); !lines.empty())
     text += "Launches at the timed workloads:\n" + lines;
   if (const std::string timing = describe_timing(task, device, specimen); !timing.empty())
-    text += "Times:\n" + timing;
+    text += "Times:\n" + timing + feedback_text(task, device, specimen);
   for (const std::string& note : specimen.examination.notes) text += "Remark: " + note + "\n";
-  return text + "Hardware counters are not available to this tool.\n";
+  return text + counter_text(task, device, specimen);
 }
 
 }  // namespace kernelites

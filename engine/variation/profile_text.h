@@ -18,7 +18,7 @@ Occupancy occupancy_of(const KernelResources& kernel, const PlannedLaunch& launc
 
 /// Registers, spills and shared memory by kernel; opcode counts of the compiled code; per timed workload the launches
 /// with blocks per SM and waves, and how the time stands to what memory alone would need. Says what was measured and
-/// what was modelled; hardware counters are not part of it.
+/// what was modelled; hardware counters where they were read, else why not.
 std::string profile_text(const Task& task, const DeviceFacts& device, const Specimen& specimen);
 
 }  // namespace kernelites

@@ -8,6 +8,7 @@
 #include <cmath>
 
 #include "engine/core/roofline.h"
+#include "engine/variation/feedback_table.h"
 #include "engine/variation/text_rules.h"
 
 namespace kernelites {
@@ -143,15 +144,16 @@ PromptValues device_values(const DeviceFacts& device) {
 }
 
 PromptValues specimen_values(const Task& task, const DeviceFacts& device, const Specimen& specimen) {
-  return {{"cell", describe_cell(specimen.examination.descriptors)},
-          {"speedup", specimen.speedup > 0 ? fmt::format("{:.3f}x the baseline's speed", specimen.speedup)
-                                           : std::string("not timed")},
-          {"tuning", describe_tuning(specimen.candidate)},
-          {"verdict", describe_verdict(specimen.verdict)},
-          {"timing", or_none(describe_timing(task, device, specimen))},
-          {"resources", or_none(describe_resources(specimen.examination))},
-          {"notes", or_none(describe_notes(specimen.examination))},
-          {"source", specimen.candidate.source}};
+  return {
+      {"cell", describe_cell(specimen.examination.descriptors)},
+      {"speedup", specimen.speedup > 0 ? fmt::format("{:.3f}x the baseline's speed", specimen.speedup)
+                                       : std::string("not timed")},
+      {"tuning", describe_tuning(specimen.candidate)},
+      {"verdict", describe_verdict(specimen.verdict)},
+      {"timing", or_none(describe_timing(task, device, specimen) + feedback_text(task, device, specimen))},
+      {"resources", or_none(describe_resources(specimen.examination))},
+      {"notes", or_none(describe_notes(specimen.examination))},
+      {"source", specimen.candidate.source}};
 }
 
 const std::set<std::string>& operator_placeholders() {

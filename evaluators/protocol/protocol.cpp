@@ -118,10 +118,27 @@ CalibrateRequest calibrate_from_json(const Json& json) {
           .key = Key::from_hex(json.at("key").get<std::string>(), "request")};
 }
 
+Json profile_json(const ProfileRequest& request) {
+  return Json{{"candidate", request.candidate},
+              {"workloads", request.workloads},
+              {"wants_stalls", request.wants_stalls},
+              {"key", request.key.hex()}};
+}
+
+ProfileRequest profile_from_json(const Json& json) {
+  ProfileRequest request{.candidate = json.at("candidate").get<Candidate>(),
+                         .workloads = json.at("workloads").get<std::vector<std::string>>(),
+                         .wants_stalls = json.value("wants_stalls", true),
+                         .key = Key::from_hex(json.at("key").get<std::string>(), "request")};
+  if (request.workloads.empty()) throw Error("a profile needs at least one workload");
+  return request;
+}
+
 }  // namespace
 
 std::string encode(const Request& request) {
-  KERNELITES_ASSERT(request.examine.has_value() + request.duel.has_value() + request.calibrate.has_value() ==
+  KERNELITES_ASSERT(request.examine.has_value() + request.duel.has_value() + request.calibrate.has_value() +
+                        request.profile.has_value() ==
                     1);
   Json json{{"kernelites_request", k_protocol_version},
             {"id", request.id},
@@ -132,6 +149,7 @@ std::string encode(const Request& request) {
   if (request.examine) json["examine"] = examine_json(*request.examine);
   if (request.duel) json["duel"] = duel_json(*request.duel);
   if (request.calibrate) json["calibrate"] = calibrate_json(*request.calibrate);
+  if (request.profile) json["profile"] = profile_json(*request.profile);
   return line_of(json);
 }
 
@@ -153,11 +171,14 @@ Request decode_request(std::string_view line) {
                     .examine = {},
                     .duel = {},
                     .calibrate = {}};
-    if (json.contains("examine") + json.contains("duel") + json.contains("calibrate") != 1)
-      throw Error("expected one of examine, duel and calibrate");
+    if (json.contains("examine") + json.contains("duel") + json.contains("calibrate") +
+            json.contains("profile") !=
+        1)
+      throw Error("expected one of examine, duel, calibrate and profile");
     if (json.contains("examine")) request.examine = examine_from_json(json.at("examine"));
     if (json.contains("duel")) request.duel = duel_from_json(json.at("duel"));
     if (json.contains("calibrate")) request.calibrate = calibrate_from_json(json.at("calibrate"));
+    if (json.contains("profile")) request.profile = profile_from_json(json.at("profile"));
     return request;
   });
 }
@@ -172,6 +193,8 @@ std::string encode(const Reply& reply) {
   if (reply.examination) json["examination"] = *reply.examination;
   if (reply.duel) json["duel"] = *reply.duel;
   if (reply.calibration) json["calibration"] = *reply.calibration;
+  if (reply.profile)
+    json["profile"] = {{"verdict", reply.profile->verdict}, {"reports", reply.profile->reports}};
   return line_of(json);
 }
 
@@ -189,6 +212,10 @@ Reply decode_reply(std::string_view line) {
     if (json.contains("examination")) reply.examination = json.at("examination").get<Examination>();
     if (json.contains("duel")) reply.duel = json.at("duel").get<Duel>();
     if (json.contains("calibration")) reply.calibration = json.at("calibration").get<Calibration>();
+    if (json.contains("profile"))
+      reply.profile =
+          Profile{.verdict = json.at("profile").at("verdict").get<Verdict>(),
+                  .reports = json.at("profile").at("reports").get<std::map<std::string, CounterReport>>()};
     return reply;
   });
 }

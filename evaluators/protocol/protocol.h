@@ -6,6 +6,7 @@
 // (`--batch IN OUT`) holds the same lines; a torn last line is ignored on both sides.
 #pragma once
 
+#include <map>
 #include <optional>
 #include <string>
 #include <vector>
@@ -68,7 +69,21 @@ struct CalibrateRequest {
   Key key;
 };
 
-/// A request line. Exactly one of `examine`, `duel` and `calibrate` is set.
+/// Reads hardware counters of a proven candidate, in a process that times nothing.
+struct ProfileRequest {
+  Candidate candidate;
+  std::vector<std::string> workloads;  ///< names of bench workloads
+  bool wants_stalls = true;            ///< besides the physics counters: pipes, caches, and why warps waited
+  Key key;
+};
+
+/// The reply to `profile`. `reports`: by workload; counters that cannot be read are reports with a problem.
+struct Profile {
+  Verdict verdict;
+  std::map<std::string, CounterReport> reports;
+};
+
+/// A request line. Exactly one of `examine`, `duel`, `calibrate` and `profile` is set.
 struct Request {
   std::string id;                ///< unique within a run; echoed by the reply
   std::string device;            ///< "gpu" or "vgpu"
@@ -78,6 +93,7 @@ struct Request {
   std::optional<ExamineRequest> examine;
   std::optional<DuelRequest> duel;
   std::optional<CalibrateRequest> calibrate;
+  std::optional<ProfileRequest> profile = {};
 };
 
 /// A reply line. `error` is set instead of a result when the request itself could not be used (bad task, no
@@ -91,6 +107,7 @@ struct Reply {
   std::optional<Examination> examination;
   std::optional<Duel> duel;
   std::optional<Calibration> calibration;
+  std::optional<Profile> profile = {};
 };
 
 /// The worker's first line.

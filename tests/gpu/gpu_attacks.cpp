@@ -32,10 +32,10 @@ AttackBench::AttackBench(std::unique_ptr<Device> opened) : device(std::move(open
   surroundings = std::make_unique<LaunchSurroundings>(*device, harness);
 }
 
-SequenceOutcome AttackBench::launch(const std::string& kernel, const std::vector<Buffer>& tensors,
-                                    const std::vector<Argument>& arguments, std::uint64_t placement,
-                                    const std::vector<Workspace>& workspaces, bool is_written,
-                                    std::uint32_t shared_bytes) {
+RunOutcome AttackBench::launch(const std::string& kernel, const std::vector<Buffer>& tensors,
+                               const std::vector<Argument>& arguments, std::uint64_t placement,
+                               const std::vector<Workspace>& workspaces, bool is_written,
+                               std::uint32_t shared_bytes) {
   LaunchPlan plan{.workspaces = workspaces};
   plan.launches.push_back(
       {.kernel = kernel, .block = {256, 1, 1}, .shared_bytes = shared_bytes, .arguments = arguments});
@@ -135,12 +135,12 @@ Json attack(const Json& order) {
     // The second tensor's placement is the next one's: ask for it so that it is the one wanted.
     arguments.insert(arguments.end(), tensor_argument(1));
     arguments.push_back(long_argument(offset));
-    const SequenceOutcome outcome = bench.launch(kernel, tensors, arguments, placement + k_placements - 1);
+    const RunOutcome outcome = bench.launch(kernel, tensors, arguments, placement + k_placements - 1);
     return {{"reason", outcome.fault ? outcome.fault->reason : ""},
             {"message", outcome.fault ? outcome.fault->message : ""}};
   }
   arguments.push_back(long_argument(offset));
-  const SequenceOutcome outcome = bench.launch(kernel, tensors, arguments, placement, workspaces);
+  const RunOutcome outcome = bench.launch(kernel, tensors, arguments, placement, workspaces);
   return {{"reason", outcome.fault ? outcome.fault->reason : ""},
           {"message", outcome.fault ? outcome.fault->message : ""}};
 }

@@ -16,10 +16,10 @@ struct AttackBench {
   explicit AttackBench(std::unique_ptr<worker::Device> opened);
 
   /// One checked launch of `kernel` in its surroundings. `tensors` are all written by it, if `is_written`.
-  worker::SequenceOutcome launch(const std::string& kernel, const std::vector<worker::Buffer>& tensors,
-                                 const std::vector<Argument>& arguments, std::uint64_t placement,
-                                 const std::vector<Workspace>& workspaces = {}, bool is_written = true,
-                                 std::uint32_t shared_bytes = 0);
+  worker::RunOutcome launch(const std::string& kernel, const std::vector<worker::Buffer>& tensors,
+                            const std::vector<Argument>& arguments, std::uint64_t placement,
+                            const std::vector<Workspace>& workspaces = {}, bool is_written = true,
+                            std::uint32_t shared_bytes = 0);
   /// A launch without anything around it.
   worker::BoundLaunch bare(const std::string& kernel, std::vector<worker::BoundArgument> arguments,
                            std::uint32_t blocks = 1, std::uint32_t threads = 256) const {

@@ -83,7 +83,7 @@ TEST_CASE("gpu around: an honest kernel passes in every placement, and its outpu
     const std::vector<Buffer> lie = placed_tensors(tensors, trial);
     CHECK(lie[0].address % 256 == 0);
     if (trial % 3 == k_amid) CHECK(lie[0].address % 512 == 256);
-    const SequenceOutcome outcome = bench.launch(
+    const RunOutcome outcome = bench.launch(
         "copy", tensors, {tensor_argument(0), tensor_argument(1), long_argument(k_words)}, trial);
     INFO("trial " << trial << (outcome.fault ? outcome.fault->message : ""));
     REQUIRE_FALSE(outcome.fault);

@@ -118,7 +118,7 @@ TEST_CASE("gpu around: a plan finds nothing in the workspace that another plan u
   write_all(*bench.device, placed_tensors({count, source}, 0)[1],
             std::vector<std::uint32_t>(k_large / 4, k_tag));
   const Workspace large{.bytes = k_large}, small{.bytes = k_small};
-  const SequenceOutcome planted = bench.launch(
+  const RunOutcome planted = bench.launch(
       "copy", {count, source}, {workspace_argument(0), tensor_argument(1), long_argument(k_large / 4)}, 0,
       {large}, false);
   REQUIRE_FALSE(planted.fault);
@@ -126,12 +126,12 @@ TEST_CASE("gpu around: a plan finds nothing in the workspace that another plan u
   const Buffer lies = placed_tensors({count}, 2)[0];
   bench.device->fill(count, 0);
   bench.device->fill(lies, 0);
-  const SequenceOutcome looked = bench.launch("find_words", {count},
-                                              {workspace_argument(0),
-                                               long_argument(k_large / 4),
-                                               {.kind = ArgumentKind::i32, .integer = k_tag},
-                                               tensor_argument(0)},
-                                              2, {small}, false);
+  const RunOutcome looked = bench.launch("find_words", {count},
+                                         {workspace_argument(0),
+                                          long_argument(k_large / 4),
+                                          {.kind = ArgumentKind::i32, .integer = k_tag},
+                                          tensor_argument(0)},
+                                         2, {small}, false);
   INFO((looked.fault ? looked.fault->message : ""));
   REQUIRE_FALSE(looked.fault);
   CHECK(read_all<std::uint32_t>(*bench.device, lies, 1)[0] == 0);

@@ -112,6 +112,10 @@ class FakeEvaluator : public Evaluator {
     for (std::size_t i = 0; i < per_pump_ && !queue_.empty(); ++i) {
       const std::size_t at = is_shuffled_ ? order_.below(queue_.size()) : 0;
       Reply reply = answer ? answer(queue_[at], provenance_) : fake_reply(queue_[at], provenance_);
+      if (is_null(queue_[at]) && nulls_off > 0) {
+        --nulls_off;
+        for (auto& [workload, ratios] : reply.duel->ratio) ratios = {{0.01, 0.009, 0.011, 0.999, 30}};
+      }
       if (is_broken) reply = {.id = queue_[at].id, .error = "the device is gone"};
       replies_.push_back(std::move(reply));
       queue_.erase(queue_.begin() + static_cast<std::ptrdiff_t>(at));
@@ -127,6 +131,12 @@ class FakeEvaluator : public Evaluator {
   std::vector<Request> requests;                                   ///< everything ever submitted
   bool is_broken = false;                                          ///< every reply is an error
   std::function<Reply(const Request&, const Provenance&)> answer;  ///< instead of what comments say, if set
+  int nulls_off = 0;  ///< so many kernels that duel themselves alone differ by 1 %
+
+  static bool is_null(const Request& request) {
+    return request.duel && request.duel->arms.size() == 2 &&
+           request.duel->arms[0].candidate == request.duel->arms[1].candidate;
+  }
 
  private:
   Provenance provenance_;

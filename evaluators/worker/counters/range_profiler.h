@@ -31,6 +31,9 @@ struct CountedLaunch {
 /// Whether the device lets counters be read at all; empty: it does. Throws nothing.
 std::string counters_problem(const CuptiLibrary& library, int device);
 
+/// Configures a group without collecting it, so that everything that CUPTI loads is loaded. What went wrong, or empty.
+std::string warm_up_counters(const CuptiLibrary& library, cupti::Context context, int device);
+
 /// Collects one group on the current context of device `device`. Trouble becomes `problem`.
 CounterValues collect_counters(const CuptiLibrary& library, cupti::Context context, int device,
                                CounterGroup group, const CountedLaunch& launch);

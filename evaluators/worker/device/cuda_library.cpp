@@ -54,6 +54,7 @@ void resolve(Resolver& resolver, CudaLibrary& cuda) {
   resolver.required("cuDevicePrimaryCtxRetain", cuda.primary_context_retain);
   resolver.required("cuDevicePrimaryCtxRelease", cuda.primary_context_release);
   resolver.required("cuCtxSetCurrent", cuda.context_set_current);
+  resolver.required("cuCtxGetCurrent", cuda.context_get_current);
   resolver.required("cuCtxSetLimit", cuda.context_set_limit);
   resolver.required("cuCtxResetPersistingL2Cache", cuda.context_reset_persisting_l2);
   resolver.required("cuCtxSynchronize", cuda.context_synchronize);

@@ -25,6 +25,7 @@ struct CudaLibrary {
   Result (*primary_context_retain)(cuda::Context*, cuda::DeviceOrdinal) = nullptr;
   Result (*primary_context_release)(cuda::DeviceOrdinal) = nullptr;
   Result (*context_set_current)(cuda::Context) = nullptr;
+  Result (*context_get_current)(cuda::Context*) = nullptr;
   Result (*context_set_limit)(int limit, std::size_t) = nullptr;
   Result (*context_reset_persisting_l2)() = nullptr;
   Result (*context_synchronize)() = nullptr;

@@ -73,7 +73,10 @@ struct DeviceFault {
 /// The end of a sequence of launches.
 struct SequenceOutcome {
   std::optional<DeviceFault> fault;
-  double elapsed_us = 0;  ///< of the timed part: events (gpu) or the model (vgpu)
+  double elapsed_us =
+      0;  ///< of the timed part: events (gpu) or the model (vgpu); the mean of the middle half of samples
+  std::vector<double> samples_us;  ///< gpu: of each sample that did not wait for the host
+  int late = 0;                    ///< gpu: samples in which the device was ready before all was enqueued
 };
 
 /// The end of a part of one launch.
@@ -128,9 +131,10 @@ class Device {
   virtual void choose_checks(VgpuChecks checks) = 0;
 
   /// Runs `before` and then `timed`, in order, and waits at most `deadline_s`. Verified and timed launches go through
-  /// this one function (invariant 3).
+  /// this one function (invariant 3). `samples`: the whole so many times without the host in between, `timed` with
+  /// events of its own each time (gpu; the model's times repeat exactly).
   virtual SequenceOutcome run(std::span<const BoundLaunch> before, std::span<const BoundLaunch> timed,
-                              RunMode mode, double deadline_s) = 0;
+                              RunMode mode, double deadline_s, int samples = 1) = 0;
 
   /// vgpu: runs only `blocks` of a launch (indices in the grid, x fastest, whole clusters), with all accesses checked,
   /// up to a number of warp instructions. Throws Error on a device that runs whole launches only.

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// The real device: the primary context of device 0, one stream, two events, and a wait that gives up.
+// The real device: the primary context of device 0, one stream, two events for each sample, and a wait that gives up.
 //
 // After an asynchronous error or a hang the context is beyond repair, and every call on it would fail or
 // block. The device then makes no further call, not even to clean up: its process must end, and is killed if
@@ -11,6 +11,7 @@
 #include <thread>
 
 #include "engine/core/error.h"
+#include "engine/core/statistics.h"
 #include "evaluators/worker/device/cuda_launch.h"
 #include "evaluators/worker/device/cuda_memory.h"
 #include "evaluators/worker/device/cuda_modules.h"
@@ -24,6 +25,8 @@ using Clock = std::chrono::steady_clock;
 /// How long the wait asks without pause; beyond it, it sleeps between questions.
 constexpr auto k_busy_wait = std::chrono::milliseconds(2);
 constexpr auto k_wait_step = std::chrono::microseconds(50);
+/// The stream takes so many launches without making the host wait.
+constexpr int k_samples_max = 64;
 
 int attribute(const CudaLibrary& cuda, cuda::DeviceOrdinal device, int name) {
   int value = 0;
@@ -97,8 +100,7 @@ class GpuDevice final : public Device {
         modules_(cuda_),
         facts_(read_facts(cuda_, context_.device())) {
     KERNELITES_CUDA(cuda_, stream_create, &stream_, cuda::k_stream_non_blocking);
-    KERNELITES_CUDA(cuda_, event_create, &start_, 0);
-    KERNELITES_CUDA(cuda_, event_create, &end_, 0);
+    reserve_events(1);
   }
 
   const DeviceFacts& facts() const override { return facts_; }
@@ -153,13 +155,22 @@ class GpuDevice final : public Device {
   }
 
   SequenceOutcome run(std::span<const BoundLaunch> before, std::span<const BoundLaunch> timed, RunMode mode,
-                      double deadline_s) override;
+                      double deadline_s, int samples) override;
 
  private:
+  /// Events around the timed part of one sample.
+  struct Bracket {
+    cuda::Event start = nullptr, end = nullptr;
+    bool is_late = false;  ///< the device passed `start` before everything was enqueued
+  };
+
+  void reserve_events(std::size_t samples);
   std::optional<DeviceFault> prepare(std::span<const BoundLaunch> launches,
                                      std::vector<PreparedLaunch>& prepared);
-  cuda::Result enqueue_all(std::vector<PreparedLaunch>& before, std::vector<PreparedLaunch>& timed);
-  cuda::Result wait_for_end(Clock::time_point deadline);
+  cuda::Result enqueue_sample(std::vector<PreparedLaunch>& before, std::vector<PreparedLaunch>& timed,
+                              Bracket& bracket);
+  cuda::Result wait_for_end(cuda::Event end, Clock::time_point deadline);
+  SequenceOutcome outcome_of(std::span<const Bracket> brackets);
   DeviceFault name_fault(cuda::Result result, std::span<const BoundLaunch> timed, double deadline_s);
   void abandon();
   /// Copies and fills may return before they are done, and our stream does not wait for the default stream.
@@ -174,7 +185,7 @@ class GpuDevice final : public Device {
   CudaModules modules_;
   DeviceFacts facts_;
   cuda::Stream stream_ = nullptr;
-  cuda::Event start_ = nullptr, end_ = nullptr;
+  std::vector<Bracket> brackets_;
   std::optional<DeviceFault> fault_;  ///< after which the context is unusable
 };
 
@@ -195,8 +206,18 @@ std::optional<DeviceFault> GpuDevice::prepare(std::span<const BoundLaunch> launc
   return std::nullopt;
 }
 
+void GpuDevice::reserve_events(std::size_t samples) {
+  while (brackets_.size() < samples) {
+    Bracket bracket;
+    KERNELITES_CUDA(cuda_, event_create, &bracket.start, 0);
+    KERNELITES_CUDA(cuda_, event_create, &bracket.end, 0);
+    brackets_.push_back(bracket);
+  }
+}
+
 /// The end event is recorded whatever happens, so that there is something to wait for.
-cuda::Result GpuDevice::enqueue_all(std::vector<PreparedLaunch>& before, std::vector<PreparedLaunch>& timed) {
+cuda::Result GpuDevice::enqueue_sample(std::vector<PreparedLaunch>& before,
+                                       std::vector<PreparedLaunch>& timed, Bracket& bracket) {
   cuda::Result result = cuda::k_success;
   const auto add = [&result](cuda::Result next) {
     if (result == cuda::k_success) result = next;
@@ -204,22 +225,40 @@ cuda::Result GpuDevice::enqueue_all(std::vector<PreparedLaunch>& before, std::ve
   };
   for (std::size_t i = 0; i < before.size() && add(enqueue(cuda_, before[i])); ++i) {
   }
-  if (add(cuda_.event_record(start_, stream_)))
+  if (add(cuda_.event_record(bracket.start, stream_)))
     for (std::size_t i = 0; i < timed.size() && add(enqueue(cuda_, timed[i])); ++i) {
     }
-  add(cuda_.event_record(end_, stream_));
+  add(cuda_.event_record(bracket.end, stream_));
+  // What precedes the start event keeps the device busy for longer than enqueueing takes, unless the host was held up:
+  // then the time between the events is partly the host's.
+  bracket.is_late = result == cuda::k_success && cuda_.event_query(bracket.start) == cuda::k_success;
   return result;
 }
 
-cuda::Result GpuDevice::wait_for_end(Clock::time_point deadline) {
+cuda::Result GpuDevice::wait_for_end(cuda::Event end, Clock::time_point deadline) {
   const Clock::time_point begin = Clock::now();
   for (;;) {
-    const cuda::Result result = cuda_.event_query(end_);
+    const cuda::Result result = cuda_.event_query(end);
     if (result != cuda::k_not_ready) return result;
     const Clock::time_point now = Clock::now();
     if (now >= deadline) return cuda::k_not_ready;
     if (now - begin > k_busy_wait) std::this_thread::sleep_for(k_wait_step);
   }
+}
+
+/// Late samples count only if there are no others.
+SequenceOutcome GpuDevice::outcome_of(std::span<const Bracket> brackets) {
+  SequenceOutcome outcome;
+  std::vector<double> late_us;
+  for (const Bracket& bracket : brackets) {
+    float elapsed_ms = 0;
+    KERNELITES_CUDA(cuda_, event_elapsed_time, &elapsed_ms, bracket.start, bracket.end);
+    (bracket.is_late ? late_us : outcome.samples_us).push_back(1e3 * static_cast<double>(elapsed_ms));
+  }
+  outcome.late = static_cast<int>(late_us.size());
+  if (outcome.samples_us.empty()) outcome.samples_us = std::move(late_us);
+  outcome.elapsed_us = interquartile_mean(outcome.samples_us);
+  return outcome;
 }
 
 DeviceFault GpuDevice::name_fault(cuda::Result result, std::span<const BoundLaunch> timed,
@@ -239,19 +278,27 @@ void GpuDevice::abandon() {
 }
 
 SequenceOutcome GpuDevice::run(std::span<const BoundLaunch> before, std::span<const BoundLaunch> timed,
-                               RunMode, double deadline_s) {
+                               RunMode, double deadline_s, int samples) {
   if (fault_) return {.fault = fault_};
   const auto deadline = Clock::now() + std::chrono::duration_cast<Clock::duration>(
                                            std::chrono::duration<double>(std::clamp(deadline_s, 0.0, 1e6)));
   std::vector<PreparedLaunch> before_prepared, timed_prepared;
   if (auto fault = prepare(before, before_prepared)) return {.fault = std::move(fault)};
   if (auto fault = prepare(timed, timed_prepared)) return {.fault = std::move(fault)};
+  const auto count = static_cast<std::size_t>(std::clamp(samples, 1, k_samples_max));
+  reserve_events(count);
 
   cuda_.context_reset_persisting_l2();  // unchecked: a device without persistence has nothing to reset
-  const cuda::Result enqueued = enqueue_all(before_prepared, timed_prepared);
-  cuda::Result result = enqueued;
-  if (enqueued == cuda::k_success || is_refusal(enqueued)) {
-    const cuda::Result waited = wait_for_end(deadline);
+  const std::span<Bracket> brackets = std::span(brackets_).first(count);
+  cuda::Result result = cuda::k_success;
+  cuda::Event last = brackets.front().end;
+  for (Bracket& bracket : brackets) {
+    last = bracket.end;
+    result = enqueue_sample(before_prepared, timed_prepared, bracket);
+    if (result != cuda::k_success) break;
+  }
+  if (result == cuda::k_success || is_refusal(result)) {
+    const cuda::Result waited = wait_for_end(last, deadline);
     if (waited != cuda::k_success) result = waited;
   }
   if (result != cuda::k_success) {
@@ -262,9 +309,7 @@ SequenceOutcome GpuDevice::run(std::span<const BoundLaunch> before, std::span<co
     }
     return {.fault = fault};
   }
-  float elapsed_ms = 0;
-  KERNELITES_CUDA(cuda_, event_elapsed_time, &elapsed_ms, start_, end_);
-  return {.elapsed_us = 1e3 * static_cast<double>(elapsed_ms)};
+  return outcome_of(brackets);
 }
 
 }  // namespace

@@ -114,7 +114,7 @@ class VgpuDevice final : public Device {
   std::vector<std::int64_t> written_rows(const Buffer& buffer, std::int64_t row_bytes) override;
 
   SequenceOutcome run(std::span<const BoundLaunch> before, std::span<const BoundLaunch> timed, RunMode mode,
-                      double deadline_s) override;
+                      double deadline_s, int samples) override;
 
  private:
   struct Module {
@@ -317,7 +317,7 @@ std::optional<DeviceFault> VgpuDevice::run_all(std::span<const BoundLaunch> laun
 }
 
 SequenceOutcome VgpuDevice::run(std::span<const BoundLaunch> before, std::span<const BoundLaunch> timed,
-                                RunMode mode, double deadline_s) {
+                                RunMode mode, double deadline_s, int) {
   double before_us = 0, timed_us = 0;
   if (auto fault = run_all(before, mode, deadline_s, before_us)) return {.fault = std::move(fault)};
   if (auto fault = run_all(timed, mode, deadline_s, timed_us)) return {.fault = std::move(fault)};

@@ -54,10 +54,11 @@ DeviceFacts probe_device(const std::string& kind) {
   return reply->body.at("facts").get<DeviceFacts>();
 }
 
-ChildClient::ChildClient(const std::string& role, const DeviceChoice& device)
+ChildClient::ChildClient(const std::string& role, const DeviceChoice& device, bool counts)
     : child_(Child::start(role, limits_of(device.kind))) {
-  const Message opened =
-      expect(open_command(device.kind, device.threads, false, device.defences), k_open_s_max);
+  Message open = open_command(device.kind, device.threads, false, device.defences);
+  if (counts) open.body["count_with"] = device.count_with;
+  const Message opened = expect(std::move(open), k_open_s_max);
   facts_ = opened.body.at("facts").get<DeviceFacts>();
   Message harness{.body = {{"command", "harness"}}};
   attach_image(harness, *device.harness);
@@ -324,19 +325,42 @@ ExecutorClient::SampledRows ExecutorClient::sample(const Sample& sample) {
           .instructions = reply.body.value("instructions", std::uint64_t{0})};
 }
 
-double ExecutorClient::run(const Run& run) {
+namespace {
+
+Json run_body(const char* name, const ExecutorClient::Run& run) {
+  return {{"command", name},
+          {"plan", run.plan},
+          {"mode", run.mode == RunMode::timing ? "timing" : "full"},
+          {"placement", run.placement},
+          {"poison_seed", run.poison_seed},
+          {"poison_kind", run.poison_kind},
+          {"schedule_seed", run.schedule_seed},
+          {"repeats", run.repeats},
+          {"samples", run.samples},
+          {"checks_races", run.checks_races},
+          {"deadline_s", run.deadline_s}};
+}
+
+}  // namespace
+
+ExecutorClient::Ran ExecutorClient::run(const Run& run) {
   const double grace = client_.facts().is_virtual ? k_virtual_grace_s : k_grace_s;
-  Message command{.body = {{"command", "run"},
-                           {"plan", run.plan},
-                           {"mode", run.mode == RunMode::timing ? "timing" : "full"},
-                           {"placement", run.placement},
-                           {"poison_seed", run.poison_seed},
-                           {"poison_kind", run.poison_kind},
-                           {"schedule_seed", run.schedule_seed},
-                           {"repeats", run.repeats},
-                           {"checks_races", run.checks_races},
-                           {"deadline_s", run.deadline_s}}};
-  return call(std::move(command), run.deadline_s + grace).body.value("elapsed_us", 0.0);
+  const Message reply = call({.body = run_body("run", run)}, run.deadline_s + grace);
+  const auto clock = reply.body.value("clock_ghz", std::array<double, 3>{});
+  return {.elapsed_us = reply.body.value("elapsed_us", 0.0),
+          .samples = reply.body.value("samples", 0),
+          .late = reply.body.value("late", 0),
+          .clock_ghz = clock[0],
+          .clock_ghz_min = clock[1],
+          .clock_ghz_max = clock[2]};
+}
+
+CounterValues ExecutorClient::count(const Run& run, CounterGroup group) {
+  Json body = run_body("count", run);
+  body["group"] = static_cast<int>(group);
+  const Message reply = call({.body = std::move(body)}, k_command_s_max);
+  return {.values = reply.body.value("values", std::map<std::string, double>{}),
+          .problem = reply.body.value("problem", std::string())};
 }
 
 }  // namespace kernelites::worker

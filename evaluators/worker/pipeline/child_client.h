@@ -12,6 +12,7 @@
 #include <vector>
 
 #include "evaluators/worker/contract/defences.h"
+#include "evaluators/worker/counters/range_profiler.h"
 #include "evaluators/worker/pipeline/child_messages.h"
 #include "evaluators/worker/pipeline/harness_launch.h"
 #include "evaluators/worker/sandbox/child.h"
@@ -24,6 +25,7 @@ struct DeviceChoice {
   unsigned threads = 1;                  ///< of the virtual GPU
   const ModuleImage* harness = nullptr;  ///< borrowed; outlives the children
   Defences defences;
+  std::vector<std::string> count_with = {};  ///< folders in which CUPTI may lie; used by profiling executors
 };
 
 /// Facts of a device with its measured copy rate, learned by a child that opens it and ends. Throws Error with the
@@ -33,7 +35,8 @@ DeviceFacts probe_device(const std::string& kind);
 /// A child and the calls to it.
 class ChildClient {
  public:
-  ChildClient(const std::string& role, const DeviceChoice& device);
+  /// `counts`: it opens the device's counters, too.
+  ChildClient(const std::string& role, const DeviceChoice& device, bool counts = false);
 
   /// Sends a command and waits for its reply. A child that dies or is late is killed; every later call fails
   /// alike.
@@ -146,7 +149,9 @@ class Referee {
 /// down and looks at `fault` once.
 class ExecutorClient {
  public:
-  explicit ExecutorClient(const DeviceChoice& device) : client_("executor", device) {}
+  /// `counts`: one that reads counters and must time nothing.
+  explicit ExecutorClient(const DeviceChoice& device, bool counts = false)
+      : client_("executor", device, counts) {}
   const std::optional<DeviceFault>& fault() const { return fault_; }
   bool is_alive() { return client_.is_alive(); }
   /// What others found out about a launch: sticks as a fault of its own does.
@@ -170,10 +175,20 @@ class ExecutorClient {
     double deadline_s = 10;
     std::uint64_t schedule_seed = 0;  ///< 0: the device's own order
     int repeats = 1;                  ///< launches of the whole plan, back to back
+    int samples = 1;                  ///< of everything, each timed by itself (gpu)
     bool checks_races = false;        ///< vgpu: costs a third of the time of a launch
   };
-  /// Elapsed microseconds, 0 after a fault.
-  double run(const Run& run);
+  /// What a run took. The clock is unknown (0) on the virtual GPU.
+  struct Ran {
+    double elapsed_us = 0;  ///< 0 after a fault
+    int samples = 0;        ///< that the time is the mean of
+    int late = 0;           ///< left out, because the host was late
+    double clock_ghz = 0, clock_ghz_min = 0, clock_ghz_max = 0;
+  };
+  Ran run(const Run& run);
+  /// Counters of one group. Trouble with counters is its `problem`; a fault of the launches is a fault. REQUIRES: it
+  /// was started to count.
+  CounterValues count(const Run& run, CounterGroup group);
 
   struct Sample {
     int plan = 0;

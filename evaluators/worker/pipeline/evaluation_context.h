@@ -73,13 +73,15 @@ std::optional<Verdict> run_check_stage(EvaluationContext& context);
 std::optional<Verdict> run_bench_stage(EvaluationContext& context);
 std::optional<Verdict> run_stress_stage(EvaluationContext& context);
 std::optional<Verdict> run_memcheck_stage(EvaluationContext& context);
+std::optional<Verdict> run_counters_stage(EvaluationContext& context);
 
 inline constexpr std::array k_examine_stages = {
     Stage{"compile", run_compile_stage},  // evaluates the plans first: verdicts and report of stage "plan" too
-    Stage{"screen", run_screen_stage},   Stage{"sanitize", run_sanitize_stage},  // needs no device
-    Stage{"smoke", run_smoke_stage},     Stage{"probe", run_probe_stage},
-    Stage{"check", run_check_stage},     Stage{"bench", run_bench_stage},
-    Stage{"stress", run_stress_stage},   Stage{"memcheck", run_memcheck_stage},
+    Stage{"screen", run_screen_stage},     Stage{"sanitize", run_sanitize_stage},  // needs no device
+    Stage{"smoke", run_smoke_stage},       Stage{"probe", run_probe_stage},
+    Stage{"check", run_check_stage},       Stage{"bench", run_bench_stage},
+    Stage{"stress", run_stress_stage},     Stage{"memcheck", run_memcheck_stage},
+    Stage{"counters", run_counters_stage},
 };
 
 /// Seconds that one run of a plan may take at such a shape. On the virtual GPU they are a count of instructions, so

@@ -31,6 +31,11 @@ std::optional<Verdict> run_stage(const Stage& stage, EvaluationContext& context)
   return verdict;
 }
 
+/// Counters are the device's own, and read for those that would become elites.
+bool may_count(const EvaluationContext& context) {
+  return context.request.is_thorough && !context.device.is_virtual;
+}
+
 /// Plans and code are compiled by one stage, and reported as the two that they are.
 void report_plan(const std::optional<Verdict>& verdict, Examination& examination) {
   StageReport& compile = examination.stages.back();
@@ -72,6 +77,7 @@ Examination examine(const Workshop& workshop, const ExamineRequest& request, con
   std::optional<Verdict> verdict;
   for (const Stage& stage : k_examine_stages) {
     if (!workshop.compiler.defences().has(std::string("stage:") + stage.name)) continue;
+    if (stage.run == run_counters_stage && !may_count(context)) continue;
     verdict = run_stage(stage, context);
     if (stage.run == run_compile_stage) report_plan(verdict, context.examination);
     if (!verdict && request.last_stage == stage.name)

@@ -25,6 +25,10 @@ Examination examine(const Workshop& workshop, const ExamineRequest& request, con
 Duel duel(const Workshop& workshop, const DuelRequest& request, const Task& task, double deadline_s,
           double& device_s);
 
+/// Reads hardware counters of a candidate. One that cannot be compiled has the verdict why.
+Profile profile(const Workshop& workshop, const ProfileRequest& request, const Task& task, double deadline_s,
+                double& device_s);
+
 /// Runs a kernel on draws of every input family at the check shapes and tells how its errors lie to the gates. One that
 /// cannot be compiled, or faults, is told as the calibration's problem.
 Calibration calibrate(const Workshop& workshop, const CalibrateRequest& request, const Task& task,

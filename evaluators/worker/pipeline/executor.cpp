@@ -10,6 +10,7 @@
 #include "engine/core/error.h"
 #include "evaluators/worker/contract/cubin.h"
 #include "evaluators/worker/pipeline/child_messages.h"
+#include "evaluators/worker/pipeline/launch_counters.h"
 #include "evaluators/worker/pipeline/launch_surroundings.h"
 #include "evaluators/worker/pipeline/open_device.h"
 
@@ -39,6 +40,7 @@ class Executor {
             {"bind", [this](Message& m) { return bind(m); }},
             {"plan", [this](Message& m) { return plan(m); }},
             {"run", [this](Message& m) { return run(m); }},
+            {"count", [this](Message& m) { return count(m); }},
             {"sample", [this](Message& m) { return sample(m); }},
             {"unbind", [this](Message& m) { return unbind(m); }}};
   }
@@ -47,7 +49,11 @@ class Executor {
   Message open(Message& command) {
     Message reply;
     defences_ = defences_of(command);
-    device_ = open_device(command, reply);
+    const auto folders = command.body.value("count_with", std::vector<std::string>{});
+    device_ = open_device(command, reply, [&] {
+      if (!folders.empty())
+        counters_.emplace(std::vector<std::filesystem::path>(folders.begin(), folders.end()));
+    });
     return reply;
   }
 
@@ -98,26 +104,46 @@ class Executor {
     return {.body = {{"plan", next_id_++}}};
   }
 
-  Message run(Message& command) {
+  /// What a "run" or "count" command asks for. Borrows the plan and the slot's tensors.
+  ArmRun arm_run(const Message& command) {
     const auto found = plans_.find(command.body.at("plan").get<int>());
     if (found == plans_.end()) throw Error("no such plan");
     const ReadyPlan& ready = found->second;
+    return {.plan = ready.plan,
+            .module = ready.module,
+            .lowered = ready.lowered,
+            .tensors = slot(ready.slot).tensors,
+            .written = ready.written,
+            .placement = command.body.at("placement").get<std::uint64_t>(),
+            .poison_seed = command.body.at("poison_seed").get<std::uint64_t>(),
+            .poison_kind = command.body.at("poison_kind").get<int>(),
+            .schedule_seed = command.body.at("schedule_seed").get<std::uint64_t>(),
+            .repeats = command.body.at("repeats").get<std::size_t>(),
+            .samples = command.body.at("samples").get<int>(),
+            .mode = command.body.at("mode") == "timing" ? RunMode::timing : RunMode::full,
+            .deadline_s = command.body.at("deadline_s").get<double>()};
+  }
+
+  Message run(Message& command) {
     device().choose_checks({.uninitialised = true, .races = command.body.at("checks_races").get<bool>()});
-    const SequenceOutcome outcome =
-        surroundings().run({.plan = ready.plan,
-                            .module = ready.module,
-                            .lowered = ready.lowered,
-                            .tensors = slot(ready.slot).tensors,
-                            .written = ready.written,
-                            .placement = command.body.at("placement").get<std::uint64_t>(),
-                            .poison_seed = command.body.at("poison_seed").get<std::uint64_t>(),
-                            .poison_kind = command.body.at("poison_kind").get<int>(),
-                            .schedule_seed = command.body.at("schedule_seed").get<std::uint64_t>(),
-                            .repeats = command.body.at("repeats").get<std::size_t>(),
-                            .mode = command.body.at("mode") == "timing" ? RunMode::timing : RunMode::full,
-                            .deadline_s = command.body.at("deadline_s").get<double>()});
+    const RunOutcome outcome = surroundings().run(arm_run(command));
     if (outcome.fault) return fault_reply(*outcome.fault);
-    return {.body = {{"elapsed_us", outcome.elapsed_us}}};
+    return {.body = {{"elapsed_us", outcome.elapsed_us},
+                     {"samples", outcome.samples},
+                     {"late", outcome.late},
+                     {"clock_ghz", {outcome.clock_ghz, outcome.clock_ghz_min, outcome.clock_ghz_max}}}};
+  }
+
+  Message count(Message& command) {
+    if (!counters_) throw Error("this process does not count");
+    std::optional<DeviceFault> fault;
+    // The number of groups stands for none of them: the trace.
+    const auto group = static_cast<CounterGroup>(command.body.at("group").get<int>());
+    const CounterValues counted = group == CounterGroup::count_
+                                      ? counters_->trace(surroundings(), arm_run(command), fault)
+                                      : counters_->count(group, surroundings(), arm_run(command), fault);
+    if (fault) return fault_reply(*fault);
+    return {.body = {{"values", counted.values}, {"problem", counted.problem}}};
   }
 
   /// Outputs of a few blocks (block_sample.h). Tells at most so many rows: the supervisor draws among them.
@@ -169,6 +195,7 @@ class Executor {
   Defences defences_;
   std::unique_ptr<Device> device_;
   std::optional<LaunchSurroundings> surroundings_;
+  std::optional<LaunchCounters> counters_;  ///< of a process that profiles
   std::map<int, Slot> slots_;
   std::map<int, ReadyPlan> plans_;
   int next_id_ = 1;

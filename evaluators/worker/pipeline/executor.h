@@ -8,7 +8,10 @@
 //   load    image                                  -> {module}
 //   bind    {tensors: [{name, bytes, writable}]} fds -> {slot}
 //   plan    {slot, module, plan, lowered, poison: [tensor]} -> {plan}
-//   run     {plan, mode, poison_seed, poison_kind, schedule_seed, repeats, deadline_s} -> {elapsed_us}
+//   run     {plan, mode, poison_seed, poison_kind, schedule_seed, repeats, samples, deadline_s}
+//                                                  -> {elapsed_us, samples, late, clock_ghz: [median, min, max]}
+//   count   as run, and {group}                    -> {values, problem}   hardware counters, if opened {count_with};
+//                                                     group "count_" of the enumeration: times by two clocks
 //   sample  {plan, seed, rows, instructions_max}   -> {rows, lacks_rows, blocks, instructions}   (vgpu)
 //   unbind  {slot}                                 -> {}          its plans go with it
 #pragma once

@@ -120,6 +120,10 @@ BoundLaunch local_scrub_launch(ModuleId harness, const DeviceFacts& device, std:
   return launch(harness, kernel, 4 * device.sm_count, 1024, seed, sink);
 }
 
+BoundLaunch clock_launch(ModuleId harness, const Buffer& log) {
+  return launch(harness, "harness_clock", 1, 1, log.address, k_clock_slots, k_clock_ns);
+}
+
 std::vector<BoundLaunch> flush_launches(ModuleId harness, const Buffer& buffer) {
   const std::int64_t vectors = buffer.bytes / 16, lines = buffer.bytes / 128;
   return {launch(harness, "harness_flush", strided_blocks(vectors, 512), 512, buffer.address, vectors,

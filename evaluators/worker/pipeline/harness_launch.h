@@ -43,6 +43,12 @@ BoundLaunch scrub_launch(ModuleId harness, const DeviceFacts& device, std::uint6
 BoundLaunch local_scrub_launch(ModuleId harness, const DeviceFacts& device, std::int64_t frame_bytes,
                                std::uint64_t seed, std::uint64_t sink);
 
+/// Spins for about `k_clock_ns` and appends cycles and nanoseconds to a ring of `k_clock_slots` pairs of u64 behind a
+/// count of u64, all at `log`.
+BoundLaunch clock_launch(ModuleId harness, const Buffer& log);
+inline constexpr std::uint32_t k_clock_slots = 128, k_clock_ns = 20000;
+inline constexpr std::int64_t k_clock_log_bytes = 8 * (1 + 2 * k_clock_slots);
+
 /// Evicts the L2, lines that were marked to stay included: two launches. `buffer` is larger than the L2.
 std::vector<BoundLaunch> flush_launches(ModuleId harness, const Buffer& buffer);
 

@@ -7,6 +7,7 @@
 #include <algorithm>
 
 #include "engine/core/error.h"
+#include "engine/core/statistics.h"
 #include "evaluators/worker/pipeline/bound_plan.h"
 #include "evaluators/worker/pipeline/harness_launch.h"
 
@@ -16,6 +17,9 @@ namespace {
 /// Tensors and workspaces whose slack can be watched in one run.
 constexpr std::size_t k_watched_max = 64;
 constexpr double k_verify_s_max = 10;
+/// Samples of one run: their probes fit into the ring of the clock's log.
+constexpr int k_samples_max = 64;
+static_assert(k_samples_max + 1 <= k_clock_slots);
 /// Sets the poison of workspaces apart from that of tensors.
 constexpr std::uint64_t k_tensor_stride = 7919, k_workspace_stride = 104729;
 
@@ -52,6 +56,8 @@ LaunchSurroundings::LaunchSurroundings(Device& device, ModuleId harness, const D
   device_.fill(flush_, 0);
   counts_ = device_.allocate(static_cast<std::int64_t>(sizeof(std::uint32_t) * (2 * k_watched_max + 1)),
                              "slack counts");
+  clock_log_ = device_.allocate(k_clock_log_bytes, "clock log");
+  device_.fill(clock_log_, 0);
 }
 
 void LaunchSurroundings::expect_local_memory(std::int64_t frame_bytes) {
@@ -115,7 +121,7 @@ void LaunchSurroundings::add_poison(const ArmRun& arm, Trial& trial) {
   }
 }
 
-/// The flush comes last, as it always has: what a launch finds set on the multiprocessors does not depend on the scrub.
+/// The flush comes after the scrub, as it always has: what a launch finds set on the SMs does not depend on the scrub.
 void LaunchSurroundings::add_scrub_and_flush(std::uint64_t seed, Trial& trial) const {
   if (is_virtual_) return;
   trial.before.push_back(clear_launch(harness_, counts_));
@@ -124,11 +130,13 @@ void LaunchSurroundings::add_scrub_and_flush(std::uint64_t seed, Trial& trial) c
     trial.before.push_back(local_scrub_launch(harness_, device_.facts(), frame_bytes_, seed, sink));
   }
   if (defences_.has("device:scrub")) trial.before.push_back(scrub_launch(harness_, device_.facts(), ~seed));
-  if (!defences_.has("device:flush")) return;
-  for (BoundLaunch& launch : flush_launches(harness_, flush_)) trial.before.push_back(std::move(launch));
+  if (defences_.has("device:flush")) {
+    for (BoundLaunch& launch : flush_launches(harness_, flush_)) trial.before.push_back(std::move(launch));
+  }
+  trial.before.push_back(clock_launch(harness_, clock_log_));
 }
 
-SequenceOutcome LaunchSurroundings::run(const ArmRun& arm) {
+LaunchSurroundings::Trial LaunchSurroundings::lay_out(const ArmRun& arm) {
   reserve(arm.plan.workspaces);
   Trial trial{.tensors = placed_tensors(arm.tensors, arm.placement), .workspaces = placed_workspaces(arm)};
   add_poison(arm, trial);
@@ -142,23 +150,69 @@ SequenceOutcome LaunchSurroundings::run(const ArmRun& arm) {
   // Back to back, with nothing but the plan's own clearing in between.
   const std::size_t once = trial.timed.size();
   for (std::size_t i = once; i < once * arm.repeats; ++i) trial.timed.push_back(trial.timed[i - once]);
+  return trial;
+}
 
+RunOutcome LaunchSurroundings::run(const ArmRun& arm) {
+  const Trial trial = lay_out(arm);
   device_.seed_samples(arm.poison_seed);
   device_.seed_schedule(arm.schedule_seed);
-  SequenceOutcome outcome = is_virtual_ ? run_virtual(arm, trial)
-                                        : device_.run(trial.before, trial.timed, arm.mode, arm.deadline_s);
-  if (outcome.fault) return outcome;
+  const SequenceOutcome ran = is_virtual_ ? run_virtual(arm, trial)
+                                          : device_.run(trial.before, trial.timed, arm.mode, arm.deadline_s,
+                                                        std::min(arm.samples, k_samples_max));
+  RunOutcome outcome{.fault = ran.fault,
+                     .elapsed_us = ran.elapsed_us,
+                     .samples = std::max(1, static_cast<int>(ran.samples_us.size())),
+                     .late = ran.late};
+  if (!outcome.fault) outcome.fault = verify(arm, trial);
+  if (!outcome.fault && !is_virtual_) read_clock(arm.samples, outcome);
+  return outcome;
+}
+
+SequenceOutcome LaunchSurroundings::run_before(const ArmRun& arm) {
+  return device_.run(lay_out(arm).before, {}, arm.mode, arm.deadline_s);
+}
+
+SequenceOutcome LaunchSurroundings::run_timed(const ArmRun& arm) {
+  return device_.run({}, lay_out(arm).timed, arm.mode, arm.deadline_s);
+}
+
+SequenceOutcome LaunchSurroundings::run_whole(const ArmRun& arm, std::size_t& timed_launches) {
+  const Trial trial = lay_out(arm);
+  timed_launches = trial.timed.size();
+  return device_.run(trial.before, trial.timed, arm.mode, arm.deadline_s);
+}
+
+/// What a run must have left as it was.
+std::optional<DeviceFault> LaunchSurroundings::verify(const ArmRun& arm, const Trial& trial) {
   if (!is_virtual_) {
-    std::vector<BoundLaunch> after;
+    std::vector<BoundLaunch> after{clock_launch(harness_, clock_log_)};
     for (std::size_t i = 0; i < trial.watched.size(); ++i)
       after.push_back(verify_launch(harness_, trial.watched[i].buffer, trial.watched[i].seed, arm.poison_kind,
                                     counts_.address + 2 * i * sizeof(std::uint32_t)));
     const SequenceOutcome verified = device_.run({}, after, RunMode::full, k_verify_s_max);
-    if (verified.fault) return verified;
-    if (auto fault = overrun(trial)) return {.fault = std::move(fault)};
+    if (verified.fault) return verified.fault;
+    if (auto fault = overrun(trial)) return fault;
   }
-  if (auto fault = uncleared(arm, trial)) return {.fault = std::move(fault)};
-  return outcome;
+  return uncleared(arm, trial);
+}
+
+/// The probes before each sample and the one after the last: the newest in the ring.
+void LaunchSurroundings::read_clock(int samples, RunOutcome& outcome) {
+  std::vector<std::uint64_t> log(1 + 2 * k_clock_slots);
+  device_.read(clock_log_, 0, std::as_writable_bytes(std::span(log)));
+  const std::uint64_t probes = std::min<std::uint64_t>(
+      {log[0], static_cast<std::uint64_t>(samples) + 1, std::uint64_t{k_samples_max} + 1});
+  std::vector<double> ghz;
+  for (std::uint64_t i = log[0] - probes; i < log[0]; ++i) {
+    const std::uint64_t slot = i % k_clock_slots;
+    const auto cycles = static_cast<double>(log[1 + 2 * slot]), ns = static_cast<double>(log[2 + 2 * slot]);
+    if (ns > 0) ghz.push_back(cycles / ns);
+  }
+  if (ghz.empty()) return;
+  outcome.clock_ghz = median(ghz);
+  outcome.clock_ghz_min = *std::min_element(ghz.begin(), ghz.end());
+  outcome.clock_ghz_max = *std::max_element(ghz.begin(), ghz.end());
 }
 
 BlockSampleOutcome LaunchSurroundings::sample(const ArmRun& arm, std::int64_t rows,

@@ -2,7 +2,7 @@
 // What is done around every launch of a candidate, verified or timed: the same work in the same order (invariant 3).
 //
 //   before   poison of outputs and workspaces from guard to guard, noise in shared memory, registers and local memory,
-//            eviction of the L2
+//            eviction of the L2, a wait in which the host enqueues the rest and the clock is measured
 //   timed    zeros in workspaces of that kind, the plan's launches
 //   after    the slack around outputs and workspaces is as it was; self-clearing workspaces are zero
 //
@@ -40,8 +40,18 @@ struct ArmRun {
   int poison_kind = 0;
   std::uint64_t schedule_seed = 0;  ///< 0: the device's own order of blocks and warps
   std::size_t repeats = 1;          ///< of all that is timed, back to back
+  int samples = 1;                  ///< of everything, what is done before included; each timed by itself
   RunMode mode = RunMode::full;
   double deadline_s = 10;
+};
+
+/// What a run took, and how fast the multiprocessors were clocked meanwhile.
+struct RunOutcome {
+  std::optional<DeviceFault> fault;
+  double elapsed_us = 0;
+  int samples = 0;                                             ///< that the time is the mean of
+  int late = 0;                                                ///< left out, because the host was late
+  double clock_ghz = 0, clock_ghz_min = 0, clock_ghz_max = 0;  ///< median and range; 0: unknown
 };
 
 class LaunchSurroundings {
@@ -57,7 +67,13 @@ class LaunchSurroundings {
   void reserve(const std::vector<Workspace>& workspaces);
   /// One run of a plan with all that belongs around it. Besides the device's faults: `out_of_bounds` (a write beside
   /// a tensor or workspace, within its mapping) and `workspace_not_cleared`.
-  SequenceOutcome run(const ArmRun& arm);
+  RunOutcome run(const ArmRun& arm);
+  /// The same in two halves, for whoever counts what happens in the second: what is done before the timed launches, and
+  /// those launches alone. Nothing is looked at afterwards. REQUIRES: a real device.
+  SequenceOutcome run_before(const ArmRun& arm);
+  SequenceOutcome run_timed(const ArmRun& arm);
+  /// Both in one, and how many launches at the end are timed.
+  SequenceOutcome run_whole(const ArmRun& arm, std::size_t& timed_launches);
   /// Which of the `rows` rows of the outputs a few blocks complete, drawn by `arm.poison_seed`. REQUIRES: the virtual
   /// GPU.
   BlockSampleOutcome sample(const ArmRun& arm, std::int64_t rows, std::uint64_t instructions_max);
@@ -65,10 +81,13 @@ class LaunchSurroundings {
  private:
   struct Trial;
 
+  Trial lay_out(const ArmRun& arm);
   std::vector<Buffer> placed_workspaces(const ArmRun& arm) const;
   void add_poison(const ArmRun& arm, Trial& trial);
   void add_scrub_and_flush(std::uint64_t seed, Trial& trial) const;
   SequenceOutcome run_virtual(const ArmRun& arm, const Trial& trial);
+  std::optional<DeviceFault> verify(const ArmRun& arm, const Trial& trial);
+  void read_clock(int samples, RunOutcome& outcome);
   std::optional<DeviceFault> overrun(const Trial& trial);
   std::optional<DeviceFault> uncleared(const ArmRun& arm, const Trial& trial);
 
@@ -78,6 +97,7 @@ class LaunchSurroundings {
   const bool is_virtual_;
   Buffer flush_;
   Buffer counts_;             ///< two words for each watched mapping, and the scrubs' sink
+  Buffer clock_log_;          ///< of harness_clock
   std::vector<Buffer> pool_;  ///< workspace i of every plan
   std::int64_t frame_bytes_ = 0;
 };

@@ -14,7 +14,8 @@ Defences defences_of(const Message& command) {
   return Defences(command.body.at("without").get<std::set<std::string, std::less<>>>());
 }
 
-std::unique_ptr<Device> open_device(const Message& command, Message& reply) {
+std::unique_ptr<Device> open_device(const Message& command, Message& reply,
+                                    const std::function<void()>& before_jail) {
   const auto kind = command.body.at("device").get<std::string>();
   const bool is_gpu = kind == "gpu";
   if (!is_gpu && kind != "vgpu") throw Error(fmt::format("unknown device '{}'; known: gpu, vgpu", kind));
@@ -25,6 +26,7 @@ std::unique_ptr<Device> open_device(const Message& command, Message& reply) {
   if (is_gpu) {
     // The driver opens its files and starts its threads first; the jail covers what comes after.
     device = make_gpu_device();
+    if (before_jail) before_jail();
     jail = enter_jail(gpu_jail());
   } else {
     jail = enter_jail(vgpu_jail());

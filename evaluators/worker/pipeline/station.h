@@ -31,6 +31,10 @@ class Station {
   /// A fresh executor that has run nothing; a spare that has died meanwhile is replaced. Throws Error if none can be
   /// started.
   std::unique_ptr<ExecutorClient> take_executor(LeaseUse use);
+  /// An executor that reads counters. Throws Error if it cannot be started.
+  std::unique_ptr<ExecutorClient> start_profiler() {
+    return std::make_unique<ExecutorClient>(device_, /*counts=*/true);
+  }
   /// Replaces a referee that failed. Throws Error if none can be started.
   void make_ready();
   /// Starts executors in the background until there are as many as are kept.

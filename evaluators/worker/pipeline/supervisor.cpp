@@ -12,6 +12,7 @@
 #include "engine/core/error.h"
 #include "evaluators/worker/pipeline/examine.h"
 #include "evaluators/worker/pipeline/harness_launch.h"
+#include "evaluators/worker/pipeline/launch_counters.h"
 
 namespace kernelites::worker {
 namespace {
@@ -57,8 +58,9 @@ Supervisor::Supervisor(const WorkerOptions& options)
   const auto [device, facts] = choose_device(options.device);
   device_ = device;
   harness_ = std::make_unique<ModuleImage>(compile_harness(*compiler_, facts.architecture));
-  const DeviceChoice choice{
-      .kind = device_, .threads = 1, .harness = harness_.get(), .defences = options.defences};
+  DeviceChoice choice{.kind = device_, .threads = 1, .harness = harness_.get(), .defences = options.defences};
+  for (const auto& folder : cupti_folders(compiler_->toolkit().library))
+    choice.count_with.push_back(folder.string());
   stations_ =
       std::make_unique<StationPool>(choice, facts, device_ == "gpu" ? 1 : jobs_, options.waits_for_turn);
   if (device_ != "vgpu") {
@@ -100,6 +102,8 @@ Reply Supervisor::handle(const Request& request) {
       reply.duel = duel(workshop, *request.duel, *task, request.deadline_s, reply.device_s);
     } else if (request.calibrate) {
       reply.calibration = calibrate(workshop, *request.calibrate, *task, request.deadline_s, reply.device_s);
+    } else if (request.profile) {
+      reply.profile = profile(workshop, *request.profile, *task, request.deadline_s, reply.device_s);
     } else {
       throw Error("the request asks for nothing");
     }

@@ -2,10 +2,11 @@
 // Stage time: all arms in one executor, interleaved in random order, every timed launch poisoned and liable
 // to be checked.
 //
-// Each round runs every arm once, in an order drawn anew; outputs are poisoned and the L2 is flushed before
-// each launch, exactly as in `check`. In two rounds per arm that only the key knows, the timed launch's
-// outputs are compared with the reference. Ratios are paired by round; at a few looks on the way they may
-// already decide. The virtual GPU models times from counts, which repeat exactly: one round.
+// Each round takes one sample of every arm, in an order drawn anew: the mean of some launches, each with outputs
+// poisoned and the L2 flushed exactly as in `check`. A round in which the clock moved is taken again. In two rounds per
+// arm that only the key knows, the timed launch's outputs are compared with the reference. Ratios are paired by round;
+// at a few looks on the way they may already decide. The virtual GPU models times from counts, which repeat exactly:
+// one round.
 #include <fmt/format.h>
 
 #include <algorithm>
@@ -13,6 +14,7 @@
 #include <future>
 #include <numeric>
 #include <set>
+#include <thread>
 
 #include "engine/core/paired_ratio.h"
 #include "engine/core/rng.h"
@@ -21,6 +23,7 @@
 #include "evaluators/worker/contract/screen.h"
 #include "evaluators/worker/pipeline/evaluation_context.h"
 #include "evaluators/worker/pipeline/examine.h"
+#include "evaluators/worker/pipeline/timed_round.h"
 
 namespace kernelites::worker {
 namespace {
@@ -30,8 +33,8 @@ constexpr int k_checked_rounds = 2;
 constexpr std::int64_t k_checked_rows = 64;
 /// Proven kernels, but a device is not left to one that hangs all the same.
 constexpr double k_virtual_run_s_max = 20;
-/// Differences below it are worth no further round: the elite rule asks for more.
-constexpr double k_resolution = 0.002;
+/// The gain that the elite rule asks for at least: rounds are taken until it is proven or out of reach.
+constexpr double k_effect = 0.005;
 /// Of the compulsory bytes at the measured copy rate: pure reading is up to a tenth faster than copying, and part of
 /// the inputs may still lie in the L2 on small shapes.
 constexpr double k_floor_share = 0.8;
@@ -167,37 +170,60 @@ class DuelRun {
                                      arms_[a].code->compiled.lowered));
       if (auto verdict = fault_of_arm(a)) return verdict;
     }
-    if (auto verdict = warm_up(session, arms, key)) return verdict;
+    int launches = 1;
+    if (auto verdict = warm_up(session, arms, key, launches)) return verdict;
 
     const int rounds = facts_.is_virtual ? 1 : request_.rounds;
     const LookPlan looks(rounds, request_.confidence);
     std::vector<std::set<int>> checked;
     for (std::size_t a = 0; a < arms.size(); ++a) checked.push_back(checked_rounds(w, a, rounds));
+    RoundClock clock(rounds);
     std::vector<std::vector<double>> time_us(arms.size());
-    std::vector<std::size_t> order(arms.size());
-    std::iota(order.begin(), order.end(), std::size_t{0});
     Rng rng(key.derive("order").seed());
+    std::uint64_t attempt = 0;
     bool is_over = false;
-    for (int round = 0; round < rounds && !is_over; ++round) {
+    for (int round = 0; round < rounds && !is_over; ++attempt) {
       // Fresh values for every round: what an arm might have kept of the round before is of no use to it.
-      session.fill(task_.families.front(), 0, key.derive("round", static_cast<std::uint64_t>(round)));
-      rng.shuffle(order);
-      for (const std::size_t a : order) {
-        time_us[a].push_back(
-            session.run(arms[a], RunMode::timing, rng.bits(), round % k_poison_kinds, run_s_max()));
+      session.fill(task_.families.front(), 0, key.derive("round", attempt));
+      TimedRound taken(arms.size());
+      for (const std::size_t a : drawn_order(arms.size(), rng)) {
+        taken[a] = session.run({.plan = arms[a],
+                                .mode = RunMode::timing,
+                                .poison_seed = rng.bits(),
+                                .poison_kind = round % k_poison_kinds,
+                                .deadline_s = run_s_max(),
+                                .samples = launches});
         if (auto verdict = fault_of_arm(a)) return verdict;
         if (facts_.is_virtual || !checked[a].contains(round)) continue;
-        if (auto verdict = check_timed(session, reference, w, a, key.derive("checked_rows", round)))
+        if (auto verdict = check_timed(session, reference, w, a, key.derive("checked_rows", attempt)))
           return verdict;
       }
       if (std::chrono::steady_clock::now() > deadline_) {
         return Verdict::failed("time", "deadline", "timing did not finish within the evaluation's deadline");
       }
-      is_over = request_.may_stop_early && looks.is_look(round + 1) && decides(time_us, looks);
+      if (!clock.accepts(taken)) {
+        std::this_thread::sleep_for(std::chrono::milliseconds(clock.pause_ms()));
+        continue;
+      }
+      for (std::size_t a = 0; a < taken.size(); ++a) time_us[a].push_back(taken[a].elapsed_us);
+      ++round;
+      is_over = request_.may_stop_early && looks.is_look(round) && decides(time_us, looks);
     }
     if (auto verdict = check_times(w, time_us)) return verdict;
     summarise_workload(workloads_[w].name, time_us, looks, result);
+    for (ArmTiming& timing : result.timing[workloads_[w].name]) {
+      timing.launches_each = launches;
+      timing.clock_ghz = clock.usual_ghz();
+      timing.discarded = clock.discarded();
+    }
     return std::nullopt;
+  }
+
+  static std::vector<std::size_t> drawn_order(std::size_t arms, Rng& rng) {
+    std::vector<std::size_t> order(arms);
+    std::iota(order.begin(), order.end(), std::size_t{0});
+    rng.shuffle(order);
+    return order;
   }
 
   PairedRatio ratio(const std::vector<std::vector<double>>& time_us, std::size_t arm,
@@ -211,21 +237,25 @@ class DuelRun {
   /// Whether more rounds would change no comparison.
   bool decides(const std::vector<std::vector<double>>& time_us, const LookPlan& looks) const {
     for (std::size_t arm = 1; arm < time_us.size(); ++arm) {
-      if (!is_decided(ratio(time_us, arm, looks), k_resolution)) return false;
+      if (!is_decided(ratio(time_us, arm, looks), k_effect)) return false;
     }
     return true;
   }
 
-  std::optional<Verdict> warm_up(WorkloadSession& session, const std::vector<int>& arms,
-                                 const Key& key) const {
+  /// `launches`: of each sample, by the times of the last run of each arm.
+  std::optional<Verdict> warm_up(WorkloadSession& session, const std::vector<int>& arms, const Key& key,
+                                 int& launches) const {
     if (facts_.is_virtual) return std::nullopt;
     session.fill(task_.families.front(), 0, key.derive("warm_up"));
+    std::vector<double> last_us(arms.size());
     for (std::uint64_t i = 0; i < k_warm_up_runs; ++i) {
       for (std::size_t a = 0; a < arms.size(); ++a) {
-        session.run(arms[a], RunMode::timing, key.derive("warm_up_poison", i).seed(), 0, run_s_max());
+        last_us[a] =
+            session.run(arms[a], RunMode::timing, key.derive("warm_up_poison", i).seed(), 0, run_s_max());
         if (auto verdict = fault_of_arm(a)) return verdict;
       }
     }
+    launches = launches_per_sample(*std::min_element(last_us.begin(), last_us.end()));
     return std::nullopt;
   }
 

@@ -181,14 +181,20 @@ double WorkloadSession::run(int arm, RunMode mode, std::uint64_t poison_seed, in
               .mode = mode,
               .poison_seed = poison_seed,
               .poison_kind = poison_kind,
-              .deadline_s = deadline_s});
+              .deadline_s = deadline_s})
+      .elapsed_us;
 }
 
-double WorkloadSession::run(ExecutorClient::Run order) {
+ExecutorClient::Ran WorkloadSession::run(ExecutorClient::Run order) {
   order.placement = placement_;
-  const double time_us = executor_.run(order);
+  const ExecutorClient::Ran ran = executor_.run(order);
   if (order.mode == RunMode::full && !executor_.fault() && !is_modelled_) inspect_inputs();
-  return time_us;
+  return ran;
+}
+
+CounterValues WorkloadSession::count(ExecutorClient::Run order, CounterGroup group) {
+  order.placement = placement_;
+  return executor_.count(order, group);
 }
 
 void WorkloadSession::inspect_inputs() {

@@ -55,7 +55,9 @@ class WorkloadSession {
   /// of the executor if one changed.
   double run(int arm, RunMode mode, std::uint64_t poison_seed, int poison_kind, double deadline_s);
   /// The same with everything that a run can be told. `order.plan` is an arm; its placement is the last fill's.
-  double run(ExecutorClient::Run order);
+  ExecutorClient::Ran run(ExecutorClient::Run order);
+  /// Counters of such a run, which does not look at the inputs. REQUIRES: an executor that counts.
+  CounterValues count(ExecutorClient::Run order, CounterGroup group);
   /// All bytes of all outputs, in the task's order.
   std::vector<std::vector<std::byte>> outputs();
   /// REQUIRES: a fill. Compares all outputs on `rows` with the reference; and inputs as `run` does.

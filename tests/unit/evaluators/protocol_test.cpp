@@ -39,6 +39,8 @@ Reply full_reply() {
   examination.notes = {"a note"};
   examination.code_digest = "abc";
   examination.stage_ms = {{"plan", 66.5}};
+  examination.counters = {
+      {"llama", {.problem = "tensor: no", .readings = {{"dram_read_bytes", 12.5, "bytes", "read"}}}}};
   examination.stages = {{.stage = "check",
                          .outcome = "unchecked",
                          .wall_s = 1.5,
@@ -105,6 +107,40 @@ TEST_CASE("a reply with examination and duel survives the way over a line") {
   CHECK(read.duel->timing.at("llama")[0].is_modelled);
   CHECK(read.duel->ratio.at("llama")[0].log_ratio_median == -0.18);
   CHECK(read.provenance.device.kind == "NVIDIA H100");
+}
+
+TEST_CASE("a profile request and its reply survive the way over a line") {
+  Request request = examine_request();
+  request.examine.reset();
+  request.profile = ProfileRequest{
+      .candidate = {"a", {{"BN", 3}}}, .workloads = {"llama"}, .wants_stalls = false, .key = Key::fixed("c")};
+  const Request read = decode_request(encode(request));
+  REQUIRE(read.profile.has_value());
+  CHECK(read.profile->candidate == request.profile->candidate);
+  CHECK(read.profile->workloads == request.profile->workloads);
+  CHECK_FALSE(read.profile->wants_stalls);
+  CHECK(read.profile->key == request.profile->key);
+
+  Reply reply = full_reply();
+  reply.examination.reset();
+  reply.duel.reset();
+  reply.profile = Profile{.verdict = Verdict::passed(), .reports = full_reply().examination->counters};
+  const std::string line = encode(reply);
+  CHECK(encode(decode_reply(line)) == line);
+  CHECK(decode_reply(line).profile->reports == reply.profile->reports);
+}
+
+TEST_CASE("how a measured time was taken survives the way over a line, and a modelled one has none of it") {
+  Reply reply = full_reply();
+  reply.duel->timing.at("llama")[0].launches_each = 7;
+  reply.duel->timing.at("llama")[1].launches_each = 32;
+  reply.duel->timing.at("llama")[1].clock_ghz = 1.98;
+  reply.duel->timing.at("llama")[1].discarded = 2;
+  const Reply read = decode_reply(encode(reply));
+  CHECK(read.duel->timing.at("llama")[0].launches_each == 1);
+  CHECK(read.duel->timing.at("llama")[1].launches_each == 32);
+  CHECK(read.duel->timing.at("llama")[1].clock_ghz == 1.98);
+  CHECK(read.duel->timing.at("llama")[1].discarded == 2);
 }
 
 TEST_CASE("a reply that is only an error survives the way over a line") {

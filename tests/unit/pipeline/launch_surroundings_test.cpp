@@ -32,7 +32,7 @@ struct Bench {
   std::string run(const Workspace& workspace) {
     LaunchPlan plan{.workspaces = {workspace}};
     plan.launches.push_back({.kernel = "poke", .arguments = {{.kind = ArgumentKind::workspace}}});
-    const SequenceOutcome outcome = surroundings->run(
+    const RunOutcome outcome = surroundings->run(
         {.plan = plan, .module = kernels, .lowered = {{"poke", "poke"}}, .tensors = {}, .written = {}});
     return outcome.fault ? outcome.fault->reason : "";
   }

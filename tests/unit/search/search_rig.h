@@ -46,6 +46,7 @@ struct SearchRig {
   std::vector<Seed> seeds = two_seeds();
   HandClock clock;
   RecordingSink sink;
+  std::string device = "vgpu";
 
   SearchRig() {
     config.task = task.name;
@@ -76,7 +77,7 @@ struct SearchRig {
                    .archive = archive,
                    .evaluator = evaluator,
                    .endpoint = model,
-                   .device = "vgpu",
+                   .device = device,
                    .run_key = Key::fixed("test"),
                    .clock = clock.clock(),
                    .sinks = {&sink},

@@ -137,6 +137,28 @@ TEST_CASE("what cannot be carried out is answered in words and costs no evaluati
   CHECK_THAT(last_text(episode.reply({{"shell", "{}"}})), Contains("no tool \"shell\""));
 }
 
+TEST_CASE("on a real device a profile has the counters read, once") {
+  Episode episode;
+  episode.input.device.is_virtual = false;
+  episode.start();
+  episode.reply({{"check", k_file}});
+  episode.evaluated(true);
+  const auto wanted = std::get<EvaluateInside>(episode.reply({{"profile", R"({"candidate": "c1"})"}}));
+  CHECK(wanted.step == InsideStep::profile);
+  CHECK_THAT(last_text(episode.evaluated(true)), Contains("Hardware counters have not been read"));
+  CHECK(std::holds_alternative<CallModel>(episode.reply({{"profile", R"({"candidate": "c1"})"}})));
+}
+
+TEST_CASE("on the virtual GPU a profile costs no evaluation") {
+  Episode episode;
+  episode.input.device.is_virtual = true;
+  episode.start();
+  episode.reply({{"check", k_file}});
+  episode.evaluated(true);
+  CHECK_THAT(last_text(episode.reply({{"profile", R"({"candidate": "c1"})"}})),
+             Contains("virtual GPU has no"));
+}
+
 TEST_CASE("several calls of one reply are answered in their order") {
   Episode episode;
   episode.start();

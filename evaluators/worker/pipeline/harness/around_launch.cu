@@ -7,6 +7,7 @@
 //   harness_digest    inputs before and after
 //   harness_clear     zeroed workspaces, inside the timed region
 //   harness_scrub     shared memory and registers between launches, harness_scrub_local_* local memory
+//   harness_clock     keeps the device busy while the host enqueues the timed launches, and notes the clock meanwhile
 //   harness_flush     evicts the L2 by reading a buffer larger than it; harness_demote makes what it read evictable
 
 // Writes a word, or at the end of a buffer as many of its bytes as there are.
@@ -157,4 +158,33 @@ extern "C" __global__ void __launch_bounds__(512) harness_demote(char* buffer, i
   const i64 stride = (i64)gridDim.x * blockDim.x;
   for (i64 i = (i64)blockIdx.x * blockDim.x + threadIdx.x; i < lines; i += stride)
     asm volatile("applypriority.global.L2::evict_normal [%0], 128;" ::"l"(buffer + 128 * i) : "memory");
+}
+
+__device__ __forceinline__ u64 device_ns() {
+  u64 now;
+  asm volatile("mov.u64 %0, %globaltimer;" : "=l"(now));
+  return now;
+}
+__device__ __forceinline__ i64 cycles_now() {
+  i64 now;
+  asm volatile("mov.u64 %0, %clock64;" : "=l"(now));
+  return now;
+}
+
+// One thread waits for `nanoseconds`, from one step of the device's timer to another, and appends to a ring of `slots`
+// pairs (cycles, nanoseconds) how many cycles that took. A timer that stands still does not hold it.
+extern "C" __global__ void harness_clock(u64* log, u32 slots, u32 nanoseconds) {
+  constexpr i64 k_cycles_max = 400000;
+  const i64 called = cycles_now();
+  const u64 first = device_ns();
+  u64 begin = first;
+  while (begin == first && cycles_now() - called < k_cycles_max) begin = device_ns();
+  const i64 begin_cycles = cycles_now();
+  u64 end = begin;
+  while (end - begin < nanoseconds && cycles_now() - begin_cycles < k_cycles_max) end = device_ns();
+  const i64 cycles = cycles_now() - begin_cycles;
+  const u64 slot = log[0] % slots;
+  log[0] += 1;
+  log[1 + 2 * slot] = (u64)cycles;
+  log[2 + 2 * slot] = end - begin;
 }
