@@ -20,8 +20,8 @@ std::vector<const char*> metrics_of(CounterGroup group) {
   return metrics;
 }
 
-// Counters are chosen by the chip, not by what the context says is available: given that image, CUPTI 13.0 ends with a
-// segmentation fault when it adds the physics group on an H100. What is missing shows when the range is configured.
+// Counters are chosen by the chip, not by what the context says is available: given that image, CUPTI 13.0 ended with a
+// segmentation fault when it added the physics group on an H100. What is missing shows when the range is configured.
 std::string chip_name(const CuptiLibrary& library, int device) {
   cupti::GetChipName parameters;
   parameters.device = static_cast<std::size_t>(device);
