@@ -36,6 +36,13 @@ TEST_CASE("every task of the project can be loaded") {
   for_each_task([](const Task& task) { CHECK_FALSE(task.digest.empty()); });
 }
 
+TEST_CASE("the tasks that measurement is proven with can be loaded") {
+  const fs::path folder = fs::path(KERNELITES_SOURCE_DIR) / "tests" / "measure";
+  const auto names = list_tasks(folder);
+  CHECK(names.size() == 2);
+  for (const std::string& name : names) CHECK_FALSE(load_task(folder / name).digest.empty());
+}
+
 TEST_CASE("check workloads are small enough for an interpreter") {
   for_each_task([](const Task& task) {
     for (const Workload& workload : task.check) {
