@@ -124,6 +124,7 @@ __device__ __forceinline__ void produce(Shared<D>& shared, const CUtensorMap* q,
       }
     }
   }
+  __threadfence();  // this block's counting comes before the reset by the last one
   if (atomicAdd(&progress->done, 1) == gridDim.x - 1) progress->next = progress->done = 0;
 }
 

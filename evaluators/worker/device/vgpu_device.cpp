@@ -16,6 +16,7 @@
 #include "evaluators/worker/device/vgpu_prologue.h"
 #include "evaluators/worker/vgpu/machine.h"
 #include "evaluators/worker/vgpu/time_model.h"
+#include "evaluators/worker/vgpu/virtual_tensor_map.h"
 
 namespace kernelites::worker {
 namespace {
@@ -30,7 +31,6 @@ constexpr std::uint64_t k_budget_max = 20'000'000'000;
 /// Of a kernel whose cubin nobody read.
 constexpr int k_registers_unknown = 64;
 constexpr std::int64_t k_memory_bytes = std::int64_t{80} << 30;
-constexpr std::size_t k_tensor_map_bytes = 128;
 /// With more memory to save than that, prologues are not tried: shapes where races are looked for are small.
 constexpr std::size_t k_prologue_bytes_max = std::size_t{16} << 20;
 
@@ -55,6 +55,44 @@ DeviceFault fault_of(const vgpu::Fault& fault) {
   return {.reason = std::string(vgpu::to_string(fault.kind)),
           .message = vgpu::describe(fault),
           .line = fault.line};
+}
+
+vgpu::MapElement element_of(Dtype dtype) {
+  switch (dtype) {
+    case Dtype::f16:
+      return vgpu::MapElement::f16;
+    case Dtype::bf16:
+      return vgpu::MapElement::bf16;
+    case Dtype::f32:
+      return vgpu::MapElement::f32;
+    case Dtype::f64:
+      return vgpu::MapElement::f64;
+    case Dtype::i32:
+      return vgpu::MapElement::int32;
+    case Dtype::i64:
+      return vgpu::MapElement::int64;
+    case Dtype::e4m3:
+    case Dtype::e5m2:
+    case Dtype::i8:
+    case Dtype::u8:
+      return vgpu::MapElement::bytes;
+  }
+  return vgpu::MapElement::bytes;
+}
+
+/// A plan's tensor map, which check_tensor_map has accepted, over memory at `address`.
+vgpu::VirtualTensorMap virtual_map(const TensorMap& map, std::uint64_t address) {
+  vgpu::VirtualTensorMap result{.address = address,
+                                .rank = static_cast<std::uint8_t>(map.rank),
+                                .swizzle_bytes = static_cast<std::uint8_t>(map.swizzle_bytes),
+                                .element = element_of(map.dtype)};
+  for (std::size_t axis = 0; axis < static_cast<std::size_t>(map.rank); ++axis) {
+    result.extents[axis] = static_cast<std::uint64_t>(map.extent[axis]);
+    result.strides[axis] = static_cast<std::uint64_t>(map.stride_bytes[axis]);
+    result.box[axis] = static_cast<std::uint16_t>(map.box[axis]);
+    result.steps[axis] = static_cast<std::uint8_t>(map.element_stride[axis]);
+  }
+  return result;
 }
 
 /// A kernel launch in the virtual GPU's words.
@@ -246,12 +284,15 @@ std::optional<DeviceFault> VgpuDevice::translate(const BoundLaunch& launch, Virt
   for (std::size_t i = 0; i < launch.arguments.size(); ++i) {
     const BoundArgument& argument = launch.arguments[i];
     const vgpu::Parameter& parameter = info->parameters[i];
-    // A tensor map stays zeros: the instructions that read it are not executable here and say so.
-    const std::size_t bytes = argument.tensor_map ? k_tensor_map_bytes : argument.bytes.size();
+    std::vector<std::byte> content = argument.bytes;
+    if (argument.tensor_map) {
+      const auto encoded = vgpu::encode(virtual_map(*argument.tensor_map, argument.map_address));
+      content.assign(encoded.begin(), encoded.end());
+    }
+    const std::size_t bytes = content.size();
     if (bytes != parameter.bytes)
       return invalid(fmt::format("parameter {} has {} bytes, the argument {}", i, parameter.bytes, bytes));
-    if (!argument.tensor_map)
-      std::memcpy(translated.launch.parameters.data() + parameter.offset, argument.bytes.data(), bytes);
+    std::memcpy(translated.launch.parameters.data() + parameter.offset, content.data(), bytes);
   }
   if (const auto known = module->second.registers.find(launch.kernel);
       known != module->second.registers.end())

@@ -154,7 +154,12 @@ void report_deadlock(const Block& block, const Warp*& culprit) {
                           barrier.arrived, barrier.expected != 0 ? barrier.expected : alive_lanes(block));
     }
   }
-  raise(FaultKind::deadlock, lane, text);
+  if (culprit == nullptr) {
+    for (const Warp& warp : block.warps) {
+      if (culprit == nullptr && !warp.is_done) culprit = &warp, lane = lowest_lane(warp.alive);
+    }
+  }
+  raise(FaultKind::deadlock, lane, text + mbarrier_waits(block, named < 6 ? 6 - named : 0));
 }
 
 void report_spinning(const Block& block, const Warp*& culprit, bool has_more_blocks) {
@@ -219,6 +224,12 @@ void start_block(Block& block, u64 index) {
   block.overwrite.reset();
   block.published.clear();
   block.pending_copies = 0;
+  block.mbarriers.clear();
+  block.bulk_copies.clear();
+  block.reading.clear();
+  block.operations = 0;
+  block.warpgroups.assign((context.warps_per_block + k_warpgroup - 1) / k_warpgroup, {});
+  block.timeouts = 0;
   const bool checks_races = context.options.checks.races;
   const bool checks_global = context.state != nullptr && context.state->races;
   const u32 first_unit = checks_global ? static_cast<u32>(index * context.warps_per_block) : 0;
@@ -238,6 +249,10 @@ void start_block(Block& block, u64 index) {
     warp.groups.clear();
     warp.copies.clear();
     warp.copy_group = {};
+    warp.bulk_group = {};
+    warp.wgmma = {};
+    warp.failed_tests = 0;
+    warp.has_timed_out = false;
     warp.depth = {};
     warp.stack_top = {};
     for (std::vector<u8>& saved : warp.saved) saved.clear();
@@ -281,15 +296,24 @@ u64 run_block(Block& block, u64 limit, const Warp*& culprit) {
     culprit = nullptr;
     if (std::all_of(block.warps.begin(), block.warps.end(), [](const Warp& warp) { return warp.is_done; })) {
       if (block.early_read) throw block.early_read->raised;
+      settle_copies(block);
       block.is_done = true;
       if (block.context->state != nullptr) ++block.context->state->changes;
       return total;
     }
-    if (!open_barriers(block) && !is_progress) report_deadlock(block, culprit);
+    const bool has_luck =
+        block.random != 0 && !block.bulk_copies.empty() && next_random(block.random) % 4 == 0;
+    if (has_luck) advance_copies(block, next_random(block.random));
+    if (!open_barriers(block) && !is_progress && !has_luck) {
+      const u64 draw = block.random != 0 ? next_random(block.random) : 0;
+      if (!advance_copies(block, draw) && !time_out_waits(block)) report_deadlock(block, culprit);
+    }
     if (std::exchange(block.gives_way, false)) return total;
     const bool can_go_on =
         std::any_of(block.warps.begin(), block.warps.end(), [](const Warp& warp) { return can_run(warp); });
-    if (can_go_on && is_waiting(block, k_polls_before_yield)) return total;  // other blocks must act first
+    if (can_go_on && is_waiting(block, k_polls_before_yield)) {
+      if (!advance_copies(block, 0)) return total;  // other blocks must act first
+    }
   }
   return total;
 }

@@ -118,6 +118,7 @@ class Decoder {
   u32 add_saved_list(LinkedFunction& linked);
   void decode_function(const Function& function);
   void decode_statement(const Statement& statement);
+  void note_registers();
 
   const Module& module_;
   const Function& kernel_;

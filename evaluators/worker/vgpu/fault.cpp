@@ -34,6 +34,14 @@ std::string_view to_string(FaultKind kind) {
       return "copy_not_waited";
     case FaultKind::invalid_launch:
       return "invalid_launch";
+    case FaultKind::barrier_misuse:
+      return "barrier_misuse";
+    case FaultKind::missing_proxy_fence:
+      return "missing_proxy_fence";
+    case FaultKind::async_in_flight:
+      return "async_in_flight";
+    case FaultKind::bad_descriptor:
+      return "bad_descriptor";
   }
   return "unknown";
 }

@@ -31,6 +31,10 @@ enum class FaultKind {
   trap,                     ///< trap, a failed assert
   copy_not_waited,          ///< a read of shared memory that a cp.async may still be writing
   invalid_launch,           ///< the launch itself cannot work: no such kernel, too many threads, ...
+  barrier_misuse,  ///< an mbarrier that is not initialised, or with other arrivals or bytes than it expects
+  missing_proxy_fence,  ///< TMA or wgmma reads what ordinary stores wrote, without fence.proxy.async between
+  async_in_flight,      ///< memory or registers that an asynchronous operation is still using are touched
+  bad_descriptor,       ///< a matrix descriptor or tensor map that says something impossible
 };
 
 /// The stored name of a kind, for example "out_of_bounds".

@@ -5,6 +5,7 @@
 //   special registers | predicates (one 32-bit mask each) | registers (32 lanes each) | constants (32 lanes each)
 #pragma once
 
+#include <span>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -28,8 +29,10 @@ enum class Flow : u8 {
   call,            ///< see calls.h
   ret,             ///< back to the caller, or exit of the lanes where there is none
   exit,
-  barrier,    ///< of the block; mode: BarrierMode
-  warp_sync,  ///< waits until the lanes of `members` are there
+  barrier,        ///< of the block; mode: BarrierMode
+  warp_sync,      ///< waits until the lanes of `members` are there
+  mbarrier_wait,  ///< tests an mbarrier; may wait for the end of its phase (mbarrier.h)
+  wgmma_wait,     ///< waits for groups of wgmma (wgmma_flight.h)
 };
 
 struct Instruction {
@@ -56,6 +59,12 @@ static_assert(sizeof(Instruction) <= 72);
 enum class BarrierMode : u8 { wait, arrive, count, all, any };
 /// Instruction::flags of a barrier: all lanes of the warp must reach it together.
 inline constexpr u8 k_aligned_barrier = 1;
+
+/// Instruction::mode of a wait at an mbarrier: what `b` says of the phase.
+inline constexpr u8 k_wait_by_token = 0, k_wait_by_parity = 1;
+
+/// Instruction::flags of what the asynchronous proxy does: copies by TMA, wgmma. Its registers may be in flight.
+inline constexpr u8 k_async_proxy = 128;
 
 /// Instruction::flags: the address register is 32 bits wide. Bits 4 to 32 of memory instructions: see order.h.
 inline constexpr u8 k_narrow_address = 1;
@@ -89,6 +98,14 @@ struct KernelImage {
   bool needs_order = false;   ///< blocks communicate: run them on one thread
   bool tracks_order = false;  ///< more than barriers of the whole block can order accesses
   std::vector<std::string> unsupported;
+  /// Only where a kernel has wgmma: the registers of instruction k are used_registers[first_used[k] ..
+  /// first_used[k + 1]), numbered over all functions.
+  std::vector<u32> first_used, used_registers;
+  u32 register_count = 0;
+
+  std::span<const u32> used(u32 pc) const {
+    return std::span(used_registers).subspan(first_used[pc], first_used[pc + 1] - first_used[pc]);
+  }
 };
 
 }  // namespace kernelites::worker::vgpu

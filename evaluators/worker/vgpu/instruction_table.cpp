@@ -20,8 +20,8 @@ std::vector<const InstructionRow*> all_rows() {
   std::vector<const InstructionRow*> rows;
   for (auto table :
        {integer_rows(), carry_rows(), packed_rows(), bit_rows(), field_rows(), float_rows(), predicate_rows(),
-        move_rows(), convert_rows(), memory_rows(), atomic_rows(), async_rows(), warp_rows(), matrix_rows(),
-        matrix_move_rows(), wmma_rows(), control_rows()}) {
+        move_rows(), convert_rows(), memory_rows(), atomic_rows(), async_rows(), mbarrier_rows(), warp_rows(),
+        matrix_rows(), matrix_move_rows(), wmma_rows(), wgmma_rows(), control_rows()}) {
     for (const InstructionRow& row : table) rows.push_back(&row);
   }
   return rows;
@@ -50,6 +50,10 @@ ResultKind result_kind(const Statement& statement) {
   if (statement.is("bar") || statement.is("barrier")) {
     return statement.has("red") ? ResultKind::written : ResultKind::none;
   }
+  if (statement.is("mbarrier") && statement.parts.size() > 1 && !statement.parts[1].starts_with("arrive") &&
+      !statement.parts[1].ends_with("wait"))
+    return ResultKind::none;
+  if (statement.is("wgmma") && !statement.has("mma_async")) return ResultKind::none;
   if (statement.is("wmma") && statement.parts.size() > 1 && statement.parts[1] == "store")
     return ResultKind::none;
   const InstructionRow* row = find_row(statement.parts[0]);

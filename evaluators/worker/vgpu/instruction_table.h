@@ -47,10 +47,12 @@ std::span<const InstructionRow> convert_rows();
 std::span<const InstructionRow> memory_rows();
 std::span<const InstructionRow> atomic_rows();
 std::span<const InstructionRow> async_rows();
+std::span<const InstructionRow> mbarrier_rows();
 std::span<const InstructionRow> warp_rows();
 std::span<const InstructionRow> matrix_rows();
 std::span<const InstructionRow> matrix_move_rows();
 std::span<const InstructionRow> wmma_rows();
+std::span<const InstructionRow> wgmma_rows();
 std::span<const InstructionRow> control_rows();
 
 /// Is `word` one of the words of `list`?

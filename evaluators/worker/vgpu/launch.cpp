@@ -223,6 +223,7 @@ Fault located(const Raised& raised, const LaunchContext& context, const Block& b
   u32 pc = raised.warp >= 0 ? raised.pc : warp->pc;
   for (const Group& group : warp->groups) {
     if (raised.kind == FaultKind::deadlock && group.wait == Wait::barrier) pc = group.pc - 1;
+    if (raised.kind == FaultKind::deadlock && group.wait == Wait::event) pc = group.pc;
   }
   if (pc >= context.image->code.size()) return fault;
   fault.line = static_cast<int>(context.image->code[pc].line);

@@ -35,6 +35,9 @@ void visit_symbols(const Function& function, Visit visit) {
 u32 access_bytes(const Statement& statement) {
   if (statement.is("ldmatrix") || statement.is("stmatrix")) return 16;
   if (statement.is("wmma")) return std::max(1u, type_bytes(statement.parts.back()));
+  if (statement.is("cp") && statement.has("bulk")) return statement.has("tensor") ? 2 : 16;
+  if (statement.is("mbarrier")) return 8;
+  if (statement.is("wgmma")) return 16;
   if (statement.is("cp") && statement.operands.size() > 2)
     return static_cast<u32>(statement.operands[2].immediate);
   const bool is_load = statement.is("ld") || statement.is("ldu"), is_atomic = statement.is("atom");
@@ -52,8 +55,14 @@ void lower_granules(const Statement& statement, KernelImage& image) {
   const u32 bytes = access_bytes(statement);
   if (bytes == 0) return;
   const bool is_copy = statement.is("cp");
-  const bool is_shared = statement.has("shared") || statement.has("shared::cta");
+  const bool is_shared = statement.has("shared") || statement.has("shared::cta") ||
+                         statement.is("mbarrier") || statement.is("wgmma");
   const bool is_global = statement.has("global");
+  // Tensor copies move chunks of 16 bytes in shared memory, elements in device memory.
+  if (is_copy && statement.has("bulk")) {
+    image.global_granule = static_cast<u8>(std::min<u32>(image.global_granule, bytes));
+    return;
+  }
   // A copy with a source size may read less than it writes.
   const u32 global_bytes = is_copy && statement.operands.size() > 3 ? 1 : bytes;
   if (is_copy || !is_global)
@@ -76,11 +85,29 @@ bool communicates(const Statement& statement) {
 /// Can it order accesses of some warps but not of all in the block?
 bool orders_some(const Statement& statement) {
   if (statement.is("atom") || statement.is("red") || statement.is("mbarrier")) return true;
-  if (is_strong_load(statement)) return true;
+  if (is_strong_load(statement) || statement.is("wgmma") || statement.has("bulk")) return true;
   if (!statement.is("bar") && !statement.is("barrier")) return false;
   if (statement.has("warp") || statement.has("cluster")) return false;
   if (statement.has("arrive")) return true;
   return statement.operands.size() > (statement.has("red") ? 3u : 1u);
+}
+
+/// Appends the registers of a statement, in the order of its operands; of a wgmma those that are in flight.
+void append_registers(const Statement& statement, u32 first, std::vector<u32>& registers) {
+  auto add = [&](int reg) {
+    if (reg >= 0) registers.push_back(first + static_cast<u32>(reg));
+  };
+  const bool is_product = statement.is("wgmma");
+  for (const Operand& operand : statement.operands) {
+    if (!is_product) add(operand.reg), add(operand.second);
+    if (is_product && operand.kind != Operand::Kind::vector) continue;
+    for (const Operand& element : operand.elements) {
+      add(element.reg);
+      for (const Operand& coordinate : element.elements) add(coordinate.reg);
+    }
+  }
+  for (const Operand& argument : statement.arguments) add(argument.reg);
+  for (const Operand& outcome : statement.results) add(outcome.reg);
 }
 
 /// By register: the address from which a cvta made it, before it was turned into one of a state space; else itself.
@@ -191,8 +218,10 @@ void Decoder::link() {
   place_shared();
   place_registers();
   u32 entry = 0;
+  bool has_wgmma = false;
   for (const Function* function : calls_.order()) {
     for (const Statement& statement : function->statements) {
+      has_wgmma |= statement.is("wgmma");
       image_.needs_order |= communicates(statement);
       image_.tracks_order |= orders_some(statement);
       lower_granules(statement, image_);
@@ -204,6 +233,7 @@ void Decoder::link() {
   image_.stack_offset = image_.local_bytes = align_up(image_.local_bytes, 16);
   if (image_.largest_frame_bytes > 0) image_.local_bytes += k_stack_bytes;
   for (const Function* function : calls_.order()) decode_function(*function);
+  if (has_wgmma) note_registers();
   image_.arena_bytes = align_up(image_.constant_offset + static_cast<u32>(image_.constants.size()), 128);
 }
 
@@ -256,6 +286,20 @@ void Decoder::decode_function(const Function& function) {
   end.guard = predicates_;
   image_.code.push_back(end);
   image_.texts.push_back("ret");
+}
+
+void Decoder::note_registers() {
+  u32 first = 0;
+  for (const Function* function : calls_.order()) {
+    for (const Statement& statement : function->statements) {
+      image_.first_used.push_back(static_cast<u32>(image_.used_registers.size()));
+      append_registers(statement, first, image_.used_registers);
+    }
+    image_.first_used.push_back(static_cast<u32>(image_.used_registers.size()));  // of the end
+    first += static_cast<u32>(function->registers.size());
+  }
+  image_.first_used.push_back(static_cast<u32>(image_.used_registers.size()));
+  image_.register_count = first;
 }
 
 bool Decoder::find_parameter(const Operand& memory, ParameterPlace& place) const {

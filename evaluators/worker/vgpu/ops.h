@@ -32,6 +32,9 @@ bool decode_half(Decoder& decoder, const Statement& statement, Instruction& i);
 /// Decodes cvt of pairs, to tf32, and cvt.pack (ops_narrow.cpp).
 bool decode_narrow(Decoder& decoder, const Statement& statement, Instruction& i);
 
+/// Decodes cp.async.bulk and cp.reduce.async.bulk (ops_bulk.cpp).
+bool decode_bulk(Decoder& decoder, const Statement& statement, Instruction& i);
+
 /// Decodes wmma of doubles (ops_wmma_double.cpp).
 bool decode_wmma_double(Decoder& decoder, const Statement& statement, Instruction& i);
 

@@ -151,6 +151,7 @@ bool decode_copy(Decoder& d, const Statement& s, Instruction& i) {
 }
 
 bool decode_cp(Decoder& d, const Statement& s, Instruction& i) {
+  if (s.has("bulk")) return decode_bulk(d, s, i);
   if (s.parts.size() < 3 || s.parts[1] != "async") return false;
   i.op_class = OpClass::async_copy;
   if (s.parts[2] == "commit_group") {
@@ -169,11 +170,16 @@ bool decode_cp(Decoder& d, const Statement& s, Instruction& i) {
   return decode_copy(d, s, i);
 }
 
+// Not here: multicast::cluster, im2col, gather.
+constexpr std::string_view k_modifiers =
+    "async commit_group wait_group wait_all ca cg shared shared::cta global L2::cache_hint L2::64B L2::128B "
+    "L2::256B "
+    "bulk tensor 1d 2d 3d 4d 5d shared::cluster tile mbarrier::complete_tx::bytes bulk_group read prefetch "
+    "L2 reduce add "
+    "min max noftz";
+
 constexpr InstructionRow k_rows[] = {
-    {"cp", "",
-     "async commit_group wait_group wait_all ca cg shared shared::cta global L2::cache_hint L2::64B L2::128B "
-     "L2::256B",
-     decode_cp, ResultKind::none},
+    {"cp", "f16 bf16 f32 u32 s32 u64", k_modifiers, decode_cp, ResultKind::none},
 };
 
 }  // namespace

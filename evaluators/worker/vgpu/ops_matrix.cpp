@@ -9,55 +9,17 @@
 // the next, and c is added last, rounded to nearest.
 #include <algorithm>
 
-#include "evaluators/worker/vgpu/fp8.h"
-#include "evaluators/worker/vgpu/half.h"
 #include "evaluators/worker/vgpu/instruction_table.h"
 #include "evaluators/worker/vgpu/ops.h"
-#include "evaluators/worker/vgpu/tensor_sum.h"
+#include "evaluators/worker/vgpu/tensor_product.h"
 
 #pragma GCC target("avx,avx2,fma,f16c,bmi,bmi2,lzcnt,popcnt")
 
 namespace kernelites::worker::vgpu {
 namespace {
 
-constexpr u32 k_rows_a = 16, k_columns = 8, k_max_depth = 64;
-
 using Doubles = double __attribute__((vector_size(64)));
 
-// How registers unpack into E values per lane, contiguous by lane; k_least: exponent of the least normal number.
-template <class Format>
-struct HalfElements {
-  using Value = float;
-  using Vector = Floats;
-  static constexpr u32 k_per_register = 2, k_register_bytes = 4;
-  static constexpr i32 k_least = std::is_same_v<Format, F16> ? -14 : -126;
-  static constexpr bool k_splits_pairs = false;
-  static void unpack(const u8* from, float* to) {
-    Format::to_floats(reinterpret_cast<const u16*>(from), to, 64);
-  }
-};
-struct Tf32Elements {
-  using Value = float;
-  using Vector = Floats;
-  static constexpr u32 k_per_register = 1, k_register_bytes = 4;
-  static constexpr i32 k_least = -126;
-  static constexpr bool k_splits_pairs = false;
-  static void unpack(const u8* from, float* to) {
-    const u32* bits = reinterpret_cast<const u32*>(from);
-    KERNELITES_LANES(l) to[l] = bits_as<float>(bits[l] & ~0x1fffu);
-  }
-};
-template <int ExponentBits>
-struct Fp8Elements {
-  using Value = float;
-  using Vector = Floats;
-  static constexpr u32 k_per_register = 4, k_register_bytes = 4;
-  static constexpr i32 k_least = -14;  // they become f16
-  static constexpr bool k_splits_pairs = true;
-  static void unpack(const u8* from, float* to) {
-    for (u32 k = 0; k < 128; ++k) to[k] = fp8_to_float<ExponentBits>(from[k]);
-  }
-};
 template <class T>
 struct ByteElements {
   using Value = i32;
@@ -81,83 +43,6 @@ struct DoubleElements {
 // mode: bits below.
 constexpr u8 k_half_accumulator = 1, k_saturates = 2;
 
-/// The factors of one instruction. With split pairs the columns 4n, 4n + 1 of A (rows of B) come before all others.
-template <class Value, class Vector>
-struct Factors {
-  alignas(32) Value a[k_rows_a][k_max_depth];
-  Vector b[k_max_depth];
-};
-
-template <class Vector>
-void transpose(const Vector* rows, Vector* columns) {  // 8 x 8
-  for (u32 r = 0; r < 8; ++r) {
-    for (u32 c = 0; c < 8; ++c) columns[c][r] = rows[r][c];
-  }
-}
-void transpose(const Floats* rows, Floats* columns) {
-  const __m256* r = reinterpret_cast<const __m256*>(rows);
-  __m256 t[8], u[8];
-  for (u32 k = 0; k < 8; k += 2) {
-    t[k] = _mm256_unpacklo_ps(r[k], r[k + 1]);
-    t[k + 1] = _mm256_unpackhi_ps(r[k], r[k + 1]);
-  }
-  for (u32 k = 0; k < 8; k += 4) {
-    u[k] = _mm256_shuffle_ps(t[k], t[k + 2], 0x44);
-    u[k + 1] = _mm256_shuffle_ps(t[k], t[k + 2], 0xee);
-    u[k + 2] = _mm256_shuffle_ps(t[k + 1], t[k + 3], 0x44);
-    u[k + 3] = _mm256_shuffle_ps(t[k + 1], t[k + 3], 0xee);
-  }
-  for (u32 k = 0; k < 4; ++k) {
-    columns[k] = reinterpret_cast<Floats>(_mm256_permute2f128_ps(u[k], u[k + 4], 0x20));
-    columns[k + 4] = reinterpret_cast<Floats>(_mm256_permute2f128_ps(u[k], u[k + 4], 0x31));
-  }
-}
-
-/// Accumulator fragment <-> 16 x 8 matrix. Registers of 32-bit values: q holds row g + 8 (q / 2), column
-/// 2 (l % 4) + q % 2; of half pairs: register q holds row g + 8 q, columns 2 (l % 4) and the next.
-template <class Value, class Vector>
-void load_accumulator(Warp& warp, const u32* registers, u32 blocks, bool is_half, Vector* c) {
-  if (is_half) {
-    for (u32 q = 0; q < 2; ++q) {
-      float values[64];
-      F16::to_floats(lanes_of<u16>(warp, registers[q]), values, 64);
-      for (u32 k = 0; k < 64; ++k) c[k / 8 + 8 * q][k % 8] = static_cast<Value>(values[k]);
-    }
-    return;
-  }
-  for (u32 q = 0; q < 2 * blocks; ++q) {
-    const Value* values = lanes_of<Value>(warp, registers[q]);
-    KERNELITES_LANES(l) c[l / 4 + 8 * (q / 2)][2 * (l % 4) + q % 2] = values[l];
-  }
-}
-
-template <class Value, class Vector>
-void store_accumulator(Warp& warp, const u32* registers, u32 blocks, bool is_half, const Vector* c) {
-  if (is_half) {
-    for (u32 q = 0; q < 2; ++q) {
-      float values[64];
-      for (u32 k = 0; k < 64; ++k) values[k] = static_cast<float>(c[k / 8 + 8 * q][k % 8]);
-      F16::from_floats(values, lanes_of<u16>(warp, registers[q]), 64);
-    }
-    return;
-  }
-  for (u32 q = 0; q < 2 * blocks; ++q) {
-    Value* values = lanes_of<Value>(warp, registers[q]);
-    KERNELITES_LANES(l) values[l] = c[l / 4 + 8 * (q / 2)][2 * (l % 4) + q % 2];
-  }
-}
-
-/// Copies one register's values of a row group, 4E neighbours from `first` on, to where they belong in a row.
-template <class Elements, class Value>
-void place_run(const Value* values, u32 first, u32 depth, Value* row) {
-  constexpr u32 k_run = 4 * Elements::k_per_register;
-  if constexpr (!Elements::k_splits_pairs) {
-    std::memcpy(row + first, values, k_run * sizeof(Value));
-  } else {
-    for (u32 j = 0; j < k_run; ++j) row[j % 4 / 2 * (depth / 2) + (first + j) / 4 * 2 + j % 2] = values[j];
-  }
-}
-
 template <class ElementsA, class ElementsB, class Value, class Vector>
 void load_factors(Warp& warp, const u32* a, const u32* b, u32 depth, u32 blocks,
                   Factors<Value, Vector>& factors) {
@@ -179,45 +64,11 @@ void load_factors(Warp& warp, const u32* a, const u32* b, u32 depth, u32 blocks,
   }
 }
 
-/// c[row] += a[row] * b on floats, as tensor_sum.h says.
+/// On floats: as tensor_sum.h says.
 template <class ElementsA, class ElementsB>
 void multiply(const Instruction& i, const Factors<float, Floats>& factors, Floats* c) {
-  const u32 depth = i.size, rows = 8u * i.count;
-  const bool is_half = (i.mode & k_half_accumulator) != 0;
-  constexpr bool k_is_emulated = ElementsA::k_splits_pairs;
-  alignas(32) i32 exponents_a[k_rows_a][k_max_depth];
-  Integers exponents_b[k_max_depth];
-  for (u32 row = 0; row < rows; ++row) {
-    for (u32 k = 0; k < depth; k += 8) {
-      Floats values;
-      std::memcpy(&values, &factors.a[row][k], sizeof values);
-      const Integers exponents = tensor_exponents(values, ElementsA::k_least);
-      std::memcpy(&exponents_a[row][k], &exponents, sizeof exponents);
-    }
-  }
-  for (u32 k = 0; k < depth; ++k) exponents_b[k] = tensor_exponents(factors.b[k], ElementsB::k_least);
-  Floats sums[k_rows_a];
-  {
-    const TowardZero mode;
-    const u32 step_depth = k_is_emulated ? depth / 2 : depth;
-    for (u32 row = 0; row < rows; ++row) {
-      sums[row] = k_is_emulated ? Floats{} : c[row];
-      for (u32 k = 0; k < depth; k += step_depth) {
-        sums[row] = tensor_sum({.a = &factors.a[row][k],
-                                .a_exponents = &exponents_a[row][k],
-                                .b = factors.b + k,
-                                .b_exponents = exponents_b + k,
-                                .depth = step_depth,
-                                .least = is_half ? -14 : -126,
-                                .to_half = is_half},
-                               sums[row]);
-      }
-    }
-  }
-  for (u32 row = 0; row < rows; ++row) {
-    if (k_is_emulated) sums[row] += c[row];
-    c[row] = sums[row] == sums[row] ? sums[row] : reinterpret_cast<Floats>(Integers{} + 0x7fffffff);
-  }
+  multiply_floats<ElementsA, ElementsB>(
+      {.depth = i.size, .rows = 8u * i.count, .is_half = (i.mode & k_half_accumulator) != 0}, factors, c);
 }
 
 /// On integers: exact, wrapping around or saturated at the end.

@@ -62,6 +62,7 @@ void BlockOrder::start(u64 block, u32 warps, u32 first_unit, bool tracks) {
   known_.assign(warps, {});
   fenced_.assign(warps, {});
   block_fenced_.assign(warps, {});
+  proxied_.assign(warps, {});
   for (Gate& gate : gates_) gate = {};
 }
 
@@ -73,14 +74,29 @@ Clock BlockOrder::snapshot(u32 warp) const {
   return clock;
 }
 
-void BlockOrder::arrive(u32 warp, u32 barrier) {
+void BlockOrder::Gate::join(const Gate& other) {
+  known.join(other.known);
+  fenced.join(other.fenced);
+  block_fenced.join(other.block_fenced);
+  proxied.join(other.proxied);
+}
+
+void BlockOrder::release(u32 warp, Gate& gate) {
   sync_lanes(warp);
   if (!tracks_) return;
-  Gate& gate = gates_[barrier];
   gate.known.join(snapshot(warp));
   gate.fenced.join(fenced_[warp]);
   gate.block_fenced.join(block_fenced_[warp]);
+  gate.proxied.join(proxied_[warp]);
   ++now_;  // what the warp does behind an arrive is not covered by it
+}
+
+void BlockOrder::acquire(u32 warp, const Gate& gate) {
+  if (!tracks_) return;
+  known_[warp].join(gate.known);
+  fenced_[warp].join(gate.fenced);
+  block_fenced_[warp].join(gate.block_fenced);
+  proxied_[warp].join(gate.proxied);
 }
 
 void BlockOrder::open_whole(u32 barrier) {
@@ -92,17 +108,13 @@ void BlockOrder::open_whole(u32 barrier) {
     gate.known.join(known_[w]);
     gate.fenced.join(fenced_[w]);
     gate.block_fenced.join(block_fenced_[w]);
+    gate.proxied.join(proxied_[w]);
   }
   for (u32 w = 0; w < warps(); ++w) open_for(w, barrier);
   close(barrier);
 }
 
-void BlockOrder::open_for(u32 warp, u32 barrier) {
-  if (!tracks_) return;
-  known_[warp].join(gates_[barrier].known);
-  fenced_[warp].join(gates_[barrier].fenced);
-  block_fenced_[warp].join(gates_[barrier].block_fenced);
-}
+void BlockOrder::open_for(u32 warp, u32 barrier) { acquire(warp, gates_[barrier]); }
 
 void BlockOrder::close(u32 barrier) { gates_[barrier] = {}; }
 
@@ -113,6 +125,12 @@ void BlockOrder::fence(u32 warp, bool is_block_scope) {
     fenced_[warp] = block_fenced_[warp];
     cached_.clear();
   }
+  ++now_;
+}
+
+void BlockOrder::fence_proxy(u32 warp) {
+  if (!tracks_) return;
+  proxied_[warp] = snapshot(warp);
   ++now_;
 }
 

@@ -63,6 +63,13 @@ class BlockOrder {
  public:
   static constexpr u32 k_barriers = 16;
 
+  /// What someone knew who arrived somewhere, for those who wait there.
+  struct Gate {
+    Clock known, fenced, block_fenced;
+    Clock proxied;  ///< what the asynchronous proxy may rely on
+    void join(const Gate& other);
+  };
+
   /// Starts block number `block` with its warps as units first_unit, first_unit + 1, ...
   /// `tracks`: keep knowledge by warp; false where only barriers of the whole block can order anything.
   void start(u64 block, u32 warps, u32 first_unit, bool tracks);
@@ -97,13 +104,23 @@ class BlockOrder {
   /// The warp wrote shared memory: its next sync_lanes matters.
   void touch(u32 warp) { touched_[warp] = 1; }
 
-  void arrive(u32 warp, u32 barrier);
+  /// The warp arrives: whoever acquires the gate is behind all that it did so far.
+  void release(u32 warp, Gate& gate);
+  void acquire(u32 warp, const Gate& gate);
+  void arrive(u32 warp, u32 barrier) { release(warp, gates_[barrier]); }
   /// All living threads of the block waited: everything before is ordered.
   void open_whole(u32 barrier);
   /// Opens for one of the waiting warps; `close` when all of them are through.
   void open_for(u32 warp, u32 barrier);
   void close(u32 barrier);
   void fence(u32 warp, bool is_block_scope);
+  /// fence.proxy.async: what the warp knows now is ordered before what the asynchronous proxy does later for it, or for
+  /// whoever is behind it.
+  void fence_proxy(u32 warp);
+  /// May the asynchronous proxy, working for `warp`, rely on what `other` did at `stamp`?
+  bool is_proxied(u32 warp, u32 other, u32 stamp) const {
+    return !tracks_ || proxied_[warp].at(first_unit_ + other) >= stamp;
+  }
   /// Would a strong store with these flags publish anything?
   bool has_to_publish(u32 warp, u8 flags) const {
     return (flags & k_release_access) != 0 || !block_fenced_[warp].is_empty();
@@ -123,9 +140,6 @@ class BlockOrder {
 
  private:
   static constexpr std::size_t k_max_cached = std::size_t{1} << 16;
-  struct Gate {
-    Clock known, fenced, block_fenced;
-  };
   Clock snapshot(u32 warp) const;
 
   u64 block_ = 0;
@@ -134,6 +148,7 @@ class BlockOrder {
   std::vector<u32> synced_;
   std::vector<u8> touched_;
   std::vector<Clock> known_, fenced_, block_fenced_;  ///< by warp; the fenced ones as of its last fence
+  std::vector<Clock> proxied_;                        ///< by warp, as of its last fence.proxy.async
   std::array<Gate, k_barriers> gates_;
   std::unordered_map<u64, u64> cached_;
 };

@@ -12,7 +12,7 @@
 namespace kernelites::worker::vgpu {
 namespace {
 
-constexpr u32 k_stamp_shift = 12;
+constexpr u32 k_stamp_shift = 12;  // as in RaceDetector
 constexpr u32 k_last_stamp = (u32{1} << (32 - k_stamp_shift)) - 2;
 constexpr u32 k_flag = u32{1} << 10;  ///< a writer: strong; a reader: several warps
 constexpr u32 k_many_lanes =

@@ -10,6 +10,7 @@
 // Volatile accesses and atomics of different warps never race with each other, atomics not at all inside a warp.
 #pragma once
 
+#include <optional>
 #include <vector>
 
 #include "evaluators/worker/vgpu/order.h"
@@ -40,6 +41,11 @@ struct SharedConflict {
 /// At most one with a write and one with a read of each lane, in lane order for each.
 using SharedConflicts = std::vector<SharedConflict>;
 
+/// The last write to a byte.
+struct SharedWriter {
+  u32 byte = 0, warp = 0, pc = 0;
+};
+
 class RaceDetector {
  public:
   /// Starts a block; nothing of the last one counts. Granules are 1 to 16 bytes. `order` must outlive the block.
@@ -50,7 +56,21 @@ class RaceDetector {
   SharedConflicts read(const SharedAccess& access);
   SharedConflicts write(const SharedAccess& access);
 
+  /// The first of these bytes whose last writer accepts(warp, stamp, pc) does not accept.
+  template <class Accepts>
+  std::optional<SharedWriter> find_writer(u32 begin, u32 bytes, Accepts accepts) const {
+    for (u32 g = begin >> shift_; g << shift_ < begin + bytes; ++g) {
+      const i64 stamp = i64{writers_[g] >> k_stamp_shift} - base_;
+      if (stamp <= 0) continue;
+      const u32 warp = writers_[g] & k_warp_mask;
+      if (!accepts(warp, static_cast<u32>(stamp), lines_[g]))
+        return SharedWriter{g << shift_, warp, lines_[g]};
+    }
+    return std::nullopt;
+  }
+
  private:
+  static constexpr u32 k_stamp_shift = 12, k_warp_mask = 31;
   struct Moment;  // the numbers that entries are compared with
   Moment moment(const SharedAccess& access);
   void forget();

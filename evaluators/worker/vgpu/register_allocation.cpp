@@ -20,10 +20,14 @@ void visit_registers(const Statement& statement, Use use, Define define) {
   const ResultKind result = result_kind(statement);
   if (statement.guard >= 0) use(statement.guard);
   auto each = [](const Operand& operand, auto& visit) {
-    if (operand.reg >= 0) visit(operand.reg);
-    if (operand.second >= 0) visit(operand.second);
+    auto one = [&visit](const Operand& single) {
+      if (single.reg >= 0) visit(single.reg);
+      if (single.second >= 0) visit(single.second);
+    };
+    one(operand);
     for (const Operand& element : operand.elements) {
-      if (element.reg >= 0) visit(element.reg);
+      one(element);
+      for (const Operand& coordinate : element.elements) one(coordinate);  // of a tensor copy
     }
   };
   for (std::size_t k = 0; k < statement.operands.size(); ++k) {

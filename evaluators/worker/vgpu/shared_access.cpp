@@ -48,17 +48,21 @@ void check_early_read(Warp& warp, const Access& access, Mask mask, u32 bytes) {
   }
 }
 
-/// A store into bytes that a cp.async is about to fill: which of the two stays is open.
+const char* advice_to_wait(const Warp& warp) {
+  return warp.block->bulk_copies.empty()
+             ? "its cp.async.wait_group (and the barrier behind it) is missing or waits for too few groups"
+             : "the wait for its mbarrier is missing, or waits for another phase (a wrong parity) or stage";
+}
+
+/// A store into bytes that a copy is about to fill: which of the two stays is open.
 void check_copies(Warp& warp, const Access& access, Mask mask, u32 bytes) {
   for (Mask rest = mask; rest != 0; rest &= rest - 1) {
     const u32 lane = lowest_lane(rest);
     const u8* const state = warp.block->shared_state.data() + access.offsets[lane];
     if (std::find(state, state + bytes, k_copy_pending) == state + bytes) continue;
     raise(FaultKind::copy_not_waited, lane,
-          fmt::format("write of byte {} of shared memory, which a cp.async is still filling: its "
-                      "cp.async.wait_group is "
-                      "missing or waits for too few groups",
-                      access.offsets[lane]));
+          fmt::format("write of byte {} of shared memory, which an asynchronous copy is still filling: {}",
+                      access.offsets[lane], advice_to_wait(warp)));
   }
 }
 
@@ -69,10 +73,8 @@ void check_shared_state(Warp& warp, const Access& access, Mask mask, u32 bytes, 
     const u8* bytes_of_lane = state + access.offsets[lane];
     if (std::find(bytes_of_lane, bytes_of_lane + bytes, k_copy_pending) != bytes_of_lane + bytes) {
       raise(FaultKind::copy_not_waited, lane,
-            fmt::format(
-                "{} of byte {} of shared memory, which a cp.async is still filling: its cp.async.wait_group "
-                "(and the barrier behind it) is missing or waits for too few groups",
-                verb(use), access.offsets[lane]));
+            fmt::format("{} of byte {} of shared memory, which an asynchronous copy is still filling: {}",
+                        verb(use), access.offsets[lane], advice_to_wait(warp)));
     }
     if (warp.context->options.checks.uninitialised && !warp.block->early_read) {
       note_early_read(warp, lane, access.offsets[lane], bytes, use);
@@ -80,6 +82,10 @@ void check_shared_state(Warp& warp, const Access& access, Mask mask, u32 bytes, 
   }
   if (use == Use::load) return;
   if (warp.block->pending_copies != 0) check_copies(warp, access, mask, bytes);
+  if (!warp.block->reading.empty()) {
+    for (Mask rest = mask; rest != 0; rest &= rest - 1)
+      require_not_reading(warp, lowest_lane(rest), access.offsets[lowest_lane(rest)], bytes);
+  }
   if (warp.block->early_read) check_early_read(warp, access, mask, bytes);
   set_state(state, access, mask, bytes, k_written);
 }

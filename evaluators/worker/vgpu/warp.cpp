@@ -8,6 +8,7 @@
 
 #include "evaluators/worker/vgpu/calls.h"
 #include "evaluators/worker/vgpu/lanes.h"
+#include "evaluators/worker/vgpu/ops.h"
 
 #pragma GCC target("avx,avx2,fma,f16c,bmi,bmi2,lzcnt,popcnt")
 
@@ -258,6 +259,11 @@ void control(Warp& warp, const Instruction& i, Mask mask) {
       else if (wait_for_lanes(warp, i))
         arrive_at_barrier(warp, i, mask);
       return;
+    case Flow::mbarrier_wait:
+      return mask == 0 ? void(++warp.pc) : wait_at_mbarrier(warp, i, mask);
+    case Flow::wgmma_wait:
+      require_whole_warp(warp, mask, "wgmma.wait_group");
+      return wait_for_wgmma(warp, i, mask);
     case Flow::warp_sync:
       require_own_membership(warp, i, mask);
       if (!wait_for_lanes(warp, i)) return;
@@ -278,8 +284,14 @@ void raise(FaultKind kind, u32 lane, std::string message) { throw Raised{kind, s
 
 bool can_run(const Warp& warp) {
   if (warp.is_done) return false;
-  return warp.active != 0 || std::any_of(warp.groups.begin(), warp.groups.end(),
-                                         [](const Group& group) { return group.wait != Wait::barrier; });
+  if (warp.active != 0) return true;
+  bool has_lanes = false, has_parked = false;
+  for (const Group& group : warp.groups) {
+    if (group.wait == Wait::none) return true;
+    has_lanes |= group.wait == Wait::lanes;
+    has_parked |= group.wait == Wait::event;
+  }
+  return has_lanes && !has_parked;  // the lanes that are waited for may be among the parked ones
 }
 
 bool pick_group(Warp& warp) {
@@ -301,8 +313,10 @@ bool pick_group(Warp& warp) {
   }
   warp.active = 0;
   warp.merge_pc = ~0u;
+  const bool has_parked = std::any_of(warp.groups.begin(), warp.groups.end(),
+                                      [](const Group& group) { return group.wait == Wait::event; });
   for (const Group& group : warp.groups) {
-    if (group.wait == Wait::lanes) fault_stuck(warp, Group(group));
+    if (!has_parked && group.wait == Wait::lanes) fault_stuck(warp, Group(group));
   }
   return false;
 }
@@ -322,6 +336,8 @@ u64 run_warp(Warp& warp, u64 quantum) {
     ++warp.executed;
     ++executed[pc];
     lanes[pc] += lane_count(mask);
+    if (!warp.wgmma.flights.empty()) [[unlikely]]
+      require_registers_landed(warp, i);
     if (i.flow == Flow::plain) {
       if (mask != 0) i.handler(warp, i, mask);
       ++warp.pc;

@@ -12,11 +12,14 @@
 #include <string>
 #include <vector>
 
+#include "evaluators/worker/vgpu/bulk_copy.h"
 #include "evaluators/worker/vgpu/global_race.h"
 #include "evaluators/worker/vgpu/instruction.h"
 #include "evaluators/worker/vgpu/machine.h"
+#include "evaluators/worker/vgpu/mbarrier.h"
 #include "evaluators/worker/vgpu/order.h"
 #include "evaluators/worker/vgpu/race.h"
+#include "evaluators/worker/vgpu/wgmma_flight.h"
 
 namespace kernelites::worker::vgpu {
 
@@ -98,7 +101,8 @@ struct LaunchContext {
   }
 };
 
-enum class Wait : u8 { none, lanes, barrier };
+/// `event`: until a phase of an mbarrier ends, or the other warps of a warpgroup have come as far.
+enum class Wait : u8 { none, lanes, barrier, event };
 
 struct Group {
   u32 pc = 0;
@@ -148,6 +152,10 @@ struct Warp {
   u64 executed = 0;           ///< instructions, for %clock and the budget
   std::array<u32, k_lanes> copy_group{};
   std::vector<PendingCopy> copies;
+  std::array<u32, k_lanes> bulk_group{};  ///< cp.async.bulk.commit_group so far
+  WgmmaFlights wgmma;
+  u32 failed_tests = 0;        ///< mbarrier.test_wait in vain, one after the other
+  bool has_timed_out = false;  ///< its next wait at an mbarrier goes on without the phase
   std::vector<std::array<ReturnPoint, k_lanes>> returns;  ///< [depth][lane]
   std::array<u16, k_lanes> depth{};                       ///< calls each lane is in
   std::array<u32, k_lanes> stack_top{};        ///< bytes of recursive functions' frames below this one
@@ -182,8 +190,14 @@ struct Block {
   Publications published;                ///< by strong accesses to shared memory
   std::unique_ptr<Overwrite> overwrite;  ///< of the store that is being executed
   std::optional<EarlyRead> early_read;   ///< the first one of this interval
-  u32 pending_copies = 0;                ///< cp.async of all warps that have not been waited for
-  bool gives_way = false;                ///< other blocks shall run now
+  u32 pending_copies = 0;                ///< asynchronous copies into shared memory that are under way
+  MBarriers mbarriers;
+  std::vector<BulkCopy> bulk_copies;  ///< under way, oldest first
+  std::vector<ReadInFlight> reading;  ///< shared memory that asynchronous operations are reading
+  std::vector<WgmmaGroups> warpgroups;
+  u64 operations = 0;      ///< asynchronous ones so far: their ids
+  u32 timeouts = 0;        ///< of waits at mbarriers since the last phase ended
+  bool gives_way = false;  ///< other blocks shall run now
   bool is_done = false;
   // Backing of the warps' pointers.
   std::unique_ptr<u8[]> arena;

@@ -1,0 +1,190 @@
+// SPDX-License-Identifier: Apache-2.0
+// The moving of bytes, and the rules about touching them meanwhile.
+#include "evaluators/worker/vgpu/bulk_copy.h"
+
+#include <algorithm>
+
+#include <fmt/core.h>
+
+#include "evaluators/worker/vgpu/access.h"
+#include "evaluators/worker/vgpu/half.h"
+#include "evaluators/worker/vgpu/mbarrier.h"
+
+#pragma GCC target("avx,avx2,fma,f16c,bmi,bmi2,lzcnt,popcnt")
+
+namespace kernelites::worker::vgpu {
+namespace {
+
+constexpr u32 k_piece_bytes = 16;
+
+u32 line_of(const Block& block, u32 pc) { return block.context->image->code[pc].line; }
+
+void complete_load(Block& block, BulkCopy& copy) {
+  for (const BulkPiece& piece : copy.pieces) {
+    u8* const to = block.shared.data() + piece.shared;
+    std::memset(to, 0, k_piece_bytes);
+    if (piece.bytes != 0) std::memcpy(to + piece.first, piece.global, piece.bytes);
+    std::memset(block.shared_state.data() + piece.shared, k_written, k_piece_bytes);
+  }
+  --block.pending_copies;
+  const auto barrier = block.mbarriers.find(copy.mbarrier);
+  if (barrier != block.mbarriers.end()) bring_bytes(block, barrier->second, copy.bytes, copy.known);
+}
+
+void read_source(Block& block, BulkCopy& copy) {
+  if (copy.has_read) return;
+  copy.has_read = true;
+  copy.staged.resize(copy.pieces.size() * k_piece_bytes);
+  for (std::size_t k = 0; k < copy.pieces.size(); ++k)
+    std::memcpy(copy.staged.data() + k * k_piece_bytes, block.shared.data() + copy.pieces[k].shared,
+                k_piece_bytes);
+  std::erase_if(block.reading, [&](const ReadInFlight& read) { return read.id == copy.id; });
+}
+
+template <class T, class Combine>
+void combine(u8* to, const u8* from, u32 bytes, Combine operation) {
+  for (u32 at = 0; at + sizeof(T) <= bytes; at += sizeof(T)) {
+    T value, operand;
+    std::memcpy(&value, to + at, sizeof value);
+    std::memcpy(&operand, from + at, sizeof operand);
+    value = static_cast<T>(operation(value, operand));
+    std::memcpy(to + at, &value, sizeof value);
+  }
+}
+
+template <class Format>
+u16 add_halves(u16 a, u16 b) {
+  return Format::from_float(Format::to_float(a) + Format::to_float(b));
+}
+
+void write_piece(BulkOperation operation, u8* to, const u8* from, u32 bytes) {
+  switch (operation) {
+    case BulkOperation::load:
+    case BulkOperation::store:
+      std::memcpy(to, from, bytes);
+      return;
+    case BulkOperation::add_f32:
+      return combine<float>(to, from, bytes, [](float a, float b) { return a + b; });
+    case BulkOperation::add_f16:
+      return combine<u16>(to, from, bytes, add_halves<F16>);
+    case BulkOperation::add_bf16:
+      return combine<u16>(to, from, bytes, add_halves<BF16>);
+    case BulkOperation::add_i32:
+      return combine<u32>(to, from, bytes, [](u32 a, u32 b) { return a + b; });
+    case BulkOperation::add_u64:
+      return combine<u64>(to, from, bytes, [](u64 a, u64 b) { return a + b; });
+    case BulkOperation::min_i32:
+      return combine<i32>(to, from, bytes, [](i32 a, i32 b) { return std::min(a, b); });
+    case BulkOperation::max_i32:
+      return combine<i32>(to, from, bytes, [](i32 a, i32 b) { return std::max(a, b); });
+  }
+}
+
+void complete_store(Block& block, BulkCopy& copy) {
+  read_source(block, copy);
+  for (std::size_t k = 0; k < copy.pieces.size(); ++k) {
+    const BulkPiece& piece = copy.pieces[k];
+    if (piece.bytes != 0)
+      write_piece(copy.operation, piece.global, copy.staged.data() + k * k_piece_bytes + piece.first,
+                  piece.bytes);
+  }
+  if (LaunchState* const state = block.context->state; state != nullptr) ++state->changes;
+}
+
+/// Takes the copy out first: completing it may wake threads, but issues nothing.
+void complete(Block& block, std::size_t index) {
+  BulkCopy copy = std::move(block.bulk_copies[index]);
+  block.bulk_copies.erase(block.bulk_copies.begin() + static_cast<std::ptrdiff_t>(index));
+  if (copy.operation == BulkOperation::load)
+    complete_load(block, copy);
+  else
+    complete_store(block, copy);
+}
+
+/// Does an operation whose range is hit really read one of these bytes?
+bool does_read(const Block& block, const ReadInFlight& read, u32 begin, u32 bytes) {
+  auto is_hit = [&](u32 chunk) { return chunk < begin + bytes && begin < chunk + k_piece_bytes; };
+  for (const BulkCopy& copy : block.bulk_copies) {
+    if (copy.id != read.id) continue;
+    return std::any_of(copy.pieces.begin(), copy.pieces.end(),
+                       [&](const BulkPiece& piece) { return is_hit(piece.shared); });
+  }
+  for (const WgmmaFlight& flight : block.warps[read.warp].wgmma.flights) {
+    if (flight.id == read.id) return std::any_of(flight.chunks.begin(), flight.chunks.end(), is_hit);
+  }
+  return false;
+}
+
+}  // namespace
+
+bool advance_copies(Block& block, u64 random) {
+  if (block.bulk_copies.empty()) return false;
+  complete(block, random % block.bulk_copies.size());
+  return true;
+}
+
+void wait_for_bulk_groups(Warp& warp, Mask mask, u32 keep, bool is_read) {
+  Block& block = *warp.block;
+  for (std::size_t k = 0; k < block.bulk_copies.size();) {
+    BulkCopy& copy = block.bulk_copies[k];
+    const bool is_mine =
+        copy.operation != BulkOperation::load && copy.warp == warp.index && is_active(mask, copy.lane);
+    if (!is_mine || u64{copy.group} + keep >= warp.bulk_group[copy.lane]) {
+      ++k;
+    } else if (is_read) {
+      read_source(block, copy);
+      ++k;
+    } else {
+      complete(block, k);
+    }
+  }
+}
+
+void settle_copies(Block& block) {
+  for (const BulkCopy& copy : block.bulk_copies) {
+    const bool is_load = copy.operation == BulkOperation::load;
+    if (!is_load && copy.has_read) continue;
+    throw Raised{
+        .kind = FaultKind::async_in_flight,
+        .message =
+            is_load
+                ? "the block ends while this copy is still filling its shared memory: nobody waited for the "
+                  "copy's mbarrier"
+                : "the block ends while this copy may still be reading its shared memory: a "
+                  "cp.async.bulk.wait_group (at least .read) is missing",
+        .lane = copy.lane,
+        .warp = static_cast<int>(copy.warp),
+        .pc = copy.pc};
+  }
+  while (!block.bulk_copies.empty()) complete(block, 0);
+}
+
+void require_proxied(Warp& warp, u32 lane, u32 begin, u32 bytes, const char* reader) {
+  Block& block = *warp.block;
+  if (!block.races.is_on()) return;
+  const auto& code = block.context->image->code;
+  const auto writer = block.races.find_writer(begin, bytes, [&](u32 other, u32 stamp, u32 pc) {
+    return (code[pc].flags & k_async_proxy) != 0 || block.order.is_proxied(warp.index, other, stamp);
+  });
+  if (!writer) return;
+  raise(
+      FaultKind::missing_proxy_fence, lane,
+      fmt::format("{} reads byte {} of shared memory, which warp {} wrote with an ordinary store at line {}: "
+                  "between the two a "
+                  "fence.proxy.async is missing (behind the store, before the barrier that tells the reader)",
+                  reader, writer->byte, writer->warp, line_of(block, writer->pc)));
+}
+
+void require_not_reading(Warp& warp, u32 lane, u32 begin, u32 bytes) {
+  const Block& block = *warp.block;
+  for (const ReadInFlight& read : block.reading) {
+    if (read.begin >= begin + bytes || begin >= read.end || !does_read(block, read, begin, bytes)) continue;
+    raise(FaultKind::async_in_flight, lane,
+          fmt::format("write of byte {} of shared memory, which the asynchronous operation of warp {} at "
+                      "line {} may still be "
+                      "reading: its wait is missing, or what says that the memory is free comes before it",
+                      std::max(begin, read.begin), read.warp, line_of(block, read.pc)));
+  }
+}
+
+}  // namespace kernelites::worker::vgpu
