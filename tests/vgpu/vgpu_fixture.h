@@ -23,12 +23,13 @@ inline std::string read_test_file(const std::string& name) {
 }
 
 /// A kernel of a test's .cu and how it is launched: "launch: grid 2, block 128, shared 512, cooperative" behind its
-/// name, each part where it differs from the default.
+/// name, each part where it differs from the default. "also race" there: what else a schedule may show of its bug.
 struct TestKernel {
   std::string name;
   std::vector<int> bug_lines;  ///< lines marked "<- bug"
   u32 grid = 4, block = 64, shared_bytes = 0;
   bool cooperative = false;
+  std::string also;  ///< kinds of faults, the name's own apart
 };
 
 inline u32 launch_number(std::string_view text, std::string_view key, u32 otherwise) {
@@ -52,7 +53,8 @@ inline std::vector<TestKernel> kernels_of(const std::string& source) {
                          .grid = launch_number(launch, "grid ", 4),
                          .block = launch_number(launch, "block ", 64),
                          .shared_bytes = launch_number(launch, "shared ", 0),
-                         .cooperative = launch.find("cooperative") != std::string_view::npos});
+                         .cooperative = launch.find("cooperative") != std::string_view::npos,
+                         .also = std::string(launch.substr(std::min(launch.find("also "), launch.size())))});
     }
     if (text.find("<- bug") != std::string::npos && !kernels.empty())
       kernels.back().bug_lines.push_back(line);

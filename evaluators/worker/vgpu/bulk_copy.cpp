@@ -28,7 +28,8 @@ void complete_load(Block& block, BulkCopy& copy) {
   }
   --block.pending_copies;
   const auto barrier = block.mbarriers.find(copy.mbarrier);
-  if (barrier != block.mbarriers.end()) bring_bytes(block, barrier->second, copy.bytes, copy.known);
+  if (barrier != block.mbarriers.end())
+    bring_bytes(block, barrier->second, copy.bytes, copy.known, BringingCopy{copy.warp, copy.lane, copy.pc});
 }
 
 void read_source(Block& block, BulkCopy& copy) {
@@ -140,21 +141,33 @@ void wait_for_bulk_groups(Warp& warp, Mask mask, u32 keep, bool is_read) {
   }
 }
 
+namespace {
+
+/// A copy that the block should have waited for.
+Raised unawaited(const char* what, u32 warp, u32 lane, u32 pc) {
+  return {.kind = FaultKind::async_in_flight,
+          .message = what,
+          .lane = lane,
+          .warp = static_cast<int>(warp),
+          .pc = pc};
+}
+
+}  // namespace
+
 void settle_copies(Block& block) {
+  constexpr const char* k_load =
+      "the block ends and nobody has waited for the mbarrier of this copy, which may still be filling shared "
+      "memory";
+  constexpr const char* k_store =
+      "the block ends while this copy may still be reading its shared memory: a cp.async.bulk.wait_group (at "
+      "least .read) is missing";
   for (const BulkCopy& copy : block.bulk_copies) {
     const bool is_load = copy.operation == BulkOperation::load;
-    if (!is_load && copy.has_read) continue;
-    throw Raised{
-        .kind = FaultKind::async_in_flight,
-        .message =
-            is_load
-                ? "the block ends while this copy is still filling its shared memory: nobody waited for the "
-                  "copy's mbarrier"
-                : "the block ends while this copy may still be reading its shared memory: a "
-                  "cp.async.bulk.wait_group (at least .read) is missing",
-        .lane = copy.lane,
-        .warp = static_cast<int>(copy.warp),
-        .pc = copy.pc};
+    if (is_load || !copy.has_read) throw unawaited(is_load ? k_load : k_store, copy.warp, copy.lane, copy.pc);
+  }
+  for (const auto& [offset, barrier] : block.mbarriers) {
+    const auto& copy = barrier.coming_copy ? barrier.coming_copy : barrier.past_copy;
+    if (copy) throw unawaited(k_load, copy->warp, copy->lane, copy->pc);
   }
   while (!block.bulk_copies.empty()) complete(block, 0);
 }

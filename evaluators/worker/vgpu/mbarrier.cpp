@@ -22,6 +22,7 @@ void end_phase_if_complete(Block& block, MBarrier& barrier) {
   ++barrier.phase;
   barrier.pending = barrier.expected;
   barrier.past = std::exchange(barrier.coming, {});
+  barrier.past_copy = std::exchange(barrier.coming_copy, std::nullopt);
   block.timeouts = 0;
   wake(block);
   if (LaunchState* const state = block.context->state; state != nullptr) ++state->changes;
@@ -36,12 +37,13 @@ Mask test(Warp& warp, const Instruction& i, Mask mask) {
   Mask done = 0;
   for (Mask rest = mask; rest != 0; rest &= rest - 1) {
     const u32 lane = lowest_lane(rest);
-    const MBarrier& barrier = find_mbarrier(warp, static_cast<u32>(addresses[lane]), lane);
+    MBarrier& barrier = find_mbarrier(warp, static_cast<u32>(addresses[lane]), lane);
     const bool is_by_parity = i.mode == k_wait_by_parity;
     const bool is_done = is_by_parity ? (barrier.phase & 1) != (parity[lane] & 1)
                                       : barrier.phase != static_cast<u32>(token[lane]);
     if (!is_done) continue;
     done |= Mask{1} << lane;
+    barrier.past_copy.reset();
     warp.block->order.acquire(warp.index, barrier.past);
   }
   if (done != 0) warp.block->order.sync_lanes(warp.index);
@@ -82,7 +84,9 @@ void arrive_at_mbarrier(Warp& warp, MBarrier& barrier, u32 count, u32 lane) {
   end_phase_if_complete(*warp.block, barrier);
 }
 
-void bring_bytes(Block& block, MBarrier& barrier, u32 bytes, const BlockOrder::Gate& known) {
+void bring_bytes(Block& block, MBarrier& barrier, u32 bytes, const BlockOrder::Gate& known,
+                 std::optional<BringingCopy> copy) {
+  if (copy) barrier.coming_copy = copy;
   barrier.coming.join(known);
   barrier.transactions -= bytes;
   end_phase_if_complete(block, barrier);

@@ -2,6 +2,7 @@
 // mbarriers: counters of arrivals and of bytes in shared memory, whose phases threads wait for (PTX ISA 9.7.13.15).
 #pragma once
 
+#include <optional>
 #include <string>
 #include <unordered_map>
 
@@ -16,6 +17,11 @@ struct Warp;
 
 inline constexpr u32 k_mbarrier_bytes = 8;
 
+/// The copy that brought bytes to a phase last.
+struct BringingCopy {
+  u32 warp = 0, lane = 0, pc = 0;
+};
+
 /// One mbarrier. A phase ends when no arrival is pending and as many bytes have come as were expected.
 struct MBarrier {
   u32 expected = 0;           ///< arrivals of each phase
@@ -27,6 +33,8 @@ struct MBarrier {
   bool is_published = false;  ///< a fence made the initialisation visible to the copy engine
   BlockOrder::Gate coming;    ///< what the arrivals of the current phase knew
   BlockOrder::Gate past;      ///< the same of the last phase
+  /// Copies that nobody has waited for: of the current phase, of the last one.
+  std::optional<BringingCopy> coming_copy, past_copy;
 };
 
 /// By offset in shared memory.
@@ -37,7 +45,8 @@ MBarrier& find_mbarrier(Warp& warp, u32 offset, u32 lane);
 /// One or more arrivals. Throws Raised if the phase waits for fewer.
 void arrive_at_mbarrier(Warp& warp, MBarrier& barrier, u32 count, u32 lane);
 /// Bytes that have come; what the copy knew when it was issued is handed on.
-void bring_bytes(Block& block, MBarrier& barrier, u32 bytes, const BlockOrder::Gate& known);
+void bring_bytes(Block& block, MBarrier& barrier, u32 bytes, const BlockOrder::Gate& known,
+                 std::optional<BringingCopy> copy);
 /// mbarrier.test_wait and try_wait: sets the predicate and goes on, or parks the lanes until a phase ends.
 void wait_at_mbarrier(Warp& warp, const Instruction& i, Mask mask);
 

@@ -19,6 +19,8 @@ void find_objects(Warp& warp, const Instruction& i, Mask mask, Use use, Access& 
   u64 addresses[k_lanes];
   read_addresses(warp, i, addresses);
   KERNELITES_LANES(l) access.offsets[l] = static_cast<u32>(addresses[l]);
+  for (Mask rest = use == Use::atomic ? mask : 0; rest != 0; rest &= rest - 1)
+    find_mbarrier(warp, access.offsets[lowest_lane(rest)], lowest_lane(rest));
   Tally* const tally = warp.tally;  // no request of memory
   warp.tally = nullptr;
   resolve_shared(warp, i, mask, k_mbarrier_bytes, use, access);
@@ -94,7 +96,7 @@ void complete_only(Warp& warp, const Instruction& i, Mask mask) {
   for_each_mbarrier(warp, i, mask, [&](MBarrier& barrier, u32 lane) {
     BlockOrder::Gate known;
     warp.block->order.release(warp.index, known);
-    bring_bytes(*warp.block, barrier, bytes[lane], known);
+    bring_bytes(*warp.block, barrier, bytes[lane], known, std::nullopt);
   });
 }
 
