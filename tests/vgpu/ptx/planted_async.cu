@@ -36,7 +36,7 @@
 #define DESCRIPTOR(p) ((unsigned long long)(SHARED_ADDRESS(p) >> 4) | (8ull << 16) | (16ull << 32))
 
 // One block's row of 64 floats comes by a bulk copy.
-KERNEL copy_not_waited__bulk_load(ARGS) {
+KERNEL copy_not_waited__bulk_load(ARGS) {  // launch: also async_in_flight
   INDICES;
   __shared__ alignas(128) float tile[64];
   __shared__ unsigned long long full;
@@ -45,7 +45,7 @@ KERNEL copy_not_waited__bulk_load(ARGS) {
   __syncthreads();
   if (tid == 0) {
     MBARRIER_EXPECT(&full, 256);
-    BULK_LOAD(tile, a + blockIdx.x * 64, 256, &full);
+    BULK_LOAD(tile, a + blockIdx.x * 64, 256, &full);  // <- bug
   }
   __syncthreads();
   BUG(, MBARRIER_WAIT(&full, 0);)
