@@ -9,7 +9,7 @@
 namespace kernelites::worker::vgpu {
 
 inline constexpr const char* k_planted_files[] = {"planted_bugs", "planted_memory", "planted_races",
-                                                  "planted_sync", "planted_grid", "planted_async"};
+                                                  "planted_sync", "planted_grid",   "planted_async"};
 
 inline constexpr const char* k_honest_files[] = {"honest", "honest_patterns"};
 
@@ -55,8 +55,8 @@ inline PlantedResult run_planted(const Program& program, const TestKernel& kerne
   const auto& lines = kernel.bug_lines;
   const bool is_promised = found.kind == planted_kind(kernel) ||
                            (!found.kind.empty() && kernel.also.find(found.kind) != std::string::npos);
-  found.is_right = is_promised &&
-                   (lines.empty() || std::find(lines.begin(), lines.end(), found.line) != lines.end());
+  found.is_right =
+      is_promised && (lines.empty() || std::find(lines.begin(), lines.end(), found.line) != lines.end());
   return found;
 }
 

@@ -233,6 +233,7 @@ void issue_copy(Warp& warp, const Instruction& i, Mask mask) {
       warp.block->order.release(warp.index, issue.copy.known);
       ++warp.block->pending_copies;
     }
+    warp.executed += issue.copy.pieces.size();  // budgets are for what interpreting takes
     warp.block->bulk_copies.push_back(std::move(issue.copy));
   }
 }

@@ -19,6 +19,8 @@ namespace kernelites::worker::vgpu {
 namespace {
 
 constexpr u32 k_depth = 16, k_chunk_bytes = 16, k_chunk_elements = 8, k_warp_rows = 16;
+/// What a product counts in budgets, which are for what interpreting takes: so many instructions for a column.
+constexpr u32 k_cost_per_column = 6;
 
 // Instruction fields: list: registers of D, then of A if they are registers; count: registers of D; a, b: descriptors;
 // c: predicate "add to D", e: its negation (all ones); extra: N; size: TensorType; mode: bits below.
@@ -164,6 +166,7 @@ void multiply_async(Warp& warp, const Instruction& i, Mask mask) {
     store_accumulator<float>(warp, d + block * per_block, 2, shape.is_half, accumulator);
   }
   start_flight(warp, i.count, std::move(used));
+  warp.executed += k_cost_per_column * columns;
   if (warp.tally != nullptr) warp.tally->tensor_flops[i.size] += 2u * k_warp_rows * columns * k_depth;
 }
 

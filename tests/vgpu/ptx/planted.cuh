@@ -3,7 +3,8 @@
 // place where they differ, -DMENDED chooses the twin.
 //
 // The name of a kernel says the fault ("kind__story"), a line marked "<- bug" is where it must be reported (of two
-// racing accesses either may be; "also KIND" behind the name: what some schedules show instead). Launched with 4 blocks of 64 threads unless "launch:" behind the name says otherwise.
+// racing accesses either may be; "also KIND" behind the name: what some schedules show instead). Launched with 4 blocks
+// of 64 threads unless "launch:" behind the name says otherwise.
 // a: 256 floats, read-only, 16 rows of 16; o: 256 floats, unwritten, to be written completely; w: 256 words of workspace,
 // the first 64 zeroed, the rest unwritten; n = 256. PTX: tests/vgpu/ptx/generate.
 #pragma once
