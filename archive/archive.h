@@ -77,6 +77,8 @@ class Archive {
   void record_variation(const VariationRecord& variation);
   /// Before it is sent. A second record of one request id is an Error.
   void record_model_call(const ModelCallRecord& call);
+  /// A call that was under way is made again, and may be charged a second time: its bounds grow.
+  void record_model_call_again(const std::string& request_id, std::int64_t tokens_most, double usd_most);
   /// The end of a call, by `call.request_id`; reads the members below "filled in by the answer" except state.
   /// False, and nothing changes, if it has ended before.
   bool record_model_reply(const ModelCallRecord& call);
@@ -85,6 +87,11 @@ class Archive {
   /// Records what the variation submitted and closes it if the ordinals agree. False, and nothing changes, if
   /// a candidate of this content is known already: the caller rejects it as duplicate.
   bool record_candidate(const CandidateRecord& candidate);
+  /// A candidate that an agent left unfinished now belongs to `variation` and is open again. False, and nothing
+  /// changes, if its outcome is another.
+  bool take_up(std::uint64_t ordinal, std::uint64_t variation);
+  /// Replaces one of the same variation and position.
+  void record_inside_result(const InsideResultRecord& result);
   /// Closes a variation whose submission is the candidate `submitted` that it evaluated inside, so that no new one was
   /// recorded: its `decision` says so.
   void close_variation(std::uint64_t ordinal, std::uint64_t submitted);
@@ -120,6 +127,8 @@ class Archive {
   std::int64_t append_event(const Json& event);
   void set_state(const std::string& state);
   void set_wall_s(double wall_s);
+  /// The budget's limits in the recorded configuration, for a run that goes on with others.
+  void set_budget(const Json& budget);
 
   // --- read ---
 
@@ -129,6 +138,7 @@ class Archive {
 
   std::vector<VariationRecord> open_variations() const;
   std::vector<ModelCallRecord> open_model_calls() const;
+  std::optional<InsideResultRecord> inside_result(std::uint64_t variation, std::int64_t position) const;
   /// Not told, by ordinal.
   std::vector<CandidateRecord> unfinished_candidates() const;
   /// Sent and neither answered nor failed, in the order sent.
@@ -159,7 +169,7 @@ class Archive {
   std::vector<ArmLedger> arms() const;
   /// What one candidate has cost, with the calls of its variation.
   CandidateLedger cost_of(std::uint64_t ordinal) const;
-  /// From the candidate back along first parents to a seed, the candidate first.
+  /// From the candidate back along first parents to a seed, the candidate first. Throws Error if it does not end.
   std::vector<CandidateRecord> lineage(std::uint64_t ordinal) const;
   std::vector<ModelCallRecord> model_calls(std::uint64_t ordinal) const;
   /// Answered or failed, in the order sent.
@@ -179,6 +189,7 @@ class Archive {
 
   std::unique_ptr<RunLock> lock_;  // released after the database is closed
   mutable Database database_;
+  mutable std::optional<Spent> spent_;  // of a writer, until it writes something that counts
 };
 
 }  // namespace kernelites

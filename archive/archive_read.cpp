@@ -79,6 +79,8 @@ RunRecord Archive::run() const {
 }
 
 Spent Archive::spent() const {
+  // Asked in every pass of the loop; what a reader reads may be changed by another process.
+  if (spent_ && lock_) return *spent_;
   Spent spent;
   Statement calls = database_.prepare(
       "SELECT count(*), coalesce(sum(input_tokens), 0), coalesce(sum(cached_input_tokens), 0), "
@@ -93,6 +95,12 @@ Spent Archive::spent() const {
     spent.reasoning_tokens = calls.integer(5);
     spent.cache_write_tokens = calls.integer(6);
   }
+  Statement bounds =
+      database_.prepare("SELECT coalesce(sum(tokens_most), 0), coalesce(sum(usd_most), 0.0) FROM model_call");
+  if (bounds.step()) {
+    spent.tokens_most = bounds.integer(0);
+    spent.usd_most = bounds.real(1);
+  }
   Statement workers = database_.prepare(
       "SELECT coalesce(sum(worker_s), 0.0), coalesce(sum(device_s), 0.0) FROM evaluation WHERE state <> "
       "'sent'");
@@ -104,7 +112,9 @@ Spent Archive::spent() const {
   spent.seeds = database_.integer(
       "SELECT count(*) FROM candidate c JOIN variation v ON v.ordinal = c.variation WHERE v.operator_name = "
       "'seed'");
-  spent.wall_s = run().wall_s;
+  Statement wall = database_.prepare("SELECT wall_s FROM run");
+  if (wall.step()) spent.wall_s = wall.real(0);
+  spent_ = spent;
   return spent;
 }
 
@@ -246,17 +256,33 @@ std::vector<RejectionRecord> Archive::rejections() const {
 }
 
 std::vector<CandidateRecord> Archive::lineage(std::uint64_t ordinal) const {
-  // A parent is recorded before its child, so ordinals of first parents fall and the walk ends.
+  // Nobody descends from what is not proven, so that the walk ends; a damaged file must not hang it.
+  constexpr std::size_t k_generations_max = 100'000;
   std::vector<CandidateRecord> line;
   auto step = candidate(ordinal);
   while (step) {
+    if (line.size() == k_generations_max) throw Error(database_.name() + ": lineage goes in a circle");
     line.push_back(std::move(*step));
     const auto& parents = line.back().parents;
     step = parents.empty() ? std::nullopt : find_candidate(parents.front());
-    if (step && step->ordinal >= line.back().ordinal)
-      throw Error(database_.name() + ": lineage goes in a circle");
   }
   return line;
+}
+
+std::optional<InsideResultRecord> Archive::inside_result(std::uint64_t variation,
+                                                         std::int64_t position) const {
+  return first(collect(
+      database_,
+      "SELECT variation, position, candidate_id, step, body FROM inside_result WHERE variation = ?1 AND "
+      "position = ?2",
+      [](const Statement& row) {
+        return InsideResultRecord{.variation = static_cast<std::uint64_t>(row.integer(0)),
+                                  .position = row.integer(1),
+                                  .candidate_id = row.text(2),
+                                  .step = row.text(3),
+                                  .result = rows::read_body(row.text(4), "result")};
+      },
+      variation, position));
 }
 
 std::vector<ModelCallRecord> Archive::model_calls(std::uint64_t ordinal) const {

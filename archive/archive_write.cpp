@@ -100,14 +100,27 @@ void Archive::record_model_call(const ModelCallRecord& call) {
           "sent_unix_s, "
           "state, model, reply, input_tokens, cached_input_tokens, output_tokens, usd, is_estimated, "
           "latency_s, "
-          "failure, message, extras, cuts, tokens_estimated, usd_reserved) "
+          "failure, message, extras, cuts, tokens_estimated, usd_reserved, tokens_most, usd_most) "
           "VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, 'sent', '', '', 0, 0, 0, 0.0, 0, 0.0, '', '', ?8, ?9, ?10, "
-          "?11)")
+          "?11, ?12, ?13)")
       .bind(call.request_id, call.ordinal, call.attempt, call.endpoint, call.prompt_digest,
             rows::write_json(digests), call.sent_unix_s, rows::write_json(call.extras),
-            rows::write_json(call.cuts), call.tokens_estimated, call.usd_reserved)
+            rows::write_json(call.cuts), call.tokens_estimated, call.usd_reserved, call.tokens_most,
+            call.usd_most)
       .run();
   transaction.commit();
+  spent_.reset();
+}
+
+void Archive::record_model_call_again(const std::string& request_id, std::int64_t tokens_most,
+                                      double usd_most) {
+  database_
+      .prepare(
+          "UPDATE model_call SET tokens_most = tokens_most + ?2, usd_most = usd_most + ?3 WHERE request_id = "
+          "?1 AND state = 'sent'")
+      .bind(request_id, tokens_most, usd_most)
+      .run();
+  spent_.reset();
 }
 
 bool Archive::record_model_reply(const ModelCallRecord& call) {
@@ -118,12 +131,14 @@ bool Archive::record_model_reply(const ModelCallRecord& call) {
               "UPDATE model_call SET state = ?2, model = ?3, reply = ?4, input_tokens = ?5, "
               "cached_input_tokens = ?6, output_tokens = ?7, usd = ?8, is_estimated = ?9, latency_s = ?10, "
               "failure = ?11, message = ?12, tool_calls = ?13, finish = ?14, reasoning_tokens = ?15, "
-              "cache_write_tokens = ?16 WHERE request_id = ?1 AND state = 'sent'")
+              "cache_write_tokens = ?16, tokens_most = ?17, usd_most = ?18 WHERE request_id = ?1 AND state = "
+              "'sent'")
           .bind(call.request_id, state, call.model, call.reply, call.input_tokens, call.cached_input_tokens,
                 call.output_tokens, call.usd, call.is_estimated, call.latency_s, call.failure, call.message,
                 rows::write_json(call.tool_calls), call.finish, call.reasoning_tokens,
-                call.cache_write_tokens)
+                call.cache_write_tokens, call.tokens_most, call.usd_most)
           .run();
+  spent_.reset();
   return closed_now(database_, changed, "model_call", call.request_id);
 }
 
@@ -157,7 +172,27 @@ bool Archive::record_candidate(const CandidateRecord& candidate) {
         .run();
   }
   transaction.commit();
+  spent_.reset();
   return true;
+}
+
+bool Archive::take_up(std::uint64_t ordinal, std::uint64_t variation) {
+  return database_
+             .prepare(
+                 "UPDATE candidate SET variation = ?2, state = 'proposed', outcome = '', told = NULL, "
+                 "told_unix_s = 0.0 WHERE ordinal = ?1 AND state = 'done' AND outcome = 'unfinished'")
+             .bind(ordinal, variation)
+             .run() > 0;
+}
+
+void Archive::record_inside_result(const InsideResultRecord& result) {
+  database_
+      .prepare(
+          "INSERT OR REPLACE INTO inside_result (variation, position, candidate_id, step, body) VALUES (?1, "
+          "?2, ?3, ?4, ?5)")
+      .bind(result.variation, result.position, result.candidate_id, result.step,
+            rows::write_body("result", result.result))
+      .run();
 }
 
 void Archive::close_variation(std::uint64_t ordinal, std::uint64_t submitted) {
@@ -211,6 +246,7 @@ bool Archive::record_result(const EvaluationRecord& result) {
                 rows::write_body("provenance", Json(result.provenance)), body, result.worker_s,
                 result.device_s)
           .run();
+  spent_.reset();
   if (!closed_now(database_, changed, "evaluation", result.request_id)) return false;
   if (is_examine) {
     database_
@@ -252,6 +288,7 @@ bool Archive::record_request_failed(const std::string& request_id, const std::st
                                "device_s = ?4 WHERE request_id = ?1 AND state = 'sent'")
                            .bind(request_id, error, worker_s, device_s)
                            .run();
+  spent_.reset();
   return closed_now(database_, changed, "evaluation", request_id);
 }
 
@@ -316,6 +353,13 @@ void Archive::set_state(const std::string& state) {
 
 void Archive::set_wall_s(double wall_s) {
   database_.prepare("UPDATE run SET wall_s = ?1").bind(wall_s).run();
+  spent_.reset();
+}
+
+void Archive::set_budget(const Json& budget) {
+  database_.prepare("UPDATE run SET configuration = json_set(configuration, '$.budget', json(?1))")
+      .bind(rows::write_json(budget))
+      .run();
 }
 
 }  // namespace kernelites

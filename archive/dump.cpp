@@ -19,7 +19,7 @@ struct Listing {
   std::array<std::string_view, 3> json_columns{};
 };
 
-constexpr std::array<Listing, 10> k_listings{{
+constexpr std::array<Listing, 11> k_listings{{
     {"run", "SELECT seed, task, task_digest FROM run"},
     {"variation",
      "SELECT ordinal, generation, operator_name, endpoint, decision, state FROM variation ORDER BY ordinal",
@@ -30,6 +30,9 @@ constexpr std::array<Listing, 10> k_listings{{
      "SELECT request_id, ordinal, attempt, endpoint, prompt_digest, state, model, reply, input_tokens, "
      "cached_input_tokens, output_tokens, usd, is_estimated, failure FROM model_call ORDER BY ordinal, "
      "request_id"},
+    {"inside_result",
+     "SELECT variation, position, candidate_id, step, body FROM inside_result ORDER BY variation, position",
+     {"body"}},
     {"rejection", "SELECT ordinal, reason, message FROM rejection ORDER BY ordinal"},
     {"candidate",
      "SELECT ordinal, id, variation, tuning, summary, prompt_digest, state, outcome, told FROM candidate "

@@ -20,7 +20,8 @@ extern const std::vector<EmbeddedFile> k_archive_files;
 namespace {
 
 // 1 -> 2: the ledger (arms, reasoning and cache tokens, reservations), conversations with tools, shared messages.
-constexpr std::array<Migration, 1> k_migrations{{
+// 2 -> 3: bounds of costs, results of inner evaluations.
+constexpr std::array<Migration, 2> k_migrations{{
     {1,
      "ALTER TABLE variation ADD COLUMN prompt_version TEXT NOT NULL DEFAULT '';"
      "ALTER TABLE candidate ADD COLUMN told_unix_s REAL NOT NULL DEFAULT 0.0;"
@@ -33,6 +34,14 @@ constexpr std::array<Migration, 1> k_migrations{{
      "ALTER TABLE model_call ADD COLUMN reasoning_tokens INTEGER NOT NULL DEFAULT 0;"
      "ALTER TABLE model_call ADD COLUMN cache_write_tokens INTEGER NOT NULL DEFAULT 0;"
      "CREATE TABLE message (digest TEXT PRIMARY KEY, body TEXT NOT NULL) STRICT;"},
+    {2,
+     "ALTER TABLE model_call ADD COLUMN tokens_most INTEGER NOT NULL DEFAULT 0;"
+     "ALTER TABLE model_call ADD COLUMN usd_most REAL NOT NULL DEFAULT 0.0;"
+     "UPDATE model_call SET tokens_most = max(tokens_estimated, input_tokens + output_tokens), "
+     "usd_most = CASE state WHEN 'sent' THEN usd_reserved ELSE usd END;"
+     "CREATE TABLE inside_result (variation INTEGER NOT NULL REFERENCES variation (ordinal), "
+     "position INTEGER NOT NULL, candidate_id TEXT NOT NULL, step TEXT NOT NULL, body TEXT NOT NULL, "
+     "PRIMARY KEY (variation, position)) STRICT;"},
 }};
 
 void set_version(Database& database, int version) {

@@ -93,7 +93,9 @@ struct ModelCallRecord {
   Json extras = Json::object();  ///< what the request asks for besides: tools, schema, effort
   Json cuts = Json::array();     ///< what was left out of the prompt
   std::int64_t tokens_estimated = 0;
-  double usd_reserved = 0;  ///< what the call can cost at most
+  double usd_reserved = 0;       ///< set aside when it was sent
+  std::int64_t tokens_most = 0;  ///< what it can have cost at most, while it is under way too
+  double usd_most = 0;
   // Filled in by the answer:
   std::string state = "sent";  ///< sent, answered, failed
   std::string model;
@@ -110,6 +112,15 @@ struct ModelCallRecord {
   std::string message;
   std::string finish;
   Json tool_calls = Json::array();
+};
+
+/// `inside_result`: what an agent was told of one evaluation.
+struct InsideResultRecord {
+  std::uint64_t variation = 0;
+  std::int64_t position = 0;  ///< 0, 1, ... in the order asked
+  std::string candidate_id;
+  std::string step;
+  Json result;
 };
 
 /// `rejection`: a variation that gave no candidate.
@@ -143,6 +154,8 @@ struct Spent {
   std::int64_t reasoning_tokens = 0;
   std::int64_t cache_write_tokens = 0;
   double usd = 0;
+  std::int64_t tokens_most = 0;  ///< input + output at most, with all calls that are under way
+  double usd_most = 0;           ///< in the same way
   double worker_s = 0;
   double device_s = 0;
   double wall_s = 0;

@@ -144,6 +144,8 @@ ModelCallRecord model_call(Database& database, const Statement& row) {
   record.finish = row.text(23);
   record.reasoning_tokens = row.integer(24);
   record.cache_write_tokens = row.integer(25);
+  record.tokens_most = row.integer(26);
+  record.usd_most = row.real(27);
   return record;
 }
 

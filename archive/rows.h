@@ -37,8 +37,8 @@ inline constexpr const char* k_model_call_columns =
     "SELECT request_id, ordinal, attempt, endpoint, prompt_digest, prompt, sent_unix_s, state, model, reply, "
     "input_tokens, cached_input_tokens, output_tokens, usd, is_estimated, latency_s, failure, message, "
     "extras, "
-    "cuts, tokens_estimated, usd_reserved, tool_calls, finish, reasoning_tokens, cache_write_tokens "
-    "FROM model_call ";
+    "cuts, tokens_estimated, usd_reserved, tool_calls, finish, reasoning_tokens, cache_write_tokens, "
+    "tokens_most, usd_most FROM model_call ";
 inline constexpr const char* k_elite_columns =
     "cell, ordinal, candidate_id, fitness, speedup, duel_id, task_digest, harness_version, device, "
     "is_modelled";

@@ -1,12 +1,13 @@
 -- SPDX-License-Identifier: Apache-2.0
 -- run.db: everything that a run asked, spent, found and kept. This text is the format's specification.
 --
--- FILE. A SQLite 3 database in WAL mode with application_id 1263293509 ("KLTE") and user_version 2 (archive/migrations
+-- FILE. A SQLite 3 database in WAL mode with application_id 1263293509 ("KLTE") and user_version 3 (archive/migrations
 -- lists how an older version becomes this one; a newer one is refused). One process writes, under a lock on run.lock
 -- beside the file; others may read meanwhile. Tables are STRICT and foreign keys are on.
 --
 -- IDENTITY. An *ordinal* numbers what the search asks for: 1, 2, ... Variations and candidates share the numbering; a
--- candidate has its variation's ordinal unless an agent evaluated it inside a variation. A *candidate id* is the SHA-256
+-- candidate has its variation's ordinal unless an agent evaluated it inside a variation. One that an agent left unfinished
+-- can be taken up by another variation, to which it then belongs. A *candidate id* is the SHA-256
 -- of the candidate's content. A *request id* names one model call or one evaluation; it is unique, so that a reply
 -- counts once however often it arrives.
 --
@@ -26,7 +27,7 @@ CREATE TABLE run (
   task_digest      TEXT    NOT NULL,
   task_document    TEXT    NOT NULL,           -- task.json as read
   reference_source TEXT    NOT NULL,           -- reference.cu
-  configuration    TEXT    NOT NULL,           -- JSON, as the run was started
+  configuration    TEXT    NOT NULL,           -- JSON, as the run was started; its budget as last told
   started_unix_s   REAL    NOT NULL,
   state            TEXT    NOT NULL CHECK (state IN ('running', 'waiting', 'stopped', 'done')),
   wall_s           REAL    NOT NULL            -- over all sessions; behind by at most one event after a kill
@@ -177,7 +178,9 @@ CREATE TABLE model_call (
   tool_calls          TEXT    NOT NULL DEFAULT '[]', -- JSON: of the reply
   finish              TEXT    NOT NULL DEFAULT '',
   reasoning_tokens    INTEGER NOT NULL DEFAULT 0,    -- part of output_tokens
-  cache_write_tokens  INTEGER NOT NULL DEFAULT 0     -- part of input_tokens
+  cache_write_tokens  INTEGER NOT NULL DEFAULT 0,    -- part of input_tokens
+  tokens_most         INTEGER NOT NULL DEFAULT 0,    -- what it can have cost at most, while it is under way too:
+  usd_most            REAL    NOT NULL DEFAULT 0.0   -- what budgets are kept by
 ) STRICT;
 CREATE INDEX model_call_ordinal ON model_call (ordinal);
 CREATE INDEX model_call_state ON model_call (state);
@@ -186,6 +189,16 @@ CREATE INDEX model_call_state ON model_call (state);
 CREATE TABLE message (
   digest TEXT PRIMARY KEY,                     -- SHA-256 of the body
   body   TEXT NOT NULL                         -- JSON: {"role", "text", "tool_calls", "tool_call_id"}
+) STRICT;
+
+-- What an agent was told of an evaluation that it asked for, so that a resumed episode is told the same.
+CREATE TABLE inside_result (
+  variation    INTEGER NOT NULL REFERENCES variation (ordinal),
+  position     INTEGER NOT NULL,               -- 0, 1, ... in the order asked
+  candidate_id TEXT    NOT NULL,               -- of what was asked for; refused ones are no candidates
+  step         TEXT    NOT NULL,               -- compile, check, profile, time
+  body         TEXT    NOT NULL,               -- body {"version", "result"}
+  PRIMARY KEY (variation, position)
 ) STRICT;
 
 -- Why a variation gave no candidate.

@@ -168,7 +168,7 @@ const char* jail_step_name(int step) {
 }
 
 pid_t start_in_jail(const JailEntry& entry, bool with_user_namespace) {
-  unsigned long namespaces = CLONE_NEWPID | CLONE_NEWNS;
+  unsigned long namespaces = CLONE_NEWPID | CLONE_NEWNS | CLONE_NEWIPC;
   if (with_user_namespace) namespaces |= CLONE_NEWUSER;
   const pid_t pid = raw_fork(namespaces);
   if (pid != 0) return pid;

@@ -158,6 +158,10 @@ JailedProcess::JailedProcess(JailedCommand command) : command_(std::move(command
 
 JailedProcess::~JailedProcess() {
   kill();
+  while (!has_ended_) {  // ends: a killed one is given up after a while
+    std::this_thread::sleep_for(std::chrono::milliseconds(1));
+    reap();
+  }
   for (int* descriptor : {&input_, &output_pipe_, &error_pipe_, &status_pipe_}) close_end(*descriptor);
 }
 
@@ -170,11 +174,13 @@ void JailedProcess::add_descriptors(std::vector<pollfd>& descriptors) const {
 
 void JailedProcess::pump() {
   if (has_ended_) return;
-  write_input();
-  read_output();
-  read_errors();
-  if (has_flooded_) return kill();
-  reap(/*waits=*/false);
+  if (!is_killed_) {
+    write_input();
+    read_output();
+    read_errors();
+    if (has_flooded_) kill();
+  }
+  reap();
 }
 
 void JailedProcess::send(std::string_view bytes) {
@@ -185,9 +191,13 @@ void JailedProcess::send(std::string_view bytes) {
 std::string JailedProcess::take_output() { return std::exchange(output_, {}); }
 
 void JailedProcess::kill() {
-  if (has_ended_) return;
+  if (has_ended_ || is_killed_) return;
+  constexpr auto k_patience = std::chrono::seconds(10);
   ::kill(pid_, SIGKILL);
-  reap(/*waits=*/true);
+  is_killed_ = true;
+  give_up_ = std::chrono::steady_clock::now() + k_patience;
+  // What is left in the pipes is of no interest, and would wake whoever waits.
+  for (int* descriptor : {&input_, &output_pipe_, &error_pipe_}) close_end(*descriptor);
 }
 
 void JailedProcess::write_input() {
@@ -234,20 +244,12 @@ void JailedProcess::read_errors() {
 
 /// The namespace's first process is gone only when all others are: the kernel sees to it. One that hangs in the kernel
 /// (a dead file server) is given up, so that it does not hang us too.
-void JailedProcess::reap(bool waits) {
-  constexpr auto k_patience = std::chrono::seconds(10);
-  const auto give_up = std::chrono::steady_clock::now() + k_patience;
+void JailedProcess::reap() {
   int status = 0;
-  pid_t ended = 0;
-  for (;;) {
-    ended = ::waitpid(pid_, &status, WNOHANG);
-    if (ended != 0 || !waits || std::chrono::steady_clock::now() > give_up) break;
-    std::this_thread::sleep_for(std::chrono::milliseconds(1));
-  }
-  if (ended == 0 && waits) {
+  const pid_t ended = ::waitpid(pid_, &status, WNOHANG);
+  if (ended == 0 && is_killed_ && std::chrono::steady_clock::now() > give_up_) {
     has_ended_ = true;
     end_.jail_problem = "it hangs in the kernel and could not be killed";
-    return;
   }
   if (ended == 0) return;
   has_ended_ = true;

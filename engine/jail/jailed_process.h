@@ -2,15 +2,17 @@
 // A foreign program (a coding agent) in a jail: one folder to write to, no files but the system's, a certain end.
 //
 // The program runs below a process of ours that is the first of a PID namespace: when that one ends, the kernel kills
-// all that is left, so that no fork, daemon or new session outlives the call; it also dies with this program. A mount
-// namespace makes the whole file system read-only but the scratch folder (also modes, owners and times, which Landlock
-// does not know). Landlock hides every file that is not named, seccomp and dropped capabilities take kernel
-// interfaces away, and the environment is what the caller says. Layers that cannot be had are not done without: the
-// start fails. Needs Linux 6.2 (Landlock ABI 3), and root or user namespaces.
+// all that is left, so that no fork, daemon or new session outlives the call; it also dies with this program. Shared
+// memory and queues are of an IPC namespace of its own, and end with it. A mount namespace makes the whole file system
+// read-only but the scratch folder (also modes, owners and times, which Landlock does not know). Landlock hides every
+// file that is not named, seccomp and dropped capabilities take kernel interfaces away, and the environment is what the
+// caller says. Layers that cannot be had are not done without: the start fails. Needs Linux 6.2 (Landlock ABI 3), and
+// root or user namespaces.
 #pragma once
 
 #include <sys/types.h>
 
+#include <chrono>
 #include <cstdint>
 #include <filesystem>
 #include <map>
@@ -61,7 +63,7 @@ class JailedProcess {
   void send(std::string_view bytes);
   /// Takes what it wrote so far; the limit counts anew.
   std::string take_output();
-  /// Kills all of it; `has_ended` is true afterwards.
+  /// Kills all of it and returns at once; `has_ended` is true after one of the next pumps.
   void kill();
   /// True once nothing of it is left.
   bool has_ended() const { return has_ended_; }
@@ -77,7 +79,7 @@ class JailedProcess {
   void write_input();
   void read_output();
   void read_errors();
-  void reap(bool waits);
+  void reap();
 
   JailedCommand command_;
   pid_t pid_ = -1;  ///< of the namespace's first process
@@ -86,6 +88,8 @@ class JailedProcess {
   std::string output_;
   std::string errors_;
   bool has_flooded_ = false;
+  bool is_killed_ = false;
+  std::chrono::steady_clock::time_point give_up_;  ///< of a killed one that does not end
   bool has_ended_ = false;
   JailedEnd end_;
 };

@@ -33,16 +33,16 @@ void add_tools(Json& body, const ModelRequest& request) {
                                 : Json{{"type", "function"}, {"function", {{"name", request.tool_choice}}}};
 }
 
-std::optional<ModelUsage> read_usage(const Json& usage) {
+std::optional<CallCost> read_usage(const Json& usage) {
   if (!usage.is_object() || !usage.contains("prompt_tokens")) return std::nullopt;
   const std::int64_t input = count_at(usage, "prompt_tokens");
   const std::int64_t cached = std::max(count_at(child_at(usage, "prompt_tokens_details"), "cached_tokens"),
                                        count_at(usage, "prompt_cache_hit_tokens"));
   const Json& details = child_at(usage, "completion_tokens_details");
-  return ModelUsage{.input_tokens = input,
-                    .cached_input_tokens = std::min(cached, input),
-                    .output_tokens = count_at(usage, "completion_tokens"),
-                    .reasoning_tokens = count_at(details, "reasoning_tokens")};
+  return CallCost{.input_tokens = input,
+                  .cached_input_tokens = std::min(cached, input),
+                  .output_tokens = count_at(usage, "completion_tokens"),
+                  .reasoning_tokens = count_at(details, "reasoning_tokens")};
 }
 
 /// Text of a message whose content is a string or a list of {"type": "text", "text": ...} parts.
@@ -152,7 +152,7 @@ JoinedStream join_chat(const std::vector<ServerSentEvent>& events) {
   JoinedStream joined{.document = Json::object()};
   for (const ServerSentEvent& event : events) {
     if (event.data == "[DONE]") joined.is_complete = true;
-    const Json chunk = Json::parse(event.data, nullptr, /*allow_exceptions=*/false);
+    const Json chunk = parse_foreign_json(event.data);
     if (!chunk.is_object()) continue;
     for (const char* key : {"model", "usage", "error"})
       if (!child_at(chunk, key).is_null()) joined.document[key] = chunk.at(key);

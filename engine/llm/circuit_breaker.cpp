@@ -13,13 +13,12 @@ void CircuitBreaker::succeeded() {
   open_until_ = {};
 }
 
-void CircuitBreaker::failed(Clock::Steady now) {
-  const bool was_trial = has_trial_;
-  has_trial_ = false;
+void CircuitBreaker::failed(Clock::Steady now, bool is_trial) {
+  if (is_trial) has_trial_ = false;
   if (is_closed()) {
     ++failures_;
     if (is_closed()) return;
-  } else if (!was_trial) {
+  } else if (!is_trial) {
     return;  // it was in flight when the circuit opened
   }
   open_until_ = now + cooldown_;

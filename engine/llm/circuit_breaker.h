@@ -27,10 +27,11 @@ class CircuitBreaker {
   /// When the next trial may start; in the past while closed.
   Clock::Steady open_until() const { return open_until_; }
 
-  void started() { has_trial_ = !is_closed(); }
+  /// True if the attempt that starts is the trial: how it ends decides.
+  bool started() { return has_trial_ = !is_closed(); }
   void succeeded();
-  void failed(Clock::Steady now);
-  /// A call ended without a word about the server.
+  void failed(Clock::Steady now, bool is_trial);
+  /// The trial ended without a word about the server.
   void abandoned() { has_trial_ = false; }
 
  private:

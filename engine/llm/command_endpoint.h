@@ -1,50 +1,30 @@
 // SPDX-License-Identifier: Apache-2.0
-// A coding-agent program as the model: one jailed process per call (engine/jail/jailed_process.h).
+// A coding-agent program as the model: jailed sessions (command_session.h) behind the seam of model calls.
 //
 // The program gets the conversation on stdin and, in its working directory, as request.md and request.json (the format
 // of spool_endpoint.h); its stdout is the answer, or a JSON document of which `reply` tells where the answer is. The
-// working directory is also its HOME; it is made for the call and removed after it. Its environment is PATH, HOME,
+// working directory is also its HOME; it is made for the session and removed after it. Its environment is PATH, HOME,
 // TMPDIR, LANG, TERM and the secrets that the configuration names.
+//
+// A request with tools starts a session that may call them (tool_channel.h). A tool call ends the model call with
+// finish "tool_calls"; the request that brings its result goes on with the same process. If that is gone (the run was stopped
+// meanwhile), a new one starts with the whole conversation.
 #pragma once
 
 #include <deque>
+#include <list>
 #include <map>
 #include <memory>
 
-#include "engine/core/clock.h"
-#include "engine/jail/jailed_process.h"
-#include "engine/llm/endpoint.h"
+#include "engine/llm/command_session.h"
 
 namespace kernelites {
-
-/// JSON pointers into the program's stdout; without `text` all of stdout is the answer.
-struct CommandReplyFields {
-  std::string text, model, usd, input_tokens, output_tokens;
-};
-
-struct CommandSettings {
-  std::vector<std::string> command;
-  std::vector<std::string> environment;  ///< NAMES of secrets that it is given
-  std::vector<std::filesystem::path>
-      readable;  ///< besides the system's folders: where the program is installed
-  CommandReplyFields reply;
-  std::string model = "command";
-  bool allows_network = true;
-  std::filesystem::path folder;  ///< where working directories are made
-  std::chrono::milliseconds total{3'600'000};
-  std::uint64_t output_bytes_max = 8 * 1024 * 1024;
-  std::uint64_t scratch_bytes_max = 1024ull * 1024 * 1024;
-  double usd_max = 0;  ///< what one call can cost at most, as far as the user knows
-  std::size_t in_flight_max = 2;
-};
-
-/// Why commands cannot be jailed here, or "": starts a small program in the jail that tries to read and write outside.
-std::string command_problem(const CommandSettings& settings);
 
 class CommandEndpoint : public Endpoint {
  public:
   /// `secrets`: name to value. REQUIRES: `command_problem` is "". Throws Error if the folder cannot be made.
   CommandEndpoint(CommandSettings settings, std::map<std::string, std::string> secrets, Clock clock);
+  /// Kills what runs and waits until nothing is left.
   ~CommandEndpoint() override;
 
   std::string name() const override { return "command:" + settings_.model; }
@@ -56,28 +36,36 @@ class CommandEndpoint : public Endpoint {
   std::chrono::milliseconds due_in() const override;
   void pump() override;
   std::optional<ModelReply> take() override;
-  double usd_max(const ModelRequest&) const override { return settings_.usd_max; }
+  /// A session is set aside whole when it starts: later calls of it cost no more.
+  CostBound cost_max(const ModelRequest& request) const override;
+  void end_conversation(std::uint64_t ordinal) override;
 
  private:
   struct Call {
     ModelRequest request;
-    std::filesystem::path scratch;
     Clock::Steady submitted;
-    Clock::Steady next_measure;  ///< of the scratch folder's size
-    std::unique_ptr<JailedProcess> process;
+    CommandSession* session = nullptr;  ///< null: waits for a place
+    bool is_first = true;               ///< of its session
   };
 
-  void start(Call& call);
+  CommandSession* session_of(const ModelRequest& request) const;
+  bool start(Call& call);
   /// The reply if the call is over.
   std::optional<ModelReply> advance(Call& call, Clock::Steady now);
-  ModelReply read_reply(const Call& call) const;
   void finish(const Call& call, ModelReply reply);
-  std::size_t running() const;
+  void pump_idle(Clock::Steady now);
+  bool has_call(const CommandSession& session) const;
+  bool has_room() const { return sessions_.size() < settings_.in_flight_max; }
+  /// It is no longer anyone's, and is watched until nothing is left of it.
+  void let_go(CommandSession* session);
 
   CommandSettings settings_;
   std::map<std::string, std::string> secrets_;
   Clock clock_;
-  std::deque<std::unique_ptr<Call>> calls_;  ///< in the order in which they came
+  ScratchRemover remover_;
+  std::list<std::unique_ptr<CommandSession>> sessions_;  ///< with a call, or waiting for the next
+  std::list<std::unique_ptr<CommandSession>> leaving_;
+  std::list<Call> calls_;  ///< in the order in which they came
   std::deque<ModelReply> done_;
 };
 

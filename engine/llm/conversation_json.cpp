@@ -5,12 +5,13 @@
 #include <fmt/format.h>
 
 #include "engine/core/error.h"
+#include "engine/llm/foreign_json.h"
 
 namespace kernelites {
 namespace {
 
 Json schema_json(const std::string& text) {
-  Json schema = Json::parse(text, nullptr, /*allow_exceptions=*/false);
+  Json schema = parse_foreign_json(text);
   return schema.is_discarded() ? Json(text) : schema;
 }
 

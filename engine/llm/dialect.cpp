@@ -154,12 +154,13 @@ ModelOutcome read_response(const HttpResponse& response, const Dialect& dialect)
   const bool is_stream = is_event_stream(response);
   if (is_stream) joined = dialect.join(parse_server_sent_events(response.body));
   if (response.failure != HttpFailure::none) return read_lost(response, dialect, joined);
-  const Json document = is_stream ? std::move(joined.document)
-                                  : Json::parse(response.body, nullptr, /*allow_exceptions=*/false);
+  const Json document = is_stream ? std::move(joined.document) : parse_foreign_json(response.body);
   ModelOutcome outcome;
   outcome.model = text_at(document, "model");
   if (response.status / 100 != 2 || !child_at(document, "error").is_null()) {
     dialect.read(outcome, document);  // its usage counts
+    // A stream tells its prompt's tokens first, and its answer's only at the end that it did not have.
+    if (is_stream) outcome.usage.reset();
     outcome.text.clear();
     outcome.tool_calls.clear();
     name_failure(outcome, response.status, document, response.body);

@@ -36,7 +36,7 @@ struct ModelOutcome {
   std::string model;
   std::string failure;  ///< see failure_policy.h
   std::string message;
-  std::optional<ModelUsage> usage;  ///< as the server counted it; unpriced
+  std::optional<CallCost> usage;  ///< as the server counted it; unpriced
 };
 
 /// A stream put together.

@@ -7,7 +7,7 @@
 #include <initializer_list>
 
 #include "engine/core/digest.h"
-#include "engine/core/json.h"
+#include "engine/llm/foreign_json.h"
 
 namespace kernelites {
 
@@ -27,14 +27,8 @@ void append_marked(std::string& joined, std::string_view mark,
 
 /// A schema that went through a database and back has other white space, and is the same.
 std::string compact(const std::string& schema) {
-  const Json json = Json::parse(schema, nullptr, /*allow_exceptions=*/false);
+  const Json json = parse_foreign_json(schema);
   return json.is_discarded() ? schema : json.dump();
-}
-
-std::size_t tool_bytes(const std::vector<ToolCall>& calls) {
-  std::size_t bytes = 0;
-  for (const ToolCall& call : calls) bytes += call.id.size() + call.name.size() + call.arguments.size();
-  return bytes;
 }
 
 }  // namespace
@@ -57,17 +51,31 @@ std::string prompt_digest(const ModelRequest& request) {
   return digest(joined);
 }
 
-ModelUsage estimated_usage(const ModelRequest& request, std::string_view answer) {
+std::size_t request_bytes(const ModelRequest& request) {
+  constexpr std::size_t k_message = 16, k_tool = 32;  // names of roles and members
   std::size_t bytes = request.answer_schema.schema.size();
-  for (const ChatMessage& message : request.messages)
-    bytes += message.text.size() + tool_bytes(message.tool_calls);
+  for (const ChatMessage& message : request.messages) {
+    bytes += message.role.size() + message.text.size() + message.tool_call_id.size() + k_message;
+    for (const ToolCall& call : message.tool_calls)
+      bytes += call.id.size() + call.name.size() + call.arguments.size() + k_message;
+  }
   for (const ToolSpec& tool : request.tools)
-    bytes += tool.name.size() + tool.description.size() + tool.parameters.size();
-  constexpr std::size_t k_bytes_per_token = 4;
-  const auto tokens = [](std::size_t count) {
-    return static_cast<std::int64_t>((count + k_bytes_per_token - 1) / k_bytes_per_token);
-  };
-  return {.input_tokens = tokens(bytes), .output_tokens = tokens(answer.size()), .is_estimated = true};
+    bytes += tool.name.size() + tool.description.size() + tool.parameters.size() + k_tool;
+  return bytes;
+}
+
+std::int64_t estimated_tokens(std::size_t bytes) { return static_cast<std::int64_t>((3 * bytes + 9) / 10); }
+
+std::int64_t most_tokens(const ModelRequest& request) {
+  constexpr std::size_t k_servers_words = 64, k_servers_words_on_tools = 1024;
+  return static_cast<std::int64_t>(request_bytes(request) + k_servers_words +
+                                   (request.tools.empty() ? 0 : k_servers_words_on_tools));
+}
+
+CallCost estimated_cost(const ModelRequest& request, std::string_view answer) {
+  return {.input_tokens = estimated_tokens(request_bytes(request)),
+          .output_tokens = estimated_tokens(answer.size()),
+          .is_estimated = true};
 }
 
 }  // namespace kernelites

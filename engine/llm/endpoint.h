@@ -9,6 +9,8 @@
 #include <string_view>
 #include <vector>
 
+#include "engine/llm/call_cost.h"
+
 struct pollfd;
 
 namespace kernelites {
@@ -57,29 +59,27 @@ struct ModelRequest {
   AnswerSchema answer_schema;
   std::string reasoning_effort;     ///< "" (the endpoint's default), "low", "medium", "high"
   std::size_t stable_messages = 0;  ///< leading messages that later calls repeat: worth caching by the server
-  /// The call makes no further attempt whose worst case, added to the worst case of those that may have been
-  /// charged, is above this. 0: no limit.
-  double usd_limit = 0;
+  /// The call makes no further attempt, at no endpoint, whose worst case (`Endpoint::cost_max`) would bring the worst
+  /// case of all its attempts above this.
+  CostBound limit = {};
 };
 
 /// SHA-256 over all that decides an answer: messages with their tool calls, tools and choice, schema, effort.
 /// The key of recorded replies, stored with the candidate. What only decides cost (`stable_messages`,
-/// `usd_limit`) has no part in it; a request with nothing but messages has the digest of its messages alone.
+/// `limit`) has no part in it; a request with nothing but messages has the digest of its messages alone.
 std::string prompt_digest(const ModelRequest& request);
 
-/// What the call cost.
-struct ModelUsage {
-  std::int64_t input_tokens = 0;         ///< all of them
-  std::int64_t cached_input_tokens = 0;  ///< the part of the input that the server had cached
-  std::int64_t output_tokens = 0;        ///< all of them
-  std::int64_t reasoning_tokens = 0;     ///< the part of the output that was thought, not said
-  std::int64_t cache_write_tokens = 0;   ///< the part of the input that the server put into its cache
-  double usd = 0;                        ///< by the endpoint's price list; 0 if it has none
-  bool is_estimated = false;             ///< the server reported no usage; tokens are counted as bytes / 4
-};
+/// Bytes of everything that the request sends.
+std::size_t request_bytes(const ModelRequest& request);
+/// Tokens of so many bytes, estimated: 10 bytes of source are about 3 tokens with the tokenizers of today (prose has
+/// fewer).
+std::int64_t estimated_tokens(std::size_t bytes);
+/// No prompt has more: a token is at least a byte, and servers wrap messages and tools in words of their own.
+std::int64_t most_tokens(const ModelRequest& request);
+/// The cost where nobody reported any: tokens by `estimated_tokens`, no money.
+CallCost estimated_cost(const ModelRequest& request, std::string_view answer);
 
-/// Usage where nobody reported any: four bytes to a token.
-ModelUsage estimated_usage(const ModelRequest& request, std::string_view answer);
+inline constexpr std::size_t k_model_bytes_max = 120;
 
 /// The end of a call. `failure` empty: `text` and `tool_calls` are the model's answer, and one of them is there.
 struct ModelReply {
@@ -87,11 +87,11 @@ struct ModelReply {
   std::string text;
   std::vector<ToolCall> tool_calls;  ///< what the model wants done before it goes on
   std::string finish;                ///< "stop", "length", "tool_calls", "content_filter"; "": not said
-  std::string model;                 ///< as the server named it
+  std::string model;                 ///< as the server named it, at most `k_model_bytes_max`
   std::string
       failure;  ///< a code: "timeout", "rate_limited", "unreachable", "refused", "no_recorded_reply", ...
   std::string message;  ///< the failure in words, without secrets
-  ModelUsage usage;
+  CallCost cost;        ///< of all attempts
   double latency_s = 0;
   double first_byte_s =
       0;  ///< of the last attempt: from its start to the first byte of the answer; 0: unknown
@@ -120,9 +120,15 @@ class Endpoint {
   /// True if only a person or another program can bring the next reply (spool); a run may then stop and
   /// resume.
   virtual bool is_waiting_outside() const { return false; }
-  /// The most that one attempt at this call can cost by the price list: for budgets, before it is made. 0: no
-  /// prices.
-  virtual double usd_max(const ModelRequest&) const { return 0; }
+  /// The most that one attempt at this call can cost: for budgets, before it is made. Without a price list no money.
+  virtual CostBound cost_max(const ModelRequest& request) const {
+    return {.tokens = most_tokens(request) + request.output_tokens_max};
+  }
+  /// True if a request that is submitted again after a restart is still the same call: nobody is charged twice (spool,
+  /// recordings).
+  virtual bool keeps_calls() const { return false; }
+  /// No further request of the variation `ordinal` will come: whatever was kept for its conversation can go.
+  virtual void end_conversation(std::uint64_t) {}
 };
 
 }  // namespace kernelites

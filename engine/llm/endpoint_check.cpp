@@ -47,7 +47,7 @@ EndpointCheck call_once(Endpoint& endpoint, std::chrono::milliseconds timeout) {
             .remedy = failure_policy(reply->failure).remedy};
   return {.subject = "call",
           .found = fmt::format("\"{}\" in {:.1f} s, {:.4f} USD", one_line(reply->text, 60), reply->latency_s,
-                               reply->usage.usd)};
+                               reply->cost.usd)};
 }
 
 struct Checker {

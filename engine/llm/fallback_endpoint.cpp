@@ -6,6 +6,7 @@
 #include <poll.h>
 
 #include <algorithm>
+#include <set>
 
 #include "engine/core/error.h"
 #include "engine/llm/failure_policy.h"
@@ -13,14 +14,12 @@
 namespace kernelites {
 namespace {
 
+constexpr double k_least_usd = 1e-12;
+/// How often the others are looked at while one of several waits.
+constexpr std::chrono::milliseconds k_look{50};
+
 void add(ModelReply& sum, const ModelReply& reply) {
-  sum.usage.input_tokens += reply.usage.input_tokens;
-  sum.usage.cached_input_tokens += reply.usage.cached_input_tokens;
-  sum.usage.output_tokens += reply.usage.output_tokens;
-  sum.usage.reasoning_tokens += reply.usage.reasoning_tokens;
-  sum.usage.cache_write_tokens += reply.usage.cache_write_tokens;
-  sum.usage.usd += reply.usage.usd;
-  sum.usage.is_estimated |= reply.usage.is_estimated;
+  sum.cost += reply.cost;
   sum.latency_s += reply.latency_s;
   sum.attempts += reply.attempts;
 }
@@ -52,7 +51,11 @@ void FallbackEndpoint::cancel(const std::string& id) {
 }
 
 void FallbackEndpoint::wait(std::vector<pollfd>& others, std::chrono::milliseconds timeout) {
-  order_.front()->wait(others, std::min(timeout, due_in()));
+  // Who has calls waits; where several have, the others are looked at in between.
+  std::set<std::size_t> asked;
+  for (const auto& [id, call] : calls_) asked.insert(call.asked);
+  if (asked.size() > 1) timeout = std::min(timeout, k_look);
+  order_[asked.empty() ? 0 : *asked.begin()]->wait(others, std::min(timeout, due_in()));
 }
 
 std::chrono::milliseconds FallbackEndpoint::due_in() const {
@@ -70,7 +73,7 @@ void FallbackEndpoint::pump() {
       Call& call = found->second;
       add(call.so_far, *reply);
       if (hand_on(call, *reply)) continue;
-      reply->usage = call.so_far.usage;
+      reply->cost = call.so_far.cost;
       reply->latency_s = call.so_far.latency_s;
       reply->attempts = call.so_far.attempts;
       if (!reply->failure.empty() && !call.failures.empty())
@@ -94,20 +97,32 @@ bool FallbackEndpoint::is_waiting_outside() const {
                      [this](const auto& entry) { return order_[entry.second.asked]->is_waiting_outside(); });
 }
 
-double FallbackEndpoint::usd_max(const ModelRequest& request) const {
-  double most = 0;
-  for (const auto& endpoint : order_) most = std::max(most, endpoint->usd_max(request));
+CostBound FallbackEndpoint::cost_max(const ModelRequest& request) const {
+  CostBound most;
+  for (const auto& endpoint : order_) {
+    const CostBound one = endpoint->cost_max(request);
+    most = {.tokens = std::max(most.tokens, one.tokens), .usd = std::max(most.usd, one.usd)};
+  }
   return most;
+}
+
+bool FallbackEndpoint::keeps_calls() const {
+  return std::all_of(order_.begin(), order_.end(),
+                     [](const auto& endpoint) { return endpoint->keeps_calls(); });
+}
+
+void FallbackEndpoint::end_conversation(std::uint64_t ordinal) {
+  for (const auto& endpoint : order_) endpoint->end_conversation(ordinal);
 }
 
 bool FallbackEndpoint::hand_on(Call& call, const ModelReply& reply) {
   if (!failure_policy(reply.failure).falls_back || call.asked + 1 == order_.size()) return false;
   ModelRequest request = call.request;
-  if (request.usd_limit > 0) {
-    const double left = request.usd_limit - call.so_far.usage.usd;
-    if (order_[call.asked + 1]->usd_max(request) > left) return false;
-    request.usd_limit = left;
-  }
+  const CostBound spent = most_of(call.so_far.cost);
+  if (!fits(spent, order_[call.asked + 1]->cost_max(request), request.limit)) return false;
+  // Room for the next one's worst case is left, so that neither becomes 0, which would be no limit.
+  if (request.limit.tokens > 0) request.limit.tokens -= spent.tokens;
+  if (request.limit.usd > 0) request.limit.usd = std::max(request.limit.usd - spent.usd, k_least_usd);
   call.failures += fmt::format("{}{}: {}", call.failures.empty() ? "" : "; ", order_[call.asked]->name(),
                                reply.message.empty() ? reply.failure : reply.message);
   order_[++call.asked]->submit(std::move(request));

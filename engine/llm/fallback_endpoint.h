@@ -29,8 +29,10 @@ class FallbackEndpoint : public Endpoint {
   void pump() override;
   std::optional<ModelReply> take() override;
   bool is_waiting_outside() const override;
-  /// Of the dearest; a request's `usd_limit` holds over all of them.
-  double usd_max(const ModelRequest& request) const override;
+  /// Of the dearest; a request's `limit` holds over all of them.
+  CostBound cost_max(const ModelRequest& request) const override;
+  bool keeps_calls() const override;
+  void end_conversation(std::uint64_t ordinal) override;
 
  private:
   struct Call {

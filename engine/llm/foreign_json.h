@@ -1,13 +1,25 @@
 // SPDX-License-Identifier: Apache-2.0
-// Looking into JSON that a server wrote, which may be anything: what is missing or of another type is empty.
+// JSON that a server, a model or a program in a jail wrote, which may be anything: parsed within limits, and what is
+// missing or of another type is empty.
 #pragma once
 
 #include <algorithm>
 #include <string>
+#include <string_view>
 
 #include "engine/core/json.h"
 
 namespace kernelites {
+
+/// Objects and lists inside each other: whatever goes through them calls itself once for each.
+inline constexpr std::size_t k_foreign_depth_max = 64;
+/// Members of one object: finding a member takes time that grows with their number.
+inline constexpr std::size_t k_foreign_keys_max = 1024;
+
+/// True if the text, should it be JSON, keeps within the two limits. Linear in its length.
+bool is_modest_json(std::string_view text);
+/// The one way to read JSON that others wrote: discarded if it is no JSON or no modest one. Never throws.
+Json parse_foreign_json(std::string_view text);
 
 /// The member, or null.
 inline const Json& child_at(const Json& object, const char* key) {
@@ -33,7 +45,7 @@ inline std::int64_t count_at(const Json& object, const char* key) {
 
 /// A schema given as text; what is not JSON becomes an empty object.
 inline Json schema_at(const std::string& text) {
-  Json json = Json::parse(text, nullptr, /*allow_exceptions=*/false);
+  Json json = parse_foreign_json(text);
   return json.is_discarded() ? Json::object() : json;
 }
 

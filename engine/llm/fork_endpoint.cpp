@@ -51,14 +51,20 @@ std::optional<ModelReply> ForkEndpoint::take() {
   for (ReplayEndpoint* recording : {&same_, &in_turn_})
     if (auto reply = recording->take()) {
       --ready_;
-      reply->usage.usd = 0;  // it was paid by the run that recorded it
+      reply->cost.usd = reply->cost.most.usd = 0;  // it was paid by the run that recorded it
       return reply;
     }
   return other_ ? other_->take() : std::nullopt;
 }
 
-double ForkEndpoint::usd_max(const ModelRequest& request) const {
-  return other_ && !is_recorded(request) ? other_->usd_max(request) : 0;
+CostBound ForkEndpoint::cost_max(const ModelRequest& request) const {
+  return other_ && !is_recorded(request) ? other_->cost_max(request) : Endpoint::cost_max(request);
+}
+
+bool ForkEndpoint::keeps_calls() const { return !other_ || other_->keeps_calls(); }
+
+void ForkEndpoint::end_conversation(std::uint64_t ordinal) {
+  if (other_) other_->end_conversation(ordinal);
 }
 
 }  // namespace kernelites

@@ -23,7 +23,9 @@ class ForkEndpoint : public Endpoint {
   std::optional<ModelReply> take() override;
   bool is_waiting_outside() const override { return other_ && other_->is_waiting_outside(); }
   /// A recorded reply costs nothing.
-  double usd_max(const ModelRequest& request) const override;
+  CostBound cost_max(const ModelRequest& request) const override;
+  bool keeps_calls() const override;
+  void end_conversation(std::uint64_t ordinal) override;
 
  private:
   bool is_recorded(const ModelRequest& request) const;

@@ -10,6 +10,7 @@
 #include "engine/core/error.h"
 #include "engine/llm/failure_policy.h"
 #include "engine/llm/secret_text.h"
+#include "engine/llm/utf8_text.h"
 
 namespace kernelites {
 namespace {
@@ -17,15 +18,6 @@ namespace {
 using std::chrono::milliseconds;
 
 double seconds_of(Clock::Steady::duration time) { return std::chrono::duration<double>(time).count(); }
-
-void add_usage(ModelUsage& sum, const ModelUsage& usage) {
-  sum.input_tokens += usage.input_tokens;
-  sum.cached_input_tokens += usage.cached_input_tokens;
-  sum.output_tokens += usage.output_tokens;
-  sum.reasoning_tokens += usage.reasoning_tokens;
-  sum.cache_write_tokens += usage.cache_write_tokens;
-  sum.is_estimated |= usage.is_estimated;
-}
 
 const Dialect& known_dialect(const std::string& name) {
   const Dialect* dialect = find_dialect(name);
@@ -90,7 +82,7 @@ void HttpEndpoint::submit(ModelRequest request) {
           .submitted = now,
           .deadline = now + settings_.deadlines.total,
           .next_attempt = now};
-  const std::int64_t input = estimated_usage(call.request, "").input_tokens;
+  const std::int64_t input = estimated_cost(call.request, "").input_tokens;
   call.tokens_expected = static_cast<double>(input + call.request.output_tokens_max);
   if (may_send(call, now)) send(call);
 }
@@ -103,8 +95,8 @@ void HttpEndpoint::cancel(const std::string& id) {
   if (call.transfer) {
     http_.cancel(*call.transfer);
     --sending_;
-    breaker_.abandoned();
-    add_usage(call.usage, estimated_usage(call.request, ""));
+    if (call.is_trial) breaker_.abandoned();
+    call.cost += lost_attempt(call.request, "");
   }
   finish(call, {.failure = "cancelled", .message = "the call was cancelled"});
   calls_.erase(found);
@@ -141,8 +133,18 @@ std::optional<ModelReply> HttpEndpoint::take() {
   return reply;
 }
 
-double HttpEndpoint::usd_max(const ModelRequest& request) const {
-  return price_usd_max(request, settings_.prices);
+CostBound HttpEndpoint::cost_max(const ModelRequest& request) const {
+  CostBound most = Endpoint::cost_max(request);
+  most.usd = price_usd_max(request, settings_.prices);
+  return most;
+}
+
+/// What an attempt may have cost whose end nobody saw.
+CallCost HttpEndpoint::lost_attempt(const ModelRequest& request, const std::string& answer) const {
+  CallCost cost = estimated_cost(request, answer);
+  cost.usd = price_usd(cost, settings_.prices);
+  cost.most = cost_max(request);
+  return cost;
 }
 
 /// When the next attempt of a waiting call may start, as far as the clock decides it.
@@ -161,7 +163,7 @@ bool HttpEndpoint::may_send(const Call& call, Clock::Steady now) const {
 void HttpEndpoint::send(Call& call) {
   ++call.attempts;
   ++sending_;
-  breaker_.started();
+  call.is_trial = breaker_.started();
   limiter_.take(call.tokens_expected, clock_.steady());
   HttpDeadlines deadlines = settings_.deadlines;
   deadlines.total = std::chrono::ceil<milliseconds>(call.deadline - clock_.steady());
@@ -178,11 +180,11 @@ bool HttpEndpoint::advance(Call& call, Clock::Steady now) {
     if (may_send(call, now)) send(call);
     return false;
   }
-  const auto response = http_.take(*call.transfer);
+  auto response = http_.take(*call.transfer);
   if (!response) return false;
   call.transfer.reset();
   --sending_;
-  return settle(call, *response);
+  return settle(call, *std::move(response));
 }
 
 bool HttpEndpoint::end_waiting(Call& call, Clock::Steady now) {
@@ -204,11 +206,14 @@ bool HttpEndpoint::end_waiting(Call& call, Clock::Steady now) {
   return true;
 }
 
-bool HttpEndpoint::settle(Call& call, const HttpResponse& response) {
+bool HttpEndpoint::settle(Call& call, HttpResponse response) {
+  // Before anything is read: what is quoted from the middle of a body could hold half a key.
+  response.body = without_secrets(std::move(response.body), settings_, api_key_);
   ModelOutcome outcome = read_response(response, dialect_);
+  blot(outcome);
   call.first_byte_s = response.first_byte_s;
   count(call, outcome, response);
-  judge(outcome.failure);
+  judge(call, outcome.failure);
   if (!failure_policy(outcome.failure).is_retryable) {
     finish(call, std::move(outcome));
     return true;
@@ -224,26 +229,33 @@ bool HttpEndpoint::settle(Call& call, const HttpResponse& response) {
 void HttpEndpoint::count(Call& call, const ModelOutcome& outcome, const HttpResponse& response) {
   const bool may_have_cost =
       response.is_sent && (response.failure != HttpFailure::none || response.status / 100 == 2);
-  ModelUsage used;
+  CallCost used;
   if (outcome.usage) {
     used = *outcome.usage;
-    call.usd_worst += price_usd(used, settings_.prices);
+    used.usd = price_usd(used, settings_.prices);
   } else if (may_have_cost) {
-    used = estimated_usage(call.request, said(outcome));
-    call.usd_worst += usd_max(call.request);
+    used = lost_attempt(call.request, said(outcome));
   }
-  add_usage(call.usage, used);
-  const auto tokens = static_cast<double>(used.input_tokens + used.output_tokens);
-  limiter_.settle(call.tokens_expected, tokens, clock_.steady());
+  call.cost += used;
+  limiter_.settle(call.tokens_expected, static_cast<double>(used.tokens()), clock_.steady());
 }
 
-void HttpEndpoint::judge(const std::string& failure) {
+void HttpEndpoint::judge(const Call& call, const std::string& failure) {
+  const bool says_nothing = failure == "not_sendable" || failure == "untrusted_server";
   if (failure_policy(failure).blames_server)
-    breaker_.failed(clock_.steady());
-  else if (failure == "not_sendable" || failure == "untrusted_server")
-    breaker_.abandoned();
-  else
+    breaker_.failed(clock_.steady(), call.is_trial);
+  else if (!says_nothing)
     breaker_.succeeded();
+  else if (call.is_trial)
+    breaker_.abandoned();
+}
+
+/// Servers echo keys, also where nobody looks for them.
+void HttpEndpoint::blot(ModelOutcome& outcome) const {
+  const auto clean = [&](std::string& text) { text = without_secrets(std::move(text), settings_, api_key_); };
+  for (std::string* text : {&outcome.text, &outcome.model, &outcome.message, &outcome.finish}) clean(*text);
+  for (ToolCall& call : outcome.tool_calls)
+    for (std::string* text : {&call.id, &call.name, &call.arguments}) clean(*text);
 }
 
 /// False if there will be no further attempt; the reason is added to the failure's words.
@@ -260,10 +272,8 @@ bool HttpEndpoint::schedule_retry(Call& call, const HttpResponse& response) {
     call.last.message += fmt::format("; gave up after {} attempts", call.attempts);
     return false;
   }
-  const double limit = call.request.usd_limit;
-  if (limit > 0 && call.usd_worst + usd_max(call.request) > limit) {
-    call.last.message +=
-        fmt::format("; another attempt could cost more than the call's limit of {} USD", limit);
+  if (!fits(most_of(call.cost), cost_max(call.request), call.request.limit)) {
+    call.last.message += "; another attempt could cost more than the call's limit";
     return false;
   }
   const milliseconds delay = retry_delay(settings_.retry, call.attempts, retry_after, rng_);
@@ -277,20 +287,20 @@ bool HttpEndpoint::schedule_retry(Call& call, const HttpResponse& response) {
 }
 
 void HttpEndpoint::finish(Call& call, ModelOutcome outcome) {
-  call.usage.usd = price_usd(call.usage, settings_.prices);
   const bool keeps_text = outcome.failure.empty() || outcome.failure == "length";
   if (!keeps_text) outcome.text.clear();
-  done_.push_back({.id = call.request.id,
-                   .text = std::move(outcome.text),
-                   .tool_calls = std::move(outcome.tool_calls),
-                   .finish = std::move(outcome.finish),
-                   .model = outcome.model.empty() ? settings_.shape.model : std::move(outcome.model),
-                   .failure = std::move(outcome.failure),
-                   .message = without_secrets(std::move(outcome.message), settings_, api_key_),
-                   .usage = call.usage,
-                   .latency_s = seconds_of(clock_.steady() - call.submitted),
-                   .first_byte_s = call.first_byte_s,
-                   .attempts = call.attempts});
+  done_.push_back(
+      {.id = call.request.id,
+       .text = std::move(outcome.text),
+       .tool_calls = std::move(outcome.tool_calls),
+       .finish = std::move(outcome.finish),
+       .model = outcome.model.empty() ? settings_.shape.model : one_line(outcome.model, k_model_bytes_max),
+       .failure = std::move(outcome.failure),
+       .message = std::move(outcome.message),
+       .cost = call.cost,
+       .latency_s = seconds_of(clock_.steady() - call.submitted),
+       .first_byte_s = call.first_byte_s,
+       .attempts = call.attempts});
 }
 
 }  // namespace kernelites

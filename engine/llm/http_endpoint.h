@@ -65,8 +65,8 @@ class HttpEndpoint : public Endpoint {
   std::chrono::milliseconds due_in() const override;
   void pump() override;
   std::optional<ModelReply> take() override;
-  /// Counts the input as one token per two bytes and the output at its limit.
-  double usd_max(const ModelRequest& request) const override;
+  /// The input at the most tokens that its bytes can be, the output at its limit.
+  CostBound cost_max(const ModelRequest& request) const override;
 
  private:
   struct Call {
@@ -78,9 +78,9 @@ class HttpEndpoint : public Endpoint {
     std::optional<HttpId> transfer;  ///< of the running attempt
     int attempts = 0;
     double first_byte_s = 0;
-    ModelUsage usage;      ///< of the attempts so far
-    double usd_worst = 0;  ///< what they can have cost at most
-    ModelOutcome last;     ///< of the last failed attempt
+    CallCost cost;          ///< of the attempts so far
+    ModelOutcome last;      ///< of the last failed attempt
+    bool is_trial = false;  ///< the running attempt is the circuit breaker's
   };
 
   Clock::Steady due_at(const Call& call, Clock::Steady now) const;
@@ -88,10 +88,12 @@ class HttpEndpoint : public Endpoint {
   void send(Call& call);
   /// Each is true if the call is over and its reply is queued.
   bool advance(Call& call, Clock::Steady now);
-  bool settle(Call& call, const HttpResponse& response);
+  bool settle(Call& call, HttpResponse response);
   bool end_waiting(Call& call, Clock::Steady now);
+  CallCost lost_attempt(const ModelRequest& request, const std::string& answer) const;
   void count(Call& call, const ModelOutcome& outcome, const HttpResponse& response);
-  void judge(const std::string& failure);
+  void judge(const Call& call, const std::string& failure);
+  void blot(ModelOutcome& outcome) const;
   bool schedule_retry(Call& call, const HttpResponse& response);
   void finish(Call& call, ModelOutcome outcome);
 

@@ -4,7 +4,7 @@
 
 #include <algorithm>
 
-#include "engine/core/json.h"
+#include "engine/llm/foreign_json.h"
 
 namespace kernelites {
 namespace {
@@ -29,7 +29,7 @@ std::string success(const Json& id, const Json& result) {
 Json tool_list(const std::vector<ToolSpec>& tools) {
   Json list = Json::array();
   for (const ToolSpec& tool : tools) {
-    Json schema = Json::parse(tool.parameters, nullptr, false);
+    Json schema = parse_foreign_json(tool.parameters);
     if (!schema.is_object()) schema = {{"type", "object"}};
     list.push_back({{"name", tool.name}, {"description", tool.description}, {"inputSchema", schema}});
   }
@@ -55,7 +55,7 @@ std::optional<std::string> mcp_answer(std::string_view line, const std::vector<T
                                       const ToolRunner& run) {
   if (line.find_first_not_of(" \t\r\n") == std::string_view::npos) return std::nullopt;
   if (line.size() > k_line_bytes_max) return failure(nullptr, k_parse_error, "the message is too long");
-  const Json message = Json::parse(line, nullptr, false);
+  const Json message = parse_foreign_json(line);
   if (message.is_discarded()) return failure(nullptr, k_parse_error, "the message is not JSON");
   const bool is_request = message.is_object() && message.contains("method") && message["method"].is_string();
   if (!is_request) return failure(nullptr, k_invalid_request, "expected an object with a method");

@@ -29,7 +29,7 @@ constexpr FinishRow k_finish_table[] = {{"end_turn", "stop"},
 Json text_block(const std::string& text) { return {{"type", "text"}, {"text", text}}; }
 
 Json parsed_arguments(const std::string& arguments) {
-  Json json = Json::parse(arguments, nullptr, /*allow_exceptions=*/false);
+  Json json = parse_foreign_json(arguments);
   return json.is_object() ? json : Json::object();
 }
 
@@ -113,14 +113,14 @@ Json thinking(const Json& body, const ModelRequest& request) {
   return {{"thinking", {{"type", "enabled"}, {"budget_tokens", room}}}};
 }
 
-std::optional<ModelUsage> read_usage(const Json& usage) {
+std::optional<CallCost> read_usage(const Json& usage) {
   if (!usage.is_object() || !usage.contains("input_tokens")) return std::nullopt;
   const std::int64_t cached = count_at(usage, "cache_read_input_tokens");
   const std::int64_t written = count_at(usage, "cache_creation_input_tokens");
-  return ModelUsage{.input_tokens = count_at(usage, "input_tokens") + cached + written,
-                    .cached_input_tokens = cached,
-                    .output_tokens = count_at(usage, "output_tokens"),
-                    .cache_write_tokens = written};
+  return CallCost{.input_tokens = count_at(usage, "input_tokens") + cached + written,
+                  .cached_input_tokens = cached,
+                  .output_tokens = count_at(usage, "output_tokens"),
+                  .cache_write_tokens = written};
 }
 
 void read_block(ModelOutcome& outcome, const Json& block) {
@@ -161,10 +161,14 @@ struct GrowingDocument {
 
   static void grow(Json& block, const Json& delta) {
     if (!block.is_object()) block = Json::object();
-    if (text_at(delta, "type") == "text_delta")
-      block["text"] = text_at(block, "text") + text_at(delta, "text");
+    if (text_at(delta, "type") == "text_delta") append(block["text"], text_at(delta, "text"));
     if (text_at(delta, "type") == "input_json_delta")  // "input" is an empty object before its text comes
-      block["input"] = text_at(block, "input") + text_at(delta, "partial_json");
+      append(block["input"], text_at(delta, "partial_json"));
+  }
+
+  static void append(Json& text, const std::string& more) {
+    if (!text.is_string()) text = "";
+    text.get_ref<std::string&>() += more;
   }
 };
 
@@ -206,7 +210,7 @@ void read_messages(ModelOutcome& outcome, const Json& document) {
 JoinedStream join_messages(const std::vector<ServerSentEvent>& events) {
   GrowingDocument growing;
   for (const ServerSentEvent& event : events) {
-    const Json data = Json::parse(event.data, nullptr, /*allow_exceptions=*/false);
+    const Json data = parse_foreign_json(event.data);
     if (data.is_object()) growing.add(data);
   }
   growing.document["content"] = Json::array();

@@ -13,7 +13,7 @@ double cost(std::int64_t tokens, double usd_per_million) {
 
 }  // namespace
 
-double price_usd(const ModelUsage& usage, const PriceList& prices) {
+double price_usd(const CallCost& usage, const PriceList& prices) {
   const std::int64_t plain =
       std::max<std::int64_t>(0, usage.input_tokens - usage.cached_input_tokens - usage.cache_write_tokens);
   return cost(plain, prices.input_usd_per_million) +
@@ -23,11 +23,9 @@ double price_usd(const ModelUsage& usage, const PriceList& prices) {
 }
 
 double price_usd_max(const ModelRequest& request, const PriceList& prices) {
-  const std::int64_t input =
-      2 * estimated_usage(request, "").input_tokens;  // which counts four bytes to a token
   const double dearest = std::max({prices.input_usd_per_million, prices.cached_input_usd_per_million,
                                    prices.cache_write_usd_per_million});
-  return cost(input, dearest) + cost(request.output_tokens_max, prices.output_usd_per_million);
+  return cost(most_tokens(request), dearest) + cost(request.output_tokens_max, prices.output_usd_per_million);
 }
 
 }  // namespace kernelites

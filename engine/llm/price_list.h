@@ -19,9 +19,9 @@ struct PriceList {
 };
 
 /// Cost of `usage`, whose cached and cache-written tokens are parts of its input tokens.
-double price_usd(const ModelUsage& usage, const PriceList& prices);
+double price_usd(const CallCost& usage, const PriceList& prices);
 
-/// Upper bound for one attempt: a token per two bytes of input at the dearest kind of input, and all of the output.
+/// Upper bound for one attempt: all tokens that the input can have at the dearest kind of input, all of the output.
 double price_usd_max(const ModelRequest& request, const PriceList& prices);
 
 }  // namespace kernelites

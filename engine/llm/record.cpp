@@ -17,9 +17,9 @@ constexpr int k_recording_version = 1;
 
 Json call_to_json(const RecordedCall& call) {
   const ModelReply& reply = call.reply;
-  Json json = {{"id", reply.id},           {"ordinal", call.ordinal},   {"digest", call.digest},
-               {"model", reply.model},     {"text", reply.text},        {"failure", reply.failure},
-               {"message", reply.message}, {"usage", Json(reply.usage)}};
+  Json json = {{"id", reply.id},           {"ordinal", call.ordinal},  {"digest", call.digest},
+               {"model", reply.model},     {"text", reply.text},       {"failure", reply.failure},
+               {"message", reply.message}, {"usage", Json(reply.cost)}};
   if (!reply.tool_calls.empty()) json["tool_calls"] = reply.tool_calls;
   if (!reply.finish.empty()) json["finish"] = reply.finish;
   if (!call.messages.empty()) json["messages"] = call.messages;
@@ -37,8 +37,7 @@ RecordedCall parse_call(const Json& json, const std::string& where, const std::s
   call.reply.model = reader.optional<std::string>("model", "recorded");
   call.reply.failure = reader.optional<std::string>("failure", "");
   call.reply.message = reader.optional<std::string>("message", "");
-  if (reader.has("usage"))
-    call.reply.usage = parse_usage(reader.member("usage"), where, reader.field("usage"));
+  if (reader.has("usage")) call.reply.cost = parse_cost(reader.member("usage"), where, reader.field("usage"));
   call.reply.finish = reader.optional<std::string>("finish", "");
   if (reader.has("tool_calls"))
     call.reply.tool_calls = parse_tool_calls(reader.member("tool_calls"), where, reader.field("tool_calls"));
@@ -105,7 +104,7 @@ std::vector<RecordedCall> read_recording(const std::filesystem::path& path) {
   return calls;
 }
 
-void to_json(Json& json, const ModelUsage& usage) {
+void to_json(Json& json, const CallCost& usage) {
   json = {{"input_tokens", usage.input_tokens},
           {"cached_input_tokens", usage.cached_input_tokens},
           {"output_tokens", usage.output_tokens},
@@ -115,15 +114,15 @@ void to_json(Json& json, const ModelUsage& usage) {
   if (usage.cache_write_tokens > 0) json["cache_write_tokens"] = usage.cache_write_tokens;
 }
 
-ModelUsage parse_usage(const Json& json, const std::string& where, const std::string& path) {
+CallCost parse_cost(const Json& json, const std::string& where, const std::string& path) {
   ObjectReader reader(json, where, path);
-  ModelUsage usage{.input_tokens = reader.optional<std::int64_t>("input_tokens", 0),
-                   .cached_input_tokens = reader.optional<std::int64_t>("cached_input_tokens", 0),
-                   .output_tokens = reader.optional<std::int64_t>("output_tokens", 0),
-                   .reasoning_tokens = reader.optional<std::int64_t>("reasoning_tokens", 0),
-                   .cache_write_tokens = reader.optional<std::int64_t>("cache_write_tokens", 0),
-                   .usd = reader.optional<double>("usd", 0),
-                   .is_estimated = reader.optional<bool>("is_estimated", false)};
+  CallCost usage{.input_tokens = reader.optional<std::int64_t>("input_tokens", 0),
+                 .cached_input_tokens = reader.optional<std::int64_t>("cached_input_tokens", 0),
+                 .output_tokens = reader.optional<std::int64_t>("output_tokens", 0),
+                 .reasoning_tokens = reader.optional<std::int64_t>("reasoning_tokens", 0),
+                 .cache_write_tokens = reader.optional<std::int64_t>("cache_write_tokens", 0),
+                 .usd = reader.optional<double>("usd", 0),
+                 .is_estimated = reader.optional<bool>("is_estimated", false)};
   reader.finish();
   return usage;
 }

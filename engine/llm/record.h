@@ -42,8 +42,8 @@ std::vector<RecordedCall> parse_recording(std::string_view text, const std::stri
 /// Reads a file, or all *.json files of a folder. Throws ConfigError, also for a folder without any.
 std::vector<RecordedCall> read_recording(const std::filesystem::path& path);
 
-void to_json(Json& json, const ModelUsage& usage);
-/// Reads a usage object whose members are all optional, refusing unknown ones. Throws ConfigError.
-ModelUsage parse_usage(const Json& json, const std::string& where, const std::string& path);
+void to_json(Json& json, const CallCost& usage);
+/// Reads what `to_json` writes: an object whose members are all optional, refusing unknown ones. Throws ConfigError.
+CallCost parse_cost(const Json& json, const std::string& where, const std::string& path);
 
 }  // namespace kernelites

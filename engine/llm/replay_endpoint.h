@@ -34,6 +34,7 @@ class ReplayEndpoint : public Endpoint {
   void wait(std::vector<pollfd>& others, std::chrono::milliseconds timeout) override;
   void pump() override {}
   std::optional<ModelReply> take() override;
+  bool keeps_calls() const override { return true; }
 
  private:
   const RecordedCall* find(const ModelRequest& request) const;

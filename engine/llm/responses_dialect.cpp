@@ -36,15 +36,14 @@ void add_tools(Json& body, const ModelRequest& request) {
       is_word ? Json(request.tool_choice) : Json{{"type", "function"}, {"name", request.tool_choice}};
 }
 
-std::optional<ModelUsage> read_usage(const Json& usage) {
+std::optional<CallCost> read_usage(const Json& usage) {
   if (!usage.is_object() || !usage.contains("input_tokens")) return std::nullopt;
   const std::int64_t input = count_at(usage, "input_tokens");
   const std::int64_t cached = count_at(child_at(usage, "input_tokens_details"), "cached_tokens");
-  return ModelUsage{
-      .input_tokens = input,
-      .cached_input_tokens = std::min(cached, input),
-      .output_tokens = count_at(usage, "output_tokens"),
-      .reasoning_tokens = count_at(child_at(usage, "output_tokens_details"), "reasoning_tokens")};
+  return CallCost{.input_tokens = input,
+                  .cached_input_tokens = std::min(cached, input),
+                  .output_tokens = count_at(usage, "output_tokens"),
+                  .reasoning_tokens = count_at(child_at(usage, "output_tokens_details"), "reasoning_tokens")};
 }
 
 void read_item(ModelOutcome& outcome, const Json& item) {
@@ -110,7 +109,7 @@ JoinedStream join_responses(const std::vector<ServerSentEvent>& events) {
   std::string text;
   JoinedStream joined;
   for (const ServerSentEvent& event : events) {
-    const Json data = Json::parse(event.data, nullptr, /*allow_exceptions=*/false);
+    const Json data = parse_foreign_json(event.data);
     const std::string type = text_at(data, "type");
     if (type == "response.output_text.delta") text += text_at(data, "delta");
     if (type == "error") {  // {"type": "error", "code": ..., "message": ...}, or with an object "error"

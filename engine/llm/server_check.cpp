@@ -63,7 +63,7 @@ struct Server {
 /// Whether the model is in the server's list. A server without a list is no worse for it.
 EndpointCheck check_model(const Server& server, const HttpResponse& response) {
   const std::string& model = server.settings.shape.model;
-  const Json document = Json::parse(response.body, nullptr, /*allow_exceptions=*/false);
+  const Json document = parse_foreign_json(response.body);
   const Json& list = child_at(document, "data");
   if (response.status / 100 != 2 || !list.is_array())
     return {.subject = "model",
@@ -83,7 +83,7 @@ EndpointCheck check_model(const Server& server, const HttpResponse& response) {
 }
 
 EndpointCheck check_call(const Tried& tried) {
-  const ModelUsage usage = tried.outcome.usage.value_or(ModelUsage{});
+  const CallCost usage = tried.outcome.usage.value_or(CallCost{});
   const double talking_s = std::max(1e-3, tried.response.seconds - tried.response.first_byte_s);
   std::string found = fmt::format("\"{}\" by {} in {:.2f} s", one_line(tried.outcome.text, 40),
                                   tried.outcome.model.empty() ? "an unnamed model" : tried.outcome.model,

@@ -7,6 +7,7 @@
 #include "engine/core/error.h"
 #include "engine/core/json.h"
 #include "engine/llm/conversation_json.h"
+#include "engine/llm/foreign_json.h"
 #include "engine/llm/poll_wait.h"
 #include "engine/llm/record.h"
 #include "engine/llm/request_text.h"
@@ -21,6 +22,7 @@ constexpr std::uintmax_t k_reply_bytes_max = 8 * 1024 * 1024;
 
 /// Reads {"text", "tool_calls", "model", "usage", "digest"}. Throws ConfigError naming the file and the field.
 ModelReply parse_reply(const std::string& text, const std::string& where, const std::string& digest) {
+  if (!is_modest_json(text)) throw ConfigError(where, "", "is nested too deeply, or has too many members");
   const Json document = parse_json(text, where);
   ObjectReader reader(document, where);
   ModelReply reply;
@@ -29,14 +31,14 @@ ModelReply parse_reply(const std::string& text, const std::string& where, const 
   reply.finish = reply.tool_calls.empty() ? "stop" : "tool_calls";
   reply.text = reply.tool_calls.empty() ? reader.required<std::string>("text")
                                         : reader.optional<std::string>("text", "");
-  reply.model = reader.optional<std::string>("model", "");
+  reply.model = one_line(reader.optional<std::string>("model", ""), k_model_bytes_max);
   if (reader.optional<std::string>("digest", digest) != digest) {
     reader.fail("digest", fmt::format("expected {}: this answers another prompt", digest));
   }
   if (reader.has("usage")) {
-    reply.usage = parse_usage(reader.member("usage"), where, "usage");
+    reply.cost = parse_cost(reader.member("usage"), where, "usage");
   } else {
-    reply.usage.is_estimated = true;
+    reply.cost.is_estimated = true;
   }
   reader.finish();
   return reply;
@@ -101,7 +103,11 @@ void SpoolEndpoint::pump() {
     const Call& call = it->second;
     reply->id = call.request.id;
     if (reply->model.empty()) reply->model = "spool";
-    if (reply->usage.is_estimated) reply->usage = estimated_usage(call.request, reply->text);
+    if (reply->cost.is_estimated) {
+      std::string said = reply->text;
+      for (const ToolCall& wanted : reply->tool_calls) said += wanted.name + wanted.arguments;
+      reply->cost = estimated_cost(call.request, said);
+    }
     reply->latency_s = std::chrono::duration<double>(now - call.submitted).count();
     done_.push_back(std::move(*reply));
     it = waiting_.erase(it);
@@ -126,7 +132,7 @@ fs::path SpoolEndpoint::reply_file(const std::string& id, const char* extension)
 bool SpoolEndpoint::is_written(const Call& call) const {
   const std::string& id = call.request.id;
   if (!fs::exists(request_file(id, "json"))) return false;
-  const Json old = Json::parse(read_text(request_file(id, "json")), nullptr, /*allow_exceptions=*/false);
+  const Json old = parse_foreign_json(read_text(request_file(id, "json")));
   std::string old_digest = "unreadable";
   if (old.is_object() && old.contains("digest") && old["digest"].is_string()) old_digest = old["digest"];
   if (!is_file_safe(old_digest)) old_digest = "unreadable";  // it becomes part of a path
@@ -155,7 +161,7 @@ std::optional<ModelReply> SpoolEndpoint::look(const Call& call) const {
     const fs::path file = reply_file(call.request.id, extension);
     if (!is_ready(file)) continue;
     ModelReply reply;
-    reply.usage.is_estimated = true;
+    reply.cost.is_estimated = true;
     try {
       if (fs::file_size(file) > k_reply_bytes_max) {
         reply.failure = "reply_too_big";

@@ -48,6 +48,7 @@ class SpoolEndpoint : public Endpoint {
   void wait(std::vector<pollfd>& others, std::chrono::milliseconds timeout) override;
   void pump() override;
   std::optional<ModelReply> take() override;
+  bool keeps_calls() const override { return true; }
   bool is_waiting_outside() const override { return done_.empty() && !waiting_.empty(); }
 
  private:

@@ -15,6 +15,8 @@
 
 #include "engine/core/error.h"
 #include "engine/core/json.h"
+#include "engine/llm/foreign_json.h"
+#include "engine/llm/request_text.h"
 
 namespace kernelites {
 namespace {
@@ -27,11 +29,7 @@ int open_folder(const std::filesystem::path& path) {
   return descriptor;
 }
 
-bool is_id(std::string_view id) {
-  return !id.empty() && id.size() <= 64 && std::all_of(id.begin(), id.end(), [](unsigned char c) {
-    return std::isalnum(c) != 0 || c == '-' || c == '_';
-  });
-}
+constexpr std::string_view k_extension = ".json";
 
 }  // namespace
 
@@ -78,46 +76,54 @@ std::string ToolChannel::read_request(const std::string& name) const {
   return text;
 }
 
-std::optional<ToolCall> ToolChannel::poll() {
+/// Ids of requests that are there and were not returned, in order of their names.
+std::vector<std::string> ToolChannel::new_requests() const {
+  std::vector<std::string> ids;
   const int copy = openat(requests_, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-  if (copy < 0) return std::nullopt;
+  if (copy < 0) return ids;
   std::unique_ptr<DIR, int (*)(DIR*)> folder(fdopendir(copy), closedir);
-  if (!folder) return std::nullopt;
-  std::vector<std::string> names;
+  if (!folder) {
+    close(copy);
+    return ids;
+  }
   for (int seen = 0; seen < k_entries_max; ++seen) {
     const dirent* entry = readdir(folder.get());
     if (entry == nullptr) break;
-    const std::string name = entry->d_name;
-    if (name.size() > 5 && name.ends_with(".json") &&
-        is_id(std::string_view(name).substr(0, name.size() - 5)))
-      names.push_back(name);
+    const std::string_view name = entry->d_name;
+    if (!name.ends_with(k_extension)) continue;
+    const std::string id(name.substr(0, name.size() - k_extension.size()));
+    if (is_file_safe(id) && !returned_.contains(id)) ids.push_back(id);
   }
-  std::sort(names.begin(), names.end());
-  for (const std::string& name : names) {
-    const std::string text = read_request(name);
-    const std::string id = name.substr(0, name.size() - 5);
-    if (unlinkat(requests_, name.c_str(), 0) != 0) continue;  // a folder of that name
-    if (++answered_ > k_tool_requests_max) {
+  std::sort(ids.begin(), ids.end());
+  return ids;
+}
+
+std::optional<ToolCall> ToolChannel::poll() {
+  for (const std::string& id : new_requests()) {
+    const std::string text = read_request(id + std::string(k_extension));
+    if (++polled_ > k_tool_requests_max) {
       answer(id, "error: this session has made too many requests", true);
       continue;
     }
-    const Json request = Json::parse(text, nullptr, false);
-    const auto word = [&](const char* key) {
-      return request.is_object() && request.contains(key) && request[key].is_string()
-                 ? request[key].get<std::string>()
-                 : std::string();
-    };
-    if (word("token") != token_ || word("name").empty()) {
+    const Json request = parse_foreign_json(text);
+    const std::string name = text_at(request, "name");
+    if (text_at(request, "token") != token_ || name.empty()) {
       answer(id, "error: not a request of this session", true);
       continue;
     }
-    return ToolCall{.id = id, .name = word("name"), .arguments = word("arguments")};
+    returned_.insert(id);
+    return ToolCall{.id = id, .name = name, .arguments = text_at(request, "arguments")};
   }
   return std::nullopt;
 }
 
 bool ToolChannel::answer(const std::string& id, std::string_view text, bool is_error) {
-  if (!is_id(id)) return false;
+  if (!is_file_safe(id)) return false;
+  // Only now: whoever looks sees a request or its reply. A folder of that name stays, and is not asked about again.
+  if (unlinkat(requests_, (id + std::string(k_extension)).c_str(), 0) == 0)
+    returned_.erase(id);
+  else
+    returned_.insert(id);
   const std::string reply = Json{{"version", 1}, {"text", text}, {"is_error", is_error}}.dump(
       -1, ' ', false, Json::error_handler_t::replace);
   const std::string temporary = id + ".tmp";

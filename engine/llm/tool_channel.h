@@ -5,7 +5,8 @@
 //   channel.json         {"version": 1, "token": "<hex>", "tools": [{"name", "description", "parameters": "<schema>"}]}
 //   requests/<id>.json   {"version": 1, "token": "<hex>", "name": "check", "arguments": "<JSON text>"}
 //   replies/<id>.json    {"version": 1, "text": "...", "is_error": false}
-// Both sides write <id>.tmp and rename. An id has letters, digits, '-' and '_'. A request is removed when it is read.
+// Both sides write <id>.tmp and rename. An id has letters, digits, '-' and '_'. A request is removed when it is
+// answered.
 // The token keeps a request apart that was meant for another session; it protects no secret: whoever can write the
 // folder may ask, and all that can be asked for is what the prompt could show.
 //
@@ -16,6 +17,7 @@
 #include <cstdint>
 #include <filesystem>
 #include <optional>
+#include <set>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -37,18 +39,20 @@ class ToolChannel {
   ~ToolChannel();
   ToolChannel(const ToolChannel&) = delete;
 
-  /// The next request, if there is one; never blocks. What is no request is answered as an error, not returned.
+  /// The next request that was not returned, if there is one; never blocks. What is no request is answered as an error.
   std::optional<ToolCall> poll();
   /// Answers a request that `poll` returned. False if the program has made that impossible.
   bool answer(const std::string& id, std::string_view text, bool is_error);
 
  private:
   std::string read_request(const std::string& name) const;
+  std::vector<std::string> new_requests() const;
 
   std::string token_;
   int requests_ = -1;  // descriptors of the folders
   int replies_ = -1;
-  int answered_ = 0;
+  int polled_ = 0;
+  std::set<std::string> returned_;  ///< and not answered, or not to be removed
 };
 
 }  // namespace kernelites

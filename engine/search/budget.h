@@ -5,15 +5,14 @@
 #include <string>
 
 #include "archive/records.h"
+#include "engine/llm/call_cost.h"
 #include "engine/search/run_config.h"
 
 namespace kernelites {
 
-/// What is under way and will cost: upper estimates.
+/// What is under way and will cost besides calls, which count at their most from the moment that they are sent.
 struct Reserved {
   std::int64_t candidates = 0;  ///< variations that may yet submit
-  std::int64_t tokens = 0;      ///< of calls in flight: prompt / 4 + the output limit
-  double usd = 0;               ///< by the endpoint's prices
   double device_s = 0;          ///< of requests in flight: the mean so far
 };
 
@@ -21,9 +20,7 @@ struct Reserved {
 /// if none. With `reserved` empty it says whether a run is over.
 std::string exhausted_budget(const BudgetLimits& limits, const Spent& spent, const Reserved& reserved);
 
-/// True if one more call of at most `tokens` and `usd` stays within the limits even if every call in flight costs
-/// its most.
-bool can_call(const BudgetLimits& limits, const Spent& spent, const Reserved& reserved, std::int64_t tokens,
-              double usd);
+/// True if one more call of at most `most` stays within the limits even if every call costs its most.
+bool can_call(const BudgetLimits& limits, const Spent& spent, const CostBound& most);
 
 }  // namespace kernelites

@@ -26,7 +26,10 @@ const char* stop_reason_name(StopReason reason) {
 }
 
 Loop::Loop(RunParts& parts)
-    : parts_(parts), announcer_(parts), variations_(parts, announcer_), candidates_(parts, announcer_) {}
+    : parts_(parts),
+      announcer_(parts),
+      variations_(parts, announcer_, [this] { return may_send(); }),
+      candidates_(parts, announcer_) {}
 
 LoopEnd Loop::run() {
   start();

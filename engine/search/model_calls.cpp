@@ -2,6 +2,8 @@
 // Caps before calls, records around them.
 #include "engine/search/model_calls.h"
 
+#include <fmt/format.h>
+
 #include <algorithm>
 
 #include "engine/llm/conversation_json.h"
@@ -23,13 +25,14 @@ ModelReply reply_from(const ModelCallRecord& call) {
   reply.model = call.model;
   reply.failure = call.failure;
   reply.message = call.message;
-  reply.usage = {.input_tokens = call.input_tokens,
-                 .cached_input_tokens = call.cached_input_tokens,
-                 .output_tokens = call.output_tokens,
-                 .reasoning_tokens = call.reasoning_tokens,
-                 .cache_write_tokens = call.cache_write_tokens,
-                 .usd = call.usd,
-                 .is_estimated = call.is_estimated};
+  reply.cost = {.input_tokens = call.input_tokens,
+                .cached_input_tokens = call.cached_input_tokens,
+                .output_tokens = call.output_tokens,
+                .reasoning_tokens = call.reasoning_tokens,
+                .cache_write_tokens = call.cache_write_tokens,
+                .usd = call.usd,
+                .is_estimated = call.is_estimated,
+                .most = {.tokens = call.tokens_most, .usd = call.usd_most}};
   reply.latency_s = call.latency_s;
   return reply;
 }
@@ -46,7 +49,12 @@ ModelRequest request_from(const ModelCallRecord& call) {
 std::optional<ModelReply> ModelCalls::recorded(PendingCall& call) const {
   for (const ModelCallRecord& known : parts_.archive.model_calls(call.request.ordinal)) {
     if (known.request_id != call.request.id) continue;
-    // As it was sent, should a prompt file have changed since.
+    // It was paid for as it was sent; should a prompt file have changed since, the conversation says so and goes on.
+    if (known.prompt_digest != prompt_digest(call.request))
+      announcer_.announce(
+          {{"event", "incident"},
+           {"message",
+            fmt::format("call {} was made with another prompt than it would have now", known.request_id)}});
     const int output_tokens_max = call.request.output_tokens_max;
     call.request = request_from(known);
     call.request.output_tokens_max = output_tokens_max;
@@ -56,23 +64,29 @@ std::optional<ModelReply> ModelCalls::recorded(PendingCall& call) const {
   return std::nullopt;
 }
 
-bool ModelCalls::send(const PendingCall& wanted) {
-  ModelRequest request = wanted.request;
-  if (call_of_.size() >= parts_.endpoint->capacity()) return false;
-  const double usd_once = parts_.endpoint->usd_max(request);
-  Call call{.ordinal = request.ordinal,
-            .tokens_max = most_tokens(request) + request.output_tokens_max,
-            .usd_max = usd_once};
+/// Room for a second attempt, should the first be charged and lost, as far as the caps have any; the endpoint keeps
+/// within it.
+CostBound ModelCalls::reservation(const CostBound& once) const {
   const BudgetLimits& limits = parts_.config.budget;
   const Spent spent = parts_.archive.spent();
-  const Reserved under_way = reserved();
-  if (!can_call(limits, spent, under_way, call.tokens_max, call.usd_max)) return false;
-  if (limits.usd > 0 && usd_once > 0) {
-    // Room for a second attempt, should the first be charged and lost; the endpoint keeps within it.
-    call.usd_max = std::min(2 * usd_once, limits.usd - spent.usd - under_way.usd);
-    request.usd_limit = call.usd_max;
-  }
-  if (!wanted.is_recorded)
+  CostBound reserved = once;
+  if (limits.usd > 0) reserved.usd = std::min(2 * once.usd, limits.usd - spent.usd_most);
+  if (limits.tokens > 0) reserved.tokens = std::min(2 * once.tokens, limits.tokens - spent.tokens_most);
+  return reserved;
+}
+
+bool ModelCalls::send(const PendingCall& wanted) {
+  if (call_of_.size() >= parts_.endpoint->capacity()) return false;
+  ModelRequest request = wanted.request;
+  // What is only asked for again is set aside already.
+  const bool is_kept = wanted.is_recorded && parts_.endpoint->keeps_calls();
+  const CostBound once = is_kept ? CostBound{} : parts_.endpoint->cost_max(request);
+  const BudgetLimits& limits = parts_.config.budget;
+  if (!can_call(limits, parts_.archive.spent(), once)) return false;
+  Call call{.ordinal = request.ordinal, .reserved = is_kept ? once : reservation(once), .lost = {}};
+  if (!is_kept && limits.usd > 0) request.limit.usd = call.reserved.usd;
+  if (!is_kept && limits.tokens > 0) request.limit.tokens = call.reserved.tokens;
+  if (!wanted.is_recorded) {
     parts_.archive.record_model_call({.request_id = request.id,
                                       .ordinal = request.ordinal,
                                       .attempt = 1,
@@ -83,32 +97,46 @@ bool ModelCalls::send(const PendingCall& wanted) {
                                       .extras = request_extras(request),
                                       .cuts = cuts_json(wanted.cuts),
                                       .tokens_estimated = estimated_tokens(request),
-                                      .usd_reserved = call.usd_max});
+                                      .usd_reserved = call.reserved.usd,
+                                      .tokens_most = call.reserved.tokens,
+                                      .usd_most = call.reserved.usd});
+  } else if (!is_kept) {
+    for (const ModelCallRecord& known : parts_.archive.model_calls(request.ordinal))
+      if (known.request_id == request.id) call.lost = {.tokens = known.tokens_most, .usd = known.usd_most};
+    parts_.archive.record_model_call_again(request.id, call.reserved.tokens, call.reserved.usd);
+  }
   call_of_[request.id] = call;
   parts_.endpoint->submit(std::move(request));
   return true;
 }
 
+void ModelCalls::end_conversation(std::uint64_t ordinal) {
+  if (parts_.endpoint != nullptr) parts_.endpoint->end_conversation(ordinal);
+}
+
 std::optional<std::uint64_t> ModelCalls::finish(const ModelReply& reply) {
   const auto call = call_of_.find(reply.id);
   if (call == call_of_.end()) return std::nullopt;  // the end of a call that was given up
-  const std::uint64_t ordinal = call->second.ordinal;
-  const double reserved_usd = call->second.usd_max;
+  const auto [ordinal, reserved, lost] = call->second;
   call_of_.erase(call);
   Json tool_calls = Json::array();
   for (const ToolCall& wanted : reply.tool_calls) tool_calls.push_back(wanted);
-  const ModelUsage& usage = reply.usage;
+  const CallCost& cost = reply.cost;
+  CostBound most = most_of(cost);
+  most += lost;
   const bool is_new = parts_.archive.record_model_reply({.request_id = reply.id,
                                                          .ordinal = ordinal,
+                                                         .tokens_most = most.tokens,
+                                                         .usd_most = most.usd,
                                                          .model = reply.model,
                                                          .reply = reply.text,
-                                                         .input_tokens = usage.input_tokens,
-                                                         .cached_input_tokens = usage.cached_input_tokens,
-                                                         .output_tokens = usage.output_tokens,
-                                                         .reasoning_tokens = usage.reasoning_tokens,
-                                                         .cache_write_tokens = usage.cache_write_tokens,
-                                                         .usd = usage.usd,
-                                                         .is_estimated = usage.is_estimated,
+                                                         .input_tokens = cost.input_tokens,
+                                                         .cached_input_tokens = cost.cached_input_tokens,
+                                                         .output_tokens = cost.output_tokens,
+                                                         .reasoning_tokens = cost.reasoning_tokens,
+                                                         .cache_write_tokens = cost.cache_write_tokens,
+                                                         .usd = cost.usd,
+                                                         .is_estimated = cost.is_estimated,
                                                          .latency_s = reply.latency_s,
                                                          .failure = reply.failure,
                                                          .message = reply.message,
@@ -120,25 +148,16 @@ std::optional<std::uint64_t> ModelCalls::finish(const ModelReply& reply) {
                        {"request_id", reply.id},
                        {"model", reply.model},
                        {"failure", reply.failure},
-                       {"input_tokens", usage.input_tokens},
-                       {"output_tokens", usage.output_tokens},
-                       {"usd", usage.usd},
+                       {"input_tokens", cost.input_tokens},
+                       {"output_tokens", cost.output_tokens},
+                       {"usd", cost.usd},
                        {"latency_s", reply.latency_s}});
-  if (parts_.config.budget.usd > 0 && usage.usd > reserved_usd * (1 + 1e-9))
+  if (parts_.config.budget.usd > 0 && reserved.usd > 0 && !fits({}, most_of(cost), {.usd = reserved.usd}))
     announcer_.announce({{"event", "incident"},
                          {"message",
                           "a model call cost more than the endpoint's price list and limits allow: check "
                           "the prices in the configuration"}});
   return ordinal;
-}
-
-Reserved ModelCalls::reserved() const {
-  Reserved reserved;
-  for (const auto& [id, call] : call_of_) {
-    reserved.tokens += call.tokens_max;
-    reserved.usd += call.usd_max;
-  }
-  return reserved;
 }
 
 }  // namespace kernelites

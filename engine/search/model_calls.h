@@ -20,8 +20,9 @@ struct PendingCall {
   bool is_recorded = false;  ///< was sent by an earlier session
 };
 
-/// The calls in flight and their worst-case cost. A call is sent only if the caps hold even if it and every other call
-/// in flight cost their most, so that a run can stop only inside them.
+/// The calls in flight. The archive keeps for every call what it can have cost at most, from the moment that it is
+/// sent; a call is sent only if the caps hold even if all of them cost their most, so that a run can stop only inside them. A
+/// call that was in flight when a run was killed may have been charged: if it is made again, it counts twice.
 class ModelCalls {
  public:
   ModelCalls(RunParts& parts, Announcer& announcer) : parts_(parts), announcer_(announcer) {}
@@ -31,19 +32,20 @@ class ModelCalls {
   std::optional<ModelReply> recorded(PendingCall& call) const;
   /// False if the endpoint has no room or a budget does not allow it. REQUIRES: there is an endpoint.
   bool send(const PendingCall& call);
+  /// The variation is over: its endpoint need keep nothing for it.
+  void end_conversation(std::uint64_t ordinal);
   /// Records the end of a call. The ordinal of its variation; nothing for a call that is not in flight.
   std::optional<std::uint64_t> finish(const ModelReply& reply);
 
   std::size_t in_flight() const { return call_of_.size(); }
-  /// `candidates` is 0.
-  Reserved reserved() const;
 
  private:
   struct Call {
     std::uint64_t ordinal = 0;
-    std::int64_t tokens_max = 0;
-    double usd_max = 0;
+    CostBound reserved;
+    CostBound lost;  ///< of the same call, made by sessions before this one
   };
+  CostBound reservation(const CostBound& once) const;
 
   RunParts& parts_;
   Announcer& announcer_;

@@ -55,7 +55,7 @@ void OpenCandidates::resume() {
 }
 
 void OpenCandidates::admit(const CandidateRecord& record) {
-  courses_.emplace(record.ordinal, course_of(record, {}));
+  courses_.emplace(record.ordinal, course_of(record, parts_.archive.evaluations(record.ordinal)));
 }
 
 void OpenCandidates::wish(const CandidateRecord& record, InsideStep step) {
@@ -190,8 +190,14 @@ std::optional<NextStep> OpenCandidates::next(const Course& course, std::uint64_t
 /// In a deterministic run one candidate at a time is placed and told: the next in order, or one that the agent whose
 /// variation is next evaluates inside.
 bool OpenCandidates::is_its_turn(const Course& course, std::uint64_t completed) const {
-  return !parts_.config.is_deterministic || course.record.ordinal == completed + 1 ||
-         (course.is_inside && course.record.variation == completed + 1);
+  if (!parts_.config.is_deterministic || course.record.ordinal == completed + 1) return true;
+  if (!course.is_inside || course.record.variation != completed + 1) return false;
+  for (const auto& [ordinal, other] :
+       courses_) {  // of several that it evaluates together the first one first
+    if (ordinal == course.record.ordinal) break;
+    if (other.is_inside && other.wish && other.record.variation == course.record.variation) return false;
+  }
+  return true;
 }
 
 /// Seeds duel all other passed seeds and, as an A/A test, themselves, once every seed has been examined.

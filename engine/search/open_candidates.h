@@ -24,6 +24,7 @@ class OpenCandidates {
 
   /// Takes up what the archive says is untold, and sends outstanding requests again under their old ids.
   void resume();
+  /// A new one, or one that was left unfinished and is taken up again.
   void admit(const CandidateRecord& record);
   /// Goes as far as `step` with a candidate that an agent evaluates inside its open variation; `take_answered` tells
   /// when it is there.

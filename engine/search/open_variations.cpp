@@ -65,12 +65,8 @@ void OpenVariations::on_reply(ModelReply reply) {
 }
 
 void OpenVariations::on_evaluated(std::uint64_t ordinal) {
-  for (auto& [variation, one] : open_) {
-    if (!one.inside || one.inside->record.ordinal != ordinal) continue;
-    const Inside inside = *std::exchange(one.inside, std::nullopt);
-    advance(one, inner_result(source(), inside.record, inside.step));
-    return;
-  }
+  if (auto all = inside_.on_evaluated(source(), ordinal))
+    advance(open_.at(all->first), std::move(all->second));
 }
 
 /// In a deterministic run only model calls may start ahead of their turn.
@@ -128,12 +124,6 @@ int OpenVariations::rejections_after(std::uint64_t ordinal) const {
                                         [&](std::uint64_t rejected) { return rejected > ordinal; }));
 }
 
-Reserved OpenVariations::reserved() const {
-  Reserved reserved = calls_.reserved();
-  reserved.candidates = static_cast<std::int64_t>(open_.size());
-  return reserved;
-}
-
 InputSource OpenVariations::source() const {
   return {.archive = parts_.archive,
           .task = parts_.task,
@@ -150,7 +140,8 @@ bool OpenVariations::is_known(const Candidate& candidate) const {
     const auto* proposal = std::get_if<Proposal>(&one.end);
     if (proposal != nullptr && candidate_id(with_full_tuning(proposal->candidate)) == id) return true;
   }
-  return parts_.archive.find_candidate(id).has_value();
+  const auto known = parts_.archive.find_candidate(id);
+  return known && known->outcome != "unfinished";  // which can be taken up
 }
 
 std::vector<std::string> OpenVariations::tunable_elites(const Grid& grid) const {
@@ -208,7 +199,8 @@ void OpenVariations::advance(Open& one, Observation observation) {
     } else if (auto* given_up = std::get_if<GiveUp>(&action)) {
       one.end = std::move(given_up->rejection);
     } else {
-      next = evaluate_inside(one, std::get<EvaluateInside>(std::move(action)));
+      next = inside_.begin(source(), one.record.ordinal, one.prompt_digest, std::get<EvaluateInside>(action),
+                           static_cast<std::int64_t>(open_.size()));
     }
   }
 }
@@ -230,51 +222,9 @@ void OpenVariations::send(Open& one) {
   if (parts_.endpoint == nullptr) {  // the run was started with one and goes on without
     one.held_back.reset();
     one.end = Rejection{"no_endpoint", "the run went on without a model"};
-  } else if (calls_.send(*one.held_back)) {
+  } else if (may_send_() && calls_.send(*one.held_back)) {
     one.held_back.reset();
   }
-}
-
-/// The result at once if the archive has it; else the candidate is recorded and its evaluation asked for.
-std::optional<Observation> OpenVariations::evaluate_inside(Open& one, EvaluateInside wanted) {
-  const auto refused = [](std::string why) { return Evaluated{.specimen = {}, .refusal = std::move(why)}; };
-  CandidateRecord record;
-  record.candidate = with_full_tuning(std::move(wanted.candidate));
-  record.id = candidate_id(record.candidate);
-  if (const auto known = parts_.archive.find_candidate(record.id)) {
-    const bool is_own = known->variation == one.record.ordinal;
-    if (!is_own && known->told == 0) return refused("another variation is having this kernel evaluated");
-    if (known->told > 0) {
-      Evaluated result = inner_result(source(), *known, is_own ? wanted.step : InsideStep::time);
-      result.is_reused = !is_own;
-      return result;
-    }
-    record = *known;
-  } else {
-    const BudgetLimits& limits = parts_.config.budget;
-    const Spent spent = parts_.archive.spent();
-    const auto reserved_candidates = static_cast<std::int64_t>(open_.size());
-    if (limits.candidates > 0 && spent.candidates - spent.seeds + reserved_candidates >= limits.candidates)
-      return refused("the run's budget of candidates is used up");
-    if (limits.device_s > 0 && spent.device_s >= limits.device_s)
-      return refused("the run's budget of device time is used up");
-    record.ordinal = parts_.archive.next_ordinal();
-    record.variation = one.record.ordinal;
-    record.summary = wanted.summary;
-    record.prompt_digest = one.prompt_digest;
-    record.created_unix_s = announcer_.now_unix_s();
-    const bool is_recorded = parts_.archive.record_candidate(record);
-    KERNELITES_ASSERT(is_recorded);
-    record = *parts_.archive.candidate(record.ordinal);
-    announcer_.announce({{"event", "submitted"},
-                         {"ordinal", record.ordinal},
-                         {"id", record.id},
-                         {"summary", record.summary},
-                         {"variation", record.variation}});
-  }
-  inside_requests_.push_back({record, wanted.step});
-  one.inside = Inside{std::move(record), wanted.step};
-  return std::nullopt;
 }
 
 bool OpenVariations::submit(const Open& one, const Proposal& proposal,
@@ -287,18 +237,9 @@ bool OpenVariations::submit(const Open& one, const Proposal& proposal,
   record.summary = proposal.summary;
   record.prompt_digest = one.prompt_digest;
   record.created_unix_s = announcer_.now_unix_s();
-  const auto known = parts_.archive.find_candidate(record.id);
-  if (known && known->variation == one.record.ordinal) {  // it was evaluated inside
-    parts_.archive.close_variation(one.record.ordinal, known->ordinal);
-    closed_.push_back({one.record.ordinal, known->ordinal});
-    announcer_.announce({{"event", "handed_in"},
-                         {"ordinal", known->ordinal},
-                         {"id", known->id},
-                         {"variation", one.record.ordinal}});
-    return true;
-  }
+  if (const auto known = parts_.archive.find_candidate(record.id)) return hand_in(one, *known, admitted);
   if (!parts_.archive.record_candidate(record)) return false;
-  closed_.push_back({one.record.ordinal, 0});
+  close(one.record.ordinal, 0);
   record.generation = one.record.generation;
   record.operator_name = one.record.operator_name;
   record.endpoint = one.record.endpoint;
@@ -309,16 +250,37 @@ bool OpenVariations::submit(const Open& one, const Proposal& proposal,
   return true;
 }
 
+/// What is submitted is recorded already: evaluated inside, or left unfinished by another variation. False for any
+/// other.
+bool OpenVariations::hand_in(const Open& one, const CandidateRecord& known,
+                             std::vector<CandidateRecord>& admitted) {
+  const std::uint64_t variation = one.record.ordinal;
+  const bool is_taken_up = known.variation != variation && parts_.archive.take_up(known.ordinal, variation);
+  if (known.variation != variation && !is_taken_up) return false;
+  parts_.archive.close_variation(variation, known.ordinal);
+  close(variation, known.ordinal);
+  announcer_.announce(
+      {{"event", "handed_in"}, {"ordinal", known.ordinal}, {"id", known.id}, {"variation", variation}});
+  if (is_taken_up) admitted.push_back(*parts_.archive.candidate(known.ordinal));
+  return true;
+}
+
 void OpenVariations::reject(const Open& one, const Rejection& rejection) {
   parts_.archive.record_rejection({one.record.ordinal, rejection.reason, rejection.message});
   rejected_.push_back(one.record.ordinal);
-  closed_.push_back({one.record.ordinal, 0});
+  close(one.record.ordinal, 0);
   last_rejection_ = fmt::format("{}: {}", rejection.reason, rejection.message);
   announcer_.announce({{"event", "rejected"},
                        {"ordinal", one.record.ordinal},
                        {"operator", one.record.operator_name},
                        {"reason", rejection.reason},
                        {"message", rejection.message}});
+}
+
+void OpenVariations::close(std::uint64_t ordinal, std::uint64_t submitted) {
+  closed_.push_back({ordinal, submitted});
+  inside_.forget(ordinal);
+  calls_.end_conversation(ordinal);
 }
 
 }  // namespace kernelites

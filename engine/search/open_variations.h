@@ -7,6 +7,7 @@
 // first.
 #pragma once
 
+#include <functional>
 #include <map>
 #include <memory>
 #include <optional>
@@ -15,6 +16,7 @@
 #include <variant>
 #include <vector>
 
+#include "engine/search/inside_evaluations.h"
 #include "engine/search/model_calls.h"
 #include "engine/search/run_parts.h"
 #include "engine/search/selection.h"
@@ -22,12 +24,6 @@
 #include "engine/variation/operator.h"
 
 namespace kernelites {
-
-/// A candidate that an agent wants evaluated as far as `step`.
-struct InsideRequest {
-  CandidateRecord record;
-  InsideStep step = InsideStep::check;
-};
 
 /// A variation that is over, and which of its inner candidates it submitted; 0: none of them.
 struct ClosedVariation {
@@ -37,8 +33,13 @@ struct ClosedVariation {
 
 class OpenVariations {
  public:
-  OpenVariations(RunParts& parts, Announcer& announcer)
-      : parts_(parts), announcer_(announcer), calls_(parts, announcer) {}
+  /// `may_send`: whether the run may start anything now; asked before every call.
+  OpenVariations(RunParts& parts, Announcer& announcer, std::function<bool()> may_send)
+      : parts_(parts),
+        announcer_(announcer),
+        may_send_(std::move(may_send)),
+        calls_(parts, announcer),
+        inside_(parts, announcer) {}
 
   /// Takes up what the archive says is open; recorded replies are used again, calls in flight are made again.
   void resume(const std::string& baseline_id);
@@ -50,7 +51,7 @@ class OpenVariations {
   /// Starts calls that the budget held back, and closes what has ended: returns the new candidates, by ordinal.
   /// `completed`: every ordinal up to it is told or rejected.
   std::vector<CandidateRecord> settle(std::uint64_t completed);
-  std::vector<InsideRequest> take_inside_requests() { return std::exchange(inside_requests_, {}); }
+  std::vector<InsideRequest> take_inside_requests() { return inside_.take_requests(); }
   std::vector<ClosedVariation> take_closed() { return std::exchange(closed_, {}); }
 
   std::size_t count() const { return open_.size(); }
@@ -60,25 +61,19 @@ class OpenVariations {
   std::size_t calls() const { return calls_.in_flight(); }
   /// True if some variation is neither waiting for a reply nor settled: the budget allows no call.
   bool has_held_back() const;
-  /// Upper estimates of what is in flight. `candidates` is count().
-  Reserved reserved() const;
+  /// Candidates that may yet come: count().
+  Reserved reserved() const { return {.candidates = static_cast<std::int64_t>(open_.size())}; }
   /// Rejections of later ordinals than `ordinal`: with the last one told, since when nothing came out.
   int rejections_after(std::uint64_t ordinal) const;
   const std::string& last_rejection() const { return last_rejection_; }
 
  private:
-  /// What an agent waits for.
-  struct Inside {
-    CandidateRecord record;
-    InsideStep step = InsideStep::check;
-  };
   struct Open {
     VariationRecord record;
     std::unique_ptr<Operator> worker;
     bool is_started = false;
     int calls = 0;
     std::optional<PendingCall> held_back;  // wants to be called, budget permitting
-    std::optional<Inside> inside;
     std::string prompt_digest;
     std::variant<std::monostate, Proposal, Rejection> end;
   };
@@ -92,17 +87,19 @@ class OpenVariations {
   void start(Open& open);
   void advance(Open& open, Observation observation);
   std::optional<Observation> call(Open& open, CallModel wanted);
-  std::optional<Observation> evaluate_inside(Open& open, EvaluateInside wanted);
   void send(Open& open);
   bool submit(const Open& open, const Proposal& proposal, std::vector<CandidateRecord>& admitted);
+  bool hand_in(const Open& open, const CandidateRecord& known, std::vector<CandidateRecord>& admitted);
   void reject(const Open& open, const Rejection& rejection);
+  void close(std::uint64_t ordinal, std::uint64_t submitted);
 
   RunParts& parts_;
   Announcer& announcer_;
+  std::function<bool()> may_send_;
   ModelCalls calls_;
+  InsideEvaluations inside_;
   std::map<std::uint64_t, Open> open_;
   std::string baseline_id_;
-  std::vector<InsideRequest> inside_requests_;
   std::vector<ClosedVariation> closed_;
   std::vector<std::uint64_t> rejected_;
   std::string last_rejection_;

@@ -68,22 +68,17 @@ VariationInput variation_input(const InputSource& source, const VariationRecord&
   return input;
 }
 
-Evaluated inner_result(const InputSource& source, const CandidateRecord& record, InsideStep step) {
+InsideResult inner_result(const InputSource& source, const CandidateRecord& record, InsideStep step) {
   const auto weights = workload_weights(source.task);
   const auto evaluated = source.archive.evaluated(record.ordinal);
   KERNELITES_ASSERT(evaluated.has_value());
-  Evaluated result{.specimen = specimen_of(*evaluated, source.baseline_id, weights)};
+  InsideResult result{.specimen = specimen_of(*evaluated, source.baseline_id, weights)};
   Specimen& specimen = result.specimen;
   if (step != InsideStep::time && specimen.verdict.is_passed) specimen.duel.reset();
   if (specimen.duel && !record.parents.empty())
     specimen.over_parent = pooled_ratio(*specimen.duel, record.parents.front(), weights);
   for (const EvaluationRecord& evaluation : source.archive.evaluations(record.ordinal)) {
-    const bool is_compile = evaluation.request.contains("last_stage");
-    const InsideStep part = evaluation.verb == "duel"                        ? InsideStep::time
-                            : is_compile                                     ? InsideStep::compile
-                            : evaluation.request.value("is_thorough", false) ? InsideStep::profile
-                                                                             : InsideStep::check;
-    if (part == step) result.device_s += evaluation.device_s;
+    result.device_s += evaluation.device_s;
     if (evaluation.state == "failed") result.refusal = "the worker gave no result: " + evaluation.error;
     if (!evaluation.examination || evaluation.examination->verdict.reason != k_stopped_as_asked) continue;
     if (step != InsideStep::compile) continue;

@@ -27,7 +27,8 @@ Json feedback_decision(const Archive& archive, const std::string& parent_id);
 /// The input of the variation, without `is_known`. Throws Error if the archive lacks one of its candidates.
 VariationInput variation_input(const InputSource& source, const VariationRecord& record);
 
-/// The result of an inner evaluation as the agent sees it: with `compile` only what that found.
-Evaluated inner_result(const InputSource& source, const CandidateRecord& record, InsideStep step);
+/// The result of an inner evaluation as the agent sees it: with `compile` only what that found. `device_s` is all that
+/// the candidate has cost.
+InsideResult inner_result(const InputSource& source, const CandidateRecord& record, InsideStep step);
 
 }  // namespace kernelites

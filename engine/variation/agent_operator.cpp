@@ -4,6 +4,8 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
+
 #include "engine/core/error.h"
 #include "engine/variation/operator_prompt.h"
 #include "engine/variation/profile_text.h"
@@ -18,6 +20,10 @@ InsideStep step_of(AgentAction action) {
   if (action == AgentAction::compile) return InsideStep::compile;
   if (action == AgentAction::profile) return InsideStep::profile;
   return action == AgentAction::check ? InsideStep::check : InsideStep::time;
+}
+
+bool has_failed(const AgentCandidate& one) {
+  return one.done && *one.done != InsideStep::compile && !one.specimen.verdict.is_passed;
 }
 
 }  // namespace
@@ -47,6 +53,8 @@ Action AgentOperator::call() {
   request.messages = messages_;
   request.stable_messages = 2;  // of this episode; the first is the same for the whole run
   request.output_tokens_max = input_.output_tokens_max;
+  if (is_closing_)
+    request.output_tokens_max = std::min(request.output_tokens_max, static_cast<int>(k_agent_closing_tokens));
   request.tools = agent_tool_specs(library_, is_closing_);
   if (is_closing_) request.tool_choice = "submit";
   ++steps_used_;
@@ -54,12 +62,15 @@ Action AgentOperator::call() {
 }
 
 Action AgentOperator::on_reply(const ModelReply& reply) {
-  tokens_used_ += reply.usage.input_tokens + reply.usage.output_tokens;
+  tokens_used_ += reply.cost.tokens();
   if (!reply.failure.empty())
     return finish_with_best({"model_" + reply.failure, single_line(reply.message, k_diagnostic_bytes_max)});
-  messages_.push_back({.role = "assistant", .text = reply.text, .tool_calls = reply.tool_calls});
-  if (reply.tool_calls.empty()) return on_text(reply.text);
   calls_ = reply.tool_calls;
+  left_out_ = calls_.size() - std::min(calls_.size(), k_tool_calls_max);
+  calls_.resize(calls_.size() - left_out_);
+  messages_.push_back({.role = "assistant", .text = reply.text, .tool_calls = calls_});
+  if (calls_.empty()) return on_text(reply.text);
+  answers_.assign(calls_.size(), "");
   next_call_ = 0;
   return work();
 }
@@ -74,106 +85,121 @@ Action AgentOperator::on_text(const std::string& text) {
   return call();
 }
 
-/// Carries out the open tool calls until one needs the loop, then calls the model again.
+/// Carries out the open tool calls until evaluations are needed; when all are answered, calls the model again.
 Action AgentOperator::work() {
-  while (next_call_ < calls_.size()) {
-    const ToolCall& call = calls_[next_call_];
-    if (next_call_ >= k_tool_calls_max) {
-      answer(call, fmt::format("not carried out: at most {} calls at a time", k_tool_calls_max));
-    } else if (auto action = perform(call)) {
-      return std::move(*action);
-    }
-    ++next_call_;
+  for (; next_call_ < calls_.size(); ++next_call_) {
+    auto outcome = perform(next_call_);
+    if (auto* end = std::get_if<Action>(&outcome)) return std::move(*end);
+    if (std::get<Progress>(outcome) == Progress::waits) break;
   }
+  if (!pending_.empty()) return evaluate_pending();
+  for (std::size_t i = 0; i < calls_.size(); ++i)
+    messages_.push_back({.role = "tool",
+                         .text = clipped(answers_[i], k_tool_result_bytes_max),
+                         .tool_calls = {},
+                         .tool_call_id = calls_[i].id});
   if (is_closing_)
     return finish_with_best({"agent_budget", "the agent's budget was used up without a submission"});
+  if (left_out_ > 0)
+    messages_.back().text += fmt::format("\n[{} more calls were not carried out: at most {} at a time]\n",
+                                         left_out_, k_tool_calls_max);
   messages_.back().text += left();
-  return this->call();
+  return call();
 }
 
-/// Nothing if the call is answered.
-std::optional<Action> AgentOperator::perform(const ToolCall& call) {
+Action AgentOperator::evaluate_pending() const {
+  EvaluateInside wanted;
+  for (const Pending& pending : pending_) {
+    const AgentCandidate& one = candidates_.at(pending.candidate);
+    wanted.wishes.push_back({.candidate = one.candidate, .step = pending.step, .summary = one.note});
+  }
+  return wanted;
+}
+
+std::variant<AgentOperator::Progress, Action> AgentOperator::perform(std::size_t number) {
+  const ToolCall& call = calls_[number];
   const AgentTool* tool = find_agent_tool(call.name);
-  if (tool == nullptr) {
-    answer(call, fmt::format("error: there is no tool \"{}\"", single_line(call.name, 40)));
-    return std::nullopt;
-  }
+  if (tool == nullptr)
+    return answer(number, fmt::format("error: there is no tool \"{}\"", single_line(call.name, 40)));
+  if (is_closing_ && tool->action != AgentAction::submit)
+    return answer(number, "error: not carried out, only submit is left");
   const auto read = read_tool_arguments(*tool, call.arguments);
-  if (const auto* rejection = std::get_if<Rejection>(&read)) {
-    answer(call, "error: " + rejection->message);
-    return std::nullopt;
-  }
+  if (const auto* rejection = std::get_if<Rejection>(&read))
+    return answer(number, "error: " + rejection->message);
   const ToolArguments& arguments = std::get<ToolArguments>(read);
   const bool is_reading =
       tool->action == AgentAction::read_parent || tool->action == AgentAction::read_lineage ||
       tool->action == AgentAction::read_lessons || tool->action == AgentAction::read_playbook;
-  if (is_reading) {
-    answer(call, read_only_answer(tool->action, arguments));
-    return std::nullopt;
-  }
+  if (is_reading) return answer(number, read_only_answer(tool->action, arguments));
+  // What these two say depends on what is being evaluated.
+  const bool is_late = tool->action == AgentAction::submit || tool->action == AgentAction::profile;
+  if (is_late && !pending_.empty()) return Progress::waits;
   if (tool->action == AgentAction::submit && arguments.candidate == "none")
     return finish_with_best(
         {"agent_gave_up", arguments.note.empty() ? "the agent found nothing" : arguments.note});
   const auto resolved = candidates_.resolve(arguments);
-  if (const auto* rejection = std::get_if<Rejection>(&resolved)) {
-    answer(call, fmt::format("error ({}): {}", rejection->reason, rejection->message));
-    return std::nullopt;
-  }
-  return evaluate(call, tool->action, std::get<std::size_t>(resolved));
+  if (const auto* rejection = std::get_if<Rejection>(&resolved))
+    return answer(number, fmt::format("error ({}): {}", rejection->reason, rejection->message));
+  const std::size_t index = std::get<std::size_t>(resolved);
+  if (tool->action == AgentAction::profile) return profile(number, index);
+  if (tool->action == AgentAction::submit) return hand_in(number, index);
+  return evaluate(number, tool->action, index);
 }
 
-std::optional<Action> AgentOperator::evaluate(const ToolCall& call, AgentAction action, std::size_t index) {
-  AgentCandidate& one = candidates_.at(index);
-  const bool has_failed = one.done && *one.done != InsideStep::compile && !one.specimen.verdict.is_passed;
-  // A device with counters is asked for them; else the profile is what is known already.
+/// A device with counters is asked for them; else the profile is what is known already.
+AgentOperator::Progress AgentOperator::profile(std::size_t number, std::size_t index) {
+  const AgentCandidate& one = candidates_.at(index);
   const bool can_count =
-      !input_.device.is_virtual && one.done && *one.done < InsideStep::profile && !has_failed;
-  if (action == AgentAction::profile && !can_count) {
-    answer(call, !one.done ? fmt::format("error: {} has not been compiled yet", one.label)
-                           : profile_text(input_.task, input_.device, one.specimen));
-    return std::nullopt;
-  }
-  if (action == AgentAction::submit) {
-    if (index != 0 && !has_failed) return submit(index, one.note);
-    answer(call, index == 0 ? "error: that is the parent unchanged"
-                            : fmt::format("error: {} failed; submit one that passed, or mend it", one.label));
-    return std::nullopt;
-  }
+      !input_.device.is_virtual && one.done && *one.done < InsideStep::profile && !has_failed(one);
+  if (can_count) return evaluate(number, AgentAction::profile, index);
+  return answer(number, !one.done ? fmt::format("error: {} has not been compiled yet", one.label)
+                                  : profile_text(input_.task, input_.device, one.specimen));
+}
+
+std::variant<AgentOperator::Progress, Action> AgentOperator::hand_in(std::size_t number, std::size_t index) {
+  const AgentCandidate& one = candidates_.at(index);
+  if (index == 0) return answer(number, "error: that is the parent unchanged");
+  if (has_failed(one))
+    return answer(number, fmt::format("error: {} failed; submit one that passed, or mend it", one.label));
+  return submit(index, one.note);
+}
+
+AgentOperator::Progress AgentOperator::evaluate(std::size_t number, AgentAction action, std::size_t index) {
+  for (const Pending& pending : pending_)
+    if (pending.candidate == index) return Progress::waits;
+  const AgentCandidate& one = candidates_.at(index);
   const InsideStep step = step_of(action);
-  if (one.done && (*one.done >= step || has_failed)) {
-    answer(call, step_text(input_.task, input_.device, one, *one.done, input_.parent.speedup));
-    return std::nullopt;
-  }
-  if (const std::string reached = limit_reached(); !reached.empty()) {
-    answer(call, fmt::format("error: not evaluated, {}; submit what you have", reached));
-    return std::nullopt;
-  }
-  evaluating_ = index;
-  step_ = step;
-  return EvaluateInside{.candidate = one.candidate, .step = step, .summary = one.note};
+  if (one.done && (*one.done >= step || has_failed(one)))
+    return answer(number, step_text(input_.task, input_.device, one, *one.done, input_.parent.speedup));
+  if (const std::string reached = limit_reached(!one.done); !reached.empty())
+    return answer(number, fmt::format("error: not evaluated, {}; submit what you have", reached));
+  pending_.push_back({.call = number, .candidate = index, .step = step});
+  return Progress::pending;
 }
 
 Action AgentOperator::on_evaluated(const Evaluated& evaluated) {
-  KERNELITES_ASSERT(next_call_ < calls_.size());
-  AgentCandidate& one = candidates_.at(evaluating_);
-  std::string text;
-  if (!evaluated.refusal.empty()) {
-    text = fmt::format("error: {} was not evaluated: {}", one.label, evaluated.refusal);
-  } else {
-    const bool is_first = !one.done.has_value();
-    evaluated_ += is_first ? 1 : 0;
-    device_s_used_ += evaluated.device_s;
-    one.specimen = evaluated.specimen;
-    one.done = step_;
-    if (evaluated.is_reused) {
-      one.done = one.specimen.duel ? InsideStep::time : InsideStep::check;
-      text = "(this kernel is known to the run already) ";
-    }
-    text += step_text(input_.task, input_.device, one, *one.done, input_.parent.speedup);
-  }
-  answer(calls_[next_call_], std::move(text));
-  ++next_call_;
+  KERNELITES_ASSERT(evaluated.results.size() == pending_.size());
+  for (std::size_t i = 0; i < pending_.size(); ++i)
+    answer(pending_[i].call, told(pending_[i], evaluated.results[i]));
+  pending_.clear();
   return work();
+}
+
+/// Notes the result at its candidate, and says it.
+std::string AgentOperator::told(const Pending& pending, const InsideResult& result) {
+  AgentCandidate& one = candidates_.at(pending.candidate);
+  if (!result.refusal.empty())
+    return fmt::format("error: {} was not evaluated: {}", one.label, result.refusal);
+  evaluated_ += one.done ? 0 : 1;
+  device_s_used_ += result.device_s;
+  one.specimen = result.specimen;
+  one.done = pending.step;
+  std::string text;
+  if (result.is_reused) {
+    one.done = one.specimen.duel ? InsideStep::time : InsideStep::check;
+    text = "(this kernel is known to the run already) ";
+  }
+  return text + step_text(input_.task, input_.device, one, *one.done, input_.parent.speedup);
 }
 
 Action AgentOperator::submit(std::size_t index, const std::string& note) const {
@@ -186,11 +212,9 @@ Action AgentOperator::finish_with_best(Rejection otherwise) const {
   return GiveUp{std::move(otherwise)};
 }
 
-void AgentOperator::answer(const ToolCall& call, std::string text) {
-  messages_.push_back({.role = "tool",
-                       .text = clipped(text, k_tool_result_bytes_max),
-                       .tool_calls = {},
-                       .tool_call_id = call.id});
+AgentOperator::Progress AgentOperator::answer(std::size_t number, const std::string& text) {
+  answers_[number] = text;
+  return Progress::answered;
 }
 
 }  // namespace kernelites

@@ -116,11 +116,15 @@ std::string AgentOperator::lineage() const {
   return text.empty() ? "The parent is a seed: it has no ancestors.\n" : text;
 }
 
-std::string AgentOperator::limit_reached() const {
+/// `is_new`: asked for a kernel that was not evaluated before.
+std::string AgentOperator::limit_reached(bool is_new) const {
   const AgentLimits& limits = input_.agent;
   if (limits.device_s > 0 && device_s_used_ >= limits.device_s)
     return "the device time of this episode is used up";
-  if (limits.candidates > 0 && evaluated_ >= limits.candidates)
+  const auto coming = std::count_if(pending_.begin(), pending_.end(), [&](const Pending& pending) {
+    return !candidates_.at(pending.candidate).done;
+  });
+  if (is_new && limits.candidates > 0 && evaluated_ + coming >= limits.candidates)
     return "the evaluations of this episode are used up";
   return "";
 }
@@ -140,12 +144,15 @@ std::string AgentOperator::left() const {
 
 /// True if the next call must be the last.
 bool AgentOperator::must_close() const {
-  if (steps_used_ + 1 >= input_.agent.steps) return true;
-  if (input_.agent.tokens <= 0) return false;
+  const AgentLimits& limits = input_.agent;
+  if (steps_used_ + 1 >= limits.steps) return true;
+  if (limits.device_s > 0 && device_s_used_ >= limits.device_s) return true;
+  if (limits.tokens <= 0) return false;
   ModelRequest request;
   request.messages = messages_;
-  const std::int64_t next = estimated_tokens(request) + k_agent_closing_tokens;
-  return tokens_used_ + 2 * next >= input_.agent.tokens;  // this one and a closing one
+  // This one with all that it may say, and a closing one, whose prompt has that in it.
+  const std::int64_t next = estimated_tokens(request) + input_.output_tokens_max;
+  return tokens_used_ + 2 * next + k_agent_closing_tokens >= limits.tokens;
 }
 
 /// Old results and arguments leave a conversation that has grown beyond the limit of prompts.

@@ -6,6 +6,7 @@
 
 #include <array>
 
+#include "engine/llm/foreign_json.h"
 #include "engine/variation/json_reply.h"
 #include "engine/variation/prompt_library.h"
 #include "engine/variation/reply_parser.h"
@@ -106,7 +107,7 @@ std::vector<ToolSpec> agent_tool_specs(const PromptLibrary& library, bool only_s
 std::variant<ToolArguments, Rejection> read_tool_arguments(const AgentTool& tool, std::string_view text) {
   if (text.size() > k_reply_bytes_max) return bad("the arguments are too long");
   const bool is_empty = text.find_first_not_of(" \t\r\n") == std::string_view::npos;
-  const Json json = is_empty ? Json::object() : Json::parse(text, nullptr, false);
+  const Json json = is_empty ? Json::object() : parse_foreign_json(text);
   if (!json.is_object()) return bad("the arguments must be one JSON object");
   const Json schema = Json::parse(tool.parameters);
   ToolArguments arguments;

@@ -4,6 +4,7 @@
 
 #include <fmt/format.h>
 
+#include "engine/llm/foreign_json.h"
 #include "engine/variation/fenced_blocks.h"
 #include "engine/variation/text_rules.h"
 
@@ -69,7 +70,7 @@ std::optional<std::variant<JsonReply, Rejection>> read_json_reply(std::string_vi
   const std::size_t begin = reply.find_first_not_of(" \t\r\n");
   if (begin == std::string_view::npos) return std::nullopt;
   if (reply[begin] == '{') {
-    const Json object = Json::parse(reply.substr(begin), nullptr, false);
+    const Json object = parse_foreign_json(reply.substr(begin));
     if (object.is_discarded()) return malformed("it is not valid JSON");
     if (!object.is_object()) return malformed("it is not an object");
     return read_object(object);
@@ -77,7 +78,7 @@ std::optional<std::variant<JsonReply, Rejection>> read_json_reply(std::string_vi
   const std::vector<FencedBlock> blocks = fenced_blocks(reply);
   for (auto block = blocks.rbegin(); block != blocks.rend(); ++block) {
     if (block->language != "json" || !block->is_closed) continue;
-    const Json object = Json::parse(block->text, nullptr, false);
+    const Json object = parse_foreign_json(block->text);
     if (object.is_object() && (object.contains("source") || object.contains("edits")))
       return read_object(object);
   }

@@ -7,8 +7,8 @@
 #include <algorithm>
 #include <set>
 
-#include "engine/core/json.h"
 #include "engine/core/roofline.h"
+#include "engine/llm/foreign_json.h"
 #include "engine/variation/source_disguise.h"
 #include "engine/variation/text_rules.h"
 
@@ -60,7 +60,7 @@ bool lacks_exponentials(const Winner& winner) {
   const auto& opcodes = winner.examination.counts.opcodes;
   if (opcodes.empty()) return false;
   const bool has_any = std::any_of(opcodes.begin(), opcodes.end(), [](const auto& entry) {
-    return entry.second > 0 && (entry.first.starts_with("ex2") || entry.first.starts_with("fma"));
+    return entry.second > 0 && entry.first.starts_with("ex2");
   });
   const double most = largest(winner, [](const RooflineCounts& counts, const RooflineShare&) {
     return counts.flops > 0 ? counts.exponentials / counts.flops : 0;
@@ -113,11 +113,12 @@ std::optional<std::vector<int>> lines_in(const Json& json, int line_count) {
 
 const std::vector<Suspicion>& suspicions() {
   static const std::vector<Suspicion> rows{
-      {"large_gain", "more than three times as fast as what it replaces", gains_much},
+      {"large_gain", "more than three times as fast as the baseline", gains_much},
       {"near_roofline", "above 95 % of the device's copy rate", is_near_roofline},
       {"few_products", "a rate that only tensor cores reach, from code that does not use them",
        lacks_products},
-      {"few_exponentials", "no instruction that could compute the operator's exponentials",
+      {"few_exponentials",
+       "no instruction for exponentials, which the operator needs: left out, or computed by other means",
        lacks_exponentials},
   };
   return rows;
@@ -156,7 +157,7 @@ ModelRequest judge_request(const Winner& winner, const PromptFile& prompt, const
 
 std::optional<Opinion> parse_opinion(std::string_view answer, int line_count) {
   if (answer.size() > k_answer_bytes_max) return std::nullopt;
-  const Json json = Json::parse(without_fence(answer), nullptr, /*allow_exceptions=*/false);
+  const Json json = parse_foreign_json(without_fence(answer));
   if (!json.is_object() || json.size() != 3) return std::nullopt;
   const auto flag = json.find("flag"), reason = json.find("reason"), lines = json.find("lines");
   if (flag == json.end() || reason == json.end() || lines == json.end()) return std::nullopt;

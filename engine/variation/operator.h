@@ -76,11 +76,15 @@ struct Started {};
 struct ModelAnswered {
   ModelReply reply;
 };
-struct Evaluated {
+/// What came of one wish.
+struct InsideResult {
   Specimen specimen;       ///< as far as the step brought it
   std::string refusal;     ///< not empty: nothing was evaluated, and why, in words
   bool is_reused = false;  ///< another variation had it evaluated before
-  double device_s = 0;     ///< what the step cost
+  double device_s = 0;     ///< what it cost beyond what was told of this candidate before
+};
+struct Evaluated {
+  std::vector<InsideResult> results;  ///< in the order of the wishes
 };
 using Observation = std::variant<Started, ModelAnswered, Evaluated>;
 
@@ -91,11 +95,16 @@ struct CallModel {
 /// How far an inner evaluation goes. `check` includes `compile`; `profile` (hardware counters, where the device has
 /// them) and `time` include `check`.
 enum class InsideStep { compile, check, profile, time };
-struct
-    EvaluateInside {  ///< an inner evaluation (agents): a recorded candidate; the result comes back as Evaluated
+const char* inside_step_name(InsideStep step);
+struct InsideWish {
   Candidate candidate;
   InsideStep step = InsideStep::check;
   std::string summary;
+};
+/// Inner evaluations (agents), all under way together: each is a recorded candidate; the results come back as
+/// Evaluated, when all are there. REQUIRES: at least one, of different candidates.
+struct EvaluateInside {
+  std::vector<InsideWish> wishes;
 };
 struct Submit {
   Proposal proposal;

@@ -52,4 +52,9 @@ const OperatorRow* find_operator(std::string_view name) {
   return nullptr;
 }
 
+const char* inside_step_name(InsideStep step) {
+  constexpr std::array<const char*, 4> k_names{"compile", "check", "profile", "time"};
+  return k_names.at(static_cast<std::size_t>(step));
+}
+
 }  // namespace kernelites

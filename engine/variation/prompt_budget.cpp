@@ -22,18 +22,6 @@ constexpr std::array<TrimRule, 7> k_trim_rules{{{"rejections", 0},
                                                 {"inspirations", 0},
                                                 {"lessons", 0}}};
 
-std::size_t bytes_of(const ModelRequest& request) {
-  std::size_t bytes = request.answer_schema.schema.size();
-  for (const ChatMessage& message : request.messages) {
-    bytes += message.role.size() + message.text.size() + message.tool_call_id.size() + 16;
-    for (const ToolCall& call : message.tool_calls)
-      bytes += call.id.size() + call.name.size() + call.arguments.size() + 16;
-  }
-  for (const ToolSpec& tool : request.tools)
-    bytes += tool.name.size() + tool.description.size() + tool.parameters.size() + 32;
-  return bytes;
-}
-
 std::int64_t tokens_of(const std::vector<PromptSection>& sections) {
   std::int64_t tokens = 0;
   for (const PromptSection& section : sections) tokens += estimated_tokens(section_text(section));
@@ -42,16 +30,10 @@ std::int64_t tokens_of(const std::vector<PromptSection>& sections) {
 
 }  // namespace
 
-std::int64_t estimated_tokens(std::string_view text) {
-  return static_cast<std::int64_t>((3 * text.size() + 9) / 10);
-}
+std::int64_t estimated_tokens(std::string_view text) { return estimated_tokens(text.size()); }
 
 std::int64_t estimated_tokens(const ModelRequest& request) {
-  return static_cast<std::int64_t>((3 * bytes_of(request) + 9) / 10);
-}
-
-std::int64_t most_tokens(const ModelRequest& request) {
-  return static_cast<std::int64_t>(bytes_of(request) / 2 + 64);
+  return estimated_tokens(request_bytes(request));
 }
 
 std::string section_text(const PromptSection& section) {

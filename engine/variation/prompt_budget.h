@@ -26,12 +26,10 @@ struct SectionCut {
   std::size_t bytes = 0;
 };
 
-/// Tokens of `text`, estimated: 10 bytes of source are about 3 tokens with the tokenizers of today (prose has fewer).
+/// Tokens of `text`, by the estimate of endpoint.h.
 std::int64_t estimated_tokens(std::string_view text);
 /// Of everything that the request sends.
 std::int64_t estimated_tokens(const ModelRequest& request);
-/// Above this no prompt costs: half its bytes. No tokenizer in use has fewer than two bytes to a token on sources.
-std::int64_t most_tokens(const ModelRequest& request);
 
 /// The section's items in order, or `if_empty`.
 std::string section_text(const PromptSection& section);

@@ -128,12 +128,12 @@ TEST_CASE("a real server's stream gives the text of its document, with usage") {
   const ModelReply streamed = answer(request("Count: one, two, three,"));
   const ModelReply whole = answer(request("Count: one, two, three,"), /*streams=*/false);
   CHECK(streamed.text == whole.text);
-  CHECK_FALSE(streamed.usage.is_estimated);
-  CHECK(streamed.usage.output_tokens == whole.usage.output_tokens);
+  CHECK_FALSE(streamed.cost.is_estimated);
+  CHECK(streamed.cost.output_tokens == whole.cost.output_tokens);
   CHECK(streamed.first_byte_s > 0);
   CHECK(streamed.first_byte_s < streamed.latency_s);
   std::cout << "latency " << streamed.latency_s << " s, first byte " << streamed.first_byte_s << " s, "
-            << streamed.usage.output_tokens << " tokens\n";
+            << streamed.cost.output_tokens << " tokens\n";
 }
 
 TEST_CASE("a real server keeps to an answer's schema") {
@@ -153,14 +153,14 @@ TEST_CASE("a real server takes tools, a forced choice and a tool's result") {
   wanted.tool_choice = "required";
   const ModelReply reply = answer(wanted);
   for (const ToolCall& call : reply.tool_calls) CHECK(call.name == "report");
-  CHECK(reply.usage.output_tokens > 0);
+  CHECK(reply.cost.output_tokens > 0);
   const ToolCall call =
       reply.tool_calls.empty() ? ToolCall{"c1", "report", R"({"number": 7})"} : reply.tool_calls[0];
   wanted.messages.push_back({.role = "assistant", .tool_calls = {call}});
   wanted.messages.push_back({.role = "tool", .text = "reported", .tool_call_id = call.id});
   wanted.tool_choice = "none";
   wanted.output_tokens_max = 8;
-  CHECK(answer(wanted).usage.input_tokens > reply.usage.input_tokens);
+  CHECK(answer(wanted).cost.input_tokens > reply.cost.input_tokens);
 }
 
 TEST_CASE("a cancelled call leaves a real server free for the next") {
@@ -174,7 +174,7 @@ TEST_CASE("a cancelled call leaves a real server free for the next") {
   REQUIRE(cancelled);
   CHECK(cancelled->failure == "cancelled");
   CHECK(http.running() == 0);
-  CHECK(answer(request("Say yes.", 4)).usage.output_tokens <= 4);
+  CHECK(answer(request("Say yes.", 4)).cost.output_tokens <= 4);
 }
 
 TEST_CASE("the doctor finds a real server usable") {

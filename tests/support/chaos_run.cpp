@@ -20,7 +20,7 @@ namespace {
 using namespace std::chrono_literals;
 
 constexpr int k_together = 64;
-constexpr double k_usd_limit = 0.25;
+constexpr double k_usd_limit = 0.5;
 
 const std::map<Mischief, int> k_mix = {
     {Mischief::stream, 200},      {Mischief::drip, 50},        {Mischief::rate_limit, 80},
@@ -58,7 +58,7 @@ ModelRequest request_of(int number) {
           .ordinal = static_cast<std::uint64_t>(number),
           .messages = {{"user", "call " + std::to_string(number)}},
           .output_tokens_max = 100,
-          .usd_limit = k_usd_limit};
+          .limit = {.usd = k_usd_limit}};
 }
 
 void compare(ChaosReport& report, const ModelReply& reply, const ChaosRecord& record) {
@@ -66,8 +66,8 @@ void compare(ChaosReport& report, const ModelReply& reply, const ChaosRecord& re
   report.wrong_attempts += reply.attempts != record.requests;
   if (!record.has_lost_one)
     report.wrong_usage +=
-        reply.usage.input_tokens != 10 * record.answered || reply.usage.output_tokens != 5 * record.answered;
-  report.usd_over_limit = std::max(report.usd_over_limit, reply.usage.usd - k_usd_limit);
+        reply.cost.input_tokens != 10 * record.answered || reply.cost.output_tokens != 5 * record.answered;
+  report.usd_over_limit = std::max(report.usd_over_limit, most_of(reply.cost).usd - k_usd_limit);
   report.attempts += reply.attempts;
   report.server_requests += record.requests;
   ++report.failures[reply.failure];

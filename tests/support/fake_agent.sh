@@ -7,6 +7,17 @@ outside=$2
 mark=$3
 # Prints what it finds: the caller looks for the content of the files.
 look() { for file in "$@"; do cat "$file" 2>/dev/null && echo "read $file"; done; }
+# Calls a tool through the channel's files and prints its reply.
+ask() {
+  n=$((n + 1))
+  token=$(sed -n 's/.*"token": "\([0-9a-f]*\)".*/\1/p' .kernelites/channel.json)
+  request=.kernelites/requests/a$n
+  printf '{"version": 1, "token": "%s", "name": "%s", "arguments": "%s"}' "$token" "$1" "$2" >$request.tmp
+  mv $request.tmp $request.json
+  while [ ! -e .kernelites/replies/a$n.json ]; do sleep 0.02; done
+  cat .kernelites/replies/a$n.json
+  echo
+}
 case $mode in
   answer) echo "HOME=$HOME"; cat >input.txt; grep -c . input.txt; ls ;;
   json) echo '{"result": "faster", "total_cost_usd": 0.25, "usage": {"input_tokens": 7, "output_tokens": 3}}' ;;
@@ -37,6 +48,14 @@ case $mode in
     ls "$outside" 2>/dev/null && echo "listed the run"
     ls "$(getent passwd "$(id -u)" | cut -d: -f6)" 2>/dev/null && echo "listed the home folder"
     env ;;
+  tools) ask check '{\"candidate\":\"c1\"}'; ask shell '{}'; ask time '{\"candidate\":\"c1\"}'; echo over ;;
+  tool_then_hang) sleep "$mark" & ask submit '{\"candidate\":\"c1\"}' >answer.txt; sleep "$mark" ;;
+  tool_flood)
+    for i in 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 19 20; do
+      ln -s /etc/passwd .kernelites/requests/l$i.json
+      echo '{' >.kernelites/requests/t$i.json
+    done
+    ask check '{}' ;;
   kill) kill -9 -1 2>/dev/null; kill -9 1 "$PPID" 2>/dev/null; echo alive ;;
   fail) echo "no licence for $AGENT_KEY" >&2; exit 7 ;;
 esac

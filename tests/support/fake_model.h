@@ -49,7 +49,7 @@ class FakeModel : public Endpoint {
     reply.id = queue_[at].id;
     reply.text = always.empty() ? fake_answer(reply.id) : always;
     reply.model = "fake-1";
-    reply.usage = {.input_tokens = 1000, .output_tokens = 500, .usd = usd_per_call};
+    reply.cost = {.input_tokens = 1000, .output_tokens = 500, .usd = usd_per_call};
     if (script) reply = script(queue_[at]);
     reply.id = queue_[at].id;
     done_.push_back(std::move(reply));
@@ -62,12 +62,18 @@ class FakeModel : public Endpoint {
     return reply;
   }
   bool is_waiting_outside() const override { return is_silent && done_.empty() && !queue_.empty(); }
-  double usd_max(const ModelRequest&) const override { return usd_per_call; }
+  CostBound cost_max(const ModelRequest& request) const override {
+    return {.tokens = Endpoint::cost_max(request).tokens, .usd = usd_per_call};
+  }
+  bool keeps_calls() const override { return is_kept; }
+  void end_conversation(std::uint64_t ordinal) override { ended.push_back(ordinal); }
 
   int calls = 0;
   double usd_per_call = 0.01;
-  bool is_silent = false;                                 ///< like a spool that nobody answers
-  std::string always;                                     ///< the answer to everything, if not empty
+  bool is_kept = false;              ///< like a spool: a call that is made again costs nothing more
+  std::vector<std::uint64_t> ended;  ///< variations whose conversation is over
+  bool is_silent = false;            ///< like a spool that nobody answers
+  std::string always;                ///< the answer to everything, if not empty
   std::function<ModelReply(const ModelRequest&)> script;  ///< the whole reply, if set
 
  private:

@@ -4,6 +4,8 @@
 
 #include <fmt/format.h>
 #include <poll.h>
+#include <sys/ipc.h>
+#include <sys/shm.h>
 #include <sys/stat.h>
 
 #include <chrono>
@@ -134,9 +136,36 @@ TEST_CASE("a program that hangs and ignores signals is killed with all it starte
   for (int i = 0; i < 500 && sleepers() == 0; ++i) turn(process, std::chrono::milliseconds(20));
   CHECK(sleepers() > 0);
   process.kill();
-  CHECK(process.has_ended());
+  turn(process, std::chrono::seconds(10));
+  REQUIRE(process.has_ended());
   CHECK(process.end().signal == 9);
   CHECK(sleepers() == 0);
+}
+
+TEST_CASE("killing does not wait, and whoever is dropped while alive leaves nothing behind") {
+  const Outside outside;
+  {
+    JailedProcess process(outside.agent("hang"));
+    for (int i = 0; i < 500 && sleepers() == 0; ++i) turn(process, std::chrono::milliseconds(20));
+    const auto before = std::chrono::steady_clock::now();
+    process.kill();
+    CHECK(std::chrono::steady_clock::now() - before < std::chrono::milliseconds(50));
+  }
+  CHECK(sleepers() == 0);
+}
+
+TEST_CASE("a jailed program neither sees nor leaves shared memory of the system") {
+  const int ours = ::shmget(IPC_PRIVATE, 4096, 0600 | IPC_CREAT);
+  REQUIRE(ours >= 0);
+  const Outside outside;
+  JailedCommand command = outside.agent("answer");
+  command.command = {"/bin/sh", "-c",
+                     "ipcs -m | grep -c '^0x'; ipcmk -M 4096 >/dev/null && ipcs -m | grep -c '^0x'"};
+  JailedProcess process(command);
+  finish(process);
+  ::shmctl(ours, IPC_RMID, nullptr);
+  CHECK(process.output().substr(0, 2) == "0\n");
+  CHECK(content("/proc/sysvipc/shm").find(fmt::format(" {} ", ours)) == std::string::npos);
 }
 
 TEST_CASE("a program that floods its output is killed at the limit") {

@@ -5,6 +5,9 @@
 #include <fmt/format.h>
 #include <poll.h>
 
+#include <fstream>
+
+#include "engine/core/json.h"
 #include "engine/llm/make_endpoint.h"
 #include "tests/support/catch.h"
 #include "tests/support/temporary_folder.h"
@@ -38,6 +41,11 @@ struct Called {
     FAIL("no reply");
     return {};
   }
+  static void turn(CommandEndpoint& endpoint) {
+    std::vector<pollfd> nothing;
+    endpoint.wait(nothing, 10ms);
+    endpoint.pump();
+  }
   TemporaryFolder folder;
   CommandSettings settings;
 };
@@ -48,9 +56,10 @@ TEST_CASE("a command's output is the answer, and its folder is gone afterwards")
   Called called("answer");
   const ModelReply reply = called.reply();
   CHECK(reply.failure == "");
+  CHECK(reply.cost.usd == 0);
   CHECK(reply.id == "4-0");
   CHECK(reply.text.find("request.json") != std::string::npos);
-  CHECK(reply.usage.is_estimated);
+  CHECK(reply.cost.is_estimated);
   CHECK(std::filesystem::is_empty(called.settings.folder));
 }
 
@@ -60,8 +69,8 @@ TEST_CASE("a command's JSON is read by pointers") {
       .text = "/result", .usd = "/total_cost_usd", .input_tokens = "/usage/input_tokens"};
   const ModelReply reply = called.reply();
   CHECK(reply.text == "faster");
-  CHECK(reply.usage.usd == 0.25);
-  CHECK(reply.usage.input_tokens == 7);
+  CHECK(reply.cost.usd == 0.25);
+  CHECK(reply.cost.input_tokens == 7);
   called.settings.reply.text = "/answer";
   CHECK(called.reply().failure == "malformed_reply");
 }
@@ -89,7 +98,8 @@ TEST_CASE("a cancelled command is killed and says so, and the next in line start
   endpoint.submit({.id = "2-0"});
   endpoint.cancel("1-0");
   CHECK(Called::wait_for(endpoint).failure == "cancelled");
-  endpoint.pump();
+  for (int i = 0; i < 500 && std::filesystem::exists(called.settings.folder / "1-0"); ++i)
+    Called::turn(endpoint);
   CHECK(std::filesystem::exists(called.settings.folder / "2-0"));
   CHECK_FALSE(std::filesystem::exists(called.settings.folder / "1-0"));
 }
@@ -110,4 +120,162 @@ TEST_CASE("a command is configured with the names of its secrets, which must be 
                  "run.json"),
       "run.json", "endpoint", "");
   CHECK_THROWS_WITH(make_endpoint(config, context), Catch::Contains("AGENT_KEY is not set"));
+}
+
+namespace {
+
+constexpr const char* k_mark = "81234.5";
+
+ToolSpec tool(const std::string& name) {
+  return {.name = name, .description = "a tool", .parameters = R"({"type":"object"})"};
+}
+
+/// A conversation with a command that calls tools.
+struct Conversation : Called {
+  explicit Conversation(const std::string& mode) : Called(mode) {
+    settings.command.back() = k_mark;
+    settings.tool_program = "/bin/true";
+    settings.usd_max = 0.5;
+    request = {.id = "4-0",
+               .ordinal = 4,
+               .messages = {{"user", "make it faster"}},
+               .tools = {tool("check"), tool("time")}};
+    endpoint = std::make_unique<CommandEndpoint>(settings, std::map<std::string, std::string>(), Clock());
+  }
+  ModelReply ask() {
+    endpoint->submit(request);
+    return wait_for(*endpoint);
+  }
+  /// The next request: the results of what was called.
+  void answer(const ModelReply& reply, const std::string& result) {
+    request.messages.push_back({.role = "assistant", .text = "", .tool_calls = reply.tool_calls});
+    for (const ToolCall& call : reply.tool_calls)
+      request.messages.push_back({.role = "tool", .text = result, .tool_calls = {}, .tool_call_id = call.id});
+    request.id = "4-" + std::to_string(++calls);
+  }
+  int sleepers() const {
+    int count = 0;
+    for (const auto& entry : std::filesystem::directory_iterator("/proc")) {
+      std::ifstream stream(entry.path() / "cmdline");
+      const std::string line{std::istreambuf_iterator<char>(stream), {}};
+      count += line.starts_with("sleep") && line.find(k_mark) != std::string::npos;
+    }
+    return count;
+  }
+  int calls = 0;
+  ModelRequest request;
+  std::unique_ptr<CommandEndpoint> endpoint;
+};
+
+}  // namespace
+
+TEST_CASE(
+    "a command calls tools: each ends a model call, the next brings the result, and its end is the answer") {
+  Conversation talk("tools");
+  CHECK(talk.endpoint->cost_max(talk.request).usd == 0.5);
+  const ModelReply first = talk.ask();
+  CHECK(first.finish == "tool_calls");
+  REQUIRE(first.tool_calls.size() == 1);
+  CHECK(first.tool_calls[0].name == "check");
+  CHECK(first.tool_calls[0].arguments == R"({"candidate":"c1"})");
+  CHECK(first.cost.usd == 0.5);  // all that the session may spend
+  talk.answer(first, "c1: passed every check");
+  CHECK(talk.endpoint->cost_max(talk.request).usd == 0);
+  const ModelReply second = talk.ask();
+  REQUIRE(second.tool_calls.size() == 1);
+  CHECK(second.tool_calls[0].name == "time");  // "shell" is no tool: it was refused without a model call
+  CHECK(second.cost.usd == 0);
+  talk.answer(second, "1.1x");
+  const ModelReply last = talk.ask();
+  CHECK(last.failure == "");
+  CHECK(last.finish == "stop");
+  CHECK(last.cost.usd == 0);
+  CHECK_THAT(last.text, Catch::Contains("c1: passed every check") && Catch::Contains("not offered") &&
+                            Catch::Contains("1.1x") && Catch::Contains("over"));
+}
+
+TEST_CASE("a session whose conversation is over is told so and ended with all that it started") {
+  Conversation talk("tool_then_hang");
+  talk.request.tools.push_back(tool("submit"));
+  CHECK(talk.ask().tool_calls.at(0).name == "submit");
+  CHECK(talk.sleepers() > 0);
+  talk.endpoint->end_conversation(3);  // another one
+  Called::turn(*talk.endpoint);
+  CHECK(talk.sleepers() > 0);
+  talk.endpoint->end_conversation(4);
+  for (int i = 0; i < 1000 && talk.sleepers() > 0; ++i) Called::turn(*talk.endpoint);
+  CHECK(talk.sleepers() == 0);
+  for (int i = 0; i < 100 && !std::filesystem::is_empty(talk.settings.folder); ++i)
+    Called::turn(*talk.endpoint);
+  CHECK(std::filesystem::is_empty(talk.settings.folder));
+}
+
+TEST_CASE(
+    "a session that runs out of time between two calls says so at the next, and nothing of it is left") {
+  Conversation talk("tool_then_hang");
+  talk.settings.total = 1s;
+  talk.endpoint =
+      std::make_unique<CommandEndpoint>(talk.settings, std::map<std::string, std::string>(), Clock());
+  talk.request.tools = {tool("submit")};
+  const ModelReply first = talk.ask();
+  REQUIRE(first.tool_calls.size() == 1);
+  for (int i = 0; i < 500 && talk.sleepers() > 0; ++i) Called::turn(*talk.endpoint);
+  CHECK(talk.sleepers() == 0);
+  talk.answer(first, "late");
+  CHECK(talk.ask().failure == "timeout");
+}
+
+TEST_CASE("without its session a conversation goes on in a new one, which is given the whole of it") {
+  Conversation talk("tools");
+  const ModelReply first = talk.ask();
+  talk.answer(first, "c1: passed every check");
+  talk.endpoint =
+      std::make_unique<CommandEndpoint>(talk.settings, std::map<std::string, std::string>(), Clock());
+  CHECK(talk.endpoint->cost_max(talk.request).usd == 0.5);
+  const ModelReply again = talk.ask();
+  CHECK(again.tool_calls.at(0).name == "check");
+  const std::string seen = read_text(talk.settings.folder / "4-1" / "request.md");
+  CHECK_THAT(seen, Catch::Contains("c1: passed every check") && Catch::Contains("agent-tools"));
+}
+
+TEST_CASE("links and garbage among a command's requests are no calls, and the session goes on") {
+  Conversation talk("tool_flood");
+  const ModelReply reply = talk.ask();
+  REQUIRE(reply.tool_calls.size() == 1);
+  CHECK(reply.tool_calls[0].name == "check");
+}
+
+TEST_CASE(
+    "a command that fails says what it cost where it can, and counts as all that it may cost where not") {
+  Called failing("fail");
+  failing.settings.usd_max = 0.75;
+  CHECK(failing.reply().cost.usd == 0.75);
+  Called telling("json");
+  telling.settings.usd_max = 0.75;
+  telling.settings.reply = {.text = "/nothing", .usd = "/total_cost_usd"};
+  const ModelReply reply = telling.reply();
+  CHECK(reply.failure == "malformed_reply");
+  CHECK(reply.cost.usd == 0.25);
+}
+
+TEST_CASE("a folder is measured and removed a little at a time, unreadable parts and links too") {
+  TemporaryFolder folder;
+  const auto scratch = make_scratch(folder.path(), "1-0");
+  for (int i = 0; i < 1500; ++i) std::ofstream(scratch / ("f" + std::to_string(i))) << "x";
+  std::filesystem::create_directories(scratch / "a/b/c");
+  std::ofstream(folder.path() / "outside.txt") << "kept";
+  std::filesystem::create_directory_symlink(folder.path(), scratch / "a/link");
+  std::filesystem::permissions(scratch / "a/b", std::filesystem::perms::none);
+  ScratchMeter meter(scratch);
+  int steps = 1;
+  while (!meter.exceeds(5'000'000) && steps < 20) ++steps;
+  CHECK(steps > 1);
+  CHECK(steps < 5);
+  ScratchRemover remover;
+  remover.add(scratch);
+  steps = 0;
+  for (; !remover.is_idle() && steps < 100; ++steps) remover.step();
+  CHECK(steps > 3);
+  CHECK_FALSE(std::filesystem::exists(scratch));
+  CHECK(std::filesystem::exists(folder.path() / "outside.txt"));
 }

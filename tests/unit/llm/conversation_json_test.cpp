@@ -56,7 +56,7 @@ TEST_CASE("everything that decides an answer changes the digest") {
 TEST_CASE("what only decides cost leaves the digest alone") {
   ModelRequest request = rich_request();
   request.stable_messages = 0;
-  request.usd_limit = 1;
+  request.limit.usd = 1;
   request.answer_schema.schema = R"({"type":"object","properties":{}})";
   CHECK(prompt_digest(request) == prompt_digest(rich_request()));
 }

@@ -4,6 +4,7 @@
 
 #include "engine/llm/chat_dialect.h"
 #include "engine/llm/failure_policy.h"
+#include "engine/llm/foreign_json.h"
 #include "engine/llm/messages_dialect.h"
 #include "engine/llm/price_list.h"
 #include "engine/llm/responses_dialect.h"
@@ -116,10 +117,25 @@ TEST_CASE("usage that makes no sense cannot make a call cheaper than free") {
   CHECK(usage->output_tokens == 0);
 }
 
+TEST_CASE("JSON of others is read within limits of depth and members, in time that grows with its length") {
+  CHECK(parse_foreign_json(R"({"a": [{"b": "}]{[:"}]})").at("a").at(0).at("b") == "}]{[:");
+  CHECK(parse_foreign_json("{\"a\"").is_discarded());
+  CHECK(parse_foreign_json(std::string(64, '[') + std::string(64, ']')).is_array());
+  CHECK(parse_foreign_json(std::string(65, '[') + std::string(65, ']')).is_discarded());
+  CHECK(parse_foreign_json(std::string(20'000'000, '[')).is_discarded());
+  std::string wide = "{";
+  for (int i = 0; i < 400'000; ++i) wide += "\"" + std::to_string(i) + "\":1,";
+  CHECK(parse_foreign_json(wide + "\"x\":1}").is_discarded());
+  const std::string deep =
+      R"({"choices": [{"message": {"tool_calls": [{"id": "1", "function": {"name": "f", "arguments": )" +
+      std::string(100'000, '[') + std::string(100'000, ']') + "}}]}}]}";
+  CHECK(read(200, deep).failure == "malformed_reply");
+}
+
 TEST_CASE("cached input is charged at its own price and not twice") {
   const PriceList prices{
       .input_usd_per_million = 10, .cached_input_usd_per_million = 1, .output_usd_per_million = 100};
-  const ModelUsage usage{.input_tokens = 1000, .cached_input_tokens = 400, .output_tokens = 200};
+  const CallCost usage{.input_tokens = 1000, .cached_input_tokens = 400, .output_tokens = 200};
   CHECK(price_usd(usage, prices) == Approx((600 * 10 + 400 * 1 + 200 * 100) / 1e6));
 }
 

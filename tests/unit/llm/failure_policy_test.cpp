@@ -34,9 +34,10 @@ class OneAnswer : public Endpoint {
   std::size_t capacity() const override { return 4; }
   void submit(ModelRequest request) override {
     ++calls;
-    limit = request.usd_limit;
+    limit = request.limit.usd;
     ModelReply reply{.id = request.id, .failure = failure_, .message = failure_};
-    reply.usage.usd = usd_;
+    reply.cost = {.input_tokens = tokens, .usd = reported_usd < 0 ? usd_ : reported_usd};
+    reply.cost.most.usd = usd_;
     if (failure_.empty()) reply.text = "by " + name_;
     done_.push_back(std::move(reply));
   }
@@ -49,9 +50,11 @@ class OneAnswer : public Endpoint {
     done_.pop_front();
     return reply;
   }
-  double usd_max(const ModelRequest&) const override { return usd_; }
+  CostBound cost_max(const ModelRequest&) const override { return {.tokens = tokens, .usd = usd_}; }
   int calls = 0;
   double limit = 0;
+  double reported_usd = -1;  ///< below 0: all that it can cost
+  std::int64_t tokens = 0;
 
  private:
   std::string name_, failure_;
@@ -72,7 +75,7 @@ struct Order {
     fallback = std::make_unique<FallbackEndpoint>(std::move(order));
   }
   ModelReply ask(double usd_limit = 0) {
-    fallback->submit({.id = "1-0", .usd_limit = usd_limit});
+    fallback->submit({.id = "1-0", .limit = {.usd = usd_limit}});
     fallback->pump();
     const auto reply = fallback->take();
     REQUIRE(reply);
@@ -136,18 +139,20 @@ TEST_CASE("no limit is no wait") {
 TEST_CASE("a breaker opens after failures in a row, lets one trial through and doubles its pause") {
   CircuitBreaker breaker({.failures_max = 3, .cooldown_first = 10s, .cooldown_max = 15s});
   const Clock::Steady start{};
-  for (int i = 0; i < 2; ++i) breaker.failed(start);
+  for (int i = 0; i < 2; ++i) breaker.failed(start, false);
   breaker.succeeded();
   for (int i = 0; i < 3; ++i) {
     CHECK(breaker.allows(start));
-    breaker.failed(start);
+    breaker.failed(start, false);
   }
   CHECK_FALSE(breaker.allows(start + 9s));
-  breaker.failed(start + 9s);  // was in flight: the pause stays
+  breaker.failed(start + 9s, false);  // was in flight: the pause stays
   CHECK(breaker.allows(start + 10s));
-  breaker.started();
+  CHECK(breaker.started());
   CHECK_FALSE(breaker.allows(start + 10s));
-  breaker.failed(start + 10s);
+  breaker.failed(start + 10s, false);  // an older call: the trial goes on
+  CHECK_FALSE(breaker.allows(start + 10s));
+  breaker.failed(start + 10s, true);
   CHECK_FALSE(breaker.allows(start + 24s));
   CHECK(breaker.allows(start + 25s));
   breaker.started();
@@ -160,7 +165,7 @@ TEST_CASE("a failure that another endpoint may not have is handed on, with what 
   Order order("server_error");
   const ModelReply reply = order.ask();
   CHECK(reply.text == "by b");
-  CHECK(reply.usage.usd == Approx(0.02));
+  CHECK(reply.cost.usd == Approx(0.02));
   CHECK(reply.attempts == 2);
   CHECK(order.fallback->name() == "fallback:a,b");
 }
@@ -178,6 +183,24 @@ TEST_CASE("a call is not handed on beyond its cost limit") {
   Order cheap("server_error", 1);
   CHECK(cheap.ask(2.5).text == "by b");
   CHECK(cheap.second->limit == Approx(1.5));
+}
+
+TEST_CASE("what a lost attempt can have cost counts for the next endpoint, not what it is estimated at") {
+  Order order("connection_lost", 1);
+  order.first->reported_usd = 0.1;
+  CHECK(order.ask(1.5).failure == "connection_lost");
+  CHECK(order.second->calls == 0);
+}
+
+TEST_CASE("a call is not handed on beyond its limit of tokens") {
+  for (const std::int64_t limit : {150, 250}) {
+    Order order("server_error");
+    order.first->tokens = order.second->tokens = 100;
+    order.fallback->submit({.id = "1-0", .limit = {.tokens = limit}});
+    order.fallback->pump();
+    REQUIRE(order.fallback->take());
+    CHECK(order.second->calls == (limit > 200 ? 1 : 0));
+  }
 }
 
 TEST_CASE("when all fail the last failure is told with the ones before") {
@@ -251,7 +274,7 @@ TEST_CASE("a call makes no attempt that could exceed its cost limit") {
   settings.retry = {.attempts_max = 3, .backoff_first = 1ms, .backoff_max = 1ms};
   HttpEndpoint endpoint(settings, "", http, {}, Rng(1));
   endpoint.submit(
-      {.id = "1-0", .output_tokens_max = 10000, .usd_limit = 1.0001});  // an attempt can cost 1 USD
+      {.id = "1-0", .output_tokens_max = 10000, .limit = {.usd = 1.02}});  // an attempt can cost 1 USD
   std::vector<pollfd> nothing;
   std::optional<ModelReply> reply;
   for (int i = 0; i < 1000 && !(reply = endpoint.take()); ++i) {
@@ -262,6 +285,28 @@ TEST_CASE("a call makes no attempt that could exceed its cost limit") {
   CHECK(reply->failure == "connection_lost");
   CHECK(reply->attempts == 1);
   CHECK(reply->message.find("more than the call's limit") != std::string::npos);
+}
+
+TEST_CASE("a call makes no attempt that could exceed its limit of tokens") {
+  StallingServer server("", /*hangs_up=*/true);
+  HttpLoop http;
+  HttpEndpointSettings settings;
+  settings.base_url = server.base_url();
+  settings.retry = {.attempts_max = 3, .backoff_first = 1ms, .backoff_max = 1ms};
+  HttpEndpoint endpoint(settings, "", http, {}, Rng(1));
+  ModelRequest request{.id = "1-0", .output_tokens_max = 1000};
+  request.limit.tokens = 2 * endpoint.cost_max(request).tokens - 1;
+  endpoint.submit(request);
+  std::vector<pollfd> nothing;
+  std::optional<ModelReply> reply;
+  for (int i = 0; i < 1000 && !(reply = endpoint.take()); ++i) {
+    endpoint.wait(nothing, 20ms);
+    endpoint.pump();
+  }
+  REQUIRE(reply);
+  CHECK(reply->attempts == 1);
+  CHECK(reply->cost.most == endpoint.cost_max(request));
+  CHECK(reply->cost.tokens() < reply->cost.most.tokens);
 }
 
 TEST_CASE("a key file that others can read is refused, with what to do") {

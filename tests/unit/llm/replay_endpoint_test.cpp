@@ -19,7 +19,7 @@ ModelRequest request(std::uint64_t ordinal, const std::string& prompt, int attem
 }
 
 RecordedCall call(const ModelRequest& asked, const std::string& text) {
-  return recorded_call(asked, {.text = text, .model = "m", .usage = {.input_tokens = 3, .usd = 0.25}});
+  return recorded_call(asked, {.text = text, .model = "m", .cost = {.input_tokens = 3, .usd = 0.25}});
 }
 
 ModelReply ask(ReplayMatch match, std::vector<RecordedCall> calls, const ModelRequest& asked) {
@@ -49,7 +49,7 @@ TEST_CASE("by digest a prompt finds its answer whatever the ordinal") {
   const ModelReply reply = ask(ReplayMatch::digest, calls, request(77, "b"));
   CHECK(reply.text == "B");
   CHECK(reply.id == "77-0");
-  CHECK(reply.usage.usd == 0.25);
+  CHECK(reply.cost.usd == 0.25);
 }
 
 TEST_CASE("of several answers to one prompt the one of the same call is taken") {
@@ -94,7 +94,7 @@ TEST_CASE("a recording says the same after writing and reading, in order of ordi
   REQUIRE(calls.size() == 2);
   CHECK(calls[0].ordinal == 2);
   CHECK(calls[0].reply.text == "Y");
-  CHECK(calls[0].reply.usage.usd == 0.25);
+  CHECK(calls[0].reply.cost.usd == 0.25);
   CHECK(calls[0].digest == prompt_digest(request(2, "two")));
   CHECK(calls[0].messages == request(2, "two").messages);
   CHECK(recording_text(calls) == read_text(file));

@@ -73,8 +73,8 @@ TEST_CASE("a text reply is the answer, byte for byte, with estimated usage") {
   REQUIRE(reply);
   CHECK(reply->text == "line one\n\n```cu\nx\n```\n");
   CHECK(reply->failure == "");
-  CHECK(reply->usage.is_estimated);
-  CHECK(reply->usage.input_tokens == 6);
+  CHECK(reply->cost.is_estimated);
+  CHECK(reply->cost.input_tokens == 20);
   CHECK_FALSE(asked.endpoint.is_waiting_outside());
   CHECK_FALSE(look(asked.endpoint, asked.hand));
 }
@@ -87,9 +87,9 @@ TEST_CASE("a JSON reply brings its model and usage") {
   REQUIRE(reply);
   CHECK(reply->text == "x");
   CHECK(reply->model == "m");
-  CHECK(reply->usage.input_tokens == 7);
-  CHECK(reply->usage.usd == 0.5);
-  CHECK_FALSE(reply->usage.is_estimated);
+  CHECK(reply->cost.input_tokens == 7);
+  CHECK(reply->cost.usd == 0.5);
+  CHECK_FALSE(reply->cost.is_estimated);
 }
 
 TEST_CASE("a reply that is being written is not an answer until it is renamed") {

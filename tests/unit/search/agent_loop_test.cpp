@@ -1,5 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // Agents in the loop: inner evaluations are candidates of the run, and however it is killed it comes out the same.
+#include <unistd.h>
+
 #include "archive/ledger.h"
 #include "engine/search/loop.h"
 #include "tests/support/catch.h"
@@ -14,7 +16,7 @@ ModelReply tool(const std::string& name, const Json& arguments) {
   reply.model = "fake-agent";
   reply.tool_calls = {{.id = "t", .name = name, .arguments = arguments.dump()}};
   reply.finish = "tool_calls";
-  reply.usage = {.input_tokens = 1000, .output_tokens = 100, .reasoning_tokens = 40, .usd = 0.01};
+  reply.cost = {.input_tokens = 1000, .output_tokens = 100, .reasoning_tokens = 40, .usd = 0.01};
   return reply;
 }
 
@@ -22,7 +24,7 @@ ModelReply tool(const std::string& name, const Json& arguments) {
 ModelReply scripted(const ModelRequest& request) {
   ModelReply reply;
   reply.model = "fake-1";
-  reply.usage = {.input_tokens = 1000, .output_tokens = 500, .usd = 0.01};
+  reply.cost = {.input_tokens = 1000, .output_tokens = 500, .usd = 0.01};
   if (request.tools.empty()) {
     reply.text = fake_answer(request.id);
     return reply;
@@ -210,4 +212,135 @@ TEST_CASE("a failed candidate is repaired from its own source and verdict, once"
   std::set<std::string> mended;
   for (const CandidateRecord& record : archive.candidates())
     if (record.operator_name == "repair") CHECK(mended.insert(record.parents.at(0)).second);
+}
+
+TEST_CASE("after the user's wish to stop no further model call is made, in the middle of an episode too") {
+  AgentRig rig;
+  rig.config.in_flight = 1;
+  rig.config.stop_grace_s = 1000;
+  FakeEvaluator evaluator;
+  int ends[2];
+  REQUIRE(pipe(ends) == 0);
+  rig.model.script = [&](const ModelRequest& request) {
+    if (rig.model.calls == 3) REQUIRE(write(ends[1], "x", 1) == 1);
+    return scripted(request);
+  };
+  const LoopEnd end = rig.run(evaluator, &rig.model, ends[0]);
+  CHECK(end.reason == StopReason::interrupted);
+  const int calls = rig.model.calls;
+  CHECK(calls <= 4);
+  {
+    Archive archive = rig.open();
+    CHECK(archive.open_variations().size() == 1);
+    CHECK(archive.open_model_calls().empty());
+  }
+  close(ends[0]);
+  close(ends[1]);
+  rig.model.script = scripted;
+  rig.run(evaluator, &rig.model);
+  Archive archive = rig.open();
+  CHECK(archive.model_calls(3).size() == 7);
+}
+
+TEST_CASE("no model call is made once a budget of time is used up") {
+  AgentRig rig;
+  rig.config.in_flight = 1;
+  rig.config.budget = {.device_s =
+                           2.6};  // the seeds' two examinations and duels, and a little of the episode
+  FakeEvaluator evaluator;
+  const LoopEnd end = rig.run(evaluator, &rig.model);
+  CHECK(end.reason == StopReason::budget);
+  CHECK(end.detail == "device_s");
+  Archive archive = rig.open();
+  CHECK(archive.open_model_calls().empty());
+  CHECK(archive.spent().model_calls < 7);
+  CHECK(archive.spent().model_calls > 0);
+}
+
+TEST_CASE(
+    "a kernel that an agent left unfinished is taken up by whoever proposes it, and its line ends at a "
+    "seed") {
+  AgentRig rig;
+  rig.config.in_flight = 1;
+  rig.config.budget.candidates = 6;
+  FakeEvaluator evaluator;
+  rig.run(evaluator, &rig.model);
+  std::string source;
+  std::uint64_t ordinal = 0;
+  {
+    Archive archive = rig.open();
+    for (const CandidateRecord& record : archive.candidates())
+      if (record.outcome == "unfinished") {
+        source = record.candidate.source;
+        ordinal = record.ordinal;
+      }
+  }
+  REQUIRE(ordinal > 0);
+  rig.config.operators = {{"refine", 1}};
+  rig.config.budget.candidates = 8;
+  bool is_first = true;
+  rig.model.script = [&](const ModelRequest& request) {
+    ModelReply reply;
+    reply.text = std::exchange(is_first, false) ? "```cuda\n" + source + "```\n" : fake_answer(request.id);
+    return reply;
+  };
+  rig.run(evaluator, &rig.model);
+  Archive archive = rig.open();
+  const auto record = archive.candidate(ordinal);
+  REQUIRE(record);
+  CHECK(record->outcome != "unfinished");
+  CHECK(record->operator_name == "refine");
+  CHECK(archive.variation(record->variation)->state == "submitted");
+  CHECK(archive.evaluated(ordinal)->duel.has_value());
+  CHECK(archive.lineage(ordinal).back().operator_name == "seed");
+}
+
+TEST_CASE(
+    "several kernels of one reply are evaluated together, and a `time` tells what its check has cost too") {
+  AgentRig rig;
+  rig.config.in_flight = 1;
+  rig.config.barren_max = 1;
+  rig.model.script = [&](const ModelRequest& request) {
+    ModelReply reply = tool("submit", {{"candidate", request.ordinal == 3 ? "c2" : "none"}});
+    if (request.id == "3-0") {
+      reply = tool("time", {{"source", "// us: 60\n__global__ void a() {}\n"}});
+      reply.tool_calls.push_back(
+          {.id = "u", .name = "time", .arguments = R"({"source":"// us: 50\n__global__ void b() {}\n"})"});
+    }
+    return reply;
+  };
+  FakeEvaluator evaluator;
+  rig.run(evaluator, &rig.model);
+  Archive archive = rig.open();
+  for (const int position : {0, 1}) {
+    const auto result = archive.inside_result(3, position);
+    REQUIRE(result);
+    CHECK(result->step == "time");
+    CHECK(result->result.at("device_s").get<double>() >= 0.5);  // an examination and a duel of 0.25 s each
+  }
+  CHECK(archive.variation(3)->decision.at("submitted") == 5);
+}
+
+TEST_CASE("an episode that is killed goes on where it was, on a device that repeats nothing") {
+  for (int kill = 20; kill < 90; kill += 9) {
+    AgentRig rig;
+    rig.config.in_flight = 1;
+    rig.config.budget.candidates = 6;
+    rig.sink.throw_at = kill;
+    {
+      FakeEvaluator first(false);  // a real device: would-be elites are examined once more
+      try {
+        rig.run(first, &rig.model);
+      } catch (const RecordingSink::Kill&) {
+      }
+    }
+    rig.sink.throw_at = 0;
+    FakeEvaluator second(false);
+    rig.run(second, &rig.model);
+    INFO("killed at event " << kill);
+    CHECK(rig.sink.count("incident") == 0);  // it heard the same, and said the same
+    Archive archive = rig.open();
+    CHECK(archive.model_calls(3).size() == 7);
+    CHECK(archive.variation(3)->decision.at("submitted") == 6);
+  }
 }

@@ -52,9 +52,8 @@ TEST_CASE("each budget is found exhausted by its name") {
   spent.candidates = 12;
   spent.seeds = 2;
   spent.wall_s = 120;
-  spent.usd = 1;
-  spent.input_tokens = 600;
-  spent.output_tokens = 400;
+  spent.usd_most = 1;
+  spent.tokens_most = 1000;
   spent.device_s = 30;
   const std::pair<BudgetLimits, const char*> rows[] = {
       {{}, ""},
@@ -73,11 +72,13 @@ TEST_CASE("each budget is found exhausted by its name") {
   CHECK(exhausted_budget({.candidates = 11}, spent, {.candidates = 1}) == "candidates");
 }
 
-TEST_CASE("a call must fit beside those in flight") {
+TEST_CASE("a call must fit beside all that calls can have cost") {
   Spent spent;
-  spent.usd = 0.5;
-  CHECK(can_call({.usd = 1}, spent, {.usd = 0.3}, 0, 0.2));
-  CHECK_FALSE(can_call({.usd = 1}, spent, {.usd = 0.3}, 0, 0.21));
-  CHECK_FALSE(can_call({.tokens = 100}, spent, {.tokens = 60}, 41, 0));
-  CHECK(can_call({}, spent, {.tokens = 1 << 30, .usd = 1e6}, 1 << 30, 1e6));
+  spent.usd = 0.1;
+  spent.usd_most = 0.8;
+  spent.tokens_most = 60;
+  CHECK(can_call({.usd = 1}, spent, {.usd = 0.2}));
+  CHECK_FALSE(can_call({.usd = 1}, spent, {.usd = 0.21}));
+  CHECK_FALSE(can_call({.tokens = 100}, spent, {.tokens = 41}));
+  CHECK(can_call({}, spent, {.tokens = 1 << 30, .usd = 1e6}));
 }

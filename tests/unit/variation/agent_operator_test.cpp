@@ -33,7 +33,7 @@ struct Episode {
   }
   Action start() {
     agent = std::make_unique<AgentOperator>(input, prompts());
-    return agent->next(Started{});
+    return keep(agent->next(Started{}));
   }
   /// The model calls these tools: {name, arguments}.
   Action reply(const std::vector<std::pair<std::string, std::string>>& calls, std::int64_t tokens = 100) {
@@ -43,23 +43,32 @@ struct Episode {
       reply.tool_calls.push_back(
           {.id = "t" + std::to_string(number++), .name = name, .arguments = arguments});
     reply.finish = "tool_calls";
-    reply.usage.input_tokens = tokens;
-    return agent->next(ModelAnswered{reply});
+    reply.cost.input_tokens = tokens;
+    return keep(agent->next(ModelAnswered{reply}));
   }
   Action text(const std::string& words) {
     ModelReply reply;
     reply.text = words;
-    return agent->next(ModelAnswered{reply});
+    return keep(agent->next(ModelAnswered{reply}));
   }
+  /// All evaluations that are wanted end like this.
   Action evaluated(bool is_passed, double speedup = 0) {
-    Evaluated result;
+    InsideResult result;
     result.specimen.verdict =
         is_passed ? Verdict::passed() : Verdict::failed("check", "wrong_values", "rows of y differ");
     result.specimen.speedup = speedup;
     result.device_s = 10;
-    return agent->next(result);
+    return keep(agent->next(Evaluated{std::vector<InsideResult>(wishes, result)}));
   }
+  Action keep(Action action) {
+    const auto* wanted = std::get_if<EvaluateInside>(&action);
+    wishes = wanted != nullptr ? wanted->wishes.size() : 0;
+    return action;
+  }
+  std::size_t wishes = 0;
 };
+
+InsideWish wish(const Action& action) { return std::get<EvaluateInside>(action).wishes.at(0); }
 
 std::string last_text(const Action& action) {
   return std::get<CallModel>(action).request.messages.back().text;
@@ -84,12 +93,12 @@ TEST_CASE("the opening offers every tool with a description and a schema that is
 TEST_CASE("a kernel is checked, timed and submitted under its label") {
   Episode episode;
   episode.start();
-  const auto check = std::get<EvaluateInside>(episode.reply({{"check", k_file}}));
+  const auto check = wish(episode.reply({{"check", k_file}}));
   CHECK(check.step == InsideStep::check);
   CHECK(check.summary == "new loop");
   CHECK_THAT(last_text(episode.evaluated(true)),
              Contains("c1: passed every check") && Contains("[left: 23 of 24"));
-  const auto time = std::get<EvaluateInside>(episode.reply({{"time", R"({"candidate": "c1"})"}}));
+  const auto time = wish(episode.reply({{"time", R"({"candidate": "c1"})"}}));
   CHECK(time.step == InsideStep::time);
   CHECK(time.candidate == check.candidate);
   CHECK_THAT(last_text(episode.evaluated(true, 1.25)), Contains("1.250x the parent's"));
@@ -101,13 +110,13 @@ TEST_CASE("a kernel is checked, timed and submitted under its label") {
 TEST_CASE("edits and tunables change the kernel that they name as base") {
   Episode episode;
   episode.start();
-  auto wanted = std::get<EvaluateInside>(episode.reply(
+  auto wanted = wish(episode.reply(
       {{"compile",
         R"({"edits": [{"search": "__global__ void parent() {}", "replace": "__global__ void two() {}"}]})"}}));
   CHECK(wanted.step == InsideStep::compile);
   CHECK_THAT(wanted.candidate.source, Contains("void two()"));
   episode.evaluated(true);
-  wanted = std::get<EvaluateInside>(episode.reply({{"compile", R"({"base": "c1", "tuning": {"BN": 32}})"}}));
+  wanted = wish(episode.reply({{"compile", R"({"base": "c1", "tuning": {"BN": 32}})"}}));
   CHECK_THAT(wanted.candidate.source, Contains("void two()"));
   CHECK(wanted.candidate.tuning.at("BN") == 32);
 }
@@ -173,6 +182,59 @@ TEST_CASE("several calls of one reply are answered in their order") {
   CHECK_THAT(messages[5].text, Contains("is a seed"));
 }
 
+TEST_CASE("evaluations of one reply are under way together, and what depends on them waits") {
+  Episode episode;
+  episode.start();
+  const std::string other = R"({"source": "__global__ void other() {}\n"})";
+  const Action action = episode.reply({{"check", k_file},
+                                       {"read_lineage", ""},
+                                       {"compile", other},
+                                       {"time", R"({"candidate": "c1"})"},
+                                       {"profile", R"({"candidate": "c2"})"}});
+  const auto& wishes = std::get<EvaluateInside>(action).wishes;
+  REQUIRE(wishes.size() == 2);
+  CHECK(wishes[0].step == InsideStep::check);
+  CHECK(wishes[1].step == InsideStep::compile);
+  CHECK(wish(episode.evaluated(true)).step == InsideStep::time);
+  const Action last = episode.evaluated(true, 1.5);
+  const auto& messages = std::get<CallModel>(last).request.messages;
+  REQUIRE(messages.size() == 8);
+  CHECK_THAT(messages[3].text, Contains("c1: passed every check"));
+  CHECK_THAT(messages[5].text, Contains("c2: compiles"));
+  CHECK_THAT(messages[6].text, Contains("1.500x"));
+  CHECK_THAT(messages[7].text, Contains("Compiled kernels"));
+}
+
+TEST_CASE("calls beyond eight are no part of the conversation") {
+  Episode episode;
+  episode.start();
+  const Action action = episode.reply({100, {"read_parent", "{}"}});
+  const auto& messages = std::get<CallModel>(action).request.messages;
+  CHECK(messages.size() == 2 + 1 + k_tool_calls_max);
+  CHECK(messages[2].tool_calls.size() == k_tool_calls_max);
+  CHECK_THAT(messages.back().text, Contains("92 more calls"));
+}
+
+TEST_CASE("the closing reply can submit and nothing else") {
+  Episode episode;
+  episode.input.agent.steps = 2;
+  episode.start();
+  CHECK(std::get<CallModel>(episode.reply({{"read_parent", "{}"}})).request.tool_choice == "submit");
+  const Action end = episode.reply({{"time", k_file}});
+  CHECK(std::get<GiveUp>(end).rejection.reason == "agent_budget");
+}
+
+TEST_CASE("arguments that are nested too deeply, or have too many members, are refused in words") {
+  const std::string deep = std::string(100'000, '[') + std::string(100'000, ']');
+  std::string wide = "{";
+  for (int i = 0; i < 50'000; ++i) wide += "\"" + std::to_string(i) + "\":1,";
+  for (const std::string& arguments : {"{\"edits\":" + deep + "}", wide + "\"x\":1}"}) {
+    Episode episode;
+    episode.start();
+    CHECK_THAT(last_text(episode.reply({{"check", arguments}})), Contains("one JSON object"));
+  }
+}
+
 TEST_CASE("a kernel that failed cannot be submitted, and is not evaluated again") {
   Episode episode;
   episode.start();
@@ -217,9 +279,10 @@ TEST_CASE("tokens, device time and evaluations have limits of their own") {
   Episode device;
   device.input.agent.device_s = 5;
   device.start();
-  device.reply({{"check", k_file}});
-  device.evaluated(true);
-  CHECK_THAT(last_text(device.reply({{"check", R"({"tuning": {"BN": 32}})"}})), Contains("device time"));
+  device.reply({{"compile", k_file}, {"check", R"({"tuning": {"BN": 32}})"}});
+  const Action closing = device.evaluated(true);
+  CHECK(std::get<CallModel>(closing).request.tool_choice == "submit");
+  CHECK(std::get<CallModel>(closing).request.output_tokens_max == k_agent_closing_tokens);
   Episode candidates;
   candidates.input.agent.candidates = 1;
   candidates.start();
@@ -227,6 +290,7 @@ TEST_CASE("tokens, device time and evaluations have limits of their own") {
   candidates.evaluated(true);
   CHECK_THAT(last_text(candidates.reply({{"check", R"({"tuning": {"BN": 32}})"}})),
              Contains("evaluations of this"));
+  CHECK(wish(candidates.reply({{"time", R"({"candidate": "c1"})"}})).step == InsideStep::time);
 }
 
 TEST_CASE("a model that writes instead of calling is reminded once; a file in its words is a submission") {
