@@ -17,7 +17,7 @@ namespace {
 
 struct AgentToolsOptions {
   std::string tool;
-  std::string channel = k_tool_channel_folder;
+  std::string channel;
   std::string source;
   std::string candidate;
   std::string base;
@@ -53,8 +53,22 @@ void serve(ToolClient& client, const AgentToolsOptions& options, Program& progra
   }
 }
 
+/// The channel of this folder, or of the nearest one above that has one: agents like to work in folders of their own.
+std::filesystem::path channel_of(const AgentToolsOptions& options) {
+  if (!options.channel.empty()) return options.channel;
+  constexpr int k_levels_max = 32;
+  std::error_code ignored;
+  std::filesystem::path folder = std::filesystem::current_path(ignored);
+  for (int level = 0; level < k_levels_max && folder != folder.parent_path(); ++level) {
+    if (std::filesystem::exists(folder / k_tool_channel_folder / "channel.json", ignored))
+      return folder / k_tool_channel_folder;
+    folder = folder.parent_path();
+  }
+  return k_tool_channel_folder;
+}
+
 void agent_tools(const AgentToolsOptions& options, Program& program) {
-  ToolClient client(options.channel);
+  ToolClient client(channel_of(options));
   if (options.tool == "mcp") {
     serve(client, options, program);
     return;
@@ -84,7 +98,8 @@ void add_agent_tools_command(CLI::App& command, Program& program) {
                   "serve the "
                   "Model Context Protocol on stdin and stdout")
       ->required();
-  command.add_option("--channel", options->channel, "The channel's folder");
+  command.add_option("--channel", options->channel,
+                     "The channel's folder (default: .kernelites of this folder or of one above)");
   command.add_option("--source", options->source, "A kernel file");
   command.add_option("--candidate", options->candidate, "The label of a kernel that was sent before");
   command.add_option("--base", options->base, "The label of the kernel that --edits change (default parent)");

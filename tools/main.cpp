@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // The controller's entry point.
+#include <signal.h>
 #include <unistd.h>
 
 #include <cstdlib>
@@ -9,6 +10,8 @@
 #include "tools/command_line.h"
 
 int main(int argc, char** argv) {
+  // Whoever stops reading our output, or a worker that dies, must not end a run; writing then fails by itself.
+  signal(SIGPIPE, SIG_IGN);
   std::error_code ignored;
   kernelites::Program program{.out = std::cout,
                               .err = std::cerr,

@@ -40,6 +40,11 @@ void print_request(const ModelRequest& request, std::ostream& out) {
     for (const ToolSpec& tool : request.tools)
       out << fmt::format("{}: {}\n  {}\n", tool.name, tool.description, tool.parameters);
   }
+  if (const AnswerSchema& answer = request.answer_schema; !answer.schema.empty())
+    out << fmt::format("===== the answer must be JSON of the schema {} =====\n{}\n", answer.name,
+                       answer.schema);
+  if (!request.reasoning_effort.empty())
+    out << fmt::format("===== reasoning effort: {} =====\n", request.reasoning_effort);
 }
 
 Json request_json(const ModelRequest& request, const Json& cuts) {
@@ -132,8 +137,10 @@ void add_prompt_command(CLI::App& command, Program& program) {
       .add_option("id", options->id,
                   "The candidate or variation: its number, or the first characters of an id")
       ->required();
-  command.add_option("--as-parent-of", options->as_parent_of,
-                     "Show what this operator would send with the candidate as its parent");
+  command.add_option(
+      "--as-parent-of", options->as_parent_of,
+      "Show what this operator would send with the candidate as its parent, and the best elites of other "
+      "cells as inspirations (a run draws all but the first)");
   command.add_option("--data", options->data, "Folder that holds tasks/, kernels_seed/ and prompts/");
   command.add_flag("--json", options->is_json, "Print JSON");
   command.footer(

@@ -126,6 +126,7 @@ RunConfig effective_config(const RunOptions& options, const CLI::App& command,
   if (given("--endpoint")) config.endpoint = options.endpoint;
   if (given("--operators")) config.operators = read_operators(options.operators);
   if (given("--batch")) config.is_batch = said.is_batch;
+  if (given("--end-when-waiting")) config.ends_when_waiting = said.ends_when_waiting;
   if (given("--deterministic")) config.is_deterministic = said.is_deterministic;
   if (given("--in-flight")) config.in_flight = said.in_flight;
   if (given("--rounds")) config.rounds = said.rounds;
@@ -288,6 +289,7 @@ void run(RunOptions& options, const CLI::App& command, Program& program) {
   if (!options.fork.empty() && !resumed)
     write_recording(folder.replies(), recording_of(Archive::open_read_only(options.fork), false));
   if (!archive) archive.emplace(Archive::create(folder.root, new_run(config, task)));
+  if (resumed) archive->set_budget(run_config_json(config).at("budget"));
   std::unique_ptr<Endpoint> endpoint = wanted ? make_endpoint(*wanted, context) : nullptr;
   if (!config.replies.empty())
     endpoint = std::make_unique<ForkEndpoint>(read_recording(config.replies), std::move(endpoint));
@@ -352,6 +354,8 @@ void add_run_command(CLI::App& command, Program& program) {
                      "Variations under way together; with --batch a generation");
   command.add_option("--rounds", given.rounds, "Paired rounds of a duel");
   command.add_flag("--batch", given.is_batch, "Evaluate through batch files in RUN/batches");
+  command.add_flag("--end-when-waiting", given.ends_when_waiting,
+                   "End when only replies in the spool can bring the run on; started again it takes them");
   command.add_flag("--deterministic", given.is_deterministic,
                    "Golden run: fixed key, results told in the order asked");
   command.add_option("--data", options->data, "Folder that holds tasks/, kernels_seed/ and prompts/");

@@ -7,8 +7,8 @@
 // TMPDIR, LANG, TERM and the secrets that the configuration names.
 //
 // A request with tools starts a session that may call them (tool_channel.h). A tool call ends the model call with
-// finish "tool_calls"; the request that brings its result goes on with the same process. If that is gone (the run was stopped
-// meanwhile), a new one starts with the whole conversation.
+// finish "tool_calls"; the request that brings its result goes on with the same process. If that is gone (the run was
+// stopped meanwhile), a new one starts with the whole conversation.
 #pragma once
 
 #include <deque>

@@ -49,7 +49,10 @@ class SpoolEndpoint : public Endpoint {
   void pump() override;
   std::optional<ModelReply> take() override;
   bool keeps_calls() const override { return true; }
-  bool is_waiting_outside() const override { return done_.empty() && !waiting_.empty(); }
+  /// Not before it has looked for the replies that may be there already.
+  bool is_waiting_outside() const override {
+    return done_.empty() && !waiting_.empty() && clock_.steady() < next_look_;
+  }
 
  private:
   struct Call {

@@ -45,7 +45,7 @@ void ConsoleSink::on_event(const Json& event) {
     print(fmt::format("#{} {} rejected: {}", event.value("ordinal", 0), event.value("operator", ""),
                       event.value("message", "")));
   } else if (name == "incident") {
-    print("worker: " + event.value("message", ""), k_red);
+    print("incident: " + event.value("message", ""), k_red);
   } else if (name == "stopping") {
     print(
         fmt::format("stopping; waiting at most {:.0f} s for what is under way", event.value("grace_s", 0.0)));

@@ -215,7 +215,8 @@ std::optional<LoopEnd> Loop::ending() {
   const bool is_call_possible = variations_.calls() > 0 && !parts_.endpoint->is_waiting_outside();
   const bool is_reply_possible = candidates_.outstanding() > 0 && !parts_.evaluator.is_waiting_for_batch();
   const bool is_any_open = variations_.count() + candidates_.count() > 0;
-  if (parts_.config.is_batch && !is_idle && !is_call_possible && !is_reply_possible)
+  const bool may_wait = parts_.config.is_batch || parts_.config.ends_when_waiting;
+  if (may_wait && !is_idle && !is_call_possible && !is_reply_possible)
     return LoopEnd{StopReason::waiting, candidates_.outstanding() > 0 ? "batch" : "replies"};
   if (!is_idle) return std::nullopt;
   if (variations_.has_held_back() && variations_.count() > 0 && candidates_.count() == 0)

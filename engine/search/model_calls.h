@@ -21,8 +21,8 @@ struct PendingCall {
 };
 
 /// The calls in flight. The archive keeps for every call what it can have cost at most, from the moment that it is
-/// sent; a call is sent only if the caps hold even if all of them cost their most, so that a run can stop only inside them. A
-/// call that was in flight when a run was killed may have been charged: if it is made again, it counts twice.
+/// sent; a call is sent only if the caps hold even if all of them cost their most, so that a run can stop only inside
+/// them. A call that was in flight when a run was killed may have been charged: if it is made again, it counts twice.
 class ModelCalls {
  public:
   ModelCalls(RunParts& parts, Announcer& announcer) : parts_(parts), announcer_(announcer) {}

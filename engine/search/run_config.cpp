@@ -58,6 +58,7 @@ RunConfig parse_run_config(const Json& json, const std::string& where, RunConfig
   base.endpoint = reader.optional("endpoint", base.endpoint);
   base.replies = reader.optional("replies", base.replies);
   base.is_batch = reader.optional("is_batch", base.is_batch);
+  base.ends_when_waiting = reader.optional("ends_when_waiting", base.ends_when_waiting);
   base.is_deterministic = reader.optional("is_deterministic", base.is_deterministic);
   base.in_flight = reader.optional("in_flight", base.in_flight);
   base.operators = reader.optional("operators", base.operators);
@@ -135,6 +136,7 @@ Json run_config_json(const RunConfig& config) {
           {"endpoint", config.endpoint},
           {"replies", config.replies},
           {"is_batch", config.is_batch},
+          {"ends_when_waiting", config.ends_when_waiting},
           {"is_deterministic", config.is_deterministic},
           {"in_flight", config.in_flight},
           {"operators", config.operators},

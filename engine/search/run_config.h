@@ -42,6 +42,7 @@ struct RunConfig {
   Json endpoint;          ///< null: no model. A string as --endpoint takes it, or an object
   std::string replies;    ///< a recording: its replies are used where a prompt is the same; empty: none
   bool is_batch = false;  ///< evaluate through batch files instead of live workers
+  bool ends_when_waiting = false;  ///< end when only replies from outside (spool) can bring the run on
   bool is_deterministic = false;  ///< golden: fixed key, results told in ask order
   int in_flight = 8;              ///< variations under way together
   std::map<std::string, double> operators{{"refine", 0.7}, {"tune", 0.3}};  ///< share of each operator

@@ -89,12 +89,4 @@ OperatorPrompt render_operator(const std::string& name, const VariationInput& in
   return prompt;
 }
 
-ModelRequest opening_request(const OperatorPrompt& prompt, const VariationInput& input) {
-  ModelRequest request;
-  request.messages = prompt.messages;
-  request.stable_messages = prompt.stable_messages;
-  request.output_tokens_max = input.output_tokens_max;
-  return request;
-}
-
 }  // namespace kernelites

@@ -22,9 +22,6 @@ struct OperatorPrompt {
 OperatorPrompt render_operator(const std::string& name, const VariationInput& input,
                                const PromptLibrary& library);
 
-/// The same as a request, as the operator sends it first.
-ModelRequest opening_request(const OperatorPrompt& prompt, const VariationInput& input);
-
 /// The message of role "system": who the model is, task, device, contract.
 std::string render_system(const VariationInput& input, const PromptLibrary& library);
 

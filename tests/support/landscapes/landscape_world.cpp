@@ -110,7 +110,7 @@ ModelReply scripted_reply(const Landscape& landscape, const EditRates& rates, st
                           const ModelRequest& request) {
   ModelReply reply{
       .id = request.id, .text = "I am not sure what to change.", .finish = "stop", .model = "scripted"};
-  reply.usage = estimated_usage(request, reply.text);
+  reply.cost = estimated_cost(request, reply.text);
   if (request.messages.empty()) return reply;
   const std::optional<std::size_t> parent = named_point(landscape, request.messages.back().text);
   if (!parent) return reply;
