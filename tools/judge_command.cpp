@@ -12,7 +12,9 @@
 #include "engine/core/error.h"
 #include "engine/llm/http_loop.h"
 #include "engine/llm/make_endpoint.h"
+#include "engine/search/budget.h"
 #include "engine/search/judgements.h"
+#include "engine/search/model_calls.h"
 #include "engine/search/placement.h"
 #include "engine/variation/judge.h"
 #include "engine/variation/text_rules.h"
@@ -86,6 +88,30 @@ ModelReply answer_of(Endpoint& endpoint, const ModelRequest& request) {
   }
 }
 
+/// Asks within the run's caps and on its account, as part of the variation that the winner came from.
+ModelReply asked_reply(Archive& archive, Endpoint& endpoint, const Suspect& suspect,
+                       const BudgetLimits& budget) {
+  ModelRequest request = suspect.request;
+  const CostBound most = endpoint.cost_max(request);
+  if (!can_call(budget, archive.spent(), most))
+    return {.id = request.id, .failure = "budget", .message = "the run's budget allows no further call"};
+  request.limit = {.tokens = budget.tokens > 0 ? most.tokens : 0, .usd = budget.usd > 0 ? most.usd : 0};
+  ModelCallRecord record = sent_record(request, endpoint.name(), most);
+  record.ordinal = suspect.record.variation;
+  CostBound lost;
+  for (const ModelCallRecord& known : archive.model_calls(record.ordinal))
+    if (known.request_id == request.id) lost = {.tokens = known.tokens_most, .usd = known.usd_most};
+  if (lost == CostBound{})
+    archive.record_model_call(record);
+  else
+    archive.record_model_call_again(request.id, most.tokens, most.usd);  // of a judge that was stopped
+  const ModelReply reply = answer_of(endpoint, request);
+  CostBound cost = reply.failure == "timeout" ? most : most_of(reply.cost);  // nobody waits to hear
+  cost += lost;
+  archive.record_model_reply(ended_record(reply, record.ordinal, cost));
+  return reply;
+}
+
 void judge(const JudgeOptions& options, Program& program) {
   const DataRoot data = find_data_root(options.data, program.executable);
   const std::filesystem::path file = data.folder / "prompts" / "judge.md";
@@ -98,9 +124,15 @@ void judge(const JudgeOptions& options, Program& program) {
       make_endpoint(endpoint_config_from_option(options.endpoint),
                     {.http = http, .clock = {}, .run_folder = options.run, .recordings = {}});
   Archive archive = Archive::open(options.run);
+  const BudgetLimits budget =
+      parse_run_config(archive.run().configuration, options.run + ": configuration").budget;
   std::vector<std::vector<std::string>> rows{{"#", "summary", "because", "opinion", "reason", "lines"}};
   for (const Suspect& suspect : asked) {
-    const ModelReply reply = answer_of(*endpoint, suspect.request);
+    const ModelReply reply = asked_reply(archive, *endpoint, suspect, budget);
+    if (reply.failure == "budget") {
+      program.out << reply.message << "\n";
+      break;
+    }
     const auto lines = static_cast<int>(split_lines(suspect.record.candidate.source).size());
     const auto opinion = reply.failure.empty() ? parse_opinion(reply.text, lines) : std::nullopt;
     const Judgement judgement = judgement_of(suspect.record.ordinal, suspect.grounds, opinion, reply.model);

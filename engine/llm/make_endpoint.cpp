@@ -23,8 +23,8 @@ struct Maker {
   }
   std::unique_ptr<Endpoint> operator()(CommandSettings settings) const {
     settings.folder = context.run_folder / "agents";
-    std::error_code problem;  // where it cannot be known, agents have no tools
-    settings.tool_program = std::filesystem::read_symlink("/proc/self/exe", problem);
+    std::error_code unknown;  // where it cannot be known, agents have no tools
+    settings.tool_program = std::filesystem::read_symlink("/proc/self/exe", unknown);
     std::map<std::string, std::string> secrets;
     for (const std::string& name : settings.environment) {
       const std::optional<std::string> value = context.secret(name);

@@ -46,6 +46,44 @@ ModelRequest request_from(const ModelCallRecord& call) {
   return request;
 }
 
+ModelCallRecord sent_record(const ModelRequest& request, const std::string& endpoint,
+                            const CostBound& reserved) {
+  return {.request_id = request.id,
+          .ordinal = request.ordinal,
+          .attempt = 1,
+          .endpoint = endpoint,
+          .prompt_digest = prompt_digest(request),
+          .prompt = messages_json(request.messages),
+          .extras = request_extras(request),
+          .tokens_estimated = estimated_tokens(request),
+          .usd_reserved = reserved.usd,
+          .tokens_most = reserved.tokens,
+          .usd_most = reserved.usd};
+}
+
+ModelCallRecord ended_record(const ModelReply& reply, std::uint64_t ordinal, const CostBound& most) {
+  Json tool_calls = Json::array();
+  for (const ToolCall& wanted : reply.tool_calls) tool_calls.push_back(wanted);
+  return {.request_id = reply.id,
+          .ordinal = ordinal,
+          .tokens_most = most.tokens,
+          .usd_most = most.usd,
+          .model = reply.model,
+          .reply = reply.text,
+          .input_tokens = reply.cost.input_tokens,
+          .cached_input_tokens = reply.cost.cached_input_tokens,
+          .output_tokens = reply.cost.output_tokens,
+          .reasoning_tokens = reply.cost.reasoning_tokens,
+          .cache_write_tokens = reply.cost.cache_write_tokens,
+          .usd = reply.cost.usd,
+          .is_estimated = reply.cost.is_estimated,
+          .latency_s = reply.latency_s,
+          .failure = reply.failure,
+          .message = reply.message,
+          .finish = reply.finish,
+          .tool_calls = tool_calls};
+}
+
 std::optional<ModelReply> ModelCalls::recorded(PendingCall& call) const {
   for (const ModelCallRecord& known : parts_.archive.model_calls(call.request.ordinal)) {
     if (known.request_id != call.request.id) continue;
@@ -87,19 +125,10 @@ bool ModelCalls::send(const PendingCall& wanted) {
   if (!is_kept && limits.usd > 0) request.limit.usd = call.reserved.usd;
   if (!is_kept && limits.tokens > 0) request.limit.tokens = call.reserved.tokens;
   if (!wanted.is_recorded) {
-    parts_.archive.record_model_call({.request_id = request.id,
-                                      .ordinal = request.ordinal,
-                                      .attempt = 1,
-                                      .endpoint = parts_.endpoint->name(),
-                                      .prompt_digest = prompt_digest(request),
-                                      .prompt = messages_json(request.messages),
-                                      .sent_unix_s = announcer_.now_unix_s(),
-                                      .extras = request_extras(request),
-                                      .cuts = cuts_json(wanted.cuts),
-                                      .tokens_estimated = estimated_tokens(request),
-                                      .usd_reserved = call.reserved.usd,
-                                      .tokens_most = call.reserved.tokens,
-                                      .usd_most = call.reserved.usd});
+    ModelCallRecord record = sent_record(request, parts_.endpoint->name(), call.reserved);
+    record.sent_unix_s = announcer_.now_unix_s();
+    record.cuts = cuts_json(wanted.cuts);
+    parts_.archive.record_model_call(record);
   } else if (!is_kept) {
     for (const ModelCallRecord& known : parts_.archive.model_calls(request.ordinal))
       if (known.request_id == request.id) call.lost = {.tokens = known.tokens_most, .usd = known.usd_most};
@@ -119,29 +148,10 @@ std::optional<std::uint64_t> ModelCalls::finish(const ModelReply& reply) {
   if (call == call_of_.end()) return std::nullopt;  // the end of a call that was given up
   const auto [ordinal, reserved, lost] = call->second;
   call_of_.erase(call);
-  Json tool_calls = Json::array();
-  for (const ToolCall& wanted : reply.tool_calls) tool_calls.push_back(wanted);
   const CallCost& cost = reply.cost;
   CostBound most = most_of(cost);
   most += lost;
-  const bool is_new = parts_.archive.record_model_reply({.request_id = reply.id,
-                                                         .ordinal = ordinal,
-                                                         .tokens_most = most.tokens,
-                                                         .usd_most = most.usd,
-                                                         .model = reply.model,
-                                                         .reply = reply.text,
-                                                         .input_tokens = cost.input_tokens,
-                                                         .cached_input_tokens = cost.cached_input_tokens,
-                                                         .output_tokens = cost.output_tokens,
-                                                         .reasoning_tokens = cost.reasoning_tokens,
-                                                         .cache_write_tokens = cost.cache_write_tokens,
-                                                         .usd = cost.usd,
-                                                         .is_estimated = cost.is_estimated,
-                                                         .latency_s = reply.latency_s,
-                                                         .failure = reply.failure,
-                                                         .message = reply.message,
-                                                         .finish = reply.finish,
-                                                         .tool_calls = tool_calls});
+  const bool is_new = parts_.archive.record_model_reply(ended_record(reply, ordinal, most));
   if (!is_new) return std::nullopt;
   announcer_.announce({{"event", "answered"},
                        {"ordinal", ordinal},

@@ -56,6 +56,11 @@ class ModelCalls {
 ModelReply reply_from(const ModelCallRecord& call);
 /// A recorded call as the request that was sent.
 ModelRequest request_from(const ModelCallRecord& call);
+/// A call as it is recorded before it is sent, but for its time and cuts.
+ModelCallRecord sent_record(const ModelRequest& request, const std::string& endpoint,
+                            const CostBound& reserved);
+/// The end of a call as it is recorded; `most`: what it can have cost with all attempts.
+ModelCallRecord ended_record(const ModelReply& reply, std::uint64_t ordinal, const CostBound& most);
 /// The messages as the archive keeps them.
 Json messages_json(const std::vector<ChatMessage>& messages);
 

@@ -46,6 +46,11 @@ struct Called {
     endpoint.wait(nothing, 10ms);
     endpoint.pump();
   }
+  template <typename Condition>
+  static void turn_while(CommandEndpoint& endpoint, Condition condition) {
+    const auto end = std::chrono::steady_clock::now() + 30s;
+    while (condition() && std::chrono::steady_clock::now() < end) turn(endpoint);
+  }
   TemporaryFolder folder;
   CommandSettings settings;
 };
@@ -98,8 +103,7 @@ TEST_CASE("a cancelled command is killed and says so, and the next in line start
   endpoint.submit({.id = "2-0"});
   endpoint.cancel("1-0");
   CHECK(Called::wait_for(endpoint).failure == "cancelled");
-  for (int i = 0; i < 500 && std::filesystem::exists(called.settings.folder / "1-0"); ++i)
-    Called::turn(endpoint);
+  Called::turn_while(endpoint, [&] { return std::filesystem::exists(called.settings.folder / "1-0"); });
   CHECK(std::filesystem::exists(called.settings.folder / "2-0"));
   CHECK_FALSE(std::filesystem::exists(called.settings.folder / "1-0"));
 }
@@ -203,10 +207,9 @@ TEST_CASE("a session whose conversation is over is told so and ended with all th
   Called::turn(*talk.endpoint);
   CHECK(talk.sleepers() > 0);
   talk.endpoint->end_conversation(4);
-  for (int i = 0; i < 1000 && talk.sleepers() > 0; ++i) Called::turn(*talk.endpoint);
+  Called::turn_while(*talk.endpoint, [&] { return talk.sleepers() > 0; });
   CHECK(talk.sleepers() == 0);
-  for (int i = 0; i < 100 && !std::filesystem::is_empty(talk.settings.folder); ++i)
-    Called::turn(*talk.endpoint);
+  Called::turn_while(*talk.endpoint, [&] { return !std::filesystem::is_empty(talk.settings.folder); });
   CHECK(std::filesystem::is_empty(talk.settings.folder));
 }
 
@@ -219,7 +222,7 @@ TEST_CASE(
   talk.request.tools = {tool("submit")};
   const ModelReply first = talk.ask();
   REQUIRE(first.tool_calls.size() == 1);
-  for (int i = 0; i < 500 && talk.sleepers() > 0; ++i) Called::turn(*talk.endpoint);
+  Called::turn_while(*talk.endpoint, [&] { return talk.sleepers() > 0; });
   CHECK(talk.sleepers() == 0);
   talk.answer(first, "late");
   CHECK(talk.ask().failure == "timeout");
