@@ -344,3 +344,12 @@ TEST_CASE("an episode that is killed goes on where it was, on a device that repe
     CHECK(archive.variation(3)->decision.at("submitted") == 6);
   }
 }
+
+TEST_CASE("a run that is told so ends when only replies can bring it on") {
+  SearchRig rig;
+  rig.config.ends_when_waiting = true;
+  FakeEvaluator evaluator;
+  FakeModel model;
+  model.is_silent = true;
+  CHECK(rig.run(evaluator, &model).reason == StopReason::waiting);
+}

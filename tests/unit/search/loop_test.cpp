@@ -362,3 +362,36 @@ TEST_CASE("with batches a generation is one batch of examinations and one of due
   CHECK(sizes.size() <= 9);
   CHECK(rig.open().counters().told == 12 + 2);
 }
+
+TEST_CASE(
+    "an agent's episode goes through batches: what one reply times is one round trip, and its duels "
+    "another") {
+  SearchRig rig;
+  rig.config.is_batch = true;
+  rig.config.budget.candidates = 4;
+  rig.config.in_flight = 1;
+  rig.config.operators = {{"agent", 1}};
+  FakeModel model;
+  model.script = [](const ModelRequest& request) {
+    ModelReply reply;
+    const bool is_first = request.messages.size() < 4;
+    for (int us = 50; us < 54; ++us)
+      reply.tool_calls.push_back(
+          {std::to_string(us), is_first ? "time" : "submit",
+           is_first ? R"({"source":"// us: )" + std::to_string(us) + R"(\n__global__ void k() {}"})"
+                    : R"({"candidate":"c1"})"});
+    return reply;
+  };
+  std::vector<int> sizes;
+  for (LoopEnd end{.reason = StopReason::waiting}; end.reason == StopReason::waiting;) {
+    REQUIRE(sizes.size() < 10);
+    BatchEvaluator batch(rig.folder.path() / "batches", fake_provenance(false));
+    end = rig.run(batch, &model);
+    batch.write();
+    sizes.push_back(answer_batches(batch));
+  }
+  REQUIRE(sizes.size() >= 4);
+  CHECK(sizes[2] == 4);
+  CHECK(sizes[3] >= 4);
+  CHECK(rig.open().variation(3)->state == "submitted");
+}
