@@ -5,7 +5,6 @@
 #include <filesystem>
 
 #include "engine/core/rng.h"
-#include "engine/variation/profile_text.h"
 #include "tests/support/catch.h"
 
 using namespace kernelites;
@@ -152,7 +151,7 @@ TEST_CASE("on a real device a profile has the counters read, once") {
   episode.start();
   episode.reply({{"check", k_file}});
   episode.evaluated(true);
-  const auto wanted = std::get<EvaluateInside>(episode.reply({{"profile", R"({"candidate": "c1"})"}}));
+  const auto wanted = wish(episode.reply({{"profile", R"({"candidate": "c1"})"}}));
   CHECK(wanted.step == InsideStep::profile);
   CHECK_THAT(last_text(episode.evaluated(true)), Contains("Hardware counters have not been read"));
   CHECK(std::holds_alternative<CallModel>(episode.reply({{"profile", R"({"candidate": "c1"})"}})));
@@ -184,6 +183,7 @@ TEST_CASE("several calls of one reply are answered in their order") {
 
 TEST_CASE("evaluations of one reply are under way together, and what depends on them waits") {
   Episode episode;
+  episode.input.device.is_virtual = true;
   episode.start();
   const std::string other = R"({"source": "__global__ void other() {}\n"})";
   const Action action = episode.reply({{"check", k_file},
@@ -386,23 +386,4 @@ TEST_CASE("whatever a model calls, an episode ends within its steps") {
       }
     }
   }
-}
-
-TEST_CASE("blocks per SM follow the published limits") {
-  DeviceFacts device;  // sm_90: 65536 registers, 227 KiB a block, 2048 threads
-  const auto blocks = [&](int registers, std::uint32_t threads, std::uint32_t shared) {
-    const KernelResources kernel{.registers = registers};
-    PlannedLaunch launch;
-    launch.block = {threads, 1, 1};
-    launch.shared_bytes = shared;
-    return occupancy_of(kernel, launch, device);
-  };
-  CHECK(blocks(32, 1024, 0).blocks_per_sm == 2);
-  CHECK(blocks(32, 1024, 0).limit == "threads");
-  CHECK(blocks(128, 128, 0).blocks_per_sm == 4);
-  CHECK(blocks(128, 128, 0).limit == "registers");
-  CHECK(blocks(32, 128, 100 * 1024).blocks_per_sm == 2);
-  CHECK(blocks(32, 128, 100 * 1024).limit == "shared memory");
-  CHECK(blocks(16, 32, 0).blocks_per_sm == 32);
-  CHECK(blocks(16, 32, 0).limit == "blocks");
 }
