@@ -138,6 +138,9 @@ void print_text(const Task& task, const DeviceFacts& device, const std::vector<B
       out << fmt::format("{} is left out: stage {} ({}): {}\n", arm.seed.name, arm.verdict.stage,
                          arm.verdict.reason, arm.verdict.message);
   }
+  if (const int passes = passes_of(task); passes > 1)
+    out << fmt::format("data are gone over {} times: once from memory, as long as they stay on the chip\n",
+                       passes);
   if (!duel.verdict.is_passed)
     out << fmt::format("timing ended early: {}: {}\n", duel.verdict.reason, duel.verdict.message);
   if (!duel.arms.empty())
@@ -221,8 +224,11 @@ void bench(const BenchOptions& options, Program& program) {
   program.exit_code = timed.verdict.is_passed && passed.size() == arms.size() ? exit_done : exit_failed;
 
   if (!options.is_json) return print_text(task, facts, arms, timed, repeated, program.out);
-  Json json{
-      {"task", task.name}, {"device", facts}, {"is_modelled", facts.is_virtual}, {"verdict", timed.verdict}};
+  Json json{{"task", task.name},
+            {"device", facts},
+            {"is_modelled", facts.is_virtual},
+            {"passes", passes_of(task)},
+            {"verdict", timed.verdict}};
   for (const BenchArm& arm : arms)
     json["arms"].push_back({{"name", arm.seed.name}, {"verdict", arm.verdict}});
   for (const BenchRow& row : rows_of(task, facts, timed, repeated)) json["rows"].push_back(json_of(row));

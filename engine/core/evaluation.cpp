@@ -97,12 +97,26 @@ void from_json(const Json& json, StageReport& report) {
   json.at("remark").get_to(report.remark);
 }
 
+void to_json(Json& json, const ModelledLaunch& launch) {
+  json = Json{{"kernel", launch.kernel},       {"time_us", launch.time_us}, {"limit", launch.limit},
+              {"occupancy", launch.occupancy}, {"waves", launch.waves},     {"counts", launch.counts}};
+}
+
+void from_json(const Json& json, ModelledLaunch& launch) {
+  json.at("kernel").get_to(launch.kernel);
+  json.at("time_us").get_to(launch.time_us);
+  json.at("limit").get_to(launch.limit);
+  json.at("occupancy").get_to(launch.occupancy);
+  json.at("waves").get_to(launch.waves);
+  json.at("counts").get_to(launch.counts);
+}
+
 void to_json(Json& json, const Examination& examination) {
   json = Json{{"verdict", examination.verdict},
               {"descriptors", examination.descriptors},
               {"kernels", examination.kernels},
               {"plans", examination.plans},
-              {"counts", {{"opcodes", examination.counts.opcodes}}},
+              {"counts", {{"opcodes", examination.counts.opcodes}, {"sass", examination.counts.sass}}},
               {"checks", examination.checks},
               {"modelled_us", examination.modelled_us},
               {"notes", examination.notes},
@@ -118,6 +132,7 @@ void from_json(const Json& json, Examination& examination) {
   json.at("kernels").get_to(examination.kernels);
   json.at("plans").get_to(examination.plans);
   json.at("counts").at("opcodes").get_to(examination.counts.opcodes);
+  if (json.at("counts").contains("sass")) json.at("counts").at("sass").get_to(examination.counts.sass);
   json.at("checks").get_to(examination.checks);
   json.at("modelled_us").get_to(examination.modelled_us);
   json.at("notes").get_to(examination.notes);
@@ -131,6 +146,7 @@ void from_json(const Json& json, Examination& examination) {
 void to_json(Json& json, const Duel& duel) {
   json = Json{{"verdict", duel.verdict}, {"arms", duel.arms},   {"timing", duel.timing},
               {"ratio", duel.ratio},     {"notes", duel.notes}, {"stage_ms", duel.stage_ms}};
+  if (!duel.modelled.empty()) json["modelled"] = duel.modelled;
 }
 
 void from_json(const Json& json, Duel& duel) {
@@ -138,6 +154,7 @@ void from_json(const Json& json, Duel& duel) {
   json.at("arms").get_to(duel.arms);
   json.at("timing").get_to(duel.timing);
   json.at("ratio").get_to(duel.ratio);
+  if (json.contains("modelled")) json.at("modelled").get_to(duel.modelled);
   json.at("notes").get_to(duel.notes);
   json.at("stage_ms").get_to(duel.stage_ms);
 }

@@ -32,9 +32,10 @@ struct KernelResources {
 /// Where a candidate stands on the grid's axes: axis -> label ("movement" -> "cp_async"), measured from plan and PTX.
 using Descriptors = std::map<std::string, std::string>;
 
-/// How the compiled code looks: executed by nobody, counted in the PTX (opcode classes) and the plan.
+/// How the compiled code looks: executed by nobody, counted in the PTX (opcode classes) and the machine code.
 struct StaticCounts {
   std::map<std::string, std::int64_t> opcodes;  ///< "mma.sync", "cp.async", "ld.global", ... -> occurrences
+  std::map<std::string, std::int64_t> sass;     ///< "HGMMA", "LDG", "MUFU", ... -> occurrences, all kernels
 };
 
 /// Error of the worst row of one output over everything checked, relative to its gate.
@@ -99,12 +100,23 @@ struct PairedRatio {
   int rounds = 0;
 };
 
+/// One launch as the virtual GPU's time model sees it: modelled, never measured.
+struct ModelledLaunch {
+  std::string kernel;  ///< name expression as the plan wrote it
+  double time_us = 0;
+  std::string limit;                     ///< what sets the time: "DRAM", "tensor cores", "latency", ...
+  double occupancy = 0;                  ///< share of an SM's warps that are resident
+  double waves = 0;                      ///< of blocks over the device
+  std::map<std::string, double> counts;  ///< of the whole grid: what the model was given
+};
+
 /// The reply to `duel`. Arm 0 is the candidate; the others are named in the request.
 struct Duel {
-  Verdict verdict;                                        ///< of the candidate: timed outputs verified
-  std::vector<std::string> arms;                          ///< labels, arm 0 first
-  std::map<std::string, std::vector<ArmTiming>> timing;   ///< workload -> one entry per arm
-  std::map<std::string, std::vector<PairedRatio>> ratio;  ///< workload -> one per arm 1.. against arm 0
+  Verdict verdict;                                              ///< of the candidate: timed outputs verified
+  std::vector<std::string> arms;                                ///< labels, arm 0 first
+  std::map<std::string, std::vector<ArmTiming>> timing;         ///< workload -> one entry per arm
+  std::map<std::string, std::vector<PairedRatio>> ratio;        ///< workload -> one per arm 1.. against arm 0
+  std::map<std::string, std::vector<ModelledLaunch>> modelled;  ///< virtual GPU: workload -> arm 0's launches
   std::vector<std::string> notes;
   StageTimes stage_ms;
 };
@@ -124,6 +136,8 @@ void to_json(Json& json, const StageReport& report);
 void from_json(const Json& json, StageReport& report);
 void to_json(Json& json, const ArmTiming& timing);
 void from_json(const Json& json, ArmTiming& timing);
+void to_json(Json& json, const ModelledLaunch& launch);
+void from_json(const Json& json, ModelledLaunch& launch);
 void to_json(Json& json, const Examination& examination);
 void from_json(const Json& json, Examination& examination);
 void to_json(Json& json, const Duel& duel);

@@ -21,6 +21,33 @@ std::vector<Roof> roofs(const RooflineCounts& counts, const DeviceFacts& device)
   return roofs;
 }
 
+int passes_of(const Task& task) { return task.document.at("roofline").value("passes", 1); }
+
+double impossible_below_us(const Task& task, const Workload& workload, const DeviceFacts& device,
+                           const std::map<std::string, double>& sums) {
+  // A polynomial of degree 3 with its range reduction takes about six instructions (as FlashAttention-4 has it).
+  constexpr double k_float_lanes = 128, k_polynomial_instructions = 6;
+  // The clock of the events and rounding in formulas; pure reading is up to a tenth faster than copying.
+  constexpr double k_of_peak = 0.98, k_of_copy = 0.8;
+  const RooflineCounts counts = roofline_counts(task, workload, sums);
+  double written = 0;
+  bool has_narrow_inputs = false;
+  for (const TensorSpec& tensor : task.tensors) {
+    const std::size_t element = dtype_bytes(tensor.dtype);
+    if (tensor.role == Role::output || tensor.role == Role::inout)
+      written += static_cast<double>(element) * static_cast<double>(element_count(tensor, workload));
+    has_narrow_inputs = has_narrow_inputs || (tensor.role == Role::input && element == 1);
+  }
+  const double moved = counts.bytes - std::min(written, static_cast<double>(device.l2_bytes));
+  const DevicePeaks* const peaks = peaks_of(device);
+  if (!peaks) return device.memory_gb_per_s > 0 ? k_of_copy * moved / (device.memory_gb_per_s * 1e3) : 0;
+  const double cycles_per_us = peaks->clock_ghz * 1e3 * device.sm_count;
+  const double flops = peaks->tensor_flops * (has_narrow_inputs ? 2 : 1);
+  const double exponentials = peaks->special_operations + k_float_lanes / k_polynomial_instructions;
+  return k_of_peak * std::max({moved / (peaks->memory_gb_per_s * 1e3), counts.flops / (flops * cycles_per_us),
+                               counts.exponentials / (exponentials * cycles_per_us)});
+}
+
 RooflineShare roofline_share(const RooflineCounts& counts, const DeviceFacts& device, double time_us) {
   RooflineShare share;
   if (time_us <= 0) return share;

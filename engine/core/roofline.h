@@ -2,6 +2,8 @@
 // How near a time is to what the device can do at best: rates, the floor that no kernel goes below, and what sets it.
 #pragma once
 
+#include <map>
+#include <string>
 #include <string_view>
 #include <vector>
 
@@ -19,6 +21,17 @@ struct Roof {
 /// The roofs of a call, the highest first (Williams et al. 2009, with the exponentials of attention as a resource of
 /// their own). Empty for a device whose peaks are not known.
 std::vector<Roof> roofs(const RooflineCounts& counts, const DeviceFacts& device);
+
+/// How many times an algorithm must go over its data, by the task ("passes" of its roofline): a softmax needs the sums
+/// of a row before it can write the row. The lower bound of the cascade of einsums (FuseMax, Nayak et al. 2024); passes
+/// after the first cost no memory traffic where a row stays on the chip.
+int passes_of(const Task& task);
+
+/// A time that no right kernel goes below at `workload`, in microseconds: less means that work was skipped. 0: unknown.
+/// `sums` are of the metadata that was timed (`roofline_counts`). Unlike the highest roof it grants what is legitimate:
+/// outputs that are still in the L2 at the end, products in 8 bits of 8-bit inputs, exponentials as polynomials.
+double impossible_below_us(const Task& task, const Workload& workload, const DeviceFacts& device,
+                           const std::map<std::string, double>& sums);
 
 /// Rates that one call reaches, counting only the compulsory work of the task's roofline formulas.
 struct RooflineShare {

@@ -17,6 +17,7 @@ namespace kernelites {
 namespace {
 
 constexpr const char* k_python_key = "python";
+constexpr int k_passes_max = 8;
 
 /// The entries of an array such as "check": calls `read(ObjectReader)` for each.
 template <typename Read>
@@ -124,6 +125,8 @@ void read_sections(ObjectReader& root, Task& task) {
   task.roofline = {.flops = roofline.required<std::string>("flops"),
                    .bytes = roofline.required<std::string>("bytes"),
                    .exponentials = roofline.required<std::string>("exponentials")};
+  if (const int passes = roofline.optional("passes", 1); passes < 1 || passes > k_passes_max)
+    roofline.fail("passes", fmt::format("must be 1 to {}", k_passes_max));
   roofline.finish();
   read_baselines(root, task);
 }

@@ -7,10 +7,14 @@
 #include <algorithm>
 
 #include "engine/core/roofline.h"
+#include "engine/variation/code_rows.h"
 #include "engine/variation/profile_text.h"
 
 namespace kernelites {
 namespace {
+
+/// Launches of the time model that are told.
+constexpr std::size_t k_modelled_rows = 2;
 
 /// Stalls below it, in warps waiting per issued instruction, are not worth a line.
 constexpr double k_stall_min = 0.3;
@@ -202,7 +206,10 @@ std::vector<FeedbackRow> feedback_rows(const Task& task, const DeviceFacts& devi
     for (FeedbackRow& row : counter_rows(*report, counts, device, timing.time_us_median))
       rows.push_back(std::move(row));
   }
-  // Further sources of rows are appended here, the most telling first.
+  if (specimen.duel) {
+    for (FeedbackRow& row : modelled_rows(*specimen.duel, k_modelled_rows)) rows.push_back(std::move(row));
+  }
+  for (FeedbackRow& row : sass_rows(specimen.examination)) rows.push_back(std::move(row));
   if (rows.size() > k_feedback_rows_max) rows.resize(k_feedback_rows_max);
   return rows;
 }

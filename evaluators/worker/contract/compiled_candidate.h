@@ -45,10 +45,11 @@ struct CompiledCandidate {
   std::vector<KernelResources> kernels;               ///< of the kernels that the plans launch
   std::map<std::string, KernelSignature> signatures;  ///< by kernel as the plans write it
   std::vector<ModuleData> module_data;
-  std::string log;                      ///< cleaned, at most 4 KB
-  std::vector<std::string> advisories;  ///< ptxas performance warnings and cache-policy remarks
-  std::string code_digest;              ///< over the text sections of the cubin
-  std::string source;                   ///< the candidate's text, for the screen
+  std::string log;                           ///< cleaned, at most 4 KB
+  std::vector<std::string> advisories;       ///< ptxas performance warnings and cache-policy remarks
+  std::map<std::string, std::int64_t> sass;  ///< machine instructions of the kernels that the plans launch
+  std::string code_digest;                   ///< over the text sections of the cubin
+  std::string source;                        ///< the candidate's text, for the screen
   StageTimes stage_ms;
 };
 

@@ -15,6 +15,7 @@
 #include <vector>
 
 #include "engine/core/device_facts.h"
+#include "engine/core/evaluation.h"
 #include "engine/core/launch_plan.h"
 
 namespace kernelites::worker {
@@ -77,6 +78,7 @@ struct SequenceOutcome {
       0;  ///< of the timed part: events (gpu) or the model (vgpu); the mean of the middle half of samples
   std::vector<double> samples_us;  ///< gpu: of each sample that did not wait for the host
   int late = 0;                    ///< gpu: samples in which the device was ready before all was enqueued
+  std::vector<ModelledLaunch> modelled;  ///< vgpu: the launches of the timed part
 };
 
 /// The end of a part of one launch.

@@ -21,7 +21,10 @@
 namespace kernelites::worker {
 namespace {
 
-constexpr std::uint64_t k_sample_blocks = 8;
+constexpr std::uint64_t k_sample_blocks = 16;
+/// A few blocks are tried first: where they are long, they stand for the launch.
+constexpr std::uint64_t k_first_blocks = 4;
+constexpr std::uint64_t k_first_enough = 2'000'000;  ///< warp instructions
 /// Warp instructions of a sampled launch, before it counts as one that gets nowhere.
 constexpr std::uint64_t k_sample_budget = 200'000'000;
 /// About what a thread interprets in a second. Deadlines become budgets of instructions, which repeat exactly: a
@@ -30,6 +33,8 @@ constexpr double k_instructions_per_s = 20e6;
 constexpr std::uint64_t k_budget_max = 20'000'000'000;
 /// Of a kernel whose cubin nobody read.
 constexpr int k_registers_unknown = 64;
+/// What a copy reaches on an H100.
+constexpr double k_copy_gb_per_s = 3000;
 constexpr std::int64_t k_memory_bytes = std::int64_t{80} << 30;
 /// With more memory to save than that, prologues are not tried: shapes where races are looked for are small.
 constexpr std::size_t k_prologue_bytes_max = std::size_t{16} << 20;
@@ -37,7 +42,7 @@ constexpr std::size_t k_prologue_bytes_max = std::size_t{16} << 20;
 DeviceFacts virtual_facts() {
   DeviceFacts facts{.kind = "vgpu (models H100)", .is_virtual = true, .architecture = "sm_90a"};
   facts.memory_bytes = k_memory_bytes;
-  facts.memory_gb_per_s = vgpu::k_h100.dram_bytes_per_second / 1e9;
+  facts.memory_gb_per_s = k_copy_gb_per_s;
   return facts;
 }
 
@@ -169,7 +174,7 @@ class VgpuDevice final : public Device {
   /// Whether `launch`, of which the launch before has not run yet, reads too early.
   std::optional<DeviceFault> try_prologue(const BoundLaunch& launch, double deadline_s);
   std::optional<DeviceFault> run_all(std::span<const BoundLaunch> launches, RunMode mode, double deadline_s,
-                                     double& modelled_us);
+                                     std::vector<ModelledLaunch>& modelled);
 
   unsigned threads_;
   const VgpuChecks available_;
@@ -313,8 +318,12 @@ vgpu::LaunchResult VgpuDevice::execute(const VirtualLaunch& launch, RunMode mode
     vgpu::LaunchOptions sampled = options;
     sampled.instruction_budget = std::min(options.instruction_budget, k_sample_budget);
     sampled.checks = {.uninitialised = false, .races = false};
-    sampled.sample = vgpu::BlockSample{.blocks = k_sample_blocks, .seed = sample_seed_};
+    sampled.sample = vgpu::BlockSample{.blocks = k_first_blocks, .seed = sample_seed_};
     vgpu::LaunchResult result = vgpu::run(*launch.program, memory_, launch.launch, sampled);
+    if (!result.fault && result.counts.total_warp_instructions() < k_first_enough) {
+      sampled.sample->blocks = k_sample_blocks;
+      result = vgpu::run(*launch.program, memory_, launch.launch, sampled);
+    }
     const bool is_stuck = result.fault && (result.fault->kind == vgpu::FaultKind::deadlock ||
                                            result.fault->kind == vgpu::FaultKind::budget_exceeded);
     if (!is_stuck) return result;
@@ -340,7 +349,7 @@ std::optional<DeviceFault> VgpuDevice::try_prologue(const BoundLaunch& launch, d
 }
 
 std::optional<DeviceFault> VgpuDevice::run_all(std::span<const BoundLaunch> launches, RunMode mode,
-                                               double deadline_s, double& modelled_us) {
+                                               double deadline_s, std::vector<ModelledLaunch>& modelled) {
   for (std::size_t i = 0; i < launches.size(); ++i) {
     const BoundLaunch& bound = launches[i];
     const bool is_watched = mode == RunMode::full && checks_.uninitialised && checks_.races;
@@ -351,18 +360,27 @@ std::optional<DeviceFault> VgpuDevice::run_all(std::span<const BoundLaunch> laun
     if (auto fault = translate(bound, launch)) return fault;
     const vgpu::LaunchResult result = execute(launch, mode, deadline_s);
     if (result.fault) return fault_of(*result.fault);
-    modelled_us += vgpu::modelled_us(result.counts, launch.launch, static_cast<vgpu::u32>(launch.registers),
-                                     launch.shared_bytes, vgpu::k_h100);
+    const vgpu::LaunchWork work = vgpu::work_of(
+        result.counts, launch.launch, static_cast<vgpu::u32>(launch.registers), launch.shared_bytes);
+    const vgpu::ModelledTime time = vgpu::modelled_time(work, vgpu::k_h100);
+    modelled.push_back({.kernel = bound.plan.kernel,
+                        .time_us = time.us,
+                        .limit = std::string(time.limit),
+                        .occupancy = time.occupancy,
+                        .waves = time.waves,
+                        .counts = vgpu::named(work)});
   }
   return std::nullopt;
 }
 
 SequenceOutcome VgpuDevice::run(std::span<const BoundLaunch> before, std::span<const BoundLaunch> timed,
                                 RunMode mode, double deadline_s, int) {
-  double before_us = 0, timed_us = 0;
-  if (auto fault = run_all(before, mode, deadline_s, before_us)) return {.fault = std::move(fault)};
-  if (auto fault = run_all(timed, mode, deadline_s, timed_us)) return {.fault = std::move(fault)};
-  return {.elapsed_us = timed_us};
+  std::vector<ModelledLaunch> unused;
+  if (auto fault = run_all(before, mode, deadline_s, unused)) return {.fault = std::move(fault)};
+  SequenceOutcome outcome;
+  outcome.fault = run_all(timed, mode, deadline_s, outcome.modelled);
+  for (const ModelledLaunch& launch : outcome.modelled) outcome.elapsed_us += launch.time_us;
+  return outcome;
 }
 
 PartOutcome VgpuDevice::run_blocks(const BoundLaunch& bound, const std::vector<std::uint64_t>& blocks,

@@ -9,6 +9,7 @@
 #include "engine/core/digest.h"
 #include "evaluators/worker/contract/cubin.h"
 #include "evaluators/worker/contract/ptx_text.h"
+#include "evaluators/worker/contract/sass.h"
 #include "evaluators/worker/nvrtc/compile_log.h"
 
 namespace kernelites::worker {
@@ -81,6 +82,8 @@ std::optional<Verdict> report_code(CompileOutput& output, const DeviceFacts& dev
     if (!have_equal_sizes(entry->signature, kernel->second)) {
       return unreadable(fmt::format("PTX and cubin disagree on the parameters of \"{}\"", name));
     }
+    for (const auto& [mnemonic, occurrences] : count_sass(kernel->second.code))
+      compiled.sass[mnemonic] += occurrences;
     const auto spill = spills.find(lowered);
     compiled.signatures[name] = entry->signature;
     compiled.kernels.push_back(

@@ -186,6 +186,8 @@ class ExecutorClient {
     double clock_ghz = 0, clock_ghz_min = 0, clock_ghz_max = 0;
   };
   Ran run(const Run& run);
+  /// Of the last run; empty on a real device.
+  const std::vector<ModelledLaunch>& modelled() const { return modelled_; }
   /// Counters of one group. Trouble with counters is its `problem`; a fault of the launches is a fault. REQUIRES: it
   /// was started to count.
   CounterValues count(const Run& run, CounterGroup group);
@@ -211,6 +213,7 @@ class ExecutorClient {
 
   ChildClient client_;
   std::optional<DeviceFault> fault_;
+  std::vector<ModelledLaunch> modelled_;
 };
 
 }  // namespace kernelites::worker

@@ -25,6 +25,7 @@ std::optional<Verdict> run_compile_stage(EvaluationContext& context) {
   Examination& examination = context.examination;
   examination.descriptors = describe(context.compiled, context.task);
   examination.counts = count_opcodes(context.compiled.ptx);
+  examination.counts.sass = context.compiled.sass;
   examination.code_digest = context.compiled.code_digest;
   examination.notes = context.compiled.advisories;
   examination.stage_ms = context.compiled.stage_ms;

@@ -131,6 +131,7 @@ class Executor {
     return {.body = {{"elapsed_us", outcome.elapsed_us},
                      {"samples", outcome.samples},
                      {"late", outcome.late},
+                     {"modelled", outcome.modelled},
                      {"clock_ghz", {outcome.clock_ghz, outcome.clock_ghz_min, outcome.clock_ghz_max}}}};
   }
 

@@ -9,7 +9,8 @@
 //   bind    {tensors: [{name, bytes, writable}]} fds -> {slot}
 //   plan    {slot, module, plan, lowered, poison: [tensor]} -> {plan}
 //   run     {plan, mode, poison_seed, poison_kind, schedule_seed, repeats, samples, deadline_s}
-//                                                  -> {elapsed_us, samples, late, clock_ghz: [median, min, max]}
+//                                                  -> {elapsed_us, samples, late, clock_ghz: [median, min, max],
+//                                                      modelled}
 //   count   as run, and {group}                    -> {values, problem}   hardware counters, if opened {count_with};
 //                                                     group "count_" of the enumeration: times by two clocks
 //   sample  {plan, seed, rows, instructions_max}   -> {rows, lacks_rows, blocks, instructions}   (vgpu)

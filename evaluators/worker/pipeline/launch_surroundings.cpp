@@ -163,7 +163,8 @@ RunOutcome LaunchSurroundings::run(const ArmRun& arm) {
   RunOutcome outcome{.fault = ran.fault,
                      .elapsed_us = ran.elapsed_us,
                      .samples = std::max(1, static_cast<int>(ran.samples_us.size())),
-                     .late = ran.late};
+                     .late = ran.late,
+                     .modelled = ran.modelled};
   if (!outcome.fault) outcome.fault = verify(arm, trial);
   if (!outcome.fault && !is_virtual_) read_clock(arm.samples, outcome);
   return outcome;

@@ -52,6 +52,7 @@ struct RunOutcome {
   int samples = 0;                                             ///< that the time is the mean of
   int late = 0;                                                ///< left out, because the host was late
   double clock_ghz = 0, clock_ghz_min = 0, clock_ghz_max = 0;  ///< median and range; 0: unknown
+  std::vector<ModelledLaunch> modelled;                        ///< virtual GPU only
 };
 
 class LaunchSurroundings {

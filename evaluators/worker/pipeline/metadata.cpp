@@ -268,6 +268,12 @@ MetadataContents draw_metadata(const Task& task, const Workload& workload, std::
   return drawn;
 }
 
+std::map<std::string, double> metadata_sums(const MetadataContents& metadata) {
+  std::map<std::string, double> sums;
+  for (const auto& [name, values] : metadata) sums[name] = std::accumulate(values.begin(), values.end(), 0.0);
+  return sums;
+}
+
 std::vector<LeadingEntry> leading_map(const Task& task, const TensorSpec& tensor, const Workload& workload,
                                       const MetadataContents& metadata) {
   const std::vector<std::int64_t> shape = tensor_shape(tensor, workload);

@@ -19,6 +19,9 @@ using MetadataContents = std::map<std::string, std::vector<std::int32_t>>;
 MetadataContents draw_metadata(const Task& task, const Workload& workload, std::size_t rotation,
                                const Key& key);
 
+/// Sums by tensor, as roofline formulas name them.
+std::map<std::string, double> metadata_sums(const MetadataContents& metadata);
+
 /// Whose tokens an index of a tensor's leading axis holds. Mirrored in harness/fill.cu.
 struct LeadingEntry {
   std::int32_t owner = 0;  ///< the sequence; below 0: none

@@ -23,6 +23,7 @@
 #include "evaluators/worker/contract/screen.h"
 #include "evaluators/worker/pipeline/evaluation_context.h"
 #include "evaluators/worker/pipeline/examine.h"
+#include "evaluators/worker/pipeline/metadata.h"
 #include "evaluators/worker/pipeline/timed_round.h"
 
 namespace kernelites::worker {
@@ -35,11 +36,8 @@ constexpr std::int64_t k_checked_rows = 64;
 constexpr double k_virtual_run_s_max = 20;
 /// The gain that the elite rule asks for at least: rounds are taken until it is proven or out of reach.
 constexpr double k_effect = 0.005;
-/// Of the compulsory bytes at the measured copy rate: pure reading is up to a tenth faster than copying, and part of
-/// the inputs may still lie in the L2 on small shapes.
+/// Of the compulsory bytes at the modelled copy rate, on the virtual GPU.
 constexpr double k_floor_share = 0.8;
-/// Of the time at the maker's peak rates and the highest clock: 2 % for the clock of the events.
-constexpr double k_peak_share = 0.98;
 
 /// What a duel knows of one arm.
 struct Arm {
@@ -47,11 +45,6 @@ struct Arm {
   std::shared_ptr<const ProvenCode> code;
   int module = -1;
 };
-
-bool has_metadata(const Task& task) {
-  return std::any_of(task.tensors.begin(), task.tensors.end(),
-                     [](const TensorSpec& tensor) { return tensor.role == Role::metadata; });
-}
 
 class DuelRun {
  public:
@@ -194,6 +187,7 @@ class DuelRun {
                                 .deadline_s = run_s_max(),
                                 .samples = launches});
         if (auto verdict = fault_of_arm(a)) return verdict;
+        if (facts_.is_virtual && a == 0) result.modelled[workloads_[w].name] = executor_->modelled();
         if (facts_.is_virtual || !checked[a].contains(round)) continue;
         if (auto verdict = check_timed(session, reference, w, a, key.derive("checked_rows", attempt)))
           return verdict;
@@ -209,7 +203,7 @@ class DuelRun {
       ++round;
       is_over = request_.may_stop_early && looks.is_look(round) && decides(time_us, looks);
     }
-    if (auto verdict = check_times(w, time_us)) return verdict;
+    if (auto verdict = check_times(w, session, time_us)) return verdict;
     summarise_workload(workloads_[w].name, time_us, looks, result);
     for (ArmTiming& timing : result.timing[workloads_[w].name]) {
       timing.launches_each = launches;
@@ -259,24 +253,23 @@ class DuelRun {
     return std::nullopt;
   }
 
-  /// The time below which work was skipped: no kernel is faster than memory, or than the device's own limits.
-  double floor_us(std::size_t w) const {
-    const RooflineCounts counts = roofline_counts(task_, workloads_[w]);
-    double floor = 0;
-    if (facts_.memory_gb_per_s > 0) floor = k_floor_share * counts.bytes / (facts_.memory_gb_per_s * 1e3);
-    // Modelled inputs repeat, so that their footprint is smaller than the task's; and where metadata decide about the
-    // work, the formulas bound it from above only.
-    if (facts_.is_virtual || has_metadata(task_)) return floor;
-    const std::vector<Roof> all = roofs(counts, facts_);
-    return all.empty() ? floor : std::max(floor, k_peak_share * all.front().time_us);
+  /// The time below which work was skipped. On the virtual GPU modelled inputs repeat, and the model counts what is
+  /// left out: a wide margin.
+  double floor_us(std::size_t w, const WorkloadSession& session) const {
+    if (facts_.is_virtual) {
+      const RooflineCounts counts = roofline_counts(task_, workloads_[w], metadata_sums(session.metadata()));
+      return k_floor_share * counts.bytes / (facts_.memory_gb_per_s * 1e3);
+    }
+    return impossible_below_us(task_, workloads_[w], facts_, metadata_sums(session.metadata()));
   }
 
   double run_s_max() const {
     return facts_.is_virtual ? k_virtual_run_s_max : run_deadline_s(facts_, PointUse::bench);
   }
 
-  std::optional<Verdict> check_times(std::size_t w, const std::vector<std::vector<double>>& time_us) const {
-    const double floor = floor_us(w);
+  std::optional<Verdict> check_times(std::size_t w, const WorkloadSession& session,
+                                     const std::vector<std::vector<double>>& time_us) const {
+    const double floor = floor_us(w, session);
     for (std::size_t a = 0; a < time_us.size(); ++a) {
       const double time = median(time_us[a]);
       if (time > 0 && std::isfinite(time) && time >= floor) continue;

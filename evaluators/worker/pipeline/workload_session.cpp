@@ -159,8 +159,9 @@ void WorkloadSession::fill(const InputFamily& family, std::size_t rotation, cons
 
 void WorkloadSession::compute_inputs(std::size_t rotation, const Key& key) {
   const auto computed = std::find_if(task_.tensors.begin(), task_.tensors.end(), is_computed);
-  // NOTE: at shapes that are only modelled they stay zero: computing them would cost more than the model is worth.
-  if (computed == task_.tensors.end() || is_modelled_) return;
+  // NOTE: at shapes that are only modelled inputs stay zero: computing them would cost more than the model is worth.
+  // What decides how much work there is (lists of blocks, spans) is small, and the model is worth nothing without it.
+  if (computed == task_.tensors.end() || (is_modelled_ && computed->role == Role::input)) return;
   const Fill& fill = computed->role == Role::input ? fill_of(*family_, *computed)
                                                    : computed->fill.at(rotation % computed->fill.size());
   const auto family = family_ - task_.families.data();

@@ -69,6 +69,8 @@ class WorkloadSession {
   std::vector<OutputError> compare(const std::map<std::string, std::vector<double>>& outputs,
                                    const std::map<std::string, std::vector<double>>& expected,
                                    const std::map<std::string, Precision>& gates);
+  /// What the host drew for the last fill.
+  const MetadataContents& metadata() const { return metadata_; }
   /// Contents of the task's `tensor`-th tensor, and new ones.
   std::vector<std::byte> read(int tensor) { return referee_.read(referee_slot_, tensor); }
   void write(int tensor, std::vector<std::byte> bytes) {

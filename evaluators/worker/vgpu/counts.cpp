@@ -64,6 +64,11 @@ void Counts::add(const Counts& other) {
   shared_load += other.shared_load;
   shared_store += other.shared_store;
   local_bytes += other.local_bytes;
+  chain_near += other.chain_near;
+  chain_far += other.chain_far;
+  expanded += other.expanded;
+  longest_warp_instructions += other.longest_warp_instructions;
+  block_instructions_max = std::max(block_instructions_max, other.block_instructions_max);
   std::map<int, LineCounts> by_line;
   for (const std::vector<LineCounts>* part : {&std::as_const(lines), &other.lines}) {
     for (const LineCounts& line : *part) {
@@ -85,13 +90,17 @@ Counts scaled(const Counts& counts, u64 footprint_limit) {
   Counts all = counts;
   for (u64& value : all.warp_instructions) value = times(value, factor);
   for (u64& value : all.tensor_flops) value = times(value, factor);
-  for (u64* value : {&all.lanes, &all.divergent_branches, &all.ex2_operations, &all.special_operations,
-                     &all.local_bytes, &all.dram_load_bytes, &all.dram_store_bytes}) {
+  for (u64* value :
+       {&all.longest_warp_instructions, &all.lanes, &all.divergent_branches, &all.ex2_operations,
+        &all.special_operations, &all.local_bytes, &all.dram_load_bytes, &all.dram_store_bytes}) {
     *value = times(*value, factor);
   }
   for (Traffic* traffic : {&all.global_load, &all.global_store, &all.shared_load, &all.shared_store}) {
     *traffic = times(*traffic, factor);
   }
+  all.chain_near *= factor;
+  all.chain_far *= factor;
+  all.expanded *= factor;
   if (footprint_limit > 0) {
     all.dram_load_bytes = std::min(all.dram_load_bytes, footprint_limit);
     all.dram_store_bytes = std::min(all.dram_store_bytes, footprint_limit);

@@ -66,9 +66,16 @@ struct Counts {
   u64 ex2_operations = 0;      ///< per lane
   u64 special_operations = 0;  ///< per lane, ex2 included
   Traffic global_load, global_store, shared_load, shared_store;
-  u64 local_bytes = 0;       ///< local memory traffic, both ways
-  u64 dram_load_bytes = 0;   ///< distinct 32-byte sectors read by the launch
-  u64 dram_store_bytes = 0;  ///< distinct 32-byte sectors written by the launch
+  u64 local_bytes = 0;            ///< local memory traffic, both ways
+  u64 dram_load_bytes = 0;        ///< distinct 32-byte sectors read by the launch
+  u64 dram_store_bytes = 0;       ///< distinct 32-byte sectors written by the launch
+  u64 grid_dram_load_bytes = 0;   ///< the same of the whole grid: a sample's share of each allocation, scaled
+  u64 grid_dram_store_bytes = 0;  ///< up to the size of the allocation
+  double chain_near = 0;  ///< cycles of the warps' chains of dependences, if all loads hit the L1, summed
+  double expanded = 0;    ///< machine instructions beyond those of the PTX: divisions, square roots
+  double chain_far = 0;   ///< and if all come from DRAM
+  u64 block_instructions_max = 0;     ///< of warps, of the block that executed most
+  u64 longest_warp_instructions = 0;  ///< of the busiest warp of each block, summed
   u64 blocks_total = 0, blocks_run = 0;
   u32 warps_per_block = 0;
   std::vector<LineCounts> lines;  ///< ascending by line

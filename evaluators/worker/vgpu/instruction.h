@@ -78,11 +78,19 @@ inline constexpr u32 k_max_local_bytes = 512 * 1024;
 /// Registers and constants of a warp: 512 KiB per thread. A device spills what exceeds 255 registers to local memory.
 inline constexpr u32 k_max_arena_bytes = 16u << 20;
 
+/// Cycles of a chain of dependences, by where the data of global loads lies.
+struct ChainCycles {
+  float near = 0;  ///< all global loads hit the L1
+  float far = 0;   ///< all of them come from DRAM
+  float more = 0;  ///< machine instructions beyond one that this PTX instruction becomes
+};
+
 /// A kernel with all functions that it calls, linked.
 struct KernelImage {
   std::string name;
   std::vector<Instruction> code;
   std::vector<std::string_view> texts;  ///< PTX of each instruction
+  std::vector<ChainCycles> chains;      ///< of the basic block that begins here (critical_path.h)
   std::vector<u32> lists;
   u32 entry = 0;  ///< first instruction of the kernel itself
   u32 predicate_offset = 0, constant_offset = 0, arena_bytes = 0;

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <atomic>
 #include <mutex>
+#include <numeric>
 #include <thread>
 
 #include <fmt/core.h>
@@ -48,21 +49,44 @@ struct StartOrder {
   u64 at(u64 position) const { return listed.empty() ? position : listed[position]; }
 };
 
+/// `count` places of an axis, one drawn from each of as many equal parts, in an order drawn too.
+std::vector<u64> drawn_places(u64 extent, u64 count, u64& state) {
+  std::vector<u64> places(count);
+  for (u64 k = 0; k < count; ++k) {
+    const u64 draw = next_draw(state);
+    places[k] = static_cast<u64>((u128{k} << 31 | (draw & 0x7fffffff)) * extent / (u128{count} << 31));
+  }
+  for (u64 k = count; k > 1; --k) std::swap(places[k - 1], places[next_draw(state) % k]);
+  return places;
+}
+
+/// Blocks spread over every axis of the grid alike (a Latin hypercube), each once, ascending: where the work of a block
+/// grows along an axis, as under a causal mask, a few of them stand for all.
+std::vector<u64> sampled_blocks(const Dim3& grid, u64 count, u64 seed) {
+  u64 state = seed;
+  const std::vector<u64> x = drawn_places(grid.x, count, state), y = drawn_places(grid.y, count, state),
+                         z = drawn_places(grid.z, count, state);
+  std::vector<u64> blocks;
+  for (u64 k = 0; k < count; ++k) blocks.push_back(x[k] + grid.x * (y[k] + u64{grid.y} * z[k]));
+  std::sort(blocks.begin(), blocks.end());
+  blocks.erase(std::unique(blocks.begin(), blocks.end()), blocks.end());
+  return blocks;
+}
+
 StartOrder start_order(const Launch& launch, const LaunchOptions& options) {
   if (!options.only_blocks.empty()) return {options.only_blocks.size(), options.only_blocks};
   const u64 total = launch.grid.count();
   const u64 count = options.sample ? std::clamp<u64>(options.sample->blocks, 1, total) : total;
   const bool is_drawn = options.schedule_seed != 0 && count <= k_max_shuffled_blocks;
   StartOrder order{.count = count, .listed = {}};
-  if (!options.sample && !is_drawn) return order;
-  order.listed.resize(count);
-  u64 draw = options.sample ? options.sample->seed : 0;
-  for (u64 k = 0; k < count; ++k) {
-    const u64 begin = static_cast<u64>(u128{k} * total / count),
-              end = static_cast<u64>(u128{k + 1} * total / count);
-    const u64 drawn = next_draw(draw);
-    order.listed[k] = begin + (options.sample ? drawn % (end - begin) : 0);
+  if (options.sample && count < total) {
+    order.listed = sampled_blocks(launch.grid, count, options.sample->seed);
+    order.count = order.listed.size();
+    return order;
   }
+  if (!is_drawn) return order;
+  order.listed.resize(count);
+  std::iota(order.listed.begin(), order.listed.end(), u64{0});
   u64 state = options.schedule_seed;
   for (u64 k = count; is_drawn && k > 1; --k)
     std::swap(order.listed[k - 1], order.listed[next_draw(state) % k]);
@@ -109,6 +133,7 @@ class Worker {
       ++turn_;
       if (!advance(open_[turn], budgeted)) return;
       if (open_[turn].block->is_done) {
+        count_block(*open_[turn].block);
         spare_.push_back(std::move(open_[turn].block));
         open_.erase(open_.begin() + static_cast<std::ptrdiff_t>(turn));
       }
@@ -116,6 +141,16 @@ class Worker {
   }
 
  private:
+  void count_block(const Block& block) {
+    u64 all = 0, longest = 0;
+    for (const Warp& warp : block.warps) {
+      all += warp.executed;
+      longest = std::max(longest, warp.executed);
+    }
+    tally_.block_instructions_max = std::max(tally_.block_instructions_max, all);
+    tally_.longest_warp_instructions += longest;
+  }
+
   /// Starts another block: all of a cooperative grid at once, else one when the open ones had their slice.
   bool open_next(bool is_cooperative) {
     bool any = false;
@@ -292,7 +327,9 @@ LaunchResult run(const Program& program, Memory& memory, const Launch& launch, c
   result.fault = std::move(progress.fault);
   if (!result.fault && state.early_read) result.fault = std::move(state.early_read->fault);
   result.given_up = std::move(progress.given_up);
-  if (!result.fault && options.collect_counts) result.counts = sum_tallies(tallies, *image);
+  const double factor =
+      static_cast<double>(launch.grid.count()) / static_cast<double>(std::max<u64>(order.count, 1));
+  if (!result.fault && options.collect_counts) result.counts = sum_tallies(tallies, *image, factor);
   result.counts.blocks_total = launch.grid.count();
   result.counts.blocks_run = order.count;
   result.counts.warps_per_block = context.warps_per_block;

@@ -9,6 +9,7 @@
 #include <set>
 
 #include "evaluators/worker/vgpu/calls.h"
+#include "evaluators/worker/vgpu/critical_path.h"
 #include "evaluators/worker/vgpu/decoder.h"
 #include "evaluators/worker/vgpu/memory_order.h"
 #include "evaluators/worker/vgpu/program.h"
@@ -277,6 +278,10 @@ void Decoder::decode_function(const Function& function) {
   function_begin_ = linked.entry;
   if (function.is_kernel) image_.entry = function_begin_;
   for (const Statement& statement : function.statements) decode_statement(statement);
+  const std::vector<ChainCycles> chains =
+      critical_paths(function, std::span(image_.code).subspan(function_begin_));
+  image_.chains.insert(image_.chains.end(), chains.begin(), chains.end());
+  image_.chains.emplace_back();
   for (const std::size_t load : optimistic_loads(function)) {
     image_.code[function_begin_ + load].flags |= k_strong_access;
   }

@@ -67,8 +67,8 @@ struct Checks {
   bool global_races = true;  ///< with `races`: also in global memory, on one thread
 };
 
-/// Run only `blocks` blocks, one drawn by `seed` from each of as many equal parts of the grid: for the modelled time of
-/// a large launch, never for outputs. Which blocks run cannot be known beforehand, so that none can be made cheap.
+/// Run only `blocks` blocks (or fewer), drawn by `seed` and spread over each axis of the grid alike: for the modelled
+/// time of a large launch, never for outputs. Which blocks run cannot be known beforehand, so that none can be cheap.
 struct BlockSample {
   std::uint64_t blocks = 0;
   std::uint64_t seed = 0;

@@ -9,38 +9,10 @@
 #include <fmt/core.h>
 
 #include "engine/core/error.h"
-#include "evaluators/worker/vgpu/instruction_table.h"
+#include "evaluators/worker/vgpu/statement_registers.h"
 
 namespace kernelites::worker::vgpu {
 namespace {
-
-/// Calls use(register) and define(register) for the registers of a statement.
-template <class Use, class Define>
-void visit_registers(const Statement& statement, Use use, Define define) {
-  const ResultKind result = result_kind(statement);
-  if (statement.guard >= 0) use(statement.guard);
-  auto each = [](const Operand& operand, auto& visit) {
-    auto one = [&visit](const Operand& single) {
-      if (single.reg >= 0) visit(single.reg);
-      if (single.second >= 0) visit(single.second);
-    };
-    one(operand);
-    for (const Operand& element : operand.elements) {
-      one(element);
-      for (const Operand& coordinate : element.elements) one(coordinate);  // of a tensor copy
-    }
-  };
-  for (std::size_t k = 0; k < statement.operands.size(); ++k) {
-    const Operand& operand = statement.operands[k];
-    const bool is_result = k == 0 && result != ResultKind::none && operand.kind != Operand::Kind::memory;
-    if (!is_result || result == ResultKind::read_write) each(operand, use);
-  }
-  for (const Operand& argument : statement.arguments) each(argument, use);
-  if (!statement.operands.empty() && result != ResultKind::none) {
-    if (statement.operands[0].kind != Operand::Kind::memory) each(statement.operands[0], define);
-  }
-  for (const Operand& outcome : statement.results) each(outcome, define);
-}
 
 constexpr std::size_t k_max_live_words = std::size_t{1} << 25;  ///< of each of four sets: 1 GiB in all
 
@@ -55,10 +27,6 @@ struct BasicBlock {
   Bits use, define, live_in, live_out;
   std::vector<std::size_t> successors;
 };
-
-bool ends_block(const Statement& statement) {
-  return !statement.targets.empty() || statement.is("ret") || statement.is("exit") || statement.is("trap");
-}
 
 bool falls_through(const Statement& statement) { return statement.guard >= 0 || !ends_block(statement); }
 

@@ -10,8 +10,15 @@ namespace {
 
 constexpr u64 k_sector_bytes = 32;
 
-u64 footprint_bytes(const std::vector<Tally>& tallies, std::vector<std::vector<u64>> Tally::*which) {
-  u64 sectors = 0;
+/// Distinct bytes of a launch, and of the whole grid if its other blocks touch as many new ones: allocation by
+/// allocation, which nobody reads more than once for the first time.
+struct Footprint {
+  u64 bytes = 0, grid_bytes = 0;
+};
+
+Footprint footprint_of(const std::vector<Tally>& tallies, std::vector<std::vector<u64>> Tally::*which,
+                       double factor) {
+  Footprint sum;
   std::size_t slots = 0;
   for (const Tally& tally : tallies) slots = std::max(slots, (tally.*which).size());
   for (std::size_t slot = 0; slot < slots; ++slot) {
@@ -22,9 +29,13 @@ u64 footprint_bytes(const std::vector<Tally>& tallies, std::vector<std::vector<u
       united.resize(std::max(united.size(), bits.size()));
       for (std::size_t w = 0; w < bits.size(); ++w) united[w] |= bits[w];
     }
-    for (u64 word : united) sectors += static_cast<u64>(__builtin_popcountll(word));
+    u64 bytes = 0;
+    for (u64 word : united) bytes += k_sector_bytes * static_cast<u64>(__builtin_popcountll(word));
+    const double all = static_cast<double>(united.size()) * 64 * k_sector_bytes;
+    sum.bytes += bytes;
+    sum.grid_bytes += static_cast<u64>(std::min(factor * static_cast<double>(bytes), std::max(all, 0.0)));
   }
-  return sectors * k_sector_bytes;
+  return sum;
 }
 
 void add_instruction(Counts& counts, LineCounts& line, const KernelImage& image, std::size_t k,
@@ -72,23 +83,32 @@ void start_tally(Tally& tally, const KernelImage& image) {
   tally.traffic.assign(image.code.size(), {});
 }
 
-Counts sum_tallies(const std::vector<Tally>& tallies, const KernelImage& image) {
+Counts sum_tallies(const std::vector<Tally>& tallies, const KernelImage& image, double factor) {
   Counts counts;
   std::map<u32, LineCounts> lines;
   for (const Tally& tally : tallies) {
     counts.divergent_branches += tally.divergent_branches;
+    counts.longest_warp_instructions += tally.longest_warp_instructions;
+    counts.block_instructions_max = std::max(counts.block_instructions_max, tally.block_instructions_max);
     for (std::size_t type = 0; type < k_tensor_types; ++type)
       counts.tensor_flops[type] += tally.tensor_flops[type];
     for (std::size_t k = 0; k < image.code.size(); ++k) {
       if (tally.executed[k] == 0) continue;
       LineCounts& line = lines[image.code[k].line];
       line.line = static_cast<int>(image.code[k].line);
+      counts.chain_near += static_cast<double>(tally.executed[k]) * image.chains[k].near;
+      counts.chain_far += static_cast<double>(tally.executed[k]) * image.chains[k].far;
+      counts.expanded += static_cast<double>(tally.executed[k]) * image.chains[k].more;
       add_instruction(counts, line, image, k, tally);
     }
   }
   for (const auto& [number, line] : lines) counts.lines.push_back(line);
-  counts.dram_load_bytes = footprint_bytes(tallies, &Tally::loaded);
-  counts.dram_store_bytes = footprint_bytes(tallies, &Tally::stored);
+  const Footprint loaded = footprint_of(tallies, &Tally::loaded, factor),
+                  stored = footprint_of(tallies, &Tally::stored, factor);
+  counts.dram_load_bytes = loaded.bytes;
+  counts.dram_store_bytes = stored.bytes;
+  counts.grid_dram_load_bytes = loaded.grid_bytes;
+  counts.grid_dram_store_bytes = stored.grid_bytes;
   return counts;
 }
 

@@ -58,7 +58,8 @@ struct Tally {
   std::vector<Traffic> traffic;  ///< memory instructions only
   std::array<u64, k_tensor_types> tensor_flops{};
   u64 divergent_branches = 0;
-  std::vector<std::vector<u64>> loaded, stored;  ///< bit per 32-byte sector, by region
+  u64 block_instructions_max = 0, longest_warp_instructions = 0;  ///< see Counts
+  std::vector<std::vector<u64>> loaded, stored;                   ///< bit per 32-byte sector, by region
 };
 
 /// A read of global bytes that nothing had written: uninitialised, or before another block wrote them.

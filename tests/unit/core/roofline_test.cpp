@@ -2,7 +2,11 @@
 // Roofs against figures of the data sheets.
 #include "engine/core/roofline.h"
 
+#include <fstream>
+
 #include "engine/core/device_peaks.h"
+#include "engine/core/error.h"
+#include "engine/core/json.h"
 #include "tests/support/catch.h"
 
 using namespace kernelites;
@@ -53,4 +57,58 @@ TEST_CASE("each device finds its own row, and the virtual GPU that of the device
   CHECK(peaks_of({.kind = "NVIDIA A100-SXM4-80GB"})->memory_gb_per_s == 2039);
   CHECK(peaks_of({.kind = "vgpu (models H100)"})->memory_gb_per_s == 3352);
   CHECK(peaks_of({.kind = "Tesla T4"}) == nullptr);
+}
+
+TEST_CASE("every task has a time below which work was skipped, and no measured kernel is below it") {
+  const std::filesystem::path root = KERNELITES_SOURCE_DIR;
+  std::map<std::string, Task> tasks;
+  for (const std::string& name : list_tasks(root / "tasks")) {
+    const Task task = load_task(root / "tasks" / name);
+    for (const Workload& workload : task.bench) {
+      INFO(name << " " << workload.name);
+      const double least = impossible_below_us(task, workload, h100(), {});
+      CHECK(least >= 0);
+      // Never above the highest roof: it grants more than the roofline does.
+      CHECK(least <= roofline_share(roofline_counts(task, workload), h100(), 1).floor_us);
+    }
+    tasks.emplace(name, task);
+  }
+  std::ifstream measured(root / "tests/bench/time_model_h100.jsonl");
+  int rows = 0;
+  for (std::string line; std::getline(measured, line); ++rows) {
+    const Json row = Json::parse(line);
+    const Task& task = tasks.at(row.at("task").get<std::string>());
+    const auto* workload = task.find_workload(row.at("workload").get<std::string>());
+    INFO(row.at("task") << " " << row.at("arm"));
+    REQUIRE(workload != nullptr);
+    CHECK(row.at("us").get<double>() > impossible_below_us(task, *workload, h100(), {}));
+  }
+  CHECK(rows >= 60);
+}
+
+TEST_CASE("shorter sequences lower the time below which work was skipped") {
+  const Task task = load_task(std::filesystem::path(KERNELITES_SOURCE_DIR) / "tasks" / "gqa_decode_splitkv");
+  const Workload& workload = task.bench.back();
+  const double tokens = static_cast<double>(workload.dims.at("B") * workload.dims.at("S"));
+  const double full = impossible_below_us(task, workload, h100(), {});
+  CHECK(impossible_below_us(task, workload, h100(), {{"len", tokens}}) == Approx(full));
+  CHECK(impossible_below_us(task, workload, h100(), {{"len", tokens / 4}}) == Approx(full / 4).epsilon(0.05));
+}
+
+TEST_CASE("outputs that fit into the L2 need no memory traffic within a call") {
+  const Task task = load_task(std::filesystem::path(KERNELITES_SOURCE_DIR) / "tasks" / "rmsnorm");
+  const Workload* workload = task.find_workload("llama3_70b_prefill");
+  REQUIRE(workload != nullptr);
+  const double read_us = 2.0 * 2048 * 8192 / 3.352e6;  // the other half, the output, stays in the cache
+  CHECK(impossible_below_us(task, *workload, h100(), {}) == Approx(0.98 * read_us).epsilon(0.01));
+}
+
+TEST_CASE("a task may say how many times data are gone over, and else it is once") {
+  const Task task = load_task(std::filesystem::path(KERNELITES_SOURCE_DIR) / "tasks" / "softmax_row");
+  CHECK(passes_of(task) == 1);
+  Json document = task.document;
+  document["roofline"]["passes"] = 2;
+  CHECK(passes_of(parse_task(document, task.reference_source, "two passes")) == 2);
+  document["roofline"]["passes"] = 0;
+  CHECK_THROWS_AS(parse_task(document, task.reference_source, "no pass"), ConfigError);
 }

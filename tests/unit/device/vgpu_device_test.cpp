@@ -133,7 +133,9 @@ TEST_CASE("timing mode runs a sample of the blocks and models the whole launch")
   const BoundLaunch launch = scale_launch(load_vgpu_kernels(*device), out, in, k_count);
   const SequenceOutcome sampled = run_one(*device, launch, RunMode::timing);
   REQUIRE_FALSE(sampled.fault);
-  CHECK(written(*device, out) == 8 * 128);
+  // Sixteen blocks, and before them four that might have been enough.
+  CHECK(written(*device, out) >= 16 * 128);
+  CHECK(written(*device, out) <= 20 * 128);
   const SequenceOutcome full = run_one(*device, launch, RunMode::full);
   CHECK(sampled.elapsed_us == Approx(full.elapsed_us).epsilon(0.05));
 }

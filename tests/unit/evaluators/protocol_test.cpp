@@ -33,6 +33,7 @@ Reply full_reply() {
       {.kernel = "split_kv<4>", .registers = 96, .spill_load_bytes = 8, .threads_max = 128}};
   examination.plans = {{"llama", {.unsupported = "no", .launches = {}, .workspaces = {}, .tensor_maps = {}}}};
   examination.counts.opcodes = {{"mma.sync", 3}};
+  examination.counts.sass = {{"HMMA", 6}};
   examination.checks = {
       {.output = "o", .worst_row = std::numeric_limits<double>::infinity(), .gate_row = 4e-3}};
   examination.modelled_us = {{"llama", 12.5}};
@@ -51,6 +52,7 @@ Reply full_reply() {
   duel.verdict = Verdict::passed();
   duel.arms = {"candidate", "incumbent"};
   duel.timing = {{"llama", {{10, 9, 11, 30, true}, {12, 11, 13, 30, false}}}};
+  duel.modelled = {{"llama", {{"split_kv<4>", 9.5, "DRAM", 0.5, 1.5, {{"blocks", 264}}}}}};
   duel.ratio = {{"llama", {{-0.18, -0.2, -0.1, 0.95, 30}}}};
   Reply reply{.id = "7", .error = "", .provenance = {}, .worker_s = 1.5, .device_s = 0.5};
   reply.provenance = {
@@ -104,7 +106,9 @@ TEST_CASE("a reply with examination and duel survives the way over a line") {
   CHECK(read.examination->checks[0].worst_row == std::numeric_limits<double>::infinity());
   CHECK(read.examination->plans.at("llama").unsupported == "no");
   REQUIRE(read.duel.has_value());
+  CHECK(read.examination->counts.sass.at("HMMA") == 6);
   CHECK(read.duel->timing.at("llama")[0].is_modelled);
+  CHECK(read.duel->modelled.at("llama")[0].counts.at("blocks") == 264);
   CHECK(read.duel->ratio.at("llama")[0].log_ratio_median == -0.18);
   CHECK(read.provenance.device.kind == "NVIDIA H100");
 }

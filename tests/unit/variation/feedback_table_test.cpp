@@ -2,6 +2,7 @@
 // What is said of a timed kernel: the limiting roof first, counters in words, nothing that is not known.
 #include "engine/variation/feedback_table.h"
 
+#include "engine/variation/code_rows.h"
 #include "tests/support/catch.h"
 #include "tests/support/small_task.h"
 
@@ -104,4 +105,31 @@ TEST_CASE("counters that could not be read give no rows") {
   Specimen specimen = timed(1.0);
   specimen.examination.counters["wide"].problem = "no permission";
   CHECK_FALSE(find_row(feedback_rows(task(), h100(), specimen), "device memory traffic"));
+}
+
+TEST_CASE("machine instructions are told in groups, spills and complaints of ptxas with what they mean") {
+  Examination examination;
+  CHECK(sass_rows(examination).empty());
+  examination.counts.sass = {{"HGMMA", 8}, {"LDS", 3}, {"LDSM", 4}, {"LDL", 2}, {"NOP", 5}};
+  examination.kernels = {{.kernel = "k", .spill_store_bytes = 8, .spill_load_bytes = 16}};
+  examination.notes = {"ptxas: wgmma.mma_async instructions are serialized due to ...", "another note"};
+  const std::vector<FeedbackRow> rows = sass_rows(examination);
+  REQUIRE(rows.size() == 3);
+  CHECK(rows[0].value == "tensor 8, shared 7, local 2, other 5");
+  CHECK(rows[1].value.find("16 B loaded") != std::string::npos);
+  CHECK(rows[2].meaning.find("wait for each other") != std::string::npos);
+}
+
+TEST_CASE("modelled launches are told as modelled, the longest first") {
+  Duel duel;
+  CHECK(modelled_rows(duel).empty());
+  duel.modelled = {{"short", {{.kernel = "a", .time_us = 3, .limit = "latency"}}},
+                   {"long",
+                    {{.kernel = "b", .time_us = 2, .limit = "L2"},
+                     {.kernel = "c", .time_us = 6, .limit = "DRAM", .occupancy = 0.5, .waves = 2}}}};
+  const std::vector<FeedbackRow> rows = modelled_rows(duel, 1);
+  REQUIRE(rows.size() == 1);
+  CHECK(rows[0].name == "modelled at long");
+  CHECK(rows[0].value.find("`c` takes 6.0 us (75 % of the call), limited by DRAM") != std::string::npos);
+  CHECK(rows[0].meaning.find("not measured") != std::string::npos);
 }
