@@ -12,6 +12,7 @@
 #include "evaluators/worker/nvrtc/compile_child.h"
 #include "evaluators/worker/pipeline/code_export.h"
 #include "evaluators/worker/pipeline/executor.h"
+#include "evaluators/worker/pipeline/inspection.h"
 #include "evaluators/worker/pipeline/lone_launch.h"
 #include "evaluators/worker/pipeline/referee.h"
 #include "evaluators/worker/pipeline/supervisor.h"
@@ -56,6 +57,8 @@ int run(int argc, char** argv) {
   app.add_option("--toolkit-search", further, "further folders to look for a toolkit in");
   app.add_flag("--allow-weak-jail", options.allows_weak_jail,
                "compile even where the system cannot keep the compiler from reading files");
+  bool wants_inspection = false;
+  app.add_flag("--inspect", wants_inspection, "say what this machine has, as JSON on stdout, and end");
   app.add_option("--batch", batch, "IN OUT: evaluate the requests of a file")->expected(2);
   app.add_option("--code", code, "IN OUT: write the code of the duels of a file, for programs that launch it")
       ->expected(2)
@@ -68,6 +71,10 @@ int run(int argc, char** argv) {
   }
   options.toolkit.explicit_folder = toolkit;
   options.toolkit.further_folders.assign(further.begin(), further.end());
+  if (wants_inspection) {
+    fmt::print("{}\n", Json(inspect_machine(options.toolkit, options.device == "gpu")).dump());
+    return 0;
+  }
   if (!batch.empty()) return serve_batch(options, batch[0], batch[1]);
   if (!code.empty()) return export_code(options, code[0], code[1]);
   const auto [input, output] = take_protocol_descriptors();
