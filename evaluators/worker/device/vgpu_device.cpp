@@ -5,7 +5,6 @@
 // which the missing blocks did not write for faults. A sampled block may wait for one that was left out; a launch
 // that gets nowhere is then run in full.
 #include <fmt/format.h>
-#include <sys/auxv.h>
 
 #include <algorithm>
 #include <cstring>
@@ -14,6 +13,7 @@
 #include "evaluators/worker/device/device.h"
 #include "evaluators/worker/device/shared_mapping.h"
 #include "evaluators/worker/device/vgpu_prologue.h"
+#include "evaluators/worker/device/virtual_facts.h"
 #include "evaluators/worker/vgpu/machine.h"
 #include "evaluators/worker/vgpu/time_model.h"
 #include "evaluators/worker/vgpu/virtual_tensor_map.h"
@@ -33,26 +33,9 @@ constexpr double k_instructions_per_s = 20e6;
 constexpr std::uint64_t k_budget_max = 20'000'000'000;
 /// Of a kernel whose cubin nobody read.
 constexpr int k_registers_unknown = 64;
-/// What a copy reaches on an H100.
-constexpr double k_copy_gb_per_s = 3000;
-constexpr std::int64_t k_memory_bytes = std::int64_t{80} << 30;
+constexpr std::int64_t k_memory_bytes = k_virtual_memory_bytes;
 /// With more memory to save than that, prologues are not tried: shapes where races are looked for are small.
 constexpr std::size_t k_prologue_bytes_max = std::size_t{16} << 20;
-
-DeviceFacts virtual_facts() {
-  DeviceFacts facts{.kind = "vgpu (models H100)", .is_virtual = true, .architecture = "sm_90a"};
-  facts.memory_bytes = k_memory_bytes;
-  facts.memory_gb_per_s = k_copy_gb_per_s;
-  return facts;
-}
-
-/// Eight bytes that the kernel drew for this process: no candidate can know the addresses that follow from them.
-std::uint64_t process_secret() {
-  std::uint64_t secret = 0;
-  if (const auto* bytes = reinterpret_cast<const void*>(::getauxval(AT_RANDOM)); bytes != nullptr)
-    std::memcpy(&secret, bytes, sizeof secret);
-  return secret;
-}
 
 vgpu::Dim3 dim3_of(const std::array<std::uint32_t, 3>& extent) { return {extent[0], extent[1], extent[2]}; }
 
