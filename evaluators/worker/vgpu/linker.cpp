@@ -79,6 +79,7 @@ bool is_strong_load(const Statement& statement) {
 
 /// Do the blocks of this kernel communicate through global memory?
 bool communicates(const Statement& statement) {
+  if (statement.is("cp") && statement.has("reduce")) return true;
   if (statement.has("shared") || statement.has("shared::cta") || statement.has("local")) return false;
   return statement.is("atom") || statement.is("red") || is_strong_load(statement);
 }

@@ -141,7 +141,9 @@ void resolve_device_side(Issue& issue) {
       left -= 1u << size;
     }
   }
-  const Use use = issue.is_load() ? Use::load : Use::store;
+  const Use use = issue.is_load()                                ? Use::load
+                  : issue.copy.operation == BulkOperation::store ? Use::store
+                                                                 : Use::atomic;
   for (u32 size = 0; size < by_size.size(); ++size) {
     const auto& fragments = by_size[size];
     for (std::size_t begin = 0; begin < fragments.size(); begin += k_lanes) {
@@ -318,7 +320,10 @@ bool decode_bulk(Decoder& d, const Statement& s, Instruction& i) {
   const Operand &device = s.operands[is_load ? 1 : 0], &shared = s.operands[is_load ? 0 : 1];
   i.handler = issue_copy;
   i.mode = static_cast<u8>(is_load ? BulkOperation::load : BulkOperation::store);
-  if (s.parts[1] == "reduce" && !find_operation(s, has_map, i)) return false;
+  if (s.parts[1] == "reduce") {
+    i.flags |= k_strong_access;
+    if (!find_operation(s, has_map, i)) return false;
+  }
   std::vector<u32> list, coordinates;
   i.count = 0;
   if (has_map ? !place_map(d, device, i, coordinates) : !d.address(device, i)) return false;

@@ -23,6 +23,9 @@
 #define BULK_STORE(to, from, bytes)                                                                       \
   asm volatile("cp.async.bulk.global.shared::cta.bulk_group [%0], [%1], %2;" ::"l"(to), "r"(SHARED_ADDRESS(from)), \
                "r"(bytes) : "memory")
+#define BULK_ADD(to, from, bytes)                                                                         \
+  asm volatile("cp.reduce.async.bulk.global.shared::cta.bulk_group.add.u32 [%0], [%1], %2;" ::"l"(to),      \
+               "r"(SHARED_ADDRESS(from)), "r"(bytes) : "memory")
 #define BULK_COMMIT asm volatile("cp.async.bulk.commit_group;" ::: "memory")
 #define BULK_WAIT_READ(groups) asm volatile("cp.async.bulk.wait_group.read " #groups ";" ::: "memory")
 #define WGMMA_FENCE asm volatile("wgmma.fence.sync.aligned;" ::: "memory")
@@ -440,6 +443,19 @@ KERNEL async_in_flight__block_ends_before_a_prefetched_tile_comes(ARGS) {  // on
   }
   MBARRIER_WAIT(&full[0], 0);
   o[i] = tile[0][tid];
+}
+KERNEL uninitialised__bulk_reduction_into_unwritten_memory(ARGS) {  // all blocks add to the same words, which is no race
+  INDICES;
+  __shared__ alignas(128) unsigned tile[64];
+  tile[tid] = tid;
+  FENCE_PROXY;
+  __syncthreads();
+  if (tid == 0) {
+    BULK_ADD(w + BUG(64, 0), tile, 256);  // <- bug
+    BULK_COMMIT;
+    BULK_WAIT_READ(0);
+  }
+  o[i] = a[i];
 }
 KERNEL out_of_bounds__bulk_load_past_the_end(ARGS) {
   INDICES;
