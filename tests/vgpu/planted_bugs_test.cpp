@@ -12,7 +12,8 @@ namespace {
 // What the checks let pass on purpose (docs/vgpu.md). A kernel of this list that is found fails the test, so that the
 // list cannot rot.
 const std::set<std::string> k_let_pass = {
-    "race__flag_without_acquire",  // no fence is asked for behind the load of a flag
+    "race__flag_without_acquire",          // no fence is asked for behind the load of a flag
+    "missing_proxy_fence__mbarrier_init",  // nor behind mbarrier.init: libcu++'s memcpy_async has none
 };
 
 }  // namespace
@@ -31,7 +32,7 @@ TEST_CASE("planted bugs are found with kind and line", "[vgpu]") {
       }
     }
   }
-  CHECK(count >= 200);
+  CHECK(count >= 202);
 }
 
 TEST_CASE("an overrun is described by tensor and distance", "[vgpu]") {

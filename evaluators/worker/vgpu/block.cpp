@@ -226,6 +226,7 @@ void start_block(Block& block, u64 index) {
   block.pending_copies = 0;
   block.mbarriers.clear();
   block.bulk_copies.clear();
+  block.late_arrivals.clear();
   block.reading.clear();
   block.operations = 0;
   block.warpgroups.assign((context.warps_per_block + k_warpgroup - 1) / k_warpgroup, {});
@@ -301,8 +302,8 @@ u64 run_block(Block& block, u64 limit, const Warp*& culprit) {
       if (block.context->state != nullptr) ++block.context->state->changes;
       return total;
     }
-    const bool has_luck =
-        block.random != 0 && !block.bulk_copies.empty() && next_random(block.random) % 4 == 0;
+    const bool has_luck = block.random != 0 && (!block.bulk_copies.empty() || !block.late_arrivals.empty()) &&
+                          next_random(block.random) % 4 == 0;
     if (has_luck) advance_copies(block, next_random(block.random));
     if (!open_barriers(block) && !is_progress && !has_luck) {
       const u64 draw = block.random != 0 ? next_random(block.random) : 0;

@@ -9,6 +9,7 @@
 #include "evaluators/worker/vgpu/access.h"
 #include "evaluators/worker/vgpu/half.h"
 #include "evaluators/worker/vgpu/mbarrier.h"
+#include "evaluators/worker/vgpu/ops.h"
 
 #pragma GCC target("avx,avx2,fma,f16c,bmi,bmi2,lzcnt,popcnt")
 
@@ -119,8 +120,13 @@ bool does_read(const Block& block, const ReadInFlight& read, u32 begin, u32 byte
 }  // namespace
 
 bool advance_copies(Block& block, u64 random) {
-  if (block.bulk_copies.empty()) return false;
-  complete(block, random % block.bulk_copies.size());
+  const std::size_t bulk = block.bulk_copies.size(), all = bulk + block.late_arrivals.size();
+  if (all == 0) return false;
+  const std::size_t index = random % all;
+  if (index < bulk)
+    complete(block, index);
+  else
+    complete_late_arrival(block, index - bulk);
   return true;
 }
 

@@ -53,8 +53,8 @@ struct ReadInFlight {
 /// Lets every lane that waits for an event look again.
 void wake(Block& block);
 
-/// Lets one copy make progress, because nothing else can: the oldest, or one that `random` draws. False if none is
-/// under way.
+/// Lets one copy make progress, because nothing else can: the oldest, or one that `random` draws, those of cp.async
+/// included that an mbarrier waits for. False if none is under way.
 bool advance_copies(Block& block, u64 random);
 /// Completes the copies of these lanes but the `keep` latest groups; `is_read`: only as far as their sources are read.
 void wait_for_bulk_groups(Warp& warp, Mask mask, u32 keep, bool is_read);

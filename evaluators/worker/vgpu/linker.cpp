@@ -88,6 +88,7 @@ bool communicates(const Statement& statement) {
 bool orders_some(const Statement& statement) {
   if (statement.is("atom") || statement.is("red") || statement.is("mbarrier")) return true;
   if (is_strong_load(statement) || statement.is("wgmma") || statement.has("bulk")) return true;
+  if (statement.is("cp") && statement.has("mbarrier")) return true;
   if (!statement.is("bar") && !statement.is("barrier")) return false;
   if (statement.has("warp") || statement.has("cluster")) return false;
   if (statement.has("arrive")) return true;

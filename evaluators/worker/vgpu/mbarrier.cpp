@@ -92,6 +92,12 @@ void bring_bytes(Block& block, MBarrier& barrier, u32 bytes, const BlockOrder::G
   end_phase_if_complete(block, barrier);
 }
 
+void arrive_late(Block& block, MBarrier& barrier, const BlockOrder::Gate& known) {
+  barrier.coming.join(known);
+  if (barrier.pending != 0) --barrier.pending;
+  end_phase_if_complete(block, barrier);
+}
+
 void wait_at_mbarrier(Warp& warp, const Instruction& i, Mask mask) {
   const Mask done = test(warp, i, mask);
   const bool has_timed_out = std::exchange(warp.has_timed_out, false);

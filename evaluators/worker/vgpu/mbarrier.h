@@ -24,15 +24,13 @@ struct BringingCopy {
 
 /// One mbarrier. A phase ends when no arrival is pending and as many bytes have come as were expected.
 struct MBarrier {
-  u32 expected = 0;           ///< arrivals of each phase
-  u32 pending = 0;            ///< arrivals that this phase still waits for
-  i64 transactions = 0;       ///< bytes expected and not yet brought
-  u32 phase = 0;              ///< the current one
-  u32 line = 0;               ///< of its mbarrier.init
-  u32 owner = 0;              ///< the warp that initialised it
-  bool is_published = false;  ///< a fence made the initialisation visible to the copy engine
-  BlockOrder::Gate coming;    ///< what the arrivals of the current phase knew
-  BlockOrder::Gate past;      ///< the same of the last phase
+  u32 expected = 0;         ///< arrivals of each phase
+  u32 pending = 0;          ///< arrivals that this phase still waits for
+  i64 transactions = 0;     ///< bytes expected and not yet brought
+  u32 phase = 0;            ///< the current one
+  u32 line = 0;             ///< of its mbarrier.init
+  BlockOrder::Gate coming;  ///< what the arrivals of the current phase knew
+  BlockOrder::Gate past;    ///< the same of the last phase
   /// Copies that nobody has waited for: of the current phase, of the last one.
   std::optional<BringingCopy> coming_copy, past_copy;
 };
@@ -47,6 +45,8 @@ void arrive_at_mbarrier(Warp& warp, MBarrier& barrier, u32 count, u32 lane);
 /// Bytes that have come; what the copy knew when it was issued is handed on.
 void bring_bytes(Block& block, MBarrier& barrier, u32 bytes, const BlockOrder::Gate& known,
                  std::optional<BringingCopy> copy);
+/// An arrival that copies have put off; it hands on what their issuer knew.
+void arrive_late(Block& block, MBarrier& barrier, const BlockOrder::Gate& known);
 /// mbarrier.test_wait and try_wait: sets the predicate and goes on, or parks the lanes until a phase ends.
 void wait_at_mbarrier(Warp& warp, const Instruction& i, Mask mask);
 

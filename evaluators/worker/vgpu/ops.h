@@ -32,6 +32,9 @@ bool decode_half(Decoder& decoder, const Statement& statement, Instruction& i);
 /// Decodes cvt of pairs, to tf32, and cvt.pack (ops_narrow.cpp).
 bool decode_narrow(Decoder& decoder, const Statement& statement, Instruction& i);
 
+/// Moves the bytes of cp.async copies that an mbarrier waits for, and arrives there (ops_async.cpp).
+void complete_late_arrival(Block& block, std::size_t index);
+
 /// Decodes cp.async.bulk and cp.reduce.async.bulk (ops_bulk.cpp).
 bool decode_bulk(Decoder& decoder, const Statement& statement, Instruction& i);
 

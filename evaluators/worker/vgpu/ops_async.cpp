@@ -87,21 +87,58 @@ void copy_async(Warp& warp, const Instruction& i, Mask mask) {
   }
 }
 
-void finish_copy(Warp& warp, const Instruction& i, const PendingCopy& copy) {
+/// Records the store that a copy is, as the warp's of now.
+void record_copy(Warp& warp, const Instruction& i, const PendingCopy& copy) {
   Block& block = *warp.block;
+  if (!block.races.is_on()) return;
+  Access written;
+  KERNELITES_LANES(l) written.offsets[l] = copy.destination;
+  written.base = block.shared.data();
+  written.is_uniform = true;
+  check_shared_race(warp, i, written, Mask{1} << copy.lane, copy.bytes, Use::store);
+}
+
+void move_copy(Block& block, const PendingCopy& copy) {
   u8* target = block.shared.data() + copy.destination;
-  if (block.races.is_on()) {
-    Access written;
-    KERNELITES_LANES(l) written.offsets[l] = copy.destination;
-    written.base = block.shared.data();
-    written.is_uniform = true;
-    check_shared_race(warp, i, written, Mask{1} << copy.lane, copy.bytes, Use::store);
-  }
   if (copy.copied != 0) std::memcpy(target, copy.source, copy.copied);
   std::memset(target + copy.copied, 0, static_cast<std::size_t>(copy.bytes - copy.copied));
   std::memset(block.shared_state.data() + copy.destination, k_written, copy.bytes);
   --block.pending_copies;
+}
+
+void finish_copy(Warp& warp, const Instruction& i, const PendingCopy& copy) {
+  record_copy(warp, i, copy);
+  move_copy(*warp.block, copy);
   settle_store(warp);
+}
+
+/// cp.async.mbarrier.arrive: an arrival behind all copies that the lane has issued. `mode`: it was counted at the
+/// initialisation (.noinc); else it adds to the arrivals that the phase waits for.
+void arrive_behind_copies(Warp& warp, const Instruction& i, Mask mask) {
+  u64 addresses[k_lanes];
+  read_addresses(warp, i, addresses);
+  Block& block = *warp.block;
+  for (Mask rest = mask; rest != 0; rest &= rest - 1) {
+    const u32 lane = lowest_lane(rest);
+    LateArrival late{.mbarrier = static_cast<u32>(addresses[lane]), .warp = warp.index, .lane = lane};
+    MBarrier& barrier = find_mbarrier(warp, late.mbarrier, lane);
+    if (i.mode == 0)
+      ++barrier.pending;
+    else if (barrier.pending == 0)
+      raise(FaultKind::barrier_misuse, lane,
+            "an arrival behind copies at an mbarrier that waits for no more arrivals");
+    std::erase_if(warp.copies, [&](const PendingCopy& copy) {
+      if (copy.lane != lane) return false;
+      late.copies.push_back(copy);
+      return true;
+    });
+    for (const PendingCopy& copy : late.copies) {
+      record_copy(warp, i, copy);
+      if (block.overwrite) throw block.overwrite->lanes.front().raised;
+    }
+    block.order.release(warp.index, late.known);
+    block.late_arrivals.push_back(std::move(late));
+  }
 }
 
 /// Completes all groups of the active lanes but the `keep` most recent committed ones; ~0u: everything.
@@ -117,6 +154,14 @@ void wait_for_copies(Warp& warp, const Instruction& i, Mask mask, u32 keep, bool
       warp.copies[left++] = copy;
   }
   warp.copies.resize(left);
+  Block& block = *warp.block;
+  for (std::size_t k = 0; k < block.late_arrivals.size();) {
+    const LateArrival& late = block.late_arrivals[k];
+    if (late.warp == warp.index && is_active(mask, late.lane))
+      complete_late_arrival(block, k);
+    else
+      ++k;
+  }
 }
 
 void commit_group(Warp& warp, const Instruction&, Mask mask) {
@@ -154,6 +199,11 @@ bool decode_cp(Decoder& d, const Statement& s, Instruction& i) {
   if (s.has("bulk")) return decode_bulk(d, s, i);
   if (s.parts.size() < 3 || s.parts[1] != "async") return false;
   i.op_class = OpClass::async_copy;
+  if (s.parts[2] == "mbarrier") {
+    i.handler = arrive_behind_copies;
+    i.mode = s.has("noinc") ? 1 : 0;
+    return s.operands.size() == 1 && d.address(s.operands[0], i);
+  }
   if (s.parts[2] == "commit_group") {
     i.handler = commit_group;
     return true;
@@ -176,13 +226,21 @@ constexpr std::string_view k_modifiers =
     "L2::256B "
     "bulk tensor 1d 2d 3d 4d 5d shared::cluster tile mbarrier::complete_tx::bytes bulk_group read prefetch "
     "L2 reduce add "
-    "min max noftz";
+    "min max noftz mbarrier arrive noinc";
 
 constexpr InstructionRow k_rows[] = {
-    {"cp", "f16 bf16 f32 u32 s32 u64", k_modifiers, decode_cp, ResultKind::none},
+    {"cp", "b64 f16 bf16 f32 u32 s32 u64", k_modifiers, decode_cp, ResultKind::none},
 };
 
 }  // namespace
+
+void complete_late_arrival(Block& block, std::size_t index) {
+  const LateArrival late = std::move(block.late_arrivals[index]);
+  block.late_arrivals.erase(block.late_arrivals.begin() + static_cast<std::ptrdiff_t>(index));
+  for (const PendingCopy& copy : late.copies) move_copy(block, copy);
+  const auto barrier = block.mbarriers.find(late.mbarrier);
+  if (barrier != block.mbarriers.end()) arrive_late(block, barrier->second, late.known);
+}
 
 std::span<const InstructionRow> async_rows() { return k_rows; }
 

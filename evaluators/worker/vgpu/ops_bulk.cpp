@@ -194,17 +194,6 @@ void resolve_shared_side(Issue& issue) {
   if (end != 0) warp.block->reading.push_back({first, end, warp.index, warp.pc, issue.copy.id});
 }
 
-/// The mbarrier that a load completes at: initialised, and published to the copy engine.
-void require_mbarrier(Issue& issue) {
-  const MBarrier& barrier = find_mbarrier(issue.warp, issue.copy.mbarrier, issue.lane);
-  if (barrier.is_published || !issue.warp.block->races.is_on()) return;
-  raise(FaultKind::missing_proxy_fence, issue.lane,
-        fmt::format("a copy completes at an mbarrier whose initialisation (line {}) has not been made "
-                    "visible to the copy engine: a "
-                    "fence.mbarrier_init (or fence.proxy.async) behind it is missing",
-                    barrier.line));
-}
-
 void issue_copy(Warp& warp, const Instruction& i, Mask mask) {
   u64 addresses[k_lanes];
   read_addresses(warp, i, addresses);
@@ -221,7 +210,7 @@ void issue_copy(Warp& warp, const Instruction& i, Mask mask) {
     const u32 shared = lanes_of<u32>(warp, list[k_shared])[lane] + list[k_shared_offset];
     if (issue.is_load()) {
       issue.copy.mbarrier = lanes_of<u32>(warp, list[k_mbarrier])[lane] + list[k_mbarrier_offset];
-      require_mbarrier(issue);
+      find_mbarrier(warp, issue.copy.mbarrier, lane);
     }
     as_lane(lane, [&] {
       if (i.count != 0)

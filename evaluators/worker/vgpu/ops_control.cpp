@@ -67,18 +67,11 @@ bool decode_trap(Decoder&, const Statement&, Instruction& i) {
 void fence_block(Warp& warp, const Instruction&, Mask) { warp.block->order.fence(warp.index, true); }
 void fence_grid(Warp& warp, const Instruction&, Mask) { warp.block->order.fence(warp.index, false); }
 
-/// The copy engine sees the mbarriers that the warp has initialised.
-void publish_mbarriers(Warp& warp, const Instruction&, Mask) {
-  for (auto& [offset, barrier] : warp.block->mbarriers) barrier.is_published |= barrier.owner == warp.index;
-}
 /// fence.proxy.async: what happened so far is visible to TMA and wgmma.
-void fence_proxy(Warp& warp, const Instruction& i, Mask mask) {
-  publish_mbarriers(warp, i, mask);
-  warp.block->order.fence_proxy(warp.index);
-}
+void fence_proxy(Warp& warp, const Instruction&, Mask) { warp.block->order.fence_proxy(warp.index); }
 
 bool decode_fence(Decoder&, const Statement& s, Instruction& i) {
-  i.handler = s.has("mbarrier_init")             ? publish_mbarriers
+  i.handler = s.has("mbarrier_init")             ? nothing
               : s.has("proxy") && s.has("async") ? fence_proxy
               : s.has("proxy")                   ? nothing
               : s.has("cta")                     ? fence_block

@@ -47,7 +47,7 @@ void init(Warp& warp, const Instruction& i, Mask mask) {
       raise(FaultKind::barrier_misuse, lane,
             fmt::format("mbarrier.init for {} arrivals; 1 to {} are possible", count, k_max_arrivals));
     warp.block->mbarriers[access.offsets[lane]] = {
-        .expected = count, .pending = count, .line = i.line, .owner = warp.index, .coming = {}, .past = {}};
+        .expected = count, .pending = count, .line = i.line, .coming = {}, .past = {}};
   }
   settle_store(warp);
 }

@@ -120,6 +120,13 @@ struct PendingCopy {
   u32 group = 0;
 };
 
+/// An arrival at an mbarrier that waits for one lane's cp.async (cp.async.mbarrier.arrive).
+struct LateArrival {
+  u32 mbarrier = 0, warp = 0, lane = 0;
+  std::vector<PendingCopy> copies;
+  BlockOrder::Gate known;  ///< what the warp knew, its copies included
+};
+
 /// Where a lane goes back to: the call, and its copies of results.
 struct ReturnPoint {
   u32 site = 0, list = 0, results = 0;
@@ -194,6 +201,7 @@ struct Block {
   u32 pending_copies = 0;                ///< asynchronous copies into shared memory that are under way
   MBarriers mbarriers;
   std::vector<BulkCopy> bulk_copies;  ///< under way, oldest first
+  std::vector<LateArrival> late_arrivals;
   std::vector<ReadInFlight> reading;  ///< shared memory that asynchronous operations are reading
   std::vector<WgmmaGroups> warpgroups;
   u64 operations = 0;      ///< asynchronous ones so far: their ids

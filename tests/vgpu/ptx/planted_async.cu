@@ -124,6 +124,32 @@ KERNEL copy_not_waited__store_into_a_load(ARGS) {  // clears the tile while it i
   o[i] = tile[tid];
 }
 
+#define ARRIVE_BEHIND_COPIES(bar) \
+  asm volatile("cp.async.mbarrier.arrive.noinc.shared::cta.b64 [%0];" ::"r"(SHARED_ADDRESS(bar)) : "memory")
+
+KERNEL copy_not_waited__mbarrier_behind_cp_async(ARGS) {  // launch: also race
+  INDICES;
+  __shared__ alignas(128) float tile[64];
+  __shared__ unsigned long long full;
+  if (tid == 0) MBARRIER_INIT(&full, 64);
+  __syncthreads();
+  COPY_4(&tile[tid], a + i);
+  ARRIVE_BEHIND_COPIES(&full);
+  BUG(, MBARRIER_WAIT(&full, 0);)
+  o[i] = tile[tid ^ 32];  // <- bug
+}
+KERNEL deadlock__arrival_behind_cp_async_missing(ARGS) {
+  INDICES;
+  __shared__ alignas(128) float tile[64];
+  __shared__ unsigned long long full;
+  if (tid == 0) MBARRIER_INIT(&full, 64);
+  __syncthreads();
+  COPY_4(&tile[tid], a + i);
+  if (BUG(warp == 0, true)) ARRIVE_BEHIND_COPIES(&full);
+  MBARRIER_WAIT(&full, 0);  // <- bug
+  o[i] = tile[tid ^ 32];
+}
+
 // A producer (warp 0) and a consumer (warp 1) share a ring of one or two stages.
 KERNEL race__released_before_the_last_read(ARGS) {
   INDICES;
