@@ -34,7 +34,8 @@ bool OpenVariations::ask(const Grid& grid, const std::string& baseline_id, bool 
                                 Rng::keyed(parts_.config.seed, ordinal, "select"));
   if (!selection) return false;
 
-  const auto parent = parts_.archive.find_candidate(selection->parent_id);
+  const Parents& parents = selection->parents;
+  const auto parent = parts_.archive.find_candidate(parents.parent_id);
   KERNELITES_ASSERT(parent.has_value());
   VariationRecord record;
   record.ordinal = ordinal;
@@ -43,9 +44,11 @@ bool OpenVariations::ask(const Grid& grid, const std::string& baseline_id, bool 
   const bool needs_model = find_operator(record.operator_name)->needs_model;
   if (needs_model) record.endpoint = parts_.endpoint->name();
   record.parents = {parent->id};
-  for (const Elite& elite : selection->inspirations) record.inspirations.push_back(elite.candidate_id);
+  if (!parents.second_parent_id.empty()) record.parents.push_back(parents.second_parent_id);
+  for (const Elite& elite : parents.inspirations) record.inspirations.push_back(elite.candidate_id);
   record.decision = needs_model ? feedback_decision(parts_.archive, parent->id)
                                 : Json{{"failures", Json::array()}, {"rejections", Json::array()}};
+  if (!parents.target_cell.empty()) record.decision["target_cell"] = parents.target_cell;
   record.created_unix_s = announcer_.now_unix_s();
   record.prompt_version = parts_.prompts.version(record.operator_name);
   parts_.archive.record_variation(record);
@@ -54,7 +57,7 @@ bool OpenVariations::ask(const Grid& grid, const std::string& baseline_id, bool 
                        {"operator", record.operator_name},
                        {"generation", record.generation},
                        {"parent", parent->ordinal},
-                       {"cell", selection->cell}});
+                       {"cell", parents.cell}});
   Open& one = open(std::move(record), baseline_id);
   if (may_start(one, 0, false)) start(one);
   return true;

@@ -33,7 +33,7 @@ std::map<std::string, int> parents(const Choices& choices, const RunConfig& conf
   std::map<std::string, int> count;
   for (int i = 0; i < draws; ++i)
     if (const auto chosen = select(four_elites(), choices, config, Rng(static_cast<std::uint64_t>(i))))
-      ++count[chosen->operator_name + " " + chosen->parent_id];
+      ++count[chosen->operator_name + " " + chosen->parents.parent_id];
   return count;
 }
 
@@ -78,10 +78,12 @@ TEST_CASE("inspirations are of other cells, distinct, best first, and include th
   config.operators = {{"refine", 1}};
   for (std::uint64_t seed = 0; seed < 100; ++seed) {
     const auto chosen = select(four_elites(), {.has_model = true}, config, Rng(seed));
-    REQUIRE(chosen->inspirations.size() == 2);
-    CHECK(chosen->inspirations[0].fitness > chosen->inspirations[1].fitness);
-    CHECK(chosen->inspirations[0].candidate_id == (chosen->parent_id == "id2" ? "id4" : "id2"));
-    for (const Elite& inspiration : chosen->inspirations) CHECK(inspiration.cell != chosen->cell);
+    REQUIRE(chosen->parents.inspirations.size() == 2);
+    CHECK(chosen->parents.inspirations[0].fitness > chosen->parents.inspirations[1].fitness);
+    CHECK(chosen->parents.inspirations[0].candidate_id ==
+          (chosen->parents.parent_id == "id2" ? "id4" : "id2"));
+    for (const Elite& inspiration : chosen->parents.inspirations)
+      CHECK(inspiration.cell != chosen->parents.cell);
   }
 }
 
