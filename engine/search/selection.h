@@ -9,8 +9,8 @@
 
 namespace kernelites {
 
-/// One choice: the arm, then what it starts from. Recorded in a VariationRecord before anything is spent: second parent in
-/// `parents`, target cell in `decision`.
+/// One choice: the arm, then what it starts from. Recorded in a VariationRecord before anything is spent: the second
+/// parent in `parents`, the target cell in `decision`.
 struct Selection {
   std::string operator_name;
   Parents parents;
