@@ -49,6 +49,7 @@ bool OpenVariations::ask(const Grid& grid, const std::string& baseline_id, bool 
   record.decision = needs_model ? feedback_decision(parts_.archive, parent->id)
                                 : Json{{"failures", Json::array()}, {"rejections", Json::array()}};
   if (!parents.target_cell.empty()) record.decision["target_cell"] = parents.target_cell;
+  if (find_operator(record.operator_name)->wants_target_workload) aim(record, baseline_id);
   record.created_unix_s = announcer_.now_unix_s();
   record.prompt_version = parts_.prompts.version(record.operator_name);
   parts_.archive.record_variation(record);
@@ -61,6 +62,15 @@ bool OpenVariations::ask(const Grid& grid, const std::string& baseline_id, bool 
   Open& one = open(std::move(record), baseline_id);
   if (may_start(one, 0, false)) start(one);
   return true;
+}
+
+/// Chooses the workload, and shows whoever is fastest there.
+void OpenVariations::aim(VariationRecord& record, const std::string& baseline_id) const {
+  const std::string workload = furthest_workload(parts_.archive, record.parents.front(), baseline_id);
+  record.decision["target_workload"] = workload.empty() ? parts_.task.bench.front().name : workload;
+  for (const Champion& champion : parts_.archive.champions())
+    if (champion.workload == workload && champion.candidate_id != record.parents.front())
+      record.parents.push_back(champion.candidate_id);
 }
 
 void OpenVariations::on_reply(ModelReply reply) {

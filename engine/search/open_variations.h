@@ -79,6 +79,7 @@ class OpenVariations {
   };
 
   InputSource source() const;
+  void aim(VariationRecord& record, const std::string& baseline_id) const;
   bool is_known(const Candidate& candidate) const;
   std::vector<std::string> tunable_elites(const Grid& grid) const;
   std::vector<std::string> failed_candidates() const;

@@ -43,6 +43,10 @@ bool has_parent(const OperatorRow& row, const Grid& grid, const Choices& choices
       return !choices.tunable_elites.empty();
     case ParentKind::failed:
       return !choices.failed.empty();
+    case ParentKind::pair:
+      return grid.elite_count() > 1;
+    case ParentKind::improver:
+      return false;  // nobody tells yet who they are
     case ParentKind::elite:
       break;
   }
@@ -66,9 +70,18 @@ std::optional<Parents> choose_parents(const OperatorRow& row, const Grid& grid, 
 
   std::vector<Elite> others = grid.elites();
   std::erase_if(others, [&](const Elite& elite) { return elite.cell == parent.cell; });
-  return Parents{.parent_id = parent.candidate_id,
-                 .cell = parent.cell,
-                 .inspirations = draw_inspirations(std::move(others), row.inspirations, rng)};
+  Parents parents{.parent_id = parent.candidate_id, .cell = parent.cell};
+  if (row.parent == ParentKind::pair) {
+    if (others.empty()) return std::nullopt;
+    parents.second_parent_id = others[rng.below(others.size())].candidate_id;
+  }
+  if (row.wants_target_cell) {
+    std::vector<std::string> cells = all_cells(grid.axes());
+    std::erase(cells, parent.cell);
+    parents.target_cell = cells[rng.below(cells.size())];
+  }
+  parents.inspirations = draw_inspirations(std::move(others), row.inspirations, rng);
+  return parents;
 }
 
 }  // namespace kernelites

@@ -2,6 +2,8 @@
 // Reading an operator's input out of the archive.
 #include "engine/search/variation_inputs.h"
 
+#include <cmath>
+
 #include "archive/elite_rule.h"
 #include "engine/core/error.h"
 #include "engine/search/placement.h"
@@ -41,11 +43,38 @@ Json feedback_decision(const Archive& archive, const std::string& parent_id) {
   return {{"failures", failures}, {"rejections", rejections}};
 }
 
+std::string furthest_workload(const Archive& archive, const std::string& candidate_id,
+                              const std::string& baseline_id) {
+  const auto record = archive.find_candidate(candidate_id);
+  const auto evaluated = record ? archive.evaluated(record->ordinal) : std::nullopt;
+  if (!evaluated || !evaluated->duel || !evaluated->duel->duel) return "";
+  const Duel& duel = *evaluated->duel->duel;
+  std::string furthest;
+  double most_lag = 0, least_gain = 0;
+  for (const Champion& champion : archive.champions()) {
+    const auto arms = duel.timing.find(champion.workload);
+    if (arms == duel.timing.end() || arms->second.empty() || champion.timing.time_us_median <= 0) continue;
+    const bool is_own = champion.candidate_id == candidate_id;
+    const double lag =
+        is_own ? 0 : std::log(arms->second.front().time_us_median / champion.timing.time_us_median);
+    const double gain = speedup_over(duel, baseline_id, {{champion.workload, 1.0}});
+    if (!furthest.empty() && (lag < most_lag || (lag == most_lag && gain >= least_gain))) continue;
+    furthest = champion.workload;
+    most_lag = lag;
+    least_gain = gain;
+  }
+  return furthest;
+}
+
 VariationInput variation_input(const InputSource& source, const VariationRecord& record) {
   const auto weights = workload_weights(source.task);
   VariationInput input{.task = source.task};
   input.device = source.device;
   input.parent = specimen_of(source.archive, record.parents.at(0), source.baseline_id, weights);
+  if (record.parents.size() > 1)
+    input.second_parent = specimen_of(source.archive, record.parents[1], source.baseline_id, weights);
+  input.target_cell = record.decision.value("target_cell", std::string());
+  input.target_workload = record.decision.value("target_workload", std::string());
   for (const std::string& id : record.inspirations)
     input.inspirations.push_back(specimen_of(source.archive, id, source.baseline_id, weights));
   for (const Json& ordinal : record.decision.value("failures", Json::array()))

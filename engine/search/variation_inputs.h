@@ -24,6 +24,11 @@ struct InputSource {
 /// What the prompts of a variation with this first parent tell of failures: for VariationRecord::decision.
 Json feedback_decision(const Archive& archive, const std::string& parent_id);
 
+/// The bench workload at which the champion is furthest ahead of this elite; where none is, the one at which the elite
+/// gains least over the baseline. Empty if it was not timed.
+std::string furthest_workload(const Archive& archive, const std::string& candidate_id,
+                              const std::string& baseline_id);
+
 /// The input of the variation, without `is_known`. Throws Error if the archive lacks one of its candidates.
 VariationInput variation_input(const InputSource& source, const VariationRecord& record);
 

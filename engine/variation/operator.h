@@ -46,9 +46,12 @@ struct VariationInput {
   const Task& task;  ///< outlives the operator
   DeviceFacts device;
   Specimen parent;
-  std::vector<Specimen> inspirations;   ///< elites of other cells, best first
-  std::vector<Specimen> failures;       ///< recent failed children of this parent, newest first
-  std::vector<std::string> rejections;  ///< reasons of recent unusable replies, newest first
+  std::optional<Specimen> second_parent = {};  ///< crossover: of another cell; port: the workload's champion
+  std::string target_cell = {};                ///< target: the cell to reach, as the grid names it
+  std::string target_workload = {};            ///< port: the bench workload to become fast at
+  std::vector<Specimen> inspirations;          ///< elites of other cells, best first
+  std::vector<Specimen> failures;              ///< recent failed children of this parent, newest first
+  std::vector<std::string> rejections;         ///< reasons of recent unusable replies, newest first
   std::function<bool(const Candidate&)>
       is_known;                             ///< has been evaluated or is about to be; empty: nothing is known
   std::vector<Ancestor> lineage;            ///< the parent's ancestors, its own parent first, a seed last

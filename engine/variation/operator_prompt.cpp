@@ -4,6 +4,8 @@
 
 #include <fmt/format.h>
 
+#include "engine/core/axes.h"
+#include "engine/core/error.h"
 #include "engine/variation/prompt_values.h"
 #include "engine/variation/text_rules.h"
 
@@ -36,7 +38,47 @@ PromptSection rejections_of(const VariationInput& input) {
   return section;
 }
 
+/// Other elites, one line each: for an operator that must not resemble them.
+PromptSection known_kinds_of(const VariationInput& input, const PromptLibrary& library) {
+  PromptSection section{
+      .name = "inspirations", .items = {}, .if_empty = "None: only the kernel above is known.\n"};
+  for (const Specimen& inspiration : input.inspirations)
+    section.items.push_back(library.render("parts/known_kind", known_kind_values(inspiration)));
+  return section;
+}
+
+std::string specimen_text(const VariationInput& input, const PromptLibrary& library,
+                          const Specimen& specimen) {
+  return library.render("parts/parent", specimen_values(input.task, input.device, specimen));
+}
+
+std::string rival_of(const VariationInput& input, const PromptLibrary& library) {
+  if (!input.second_parent) return "The parent itself is the fastest kernel there so far.\n";
+  return specimen_text(input, library, *input.second_parent);
+}
+
 }  // namespace
+
+std::string target_text(const VariationInput& input, const PromptLibrary& library) {
+  std::string axes, rest = input.target_cell;
+  for (const Axis& axis : k_axes) {
+    const std::string label = rest.substr(0, rest.find('/'));
+    rest.erase(0, label.size() + 1);
+    const auto now = input.parent.examination.descriptors.find(std::string(axis.name));
+    const bool is_kept = now != input.parent.examination.descriptors.end() && now->second == label;
+    const std::string change =
+        is_kept ? fmt::format("stays `{}`", label)
+                : fmt::format("from `{}` to `{}`",
+                              now == input.parent.examination.descriptors.end() ? "?" : now->second, label);
+    const std::string name = label_prompt(axis.name, label);
+    KERNELITES_ASSERT(library.has(name));
+    std::string meaning = library.render(name, {});
+    meaning.erase(meaning.find_last_not_of('\n') + 1);
+    axes += library.render("parts/target_axis",
+                           {{"axis", std::string(axis.name)}, {"change", change}, {"meaning", meaning}});
+  }
+  return library.render("parts/target", {{"axes", axes}});
+}
 
 std::string architecture_family(const std::string& architecture) {
   std::size_t end = architecture.size();
@@ -61,19 +103,26 @@ std::string render_system(const VariationInput& input, const PromptLibrary& libr
 
 OperatorPrompt render_operator(const std::string& name, const VariationInput& input,
                                const PromptLibrary& library) {
+  const PromptFile& file = library.file("operators/" + name);
+  const auto uses = [&](const char* placeholder) { return file.placeholders.contains(placeholder); };
   const std::string system = render_system(input, library);
-  const std::string parent =
-      library.render("parts/parent", specimen_values(input.task, input.device, input.parent));
+  const std::string parent = specimen_text(input, library, input.parent);
+  const std::string target = uses("target") ? target_text(input, library) : "";
+  const std::string workload =
+      uses("workload") ? library.render("parts/workload", workload_values(input)) : "";
+  KERNELITES_ASSERT(!uses("second_parent") || input.second_parent.has_value());
+  const std::string second = uses("second_parent") ? specimen_text(input, library, *input.second_parent) : "";
+  const std::string rival = uses("rival") ? rival_of(input, library) : "";
   std::vector<PromptSection> sections{
-      inspirations_of(input, library),
+      uses("known_kinds") ? known_kinds_of(input, library) : inspirations_of(input, library),
       failures_of(input, library),
       rejections_of(input),
       {.name = "lessons", .items = lesson_lines(input, library), .if_empty = "There are none yet.\n"}};
-  const std::string& text = library.file("operators/" + name).text;
+  std::int64_t fixed_tokens = 0;
+  for (const std::string* text : {&system, &parent, &target, &workload, &second, &rival, &file.text})
+    fixed_tokens += estimated_tokens(*text);
   OperatorPrompt prompt;
-  prompt.cuts =
-      trim_sections(sections, estimated_tokens(system) + estimated_tokens(parent) + estimated_tokens(text),
-                    input.prompt_tokens_max);
+  prompt.cuts = trim_sections(sections, fixed_tokens, input.prompt_tokens_max);
   std::string feedback = section_text(sections[1]) + section_text(sections[2]);
   if (feedback.empty()) feedback = "Nothing has failed on this parent yet.\n";
   prompt.messages.push_back({.role = "system", .text = system});
@@ -81,7 +130,12 @@ OperatorPrompt render_operator(const std::string& name, const VariationInput& in
       {.role = "user",
        .text =
            library.render("operators/" + name, {{"parent", parent},
+                                                {"second_parent", second},
+                                                {"target", target},
+                                                {"workload", workload},
+                                                {"rival", rival},
                                                 {"inspirations", section_text(sections[0])},
+                                                {"known_kinds", section_text(sections[0])},
                                                 {"feedback", feedback},
                                                 {"lessons", section_text(sections[3])},
                                                 {"reply_format", library.render("parts/reply_format", {})},

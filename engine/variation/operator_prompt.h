@@ -25,6 +25,9 @@ OperatorPrompt render_operator(const std::string& name, const VariationInput& in
 /// The message of role "system": who the model is, task, device, contract.
 std::string render_system(const VariationInput& input, const PromptLibrary& library);
 
+/// What each axis of the target cell asks for, in words. REQUIRES: `target_cell` names a cell of the grid.
+std::string target_text(const VariationInput& input, const PromptLibrary& library);
+
 /// Lessons as lines; "" if there are none.
 std::vector<std::string> lesson_lines(const VariationInput& input, const PromptLibrary& library);
 

@@ -40,6 +40,15 @@ constexpr std::array k_operators{
                 .inspirations = 2,
                 .evaluates_inside = true,
                 .make = make_agent},
+    OperatorRow{.name = "crossover", .needs_model = true, .parent = ParentKind::pair, .make = make_prompted},
+    OperatorRow{.name = "explore", .needs_model = true, .inspirations = 6, .make = make_prompted},
+    OperatorRow{.name = "target",
+                .needs_model = true,
+                .inspirations = 2,
+                .wants_target_cell = true,
+                .make = make_prompted},
+    OperatorRow{.name = "port", .needs_model = true, .wants_target_workload = true, .make = make_prompted},
+    OperatorRow{.name = "simplify", .needs_model = true, .make = make_prompted},
 };
 
 }  // namespace

@@ -15,7 +15,9 @@ namespace kernelites {
 enum class ParentKind {
   elite,    ///< any elite
   tunable,  ///< an elite whose tunables are not known to be exhausted
-  failed    ///< a candidate that failed and that nobody has tried to mend yet
+  failed,   ///< a candidate that failed and that nobody has tried to mend yet
+  pair,     ///< two elites of different cells; the first is the one that is changed
+  improver  ///< an elite that was measured faster than its own parent
 };
 
 /// One row of the table.
@@ -23,8 +25,10 @@ struct OperatorRow {
   std::string_view name;
   bool needs_model = false;
   ParentKind parent = ParentKind::elite;
-  int inspirations = 0;           ///< elites of other cells that it looks at
-  bool evaluates_inside = false;  ///< asks for inner evaluations (EvaluateInside)
+  int inspirations = 0;                ///< elites of other cells that it looks at
+  bool wants_target_cell = false;      ///< needs VariationInput::target_cell, a cell that is not the parent's
+  bool wants_target_workload = false;  ///< needs VariationInput::target_workload
+  bool evaluates_inside = false;       ///< asks for inner evaluations (EvaluateInside)
   std::unique_ptr<Operator> (*make)(const OperatorRow& row, VariationInput input,
                                     const PromptLibrary& library, Rng rng) = nullptr;
 };

@@ -10,6 +10,7 @@
 #include <charconv>
 #include <sstream>
 
+#include "engine/core/axes.h"
 #include "engine/core/digest.h"
 #include "engine/core/error.h"
 #include "engine/core/json.h"
@@ -73,10 +74,26 @@ void check_filled(const PromptFile& prompt, const std::set<std::string>& filled,
           fmt::format("nothing fills {{{{{}}}}} here; filled are {}", name, fmt::join(filled, ", ")));
 }
 
+/// Files that only some operators show: those of tools, and those with this placeholder.
+constexpr std::array<std::pair<std::string_view, std::string_view>, 4> k_special_files{
+    {{"labels/", "target"},
+     {"parts/target", "target"},
+     {"parts/known_kind", "known_kinds"},
+     {"parts/workload", "workload"}}};
+
+/// Whether a call of the operator whose file is `own` can show the text of the file `name`, besides its own.
+bool can_show(const PromptFile& own, const std::string& name) {
+  if (name.starts_with("operators/")) return false;
+  if (name.starts_with("tools/") || name.starts_with("playbook/")) return own.reply == ReplyFormat::tools;
+  for (const auto& [prefix, placeholder] : k_special_files)
+    if (name.starts_with(prefix)) return own.placeholders.contains(std::string(placeholder));
+  return true;
+}
+
 /// "", "parts/", ..., and a folder for each architecture of the playbook; those that are there.
 std::vector<std::string> prompt_folders(const fs::path& folder) {
   std::vector<std::string> prefixes{""};
-  for (const char* name : {"parts/", "operators/", "exchange/", "tools/"})
+  for (const char* name : {"parts/", "operators/", "labels/", "exchange/", "tools/"})
     if (fs::is_directory(folder / name)) prefixes.emplace_back(name);
   if (fs::is_directory(folder / "playbook"))
     for (const fs::directory_entry& entry : fs::directory_iterator(folder / "playbook"))
@@ -120,6 +137,8 @@ PromptLibrary PromptLibrary::load(const fs::path& folder) {
   std::vector<PromptUse> uses = prompt_uses();
   for (const OperatorRow& row : operator_table())
     if (row.needs_model) uses.push_back({"operators/" + std::string(row.name), operator_placeholders()});
+  for (const Axis& axis : k_axes)
+    for (const std::string_view label : axis.labels) uses.push_back({label_prompt(axis.name, label), {}});
   for (const AgentTool& tool : agent_tools()) uses.push_back({"tools/" + std::string(tool.name), {}});
   for (const PromptUse& use : uses) {
     const auto file = library.files_.find(use.name);
@@ -134,6 +153,10 @@ const PromptFile& PromptLibrary::file(const std::string& name) const {
   const auto found = files_.find(name);
   KERNELITES_ASSERT(found != files_.end());
   return found->second;
+}
+
+std::string label_prompt(std::string_view axis, std::string_view label) {
+  return fmt::format("labels/{}_{}", axis, label);
 }
 
 std::string PromptLibrary::render(const std::string& name, const PromptValues& values) const {
@@ -158,11 +181,8 @@ std::string PromptLibrary::version(const std::string& operator_name) const {
   const auto own = files_.find("operators/" + operator_name);
   if (own == files_.end()) return "";  // a model-free operator
   std::string all = digest_parts({own->first, own->second.text});
-  for (const auto& [name, prompt] : files_) {
-    const bool is_tool_text = name.starts_with("tools/") || name.starts_with("playbook/");
-    if (name.starts_with("operators/") || (is_tool_text && own->second.reply != ReplyFormat::tools)) continue;
-    all += digest_parts({name, prompt.text});
-  }
+  for (const auto& [name, prompt] : files_)
+    if (can_show(own->second, name)) all += digest_parts({name, prompt.text});
   return kernelites::digest(all).substr(0, 12);
 }
 

@@ -34,16 +34,20 @@ struct PromptFile {
 /// Parses one file's text. Throws ConfigError naming `where`.
 PromptFile parse_prompt(std::string_view text, const std::string& where);
 
+/// The file that says what a label of an axis means as measured: "labels/movement_tma".
+std::string label_prompt(std::string_view axis, std::string_view label);
+
 /// The prompt files of one folder. Immutable after loading.
 class PromptLibrary {
  public:
-  /// Reads `<folder>/*.md` and those of the folders parts, operators, exchange, tools and playbook/<arch>, and checks
-  /// that each file that the program renders (prompt_values.h) and each operator of `operators` exists and has only
-  /// placeholders that the program fills. Throws ConfigError.
+  /// Reads `<folder>/*.md` and those of the folders parts, operators, labels, exchange, tools and playbook/<arch>, and
+  /// checks that each file that the program renders (prompt_values.h), each operator of the table and each label of
+  /// the axes exists and has only placeholders that the program fills. Throws ConfigError.
   static PromptLibrary load(const std::filesystem::path& folder);
 
   /// By name: "system", "parts/task", "operators/refine", "playbook/sm_90/sm90_1_mapping". REQUIRES: the file exists.
   const PromptFile& file(const std::string& name) const;
+  bool has(const std::string& name) const { return files_.contains(name); }
   /// The file's text, filled. REQUIRES: `values` fills all its placeholders.
   std::string render(const std::string& name, const PromptValues& values) const;
   std::vector<std::string> names() const;

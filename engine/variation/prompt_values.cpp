@@ -5,8 +5,10 @@
 #include <fmt/format.h>
 #include <fmt/ranges.h>
 
+#include <algorithm>
 #include <cmath>
 
+#include "engine/core/error.h"
 #include "engine/core/roofline.h"
 #include "engine/variation/feedback_table.h"
 #include "engine/variation/text_rules.h"
@@ -86,6 +88,18 @@ std::string describe_tuning(const Candidate& candidate) {
   return or_none(text);
 }
 
+std::string describe_speedup(const Specimen& specimen) {
+  return specimen.speedup > 0 ? fmt::format("{:.3f}x the baseline's speed", specimen.speedup)
+                              : std::string("not timed");
+}
+
+/// Of the specimen in its own duel; null if it was not timed there.
+const ArmTiming* timing_at(const Specimen& specimen, const std::string& workload) {
+  if (!specimen.duel) return nullptr;
+  const auto arms = specimen.duel->timing.find(workload);
+  return arms == specimen.duel->timing.end() || arms->second.empty() ? nullptr : &arms->second.front();
+}
+
 }  // namespace
 
 const std::vector<PromptUse>& prompt_uses() {
@@ -105,6 +119,10 @@ const std::vector<PromptUse>& prompt_uses() {
        {"cell", "speedup", "tuning", "verdict", "timing", "resources", "notes", "source"}},
       {"parts/failure", {"operator", "stage", "verdict"}},
       {"parts/lesson", {"technique", "state", "architecture", "shape_class", "effect", "counts"}},
+      {"parts/target", {"axes"}},
+      {"parts/target_axis", {"axis", "change", "meaning"}},
+      {"parts/known_kind", {"cell", "speedup", "operator"}},
+      {"parts/workload", {"name", "dims", "weight", "time", "ratio"}},
       {"exchange/cut_off", {}},
       {"exchange/agent_closing", {}},
       {"exchange/agent_reminder", {}},
@@ -146,8 +164,7 @@ PromptValues device_values(const DeviceFacts& device) {
 PromptValues specimen_values(const Task& task, const DeviceFacts& device, const Specimen& specimen) {
   return {
       {"cell", describe_cell(specimen.examination.descriptors)},
-      {"speedup", specimen.speedup > 0 ? fmt::format("{:.3f}x the baseline's speed", specimen.speedup)
-                                       : std::string("not timed")},
+      {"speedup", describe_speedup(specimen)},
       {"tuning", describe_tuning(specimen.candidate)},
       {"verdict", describe_verdict(specimen.verdict)},
       {"timing", or_none(describe_timing(task, device, specimen) + feedback_text(task, device, specimen))},
@@ -157,8 +174,9 @@ PromptValues specimen_values(const Task& task, const DeviceFacts& device, const 
 }
 
 const std::set<std::string>& operator_placeholders() {
-  static const std::set<std::string> names{"parent",  "inspirations", "feedback",
-                                           "lessons", "reply_format", "reply_edits"};
+  static const std::set<std::string> names{"parent",       "inspirations",  "feedback", "lessons",
+                                           "reply_format", "reply_edits",   "target",   "known_kinds",
+                                           "workload",     "second_parent", "rival"};
   return names;
 }
 
@@ -176,6 +194,31 @@ PromptValues failure_values(const Specimen& specimen) {
   return {{"operator", specimen.operator_name},
           {"stage", specimen.verdict.stage},
           {"verdict", describe_verdict(specimen.verdict)}};
+}
+
+PromptValues known_kind_values(const Specimen& specimen) {
+  return {{"cell", describe_cell(specimen.examination.descriptors)},
+          {"speedup", describe_speedup(specimen)},
+          {"operator", specimen.operator_name}};
+}
+
+PromptValues workload_values(const VariationInput& input) {
+  const auto workload =
+      std::find_if(input.task.bench.begin(), input.task.bench.end(),
+                   [&](const Workload& bench) { return bench.name == input.target_workload; });
+  KERNELITES_ASSERT(workload != input.task.bench.end());
+  const ArmTiming* own = timing_at(input.parent, workload->name);
+  const ArmTiming* best = input.second_parent ? timing_at(*input.second_parent, workload->name) : nullptr;
+  std::string ratio;
+  if (own != nullptr && best != nullptr && best->time_us_median > 0)
+    ratio =
+        fmt::format(", {:.2f} times what the fastest kernel takes (each {} in a duel of its own)",
+                    own->time_us_median / best->time_us_median, own->is_modelled ? "modelled" : "measured");
+  return {{"name", workload->name},
+          {"dims", describe_workload(input.task, *workload)},
+          {"weight", fmt::format("{:.3g}", workload->weight)},
+          {"time", own != nullptr ? fmt::format("{:.2f} us", own->time_us_median) : "a time that is unknown"},
+          {"ratio", ratio}};
 }
 
 std::string describe_cell(const Descriptors& descriptors) {

@@ -40,6 +40,10 @@ PromptValues specimen_values(const Task& task, const DeviceFacts& device, const 
 PromptValues lesson_values(const Lesson& lesson);
 /// For parts/failure.
 PromptValues failure_values(const Specimen& specimen);
+/// For parts/known_kind.
+PromptValues known_kind_values(const Specimen& specimen);
+/// For parts/workload: what the parent does at the target workload. REQUIRES: the task has it.
+PromptValues workload_values(const VariationInput& input);
 
 /// "cp_async / mma_sync / split_kv": the labels in the order of the axes' names.
 std::string describe_cell(const Descriptors& descriptors);

@@ -10,6 +10,7 @@
 #include "tests/support/catch.h"
 
 using namespace kernelites;
+using Catch::Contains;
 namespace fs = std::filesystem;
 
 namespace {
@@ -102,4 +103,24 @@ TEST_CASE("the digest changes with any prompt text") {
 
 TEST_CASE("a missing folder is a configuration error") {
   CHECK_THROWS_AS(PromptLibrary::load("/no/such/folder"), ConfigError);
+}
+
+TEST_CASE("a label of the grid without words about how it is measured stops the start") {
+  const fs::path folder = fs::temp_directory_path() / "kernelites_label_test";
+  fs::remove_all(folder);
+  fs::copy(fs::path(KERNELITES_SOURCE_DIR) / "prompts", folder, fs::copy_options::recursive);
+  fs::remove(folder / "labels" / "movement_tma.md");
+  CHECK_THROWS_WITH(PromptLibrary::load(folder),
+                    Contains("labels/movement_tma.md") && Contains("is missing"));
+}
+
+TEST_CASE("words about labels change the version of the operator that shows them, and of no other") {
+  const fs::path folder = fs::temp_directory_path() / "kernelites_version_test";
+  fs::remove_all(folder);
+  fs::copy(fs::path(KERNELITES_SOURCE_DIR) / "prompts", folder, fs::copy_options::recursive);
+  const PromptLibrary before = PromptLibrary::load(folder);
+  std::ofstream(folder / "labels" / "movement_tma.md", std::ios::app) << "More words.\n";
+  const PromptLibrary after = PromptLibrary::load(folder);
+  CHECK(before.version("refine") == after.version("refine"));
+  CHECK(before.version("target") != after.version("target"));
 }

@@ -236,3 +236,65 @@ TEST_CASE("operators are found by name") {
   CHECK_FALSE(find_operator("tune")->needs_model);
   CHECK(find_operator("magic") == nullptr);
 }
+
+TEST_CASE("every operator's prompt is filled: no placeholder is left in what a model sees") {
+  const Task task = sample_task();
+  VariationInput input = sample_input(task);
+  input.parent.examination.descriptors = {{"movement", "cp_async"}, {"compute", "fma"}, {"split", "tile"}};
+  input.second_parent = input.inspirations[0];
+  input.target_cell = "tma/fma/split_kv";
+  input.target_workload = "llama";
+  for (const OperatorRow& row : operator_table()) {
+    if (!row.needs_model) continue;
+    INFO(row.name);
+    CHECK(placeholders_in(prompt_of(std::string(row.name), input)).empty());
+    const int parents = library().file("operators/" + std::string(row.name)).parents;
+    CHECK(parents == (row.parent == ParentKind::pair ? 2 : 1));
+  }
+}
+
+TEST_CASE("crossover shows both parents, and says which one edits are edits of") {
+  const Task task = sample_task();
+  VariationInput input = sample_input(task);
+  input.second_parent.emplace();
+  input.second_parent->candidate = {"__global__ void second() {}\n", {}};
+  const std::string prompt = prompt_of("crossover", input);
+  CHECK(prompt.find("void parent()") < prompt.find("void second()"));
+  CHECK_THAT(prompt, Contains("edits of the first parent"));
+}
+
+TEST_CASE("target names the axes that change and the ones that stay, and what each label is measured by") {
+  const Task task = sample_task();
+  VariationInput input = sample_input(task);
+  input.parent.examination.descriptors = {{"movement", "cp_async"}, {"compute", "fma"}, {"split", "tile"}};
+  input.target_cell = "tma/fma/split_kv";
+  const std::string prompt = prompt_of("target", input);
+  CHECK_THAT(
+      prompt,
+      Contains("movement: from `cp_async` to `tma`. Operand tiles go to shared memory by bulk copies"));
+  CHECK_THAT(prompt, Contains("compute: stays `fma`. "));
+  CHECK_THAT(prompt, Contains("split: from `tile` to `split_kv`. Parts of one output"));
+}
+
+TEST_CASE("explore lists other kinds in a line each and shows none of their sources") {
+  const Task task = sample_task();
+  VariationInput input = sample_input(task);
+  input.inspirations[0].examination.descriptors = {{"movement", "tma"}};
+  input.inspirations[0].operator_name = "edit";
+  const std::string prompt = prompt_of("explore", input);
+  CHECK_THAT(prompt, Contains("- movement: tma: not timed (last changed by edit)"));
+  CHECK_THAT(prompt, !Contains("void other_kind()"));
+}
+
+TEST_CASE("port states the workload, the parent's time there, and how far ahead the fastest is") {
+  const Task task = sample_task();
+  VariationInput input = sample_input(task);
+  input.target_workload = "llama";
+  CHECK_THAT(prompt_of("port", input), Contains("The parent takes 4.00 us there.\n") &&
+                                           Contains("The parent itself is the fastest kernel there so far."));
+  input.second_parent = input.parent;
+  input.second_parent->candidate.source = "__global__ void rival() {}\n";
+  input.second_parent->duel->timing["llama"][0].time_us_median = 2;
+  CHECK_THAT(prompt_of("port", input),
+             Contains("2.00 times what the fastest kernel takes") && Contains("void rival()"));
+}
