@@ -51,42 +51,51 @@ double normal(Rng& rng) {
 }
 
 Duel duel_of(const Landscape& landscape, double noise, const Request& request) {
-  Duel duel;
+  std::vector<std::string> labels;
   std::vector<std::size_t> points;
   for (const DuelArm& arm : request.duel->arms) {
-    duel.arms.push_back(arm.label);
-    const std::optional<std::size_t> point = named_point(landscape, arm.candidate.source);
-    if (!point || !landscape.points[*point].is_passed()) {
-      duel.verdict = Verdict::failed("time", "arm_unusable", "an arm has no times");
-      return duel;
-    }
-    points.push_back(*point);
+    labels.push_back(arm.label);
+    // A text that is no candidate has no times, as a point that failed.
+    points.push_back(named_point(landscape, arm.candidate.source).value_or(landscape.points.size()));
+  }
+  return landscape_duel(landscape, noise, {labels, points, request.duel->rounds, request.duel->confidence},
+                        request.id);
+}
+
+}  // namespace
+
+Duel landscape_duel(const Landscape& landscape, double noise, const LandscapeArms& arms,
+                    std::string_view id) {
+  Duel duel{.arms = arms.labels};
+  for (const std::size_t point : arms.points) {
+    if (point < landscape.points.size() && landscape.points[point].is_passed()) continue;
+    duel.verdict = Verdict::failed("time", "arm_unusable", "an arm has no times");
+    return duel;
   }
   // The median of |difference of two normal draws| is 0.6745 * sqrt(2) of their deviation.
   const double deviation = noise / (0.6745 * std::numbers::sqrt2);
   for (std::size_t w = 0; w < landscape.workloads.size(); ++w) {
-    const std::string& workload = landscape.workloads[w];
-    Rng rng = Rng::keyed(w, 0, request.id);
-    for (std::size_t a = 0; a < points.size(); ++a) {
-      const double time = landscape.points[points[a]].time_us[w] * std::exp(deviation * normal(rng));
-      duel.timing[workload].push_back({.time_us_median = time,
-                                       .time_us_p10 = time * std::exp(-deviation),
-                                       .time_us_p90 = time * std::exp(deviation),
-                                       .samples = request.duel->rounds});
-      if (a == 0) continue;
-      const double ratio = std::log(duel.timing[workload].front().time_us_median / time);
-      duel.ratio[workload].push_back({.log_ratio_median = ratio,
-                                      .log_ratio_low = ratio - 3 * deviation,
-                                      .log_ratio_high = ratio + 3 * deviation,
-                                      .confidence = request.duel->confidence,
-                                      .rounds = request.duel->rounds});
+    Rng rng = Rng::keyed(w, 0, id);
+    std::vector<ArmTiming>& timing = duel.timing[landscape.workloads[w]];
+    std::vector<PairedRatio>& ratios = duel.ratio[landscape.workloads[w]];
+    for (const std::size_t point : arms.points) {
+      const double time = landscape.points[point].time_us[w] * std::exp(deviation * normal(rng));
+      timing.push_back({.time_us_median = time,
+                        .time_us_p10 = time * std::exp(-deviation),
+                        .time_us_p90 = time * std::exp(deviation),
+                        .samples = arms.rounds});
+      if (timing.size() == 1) continue;
+      const double ratio = std::log(timing.front().time_us_median / time);
+      ratios.push_back({.log_ratio_median = ratio,
+                        .log_ratio_low = ratio - 3 * deviation,
+                        .log_ratio_high = ratio + 3 * deviation,
+                        .confidence = arms.confidence,
+                        .rounds = arms.rounds});
     }
   }
   duel.verdict = Verdict::passed();
   return duel;
 }
-
-}  // namespace
 
 std::string landscape_source(const Landscape& landscape, const ScriptedEdit& edit, std::string_view id) {
   std::string text = fmt::format("// landscape: {} {}\n", landscape.name, edit.point);

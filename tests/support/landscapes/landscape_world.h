@@ -31,8 +31,19 @@ std::optional<std::size_t> named_point(const Landscape& landscape, std::string_v
 ModelReply scripted_reply(const Landscape& landscape, const EditRates& rates, std::uint64_t seed,
                           const ModelRequest& request);
 
-/// What the worker would say: the point's verdict, descriptors and resources; in duels its times, with noise of the
-/// size measured (`noise`: median of |log ratio| of two duels), drawn from the request's id.
+/// Who meets in a duel: arm 0 is the candidate.
+struct LandscapeArms {
+  std::vector<std::string> labels;
+  std::vector<std::size_t> points;
+  int rounds = 60;
+  double confidence = 0.999;
+};
+/// A duel of points with noise of the size measured (`noise`: median of |log ratio| of two duels), drawn from `id`.
+/// Failed if a point has no times.
+Duel landscape_duel(const Landscape& landscape, double noise, const LandscapeArms& arms, std::string_view id);
+
+/// What the worker would say: the point's verdict, descriptors and resources; in duels its times, as
+/// `landscape_duel` draws them from the request's id.
 Reply landscape_reply(const Landscape& landscape, double noise, const Request& request,
                       const Provenance& provenance);
 

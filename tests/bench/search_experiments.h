@@ -1,0 +1,34 @@
+// SPDX-License-Identifier: Apache-2.0
+// The experiments of search_bench: one function in a file of its own and one row of the table in search_bench.cpp.
+#pragma once
+
+#include <filesystem>
+#include <string>
+#include <vector>
+
+#include "tests/bench/search_world.h"
+
+namespace kernelites {
+
+/// What the command line says; every experiment prints its tables as Markdown on standard output.
+struct BenchOptions {
+  int seeds = 40;
+  std::int64_t budget = 600;  ///< evaluations of one run
+  double noise = 1;           ///< times what was measured
+  EditRates rates;
+};
+
+/// A figure and its interval.
+struct Estimate {
+  double value = 0, low = 0, high = 0;
+};
+/// Median with a percentile bootstrap interval at 95 % (2,000 resamples, keyed, so that a table repeats).
+Estimate bootstrap_median(const std::vector<double>& samples);
+/// Geometric mean over landscapes of median(a) / median(b), with a bootstrap interval in which the runs of every
+/// landscape are drawn anew. REQUIRES: as many landscapes in both.
+Estimate bootstrap_ratio(const std::vector<std::vector<double>>& a,
+                         const std::vector<std::vector<double>>& b);
+
+void run_policies(const BenchOptions& options, const std::vector<Arena>& arenas);
+
+}  // namespace kernelites

@@ -1,0 +1,128 @@
+// SPDX-License-Identifier: Apache-2.0
+// A whole search in memory, in a frozen landscape: thousands of candidates a second for comparing policies.
+#include "tests/bench/search_world.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <cmath>
+
+#include "engine/core/error.h"
+#include "tests/support/landscapes/landscape_world.h"
+
+namespace kernelites {
+
+std::vector<Arena> measured_arenas(const std::filesystem::path& source_root) {
+  const std::filesystem::path folder = source_root / "tests" / "support" / "landscapes";
+  std::vector<Arena> arenas;
+  if (std::filesystem::is_directory(folder)) {
+    for (const auto& entry : std::filesystem::directory_iterator(folder)) {
+      if (!entry.path().filename().string().ends_with("_landscape.json")) continue;
+      Arena arena{.landscape = load_landscape(entry.path())};
+      const Ruggedness figures = ruggedness_of(arena.landscape);
+      arena.noise = figures.noise;
+      arena.speedup_best = figures.speedup_best;
+      arenas.push_back(std::move(arena));
+    }
+  }
+  if (arenas.empty()) throw ConfigError(folder.string(), "", "expected *_landscape.json");
+  std::sort(arenas.begin(), arenas.end(),
+            [](const Arena& a, const Arena& b) { return a.landscape.name < b.landscape.name; });
+  return arenas;
+}
+
+SearchWorld::SearchWorld(const Arena& arena, const WorldSettings& settings)
+    : arena_(arena), settings_(settings), grid_(settings.axes) {
+  for (const std::string& workload : landscape().workloads) weights_[workload] = 1;
+  const Verdict passed = Verdict::passed();
+  const Told seed_told = submit("", {.kind = EditKind::same, .point = 0, .verdict = passed});
+  KERNELITES_ASSERT(seed_told.status == insert_status_name(InsertStatus::added));
+  evaluations_ = duels_ = 0;
+}
+
+Told SearchWorld::submit(const std::string& parent_id, const ScriptedEdit& edit) {
+  Told told{.ordinal = next_ordinal_++, .point = edit.point};
+  if (edit.kind == EditKind::no_code) {
+    told.status = "rejected";
+    return told;
+  }
+  Course course = examined(told.ordinal, parent_id, edit);
+  ++evaluations_;
+  told.id = course.record.id;
+  points_[told.id] = edit.point;
+  if (baseline_id_.empty()) {
+    baseline_id_ = told.id;
+    duel(course, {.arms = {told.id}});  // with itself, as seeds do
+  }
+  told.is_passed = course.examination->verdict.is_passed;
+  if (told.is_passed) {
+    told.cell = cell_name(course.examination->descriptors, grid_.axes()).value_or("");
+    if (!known_code_.insert(landscape().points[edit.point].twin).second) {
+      told.status = "duplicate_code";
+      return told;
+    }
+  }
+  for (;;) {
+    const NextStep step = next_step(course, {.grid = grid_,
+                                             .champions = champions_,
+                                             .baseline_id = baseline_id_,
+                                             .weights = weights_,
+                                             .rule = settings_.rule});
+    if (const auto* need = std::get_if<NeedsDuel>(&step)) {
+      duel(course, *need);
+      continue;
+    }
+    const Outcome& outcome = std::get<Ends>(step).outcome;
+    told.status = outcome.status;
+    told.duels = course.duels_sent;
+    if (!course.duels.empty()) told.speedup = speedup_over(*course.duels.back().duel, baseline_id_, weights_);
+    told.champions = static_cast<int>(outcome.champions.size());
+    for (const Champion& champion : outcome.champions) {
+      std::erase_if(champions_, [&](const Champion& other) { return other.workload == champion.workload; });
+      champions_.push_back(champion);
+    }
+    if (outcome.elite) {
+      const Elite* former = grid_.find(outcome.elite->cell);
+      if (former != nullptr) told.gain = std::log(outcome.elite->fitness / former->fitness);
+      grid_.put(*outcome.elite);
+    }
+    return told;
+  }
+}
+
+double SearchWorld::reached() const {
+  return landscape().speedup(points_.at(grid_.best()->candidate_id)) / arena_.speedup_best;
+}
+
+Course SearchWorld::examined(std::uint64_t ordinal, const std::string& parent_id,
+                             const ScriptedEdit& edit) const {
+  Course course;
+  course.record.ordinal = course.record.variation = ordinal;
+  course.record.id = fmt::format("c{}", ordinal);
+  course.record.parents = {parent_id};
+  course.examination = Examination{.verdict = edit.verdict};
+  if (edit.verdict.is_passed) course.examination->descriptors = landscape().points[edit.point].descriptors;
+  return course;
+}
+
+void SearchWorld::duel(Course& course, const NeedsDuel& need) {
+  LandscapeArms arms{.labels = {"candidate"}, .points = {points_.at(course.record.id)}};
+  for (const std::string& id : need.arms) {
+    arms.labels.push_back(id);
+    arms.points.push_back(points_.at(id));
+  }
+  arms.confidence =
+      need.is_confirmation ? settings_.rule.confirmation_confidence_min : settings_.rule.confidence_min;
+  EvaluationRecord record;
+  record.ordinal = course.record.ordinal;
+  record.verb = "duel";
+  record.request_id =
+      fmt::format("{}-{}-duel-{}", settings_.seed, course.record.ordinal, course.duels_sent++);
+  record.request = {{"is_confirmation", need.is_confirmation}};
+  record.state = "answered";
+  record.duel = landscape_duel(landscape(), settings_.noise * arena_.noise, arms, record.request_id);
+  course.duels.push_back(std::move(record));
+  ++duels_;
+}
+
+}  // namespace kernelites
