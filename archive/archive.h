@@ -96,6 +96,12 @@ class Archive {
   /// recorded: its `decision` says so.
   void close_variation(std::uint64_t ordinal, std::uint64_t submitted);
 
+  /// Closes the variation that wrote it: its `decision` names the version. False, and nothing changes, if there is one
+  /// of this name already.
+  bool record_prompt_version(const PromptVersionRecord& version);
+  /// The version is not used for new variations any more.
+  void retire_prompt_version(const std::string& version);
+
   // --- evaluate ---
 
   /// Before it is sent. A second record of one request id is an Error; a resumed run sends outstanding ones
@@ -153,6 +159,10 @@ class Archive {
   /// In the order told, after `after`: a bandit replays its rewards from these.
   std::vector<CandidateRecord> told_candidates(std::int64_t after = 0) const;
   std::optional<EvaluatedCandidate> evaluated(std::uint64_t ordinal) const;
+  /// The highest `told`; 0 if nothing was told.
+  std::int64_t last_told() const;
+  /// Told candidates of this very source, whatever their tuning, with `told` up to `told_max`, newest first.
+  std::vector<EvaluatedCandidate> tunings(const std::string& source, std::int64_t told_max, int limit) const;
   /// All requests of a candidate, in the order sent.
   std::vector<EvaluationRecord> evaluations(std::uint64_t ordinal) const;
   /// The first other candidate that passed and compiled to the same code: equal code is never timed twice.
@@ -165,6 +175,8 @@ class Archive {
   std::vector<RejectionRecord> rejections() const;
   /// Told candidates that failed and that no variation of operator "repair" has started from, newest first.
   std::vector<CandidateRecord> repairable(int limit) const;
+  /// All, in the order recorded.
+  std::vector<PromptVersionRecord> prompt_versions() const;
   /// What each arm has cost and brought, by operator, endpoint and prompt version.
   std::vector<ArmLedger> arms() const;
   /// What one candidate has cost, with the calls of its variation.

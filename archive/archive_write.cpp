@@ -159,11 +159,13 @@ bool Archive::record_candidate(const CandidateRecord& candidate) {
       database_
           .prepare(
               "INSERT INTO candidate (ordinal, id, variation, source, tuning, summary, prompt_digest, state, "
-              "outcome, told, created_unix_s) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, 'proposed', '', NULL, ?8) "
+              "outcome, told, created_unix_s, source_digest) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, 'proposed', "
+              "'', NULL, "
+              "?8, ?9) "
               "ON CONFLICT (id) DO NOTHING")
           .bind(candidate.ordinal, candidate.id, candidate.variation, candidate.candidate.source,
                 rows::write_json(Json(candidate.candidate.tuning)), candidate.summary,
-                candidate.prompt_digest, candidate.created_unix_s)
+                candidate.prompt_digest, candidate.created_unix_s, digest(candidate.candidate.source))
           .run();
   if (changed == 0) return false;
   if (candidate.ordinal == candidate.variation) {

@@ -19,7 +19,7 @@ struct Listing {
   std::array<std::string_view, 3> json_columns{};
 };
 
-constexpr std::array<Listing, 11> k_listings{{
+constexpr std::array<Listing, 12> k_listings{{
     {"run", "SELECT seed, task, task_digest FROM run"},
     {"variation",
      "SELECT ordinal, generation, operator_name, endpoint, decision, state FROM variation ORDER BY ordinal",
@@ -33,6 +33,9 @@ constexpr std::array<Listing, 11> k_listings{{
     {"inside_result",
      "SELECT variation, position, candidate_id, step, body FROM inside_result ORDER BY variation, position",
      {"body"}},
+    {"prompt_version",
+     "SELECT version, operator_name, parent, ordinal, regions, state FROM prompt_version ORDER BY ordinal",
+     {"regions"}},
     {"rejection", "SELECT ordinal, reason, message FROM rejection ORDER BY ordinal"},
     {"candidate",
      "SELECT ordinal, id, variation, tuning, summary, prompt_digest, state, outcome, told FROM candidate "

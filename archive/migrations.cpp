@@ -21,7 +21,8 @@ namespace {
 
 // 1 -> 2: the ledger (arms, reasoning and cache tokens, reservations), conversations with tools, shared messages.
 // 2 -> 3: bounds of costs, results of inner evaluations.
-constexpr std::array<Migration, 2> k_migrations{{
+// 3 -> 4: prompts that evolve, tunings of one source, evidence of earlier runs, indices for long histories.
+constexpr std::array<Migration, 3> k_migrations{{
     {1,
      "ALTER TABLE variation ADD COLUMN prompt_version TEXT NOT NULL DEFAULT '';"
      "ALTER TABLE candidate ADD COLUMN told_unix_s REAL NOT NULL DEFAULT 0.0;"
@@ -42,6 +43,17 @@ constexpr std::array<Migration, 2> k_migrations{{
      "CREATE TABLE inside_result (variation INTEGER NOT NULL REFERENCES variation (ordinal), "
      "position INTEGER NOT NULL, candidate_id TEXT NOT NULL, step TEXT NOT NULL, body TEXT NOT NULL, "
      "PRIMARY KEY (variation, position)) STRICT;"},
+    {3,
+     "ALTER TABLE candidate ADD COLUMN source_digest TEXT NOT NULL DEFAULT '';"
+     "CREATE INDEX candidate_source ON candidate (source_digest, told);"
+     "DROP INDEX variation_parent_parent;"
+     "CREATE INDEX variation_parent_child ON variation_parent (parent_id, role, position, ordinal);"
+     "CREATE INDEX rejection_reason ON rejection (reason);"
+     "CREATE TABLE prompt_version (version TEXT PRIMARY KEY, operator_name TEXT NOT NULL, parent TEXT NOT "
+     "NULL, "
+     "ordinal INTEGER NOT NULL REFERENCES variation (ordinal), regions TEXT NOT NULL, "
+     "state TEXT NOT NULL CHECK (state IN ('live', 'retired')), created_unix_s REAL NOT NULL) STRICT;"
+     "CREATE TABLE lesson_evidence (id TEXT PRIMARY KEY, body TEXT NOT NULL) STRICT;"},
 }};
 
 void set_version(Database& database, int version) {

@@ -130,6 +130,17 @@ struct RejectionRecord {
   std::string message;
 };
 
+/// `prompt_version`: an operator's prompt as a model rewrote its regions.
+struct PromptVersionRecord {
+  std::string version;  ///< as VariationRecord::prompt_version
+  std::string operator_name;
+  std::string parent;             ///< the version that was edited
+  std::uint64_t ordinal = 0;      ///< of the variation in which it was written
+  Json regions = Json::object();  ///< region -> text, all of the operator's
+  std::string state = "live";     ///< live, retired
+  double created_unix_s = 0;
+};
+
 /// `champion`: the fastest proven candidate of one bench workload.
 struct Champion {
   std::string workload;

@@ -1,7 +1,7 @@
 -- SPDX-License-Identifier: Apache-2.0
 -- run.db: everything that a run asked, spent, found and kept. This text is the format's specification.
 --
--- FILE. A SQLite 3 database in WAL mode with application_id 1263293509 ("KLTE") and user_version 3 (archive/migrations
+-- FILE. A SQLite 3 database in WAL mode with application_id 1263293509 ("KLTE") and user_version 4 (archive/migrations
 -- lists how an older version becomes this one; a newer one is refused). One process writes, under a lock on run.lock
 -- beside the file; others may read meanwhile. Tables are STRICT and foreign keys are on.
 --
@@ -60,10 +60,12 @@ CREATE TABLE candidate (
   told           INTEGER UNIQUE,               -- 1, 2, ... in the order of telling; NULL until done
   created_unix_s REAL    NOT NULL,
   told_unix_s    REAL    NOT NULL DEFAULT 0.0, -- 0: not told, or before version 2
+  source_digest  TEXT    NOT NULL DEFAULT '',  -- of the text without its tuning; '' before version 4
   CHECK ((state = 'done') = (told IS NOT NULL))
 ) STRICT;
 CREATE INDEX candidate_state ON candidate (state);
 CREATE INDEX candidate_variation ON candidate (variation);
+CREATE INDEX candidate_source ON candidate (source_digest, told);
 
 -- Where a variation started from. Parent 0 is the one that is varied; inspirations come from other cells.
 CREATE TABLE variation_parent (
@@ -73,7 +75,7 @@ CREATE TABLE variation_parent (
   parent_id TEXT    NOT NULL REFERENCES candidate (id),
   PRIMARY KEY (ordinal, role, position)
 ) STRICT;
-CREATE INDEX variation_parent_parent ON variation_parent (parent_id);
+CREATE INDEX variation_parent_child ON variation_parent (parent_id, role, position, ordinal);
 
 -- One request to a worker and its reply. Verdict, provenance and body are NULL until answered; failed: no reply came.
 CREATE TABLE evaluation (
@@ -206,6 +208,25 @@ CREATE TABLE rejection (
   ordinal INTEGER PRIMARY KEY REFERENCES variation (ordinal),
   reason  TEXT    NOT NULL,
   message TEXT    NOT NULL
+) STRICT;
+CREATE INDEX rejection_reason ON rejection (reason);
+
+-- Prompts that a model wrote: an operator's file with other texts in its marked regions 
+-- (`<!-- evolve:NAME -->`). What stands in the files is no row. Versions are those of `variation`.
+CREATE TABLE prompt_version (
+  version        TEXT    PRIMARY KEY,
+  operator_name  TEXT    NOT NULL,
+  parent         TEXT    NOT NULL,             -- the version that was edited
+  ordinal        INTEGER NOT NULL REFERENCES variation (ordinal), -- in which it was written
+  regions        TEXT    NOT NULL,             -- JSON object: region -> text; all of the operator's
+  state          TEXT    NOT NULL CHECK (state IN ('live', 'retired')),
+  created_unix_s REAL    NOT NULL
+) STRICT;
+
+-- Evidence of earlier runs that this one began with (archive/knowledge.h); empty where none was given.
+CREATE TABLE lesson_evidence (
+  id   TEXT PRIMARY KEY,
+  body TEXT NOT NULL                           -- JSON
 ) STRICT;
 
 -- The run's story, for people: the same objects as in events.jsonl.
