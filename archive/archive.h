@@ -187,6 +187,8 @@ class Archive {
   /// Answered or failed, in the order sent.
   std::vector<ModelCallRecord> ended_model_calls() const;
 
+  /// Of the grid: those that the configuration names, `k_axes` where it names none (runs before there was a choice).
+  std::vector<Axis> axes() const;
   Grid grid() const;
   std::vector<EliteStep> elite_history() const;
   /// By workload name.

@@ -290,8 +290,14 @@ std::vector<ModelCallRecord> Archive::model_calls(std::uint64_t ordinal) const {
                  call_reader(database_), ordinal);
 }
 
+std::vector<Axis> Archive::axes() const {
+  Statement row = database_.prepare("SELECT coalesce(json_extract(configuration, '$.axes'), '[]') FROM run");
+  if (!row.step()) throw Error(database_.name() + ": no run is recorded");
+  return axes_named(rows::read_json(row.text(0)).get<std::vector<std::string>>());
+}
+
 Grid Archive::grid() const {
-  Grid grid;
+  Grid grid(axes());
   for (Elite& elite :
        collect(database_, fmt::format("SELECT {} FROM elite ORDER BY cell", rows::k_elite_columns),
                [](const Statement& row) { return rows::elite(row); })) {

@@ -3,8 +3,8 @@
 #include "archive/grid.h"
 
 #include <algorithm>
-#include <cmath>
 
+#include "archive/qd_metrics.h"
 #include "engine/core/error.h"
 
 namespace kernelites {
@@ -43,7 +43,7 @@ bool is_stale(const Elite& elite, const Provenance& now) {
          elite.device != now.device.kind || elite.is_modelled != now.device.is_virtual;
 }
 
-Grid::Grid(std::span<const Axis> axes) : axes_(axes), cells_(all_cells(axes)) {
+Grid::Grid(std::span<const Axis> axes) : axes_(axes.begin(), axes.end()), cells_(all_cells(axes)) {
   for (std::size_t i = 0; i < cells_.size(); ++i) position_[cells_[i]] = i;
 }
 
@@ -83,14 +83,8 @@ std::optional<Elite> Grid::best() const {
   return best;
 }
 
-double Grid::coverage() const {
-  return static_cast<double>(elites_.size()) / static_cast<double>(cells_.size());
-}
+double Grid::coverage() const { return qd_metrics(*this).coverage; }
 
-double Grid::qd_score() const {
-  double score = 0;
-  for (const auto& [position, elite] : elites_) score += std::log2(1 + elite.fitness);
-  return score;
-}
+double Grid::qd_score() const { return qd_metrics(*this).qd_score; }
 
 }  // namespace kernelites

@@ -2,7 +2,8 @@
 // The grid of elites (MAP-Elites, Mouret and Clune 2015, arXiv:1504.04909): cells, elites and figures over
 // them.
 //
-// A cell is one label per axis of engine/core/axes.h, written "cp_async/mma_sync/split_kv". Values and pure
+// A cell is one label per axis, written "cp_async/mma_sync/split_kv"; which axes of engine/core/axes.h a run's grid has
+// is in its configuration. Values and pure
 // functions only: the archive stores elites, `decide_insert` (elite_rule.h) says who becomes one.
 #pragma once
 
@@ -48,7 +49,6 @@ bool is_stale(const Elite& elite, const Provenance& now);
 /// The elites of a run by cell.
 class Grid {
  public:
-  /// Borrows `axes`, which outlive the grid.
   explicit Grid(std::span<const Axis> axes = k_axes);
 
   /// Puts `elite` into its cell, in place of whoever is there. REQUIRES: the cell is one of the grid's.
@@ -61,20 +61,25 @@ class Grid {
   bool has_cell(const std::string& cell) const;
   /// In the order of `all_cells`.
   std::vector<Elite> elites() const;
+  /// Calls `visit` with every elite, in the same order and without copying them.
+  template <typename Visit>
+  void for_each(Visit visit) const {
+    for (const auto& [position, elite] : elites_) visit(elite);
+  }
   /// Highest fitness; of equals the one with the smaller ordinal.
   std::optional<Elite> best() const;
 
   std::span<const Axis> axes() const { return axes_; }
+  /// All of them, last axis fastest.
+  const std::vector<std::string>& cells() const { return cells_; }
   std::size_t cell_count() const { return cells_.size(); }
   std::size_t elite_count() const { return elites_.size(); }
-  /// Occupied share of all cells, 0 to 1.
+  /// The figures of qd_metrics.h that are asked for most: occupied share of all cells, and sum of fitness.
   double coverage() const;
-  /// Sum over elites of log2(1 + fitness): an empty cell adds 0, one at the baseline's speed 1, so that
-  /// neither a new cell nor a faster elite can ever lower it.
   double qd_score() const;
 
  private:
-  std::span<const Axis> axes_;
+  std::vector<Axis> axes_;
   std::vector<std::string> cells_;
   std::map<std::string, std::size_t> position_;  // of a cell in cells_
   std::map<std::size_t, Elite> elites_;          // by position: iteration is in grid order

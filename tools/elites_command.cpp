@@ -5,9 +5,10 @@
 #include <cmath>
 #include <memory>
 
-#include "engine/core/axes.h"
+#include "archive/qd_metrics.h"
 #include "engine/search/judgements.h"
 #include "tools/command_line.h"
+#include "tools/qd_text.h"
 #include "tools/run_reader.h"
 #include "tools/text_table.h"
 
@@ -27,25 +28,38 @@ std::string painted(const std::string& text, double share, bool has_color) {
   return fmt::format("\x1b[30;48;5;{}m{}\x1b[0m", k_ramp[step], text);
 }
 
-/// Rows: movement and compute; columns: split. Empty cells are dots.
+/// Columns: the last axis; rows: all others, those that hold an elite. Empty cells are dots.
 void print_heat_map(const Grid& grid, bool has_color, std::ostream& out) {
   const double best = grid.best() ? grid.best()->speedup : 1;
-  out << fmt::format("{:<22}", "");
-  for (std::string_view split : k_axes[2].labels) out << fmt::format("{:>13}", split);
+  const auto& columns = grid.axes().back().labels;
+  std::size_t width = 22, empty_rows = 0;
+  for (const std::string& cell : grid.cells()) width = std::max(width, cell.rfind('/') + 2);
+  out << fmt::format("{:<{}}", "", width);
+  for (std::string_view column : columns) out << fmt::format("{:>13}", column);
   out << "\n";
-  for (std::string_view movement : k_axes[0].labels)
-    for (std::string_view compute : k_axes[1].labels) {
-      out << fmt::format("{:<22}", fmt::format("{} / {}", movement, compute));
-      for (std::string_view split : k_axes[2].labels) {
-        const Elite* elite = grid.find(fmt::format("{}/{}/{}", movement, compute, split));
-        if (elite == nullptr)
-          out << fmt::format("{:>13}", ".");
-        else
-          out << "    "
-              << painted(fmt::format("{:>8.3f}x", elite->speedup), elite->speedup / best, has_color);
-      }
-      out << "\n";
+  for (std::size_t row = 0; row < grid.cell_count(); row += columns.size()) {
+    std::string line;
+    bool is_empty = true;
+    for (std::size_t column = 0; column < columns.size(); ++column) {
+      const Elite* elite = grid.find(grid.cells()[row + column]);
+      is_empty = is_empty && elite == nullptr;
+      line += elite == nullptr ? fmt::format("{:>13}", ".")
+                               : "    " + painted(fmt::format("{:>8.3f}x", elite->speedup),
+                                                  elite->speedup / best, has_color);
     }
+    const std::string& name = grid.cells()[row];
+    if (is_empty)
+      ++empty_rows;
+    else
+      out << fmt::format("{:<{}}", name.substr(0, name.rfind('/')), width) << line << "\n";
+  }
+  if (empty_rows > 0) out << fmt::format("and {} rows without an elite\n", empty_rows);
+}
+
+Json axis_names(const Grid& grid) {
+  Json names = Json::array();
+  for (const Axis& axis : grid.axes()) names.push_back(axis.name);
+  return names;
 }
 
 void print_elites(const ElitesOptions& options, Program& program) {
@@ -53,9 +67,13 @@ void print_elites(const ElitesOptions& options, Program& program) {
   const Grid grid = run.archive.grid();
   const std::vector<Champion> champions = run.archive.champions();
   if (options.is_json) {
-    Json json{{"task", run.task.name},       {"device", run.device},        {"coverage", grid.coverage()},
-              {"qd_score", grid.qd_score()}, {"baseline", run.baseline_id}, {"elites", Json::array()},
-              {"champions", Json::array()}};
+    Json json(qd_metrics(grid));
+    json.update({{"task", run.task.name},
+                 {"device", run.device},
+                 {"axes", axis_names(grid)},
+                 {"baseline", run.baseline_id},
+                 {"elites", Json::array()},
+                 {"champions", Json::array()}});
     for (const Elite& elite : grid.elites())
       json["elites"].push_back({{"cell", elite.cell},
                                 {"ordinal", elite.ordinal},
@@ -100,8 +118,7 @@ void print_elites(const ElitesOptions& options, Program& program) {
                     fmt::format("{:.2f}", champion.timing.time_us_median),
                     fmt::to_string(champion.timing.samples), fmt::format("{:.3f}", champion.speedup)});
   program.out << "\n" << text_table(rows);
-  program.out << fmt::format("\n{} of {} cells ({:.1f} %), QD score {:.2f}\n", grid.elite_count(),
-                             grid.cell_count(), 100 * grid.coverage(), grid.qd_score());
+  program.out << "\n" << qd_text(grid) << "\n";
 }
 
 }  // namespace

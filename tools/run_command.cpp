@@ -9,6 +9,7 @@
 #include <memory>
 #include <sstream>
 
+#include "engine/core/axes.h"
 #include "engine/core/error.h"
 #include "engine/llm/fork_endpoint.h"
 #include "engine/llm/http_loop.h"
@@ -259,6 +260,7 @@ void run(RunOptions& options, const CLI::App& command, Program& program) {
   const Task task = find_task(config.task, data);
   if (resumed) check_same_task(options.out, *resumed, task);
   choose_endpoint(config, task, data, resumed.has_value());
+  if (!resumed && config.axes.empty()) config.axes = axis_names_of_family(task.family);
   const PromptLibrary prompts = PromptLibrary::load(data.prompts());
   const std::vector<Seed> seeds = find_seeds(task, data);
   const std::filesystem::path worker = config.is_batch || !config.workers.launch.empty()

@@ -4,8 +4,10 @@
 
 #include <memory>
 
+#include "archive/qd_metrics.h"
 #include "engine/search/run_config.h"
 #include "tools/command_line.h"
+#include "tools/qd_text.h"
 #include "tools/run_reader.h"
 #include "tools/text_table.h"
 
@@ -43,35 +45,35 @@ Json status_json(const RunReader& run, const RunConfig& config) {
   const Counters counters = run.archive.counters();
   const Grid grid = run.archive.grid();
   const auto best = grid.best();
-  return {{"task", record.task},
-          {"state", record.state},
-          {"device", run.device.kind},
-          {"counters",
-           {{"variations", counters.variations},
-            {"rejections", counters.rejections},
-            {"candidates", counters.candidates},
-            {"examined", counters.examined},
-            {"passed", counters.passed},
-            {"dueled", counters.dueled},
-            {"told", counters.told}}},
-          {"spent",
-           {{"candidates", spent.candidates - spent.seeds},
-            {"model_calls", spent.model_calls},
-            {"input_tokens", spent.input_tokens},
-            {"cached_input_tokens", spent.cached_input_tokens},
-            {"cache_write_tokens", spent.cache_write_tokens},
-            {"output_tokens", spent.output_tokens},
-            {"reasoning_tokens", spent.reasoning_tokens},
-            {"usd", spent.usd},
-            {"worker_s", spent.worker_s},
-            {"device_s", spent.device_s},
-            {"wall_s", spent.wall_s}}},
-          {"limits", run_config_json(config).at("budget")},
-          {"elites", grid.elite_count()},
-          {"coverage", grid.coverage()},
-          {"qd_score", grid.qd_score()},
-          {"best_speedup", best ? best->speedup : 0},
-          {"arms", run.archive.arms()}};
+  Json json{{"task", record.task},
+            {"state", record.state},
+            {"device", run.device.kind},
+            {"counters",
+             {{"variations", counters.variations},
+              {"rejections", counters.rejections},
+              {"candidates", counters.candidates},
+              {"examined", counters.examined},
+              {"passed", counters.passed},
+              {"dueled", counters.dueled},
+              {"told", counters.told}}},
+            {"spent",
+             {{"candidates", spent.candidates - spent.seeds},
+              {"model_calls", spent.model_calls},
+              {"input_tokens", spent.input_tokens},
+              {"cached_input_tokens", spent.cached_input_tokens},
+              {"cache_write_tokens", spent.cache_write_tokens},
+              {"output_tokens", spent.output_tokens},
+              {"reasoning_tokens", spent.reasoning_tokens},
+              {"usd", spent.usd},
+              {"worker_s", spent.worker_s},
+              {"device_s", spent.device_s},
+              {"wall_s", spent.wall_s}}},
+            {"limits", run_config_json(config).at("budget")},
+            {"elites", grid.elite_count()},
+            {"best_speedup", best ? best->speedup : 0},
+            {"arms", run.archive.arms()}};
+  json.update(Json(qd_metrics(grid)));
+  return json;
 }
 
 void status(const StatusOptions& options, Program& program) {
@@ -105,8 +107,7 @@ void status(const StatusOptions& options, Program& program) {
                              of_limit(fmt::format("{:.1f}", spent.wall_s / 60), limits.minutes));
   const auto best = grid.best();
   program.out << fmt::format(
-      "elites      {} of {} cells, QD score {:.3f}, best {}\n\n", grid.elite_count(), grid.cell_count(),
-      grid.qd_score(),
+      "elites      {}; best {}\n\n", qd_text(grid),
       best ? fmt::format("#{} at {:.3f}x", best->ordinal, best->speedup) : std::string("none"));
   program.out << arms_text(run.archive.arms());
 }

@@ -8,6 +8,7 @@
 #include <algorithm>
 #include <array>
 
+#include "archive/qd_metrics.h"
 #include "engine/core/error.h"
 #include "engine/llm/poll_wait.h"
 #include "engine/search/placement.h"
@@ -55,17 +56,17 @@ void Loop::start() {
   parts_.archive.set_state("running");
   const bool is_resumed = parts_.archive.next_ordinal() > 1;
   const Grid grid = parts_.archive.grid();
-  announcer_.announce({{"event", "started"},
-                       {"task", parts_.task.name},
-                       {"is_resumed", is_resumed},
-                       {"told", parts_.archive.counters().told},
-                       {"usd", parts_.archive.spent().usd},
-                       {"elites", grid.elite_count()},
-                       {"coverage", grid.coverage()},
-                       {"qd_score", grid.qd_score()},
-                       {"best_speedup", grid.best() ? grid.best()->speedup : 0},
-                       {"device", parts_.evaluator.provenance().device.kind},
-                       {"endpoint", parts_.endpoint != nullptr ? parts_.endpoint->name() : std::string()}});
+  Json event{{"event", "started"},
+             {"task", parts_.task.name},
+             {"is_resumed", is_resumed},
+             {"told", parts_.archive.counters().told},
+             {"usd", parts_.archive.spent().usd},
+             {"elites", grid.elite_count()},
+             {"best_speedup", grid.best() ? grid.best()->speedup : 0},
+             {"device", parts_.evaluator.provenance().device.kind},
+             {"endpoint", parts_.endpoint != nullptr ? parts_.endpoint->name() : std::string()}};
+  event.update(Json(qd_metrics(grid)));
+  announcer_.announce(std::move(event));
   record_seeds();
   candidates_.resume();
   variations_.resume(candidates_.baseline_id());

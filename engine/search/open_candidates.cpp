@@ -6,6 +6,7 @@
 
 #include <algorithm>
 
+#include "archive/qd_metrics.h"
 #include "engine/core/error.h"
 #include "engine/search/baseline.h"
 
@@ -351,8 +352,7 @@ void OpenCandidates::tell(const Course& course, const Outcome& told) {
   for (const Champion& champion : outcome.champions) won.push_back(champion.workload);
   event["champion_of"] = won;
   event["elites"] = grid_.elite_count();
-  event["coverage"] = grid_.coverage();
-  event["qd_score"] = grid_.qd_score();
+  event.update(Json(qd_metrics(grid_)));
   if (const auto best = grid_.best()) event["best_speedup"] = best->speedup;
   announcer_.announce(std::move(event));
 }

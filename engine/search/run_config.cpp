@@ -4,6 +4,7 @@
 
 #include <fmt/format.h>
 
+#include "engine/core/axes.h"
 #include "engine/core/error.h"
 #include "engine/variation/operator_table.h"
 
@@ -60,6 +61,7 @@ RunConfig parse_run_config(const Json& json, const std::string& where, RunConfig
   base.is_batch = reader.optional("is_batch", base.is_batch);
   base.ends_when_waiting = reader.optional("ends_when_waiting", base.ends_when_waiting);
   base.is_deterministic = reader.optional("is_deterministic", base.is_deterministic);
+  base.axes = reader.optional("axes", base.axes);
   base.in_flight = reader.optional("in_flight", base.in_flight);
   base.operators = reader.optional("operators", base.operators);
   base.greed = reader.optional("greed", base.greed);
@@ -91,6 +93,11 @@ RunConfig read_run_config(const std::filesystem::path& file) {
 void check_run_config(const RunConfig& config, const std::string& where) {
   if (config.device != "auto" && config.device != "gpu" && config.device != "vgpu")
     throw ConfigError(where, "device", fmt::format("is \"{}\", expected auto, gpu or vgpu", config.device));
+  try {
+    axes_named(config.axes);
+  } catch (const Error& error) {
+    throw ConfigError(where, "axes", error.what());
+  }
   check_range(where, "in_flight", config.in_flight, 1, 1024);
   check_range(where, "greed", config.greed, 0.0, 1.0);
   check_range(where, "rounds", config.rounds, 2, 1000);
@@ -138,6 +145,7 @@ Json run_config_json(const RunConfig& config) {
           {"is_batch", config.is_batch},
           {"ends_when_waiting", config.ends_when_waiting},
           {"is_deterministic", config.is_deterministic},
+          {"axes", config.axes},
           {"in_flight", config.in_flight},
           {"operators", config.operators},
           {"greed", config.greed},

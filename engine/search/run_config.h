@@ -44,7 +44,9 @@ struct RunConfig {
   bool is_batch = false;  ///< evaluate through batch files instead of live workers
   bool ends_when_waiting = false;  ///< end when only replies from outside (spool) can bring the run on
   bool is_deterministic = false;   ///< golden: fixed key, results told in ask order
-  int in_flight = 8;               ///< variations under way together
+  std::vector<std::string>
+      axes;           ///< of the grid (engine/core/axes.h); none: chosen by the task's family at the start
+  int in_flight = 8;  ///< variations under way together
   std::map<std::string, double> operators{{"refine", 0.7}, {"tune", 0.3}};  ///< share of each operator
   double greed = 0.25;  ///< share of parents that are the best elite; the rest is uniform over elites
   int rounds = 60;      ///< paired rounds of a duel, at most

@@ -5,6 +5,9 @@
 #include <algorithm>
 #include <set>
 
+#include "engine/core/axes.h"
+#include "engine/core/code_measures.h"
+#include "evaluators/worker/contract/code_balance.h"
 #include "evaluators/worker/contract/ptx_text.h"
 
 namespace kernelites::worker {
@@ -26,6 +29,9 @@ constexpr std::string_view k_long_classes[] = {"cp.async.bulk.tensor",
                                                "cvta.to"};
 constexpr std::string_view k_memory_opcodes[] = {"ld", "st", "atom", "red", "ldu", "prefetch"};
 constexpr std::string_view k_spaces[] = {"global", "shared", "local", "const", "param"};
+
+/// A bulk copy of which no tensor map tells the size: more than any access of a thread.
+constexpr double k_bulk_bytes_unknown = 1024;
 
 /// Shared memory below this serves reductions between warps, not operands.
 constexpr std::int64_t k_operand_shared_bytes = 2048;
@@ -52,37 +58,56 @@ std::string opcode_class(std::string_view opcode) {
   return std::string(first) + ".generic";
 }
 
-bool is_opcode(std::string_view word) { return !word.empty() && word[0] >= 'a' && word[0] <= 'z'; }
-
 std::int64_t count_of(const StaticCounts& counts, const char* name) {
   const auto found = counts.opcodes.find(name);
   return found == counts.opcodes.end() ? 0 : found->second;
 }
 
+/// The compiled code and the plans that count.
+struct Described {
+  const CompiledCandidate& candidate;
+  const std::vector<LaunchPlan>& plans;
+  StaticCounts counts;
+};
+
+template <typename Visit>
+void for_each_launch(const Described& code, Visit visit) {
+  for (const LaunchPlan& plan : code.plans)
+    for (const PlannedLaunch& launch : plan.launches)
+      if (!launch.is_prepare) visit(launch);
+}
+
 template <typename Predicate>
-bool has_launch(const CompiledCandidate& candidate, const Predicate& predicate) {
-  return std::any_of(candidate.plans.begin(), candidate.plans.end(), [&](const LaunchPlan& plan) {
-    return std::any_of(plan.launches.begin(), plan.launches.end(),
-                       [&](const PlannedLaunch& launch) { return !launch.is_prepare && predicate(launch); });
+bool has_launch(const Described& code, const Predicate& predicate) {
+  bool is_any = false;
+  for_each_launch(code, [&](const PlannedLaunch& launch) { is_any = is_any || predicate(launch); });
+  return is_any;
+}
+
+BlockNeeds needs_of(const Described& code, const PlannedLaunch& launch) {
+  BlockNeeds needs{.threads = std::int64_t{launch.block[0]} * launch.block[1] * launch.block[2],
+                   .shared_bytes = launch.shared_bytes};
+  for (const KernelResources& kernel : code.candidate.kernels) {
+    if (kernel.kernel != launch.kernel) continue;
+    needs.registers = kernel.registers;
+    needs.shared_bytes += kernel.static_shared_bytes;
+  }
+  return needs;
+}
+
+bool uses_shared_operands(const Described& code) {
+  if (count_of(code.counts, "ldmatrix") > 0) return true;
+  if (count_of(code.counts, "ld.shared") == 0) return false;
+  return has_launch(code, [&](const PlannedLaunch& launch) {
+    return needs_of(code, launch).shared_bytes >= k_operand_shared_bytes;
   });
 }
 
-bool uses_shared_operands(const CompiledCandidate& candidate, const StaticCounts& counts) {
-  if (count_of(counts, "ldmatrix") > 0) return true;
-  if (count_of(counts, "ld.shared") == 0) return false;
-  return has_launch(candidate, [&](const PlannedLaunch& launch) {
-    std::int64_t bytes = launch.shared_bytes;
-    for (const KernelResources& kernel : candidate.kernels) {
-      if (kernel.kernel == launch.kernel) bytes += kernel.static_shared_bytes;
-    }
-    return bytes >= k_operand_shared_bytes;
-  });
-}
-
-std::string movement(const CompiledCandidate& candidate, const StaticCounts& counts) {
-  if (count_of(counts, "cp.async.bulk.tensor") + count_of(counts, "cp.async.bulk") > 0) return "tma";
-  if (count_of(counts, "cp.async") > 0) return "cp_async";
-  return uses_shared_operands(candidate, counts) ? "shared" : "direct";
+std::string movement(const Described& code) {
+  if (count_of(code.counts, "cp.async.bulk.tensor") + count_of(code.counts, "cp.async.bulk") > 0)
+    return "tma";
+  if (count_of(code.counts, "cp.async") > 0) return "cp_async";
+  return uses_shared_operands(code) ? "shared" : "direct";
 }
 
 std::string compute(const StaticCounts& counts) {
@@ -90,21 +115,23 @@ std::string compute(const StaticCounts& counts) {
   return count_of(counts, "mma.sync") + count_of(counts, "wmma.mma") > 0 ? "mma_sync" : "fma";
 }
 
+bool is_clustered(const PlannedLaunch& launch) {
+  return launch.cluster[0] * launch.cluster[1] * launch.cluster[2] > 1;
+}
+
 /// Warps or blocks with different jobs: registers moved between them, producers that only arrive, clusters.
-bool is_specialised(const CompiledCandidate& candidate, const StaticCounts& counts) {
-  const bool has_cluster = has_launch(candidate, [](const PlannedLaunch& launch) {
-    return launch.cluster[0] * launch.cluster[1] * launch.cluster[2] > 1;
-  });
-  return has_cluster || count_of(counts, "setmaxnreg") > 0 || count_of(counts, "bar.arrive") > 0;
+bool is_specialised(const Described& code) {
+  return has_launch(code, is_clustered) || count_of(code.counts, "setmaxnreg") > 0 ||
+         count_of(code.counts, "bar.arrive") > 0;
 }
 
 /// Blocks that fetch tiles until none is left: cooperative launches, or one grid for different shapes with a
 /// kernel that asks for the grid's size (its stride).
-bool is_persistent(const CompiledCandidate& candidate) {
-  if (has_launch(candidate, [](const PlannedLaunch& launch) { return launch.is_cooperative; })) return true;
-  if (candidate.plans.size() < 2 || candidate.ptx.find("%nctaid.x") == std::string::npos) return false;
+bool is_persistent(const Described& code) {
+  if (has_launch(code, [](const PlannedLaunch& launch) { return launch.is_cooperative; })) return true;
+  if (code.plans.size() < 2 || code.candidate.ptx.find("%nctaid.x") == std::string::npos) return false;
   std::set<std::uint64_t> grids;
-  for (const LaunchPlan& plan : candidate.plans) {
+  for (const LaunchPlan& plan : code.plans) {
     for (const PlannedLaunch& launch : plan.launches) {
       if (launch.is_prepare) continue;
       grids.insert(std::uint64_t{launch.grid[0]} * launch.grid[1] * launch.grid[2]);
@@ -129,10 +156,58 @@ bool is_split(const LaunchPlan& plan) {
   return false;
 }
 
-std::string split(const CompiledCandidate& candidate, const StaticCounts& counts) {
-  if (is_specialised(candidate, counts)) return "specialised";
-  if (is_persistent(candidate)) return "persistent";
-  return std::any_of(candidate.plans.begin(), candidate.plans.end(), is_split) ? "split_kv" : "tile";
+bool is_split_anywhere(const Described& code) {
+  return std::any_of(code.plans.begin(), code.plans.end(), is_split);
+}
+
+std::string split(const Described& code) {
+  if (is_specialised(code)) return "specialised";
+  if (is_persistent(code)) return "persistent";
+  return is_split_anywhere(code) ? "split_kv" : "tile";
+}
+
+std::string_view scope(const Described& code) {
+  const bool is_joint = has_launch(
+      code, [](const PlannedLaunch& launch) { return launch.is_cooperative || is_clustered(launch); });
+  return scope_label(code.counts, is_joint || is_split_anywhere(code));
+}
+
+/// Of the launch that starts most threads: what the device is filled with.
+BlockNeeds largest_launch(const Described& code) {
+  BlockNeeds needs;
+  double most = 0;
+  for_each_launch(code, [&](const PlannedLaunch& launch) {
+    const BlockNeeds its = needs_of(code, launch);
+    const double threads = double(launch.grid[0]) * launch.grid[1] * launch.grid[2] * double(its.threads);
+    if (threads > most) needs = its;
+    most = std::max(most, threads);
+  });
+  return needs;
+}
+
+/// Registers of a thread of the kernel with most, of those that are launched.
+int registers_most(const Described& code) {
+  int most = 0;
+  for_each_launch(
+      code, [&](const PlannedLaunch& launch) { most = std::max(most, needs_of(code, launch).registers); });
+  return most;
+}
+
+double bulk_bytes(const Described& code) {
+  double bytes = 0;
+  int maps = 0;
+  for (const LaunchPlan& plan : code.plans)
+    for (const TensorMap& map : plan.tensor_maps) {
+      double box = static_cast<double>(dtype_bytes(map.dtype));
+      for (int axis = 0; axis < map.rank; ++axis) box *= map.box[static_cast<std::size_t>(axis)];
+      bytes += box;
+      ++maps;
+    }
+  return maps > 0 ? bytes / maps : k_bulk_bytes_unknown;
+}
+
+std::string binned(std::string_view axis, double value) {
+  return std::string(bin_label(*find_axis(axis), value));
 }
 
 }  // namespace
@@ -140,23 +215,24 @@ std::string split(const CompiledCandidate& candidate, const StaticCounts& counts
 StaticCounts count_opcodes(std::string_view ptx) {
   StaticCounts counts;
   const std::vector<PtxToken> tokens = tokenize_ptx(ptx);
-  for (std::size_t i = 0; i < tokens.size(); ++i) {
-    if (tokens[i].is_string || !is_opcode(tokens[i].text)) continue;
-    const std::string_view before = i > 0 ? tokens[i - 1].text : std::string_view(";");
-    const bool is_guarded = i >= 2 && (tokens[i - 2].text == "@" || tokens[i - 2].text == "!");
-    const bool begins =
-        tokens[i].begins_line || before == ";" || before == "{" || before == "}" || before == ":";
-    const bool is_label = i + 1 < tokens.size() && tokens[i + 1].text == ":";
-    if ((begins || is_guarded) && !is_label) ++counts.opcodes[opcode_class(tokens[i].text)];
-  }
+  for (const std::size_t at : opcode_positions(tokens)) ++counts.opcodes[opcode_class(tokens[at].text)];
   return counts;
 }
 
-Descriptors describe(const CompiledCandidate& candidate, const Task&) {
-  const StaticCounts counts = count_opcodes(candidate.ptx);
-  return {{"movement", movement(candidate, counts)},
-          {"compute", compute(counts)},
-          {"split", split(candidate, counts)}};
+Descriptors describe(const CompiledCandidate& candidate, const std::vector<LaunchPlan>& plans,
+                     const DeviceFacts& device) {
+  const Described code{candidate, plans, count_opcodes(candidate.ptx)};
+  const BlockNeeds largest = largest_launch(code);
+  const CodeBalance balance =
+      balance_of(tokenize_ptx(candidate.ptx), bulk_bytes(code), static_cast<double>(largest.threads));
+  return {{"movement", movement(code)},
+          {"compute", compute(code.counts)},
+          {"split", split(code)},
+          {"scope", std::string(scope(code))},
+          {"occupancy", binned("occupancy", occupancy_of(largest, device))},
+          {"registers", binned("registers", registers_most(code))},
+          {"access", binned("access", balance.access_bytes)},
+          {"intensity", binned("intensity", balance.intensity())}};
 }
 
 }  // namespace kernelites::worker

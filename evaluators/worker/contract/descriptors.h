@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
-// Where a candidate stands on the grid's axes, measured from its plans and PTX; and opcode counts.
+// Where a candidate stands on the axes, measured from its plans, its PTX and its resources; and opcode counts.
 #pragma once
 
 #include <string_view>
+#include <vector>
 
 #include "engine/core/evaluation.h"
-#include "engine/core/task.h"
 #include "evaluators/worker/contract/compiled_candidate.h"
 
 namespace kernelites::worker {
@@ -14,11 +14,10 @@ namespace kernelites::worker {
 /// "wgmma.mma_async", "cp.async.bulk.tensor", "ld.global", ...). Static: nobody executed anything.
 StaticCounts count_opcodes(std::string_view ptx);
 
-/// The axes and labels of engine/core/axes.h:
-/// - movement: direct | shared | cp_async | tma      (how operands reach the arithmetic)
-/// - compute:  fma | mma_sync | wgmma
-/// - split:    tile | split_kv | persistent | specialised
-/// The highest that the code uses wins, so a cell does not move with the device or the inputs.
-Descriptors describe(const CompiledCandidate& candidate, const Task& task);
+/// Where the candidate stands on every axis of engine/core/axes.h. The highest that the code uses wins, so that a cell
+/// does not move with the inputs. `plans`: those of the shapes that are the same in every run; what is launched at
+/// hold-out shapes alone would tell about them.
+Descriptors describe(const CompiledCandidate& candidate, const std::vector<LaunchPlan>& plans,
+                     const DeviceFacts& device);
 
 }  // namespace kernelites::worker

@@ -7,6 +7,16 @@
 #include "evaluators/worker/pipeline/evaluation_context.h"
 
 namespace kernelites::worker {
+namespace {
+
+std::vector<LaunchPlan> plans_at_known_shapes(const EvaluationContext& context) {
+  std::vector<LaunchPlan> plans;
+  for (std::size_t i = 0; i < context.points.size(); ++i)
+    if (context.points[i].use != PointUse::hold_out) plans.push_back(context.compiled.plans[i]);
+  return plans;
+}
+
+}  // namespace
 
 std::optional<Verdict> run_compile_stage(EvaluationContext& context) {
   std::vector<PlanPoint> points;
@@ -23,7 +33,7 @@ std::optional<Verdict> run_compile_stage(EvaluationContext& context) {
   context.compiled = std::move(std::get<CompiledCandidate>(result));
 
   Examination& examination = context.examination;
-  examination.descriptors = describe(context.compiled, context.task);
+  examination.descriptors = describe(context.compiled, plans_at_known_shapes(context), context.device);
   examination.counts = count_opcodes(context.compiled.ptx);
   examination.counts.sass = context.compiled.sass;
   examination.code_digest = context.compiled.code_digest;

@@ -6,6 +6,8 @@
 #include <cmath>
 #include <set>
 
+#include "engine/core/axes.h"
+#include "engine/core/code_measures.h"
 #include "engine/core/error.h"
 #include "engine/core/statistics.h"
 
@@ -53,6 +55,17 @@ double noise_of(const Landscape& landscape) {
   return differences.empty() ? 0.0 : median(differences);
 }
 
+/// What the worker measures besides, from the same facts: at the first workload, of the launch that there is.
+void add_measured_axes(LandscapePoint& point, const std::string& workload) {
+  if (point.descriptors.empty()) return;
+  const BlockNeeds needs{.registers = static_cast<int>(point.facts.at("registers")),
+                         .threads = point.facts.at("threads " + workload),
+                         .shared_bytes = point.facts.at("shared_bytes")};
+  point.descriptors["occupancy"] = bin_label(*find_axis("occupancy"), occupancy_of(needs, DeviceFacts{}));
+  point.descriptors["registers"] = bin_label(*find_axis("registers"), needs.registers);
+  point.descriptors["scope"] = scope_label(point.counts, point.facts.at("launches") > 1);
+}
+
 LandscapePoint point_from(const Json& row, const std::map<std::string, std::size_t>& column,
                           const Json& head) {
   const auto at = [&](const char* name) -> const Json& { return row.at(column.at(name)); };
@@ -77,6 +90,7 @@ LandscapePoint point_from(const Json& row, const std::map<std::string, std::size
     const std::int64_t count = at("opcodes").at(i);
     if (count > 0) point.counts.opcodes[head.at("opcodes").at(i)] = count;
   }
+  add_measured_axes(point, head.at("workloads").at(0));
   return point;
 }
 

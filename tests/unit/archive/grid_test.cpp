@@ -2,6 +2,8 @@
 // Cells and figures over them.
 #include "archive/grid.h"
 
+#include "archive/qd_metrics.h"
+
 #include "tests/support/catch.h"
 #include "tests/unit/archive/archive_samples.h"
 
@@ -49,15 +51,33 @@ TEST_CASE("coverage is the occupied share of all cells") {
   CHECK(grid.coverage() == Approx(2.0 / 48));
 }
 
-TEST_CASE("the QD score is 1 per cell at the baseline's speed and rises with every new or faster elite") {
+TEST_CASE("QD figures are those of pyribs: sums, shares and means over elites, empty cells at the offset") {
   Grid grid;
-  CHECK(grid.qd_score() == 0);
-  grid.put(sample_elite(1, 1.0, "direct/fma/tile"));
-  CHECK(grid.qd_score() == Approx(1));
-  grid.put(sample_elite(2, 0.25, "tma/wgmma/tile"));  // four times slower than the baseline, yet a new cell
-  CHECK(grid.qd_score() == Approx(1 + std::log2(1.25)));
-  grid.put(sample_elite(3, 3.0, "direct/fma/tile"));
-  CHECK(grid.qd_score() == Approx(2 + std::log2(1.25)));
+  CHECK(qd_metrics(grid) == QdMetrics{});
+  CHECK(Json(qd_metrics(grid)).at("obj_max").is_null());
+  grid.put(sample_elite(1, 1, "direct/fma/tile"));
+  grid.put(sample_elite(2, 0.25, "shared/fma/tile"));
+  const QdMetrics metrics = qd_metrics(grid);
+  CHECK(metrics.num_elites == 2);
+  CHECK(metrics.coverage == Approx(2.0 / 48));
+  CHECK(metrics.qd_score == Approx(1.25));
+  CHECK(metrics.norm_qd_score == Approx(1.25 / 48));
+  CHECK(*metrics.obj_max == 1);
+  CHECK(*metrics.obj_mean == Approx(0.625));
+  CHECK(qd_metrics(grid, 0.25).qd_score == Approx(0.75));
+  CHECK(*qd_metrics(grid, 0.25).obj_mean == Approx(0.625));
+  grid.put(sample_elite(3, 2, "direct/fma/tile"));
+  CHECK(grid.qd_score() == Approx(2.25));
+}
+
+TEST_CASE("a grid of other axes has their cells, binned ones among them") {
+  Grid grid(axes_named(std::vector<std::string>{"movement", "occupancy"}));
+  CHECK(grid.cell_count() == 16);
+  CHECK(grid.cells().front() == "direct/occ12");
+  CHECK(grid.has_cell("tma/occ100"));
+  CHECK_FALSE(grid.has_cell("direct/fma/tile"));
+  CHECK(cell_name({{"movement", "tma"}, {"compute", "fma"}, {"occupancy", "occ50"}}, grid.axes()) ==
+        std::string("tma/occ50"));
 }
 
 TEST_CASE("the best elite is the fittest, of equals the older") {

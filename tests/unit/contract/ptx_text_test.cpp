@@ -7,6 +7,7 @@
 #include <algorithm>
 #include <chrono>
 
+#include "evaluators/worker/contract/code_balance.h"
 #include "evaluators/worker/contract/descriptors.h"
 #include "evaluators/worker/contract/ptx_plain.h"
 #include "evaluators/worker/contract/table_writes.h"
@@ -93,6 +94,32 @@ TEST_CASE("opcodes are counted by class, guarded ones and those in braces too") 
   CHECK(counts.opcodes.at("st.shared") == 1);
   CHECK(counts.opcodes.at("ret") == 1);
   CHECK_FALSE(counts.opcodes.contains("table"));
+}
+
+TEST_CASE("floating-point operations and bytes are counted by type, vector and shape of each instruction") {
+  const auto balance = [](const std::string& code, double bulk_bytes = 0) {
+    const std::string text = "{\n" + code + "\n}";
+    return balance_of(tokenize_ptx(text), bulk_bytes, 128);
+  };
+  CHECK(balance("fma.rn.f32 %f1, %f2, %f3, %f4;").flops == 2);
+  CHECK(balance("fma.rn.bf16x2 %r1, %r2, %r3, %r4;").flops == 4);
+  CHECK(balance("add.s32 %r1, %r2, %r3;").flops == 0);
+  CHECK(balance("mma.sync.aligned.m16n8k16.row.col.f32.bf16.bf16.f32 {}, {}, {}, {};").flops ==
+        2 * 16 * 8 * 16 / 32);
+  CHECK(balance("wgmma.mma_async.sync.aligned.m64n128k16.f32.bf16.bf16 {}, %rd1, %rd2;").flops ==
+        2 * 64 * 128 * 16 / 128);
+  CHECK(balance("ld.global.nc.v4.f32 {%f1,%f2,%f3,%f4}, [%rd1];").global_bytes == 16);
+  CHECK(balance("@%p1 ld.global.v2.u16 {%r1,%r2}, [%rd1];\nst.global.f32 [%rd1], %f1;").access_bytes == 4);
+  CHECK(balance("ld.shared.v4.f32 {%f1,%f2,%f3,%f4}, [%r1];").global_bytes == 0);
+  CHECK(balance("cp.async.ca.shared.global [%r1], [%rd1], 8, %r2;").access_bytes == 8);
+  CHECK(balance("cp.async.cg.shared.global [%r1], [%rd1+64], 16;").global_bytes == 16);
+  const CodeBalance bulk = balance(
+      "cp.async.bulk.tensor.2d.shared::cluster.global.tile.mbarrier::complete_tx::bytes [%r1], [%rd1], "
+      "[%r2];",
+      4096);
+  CHECK(bulk.access_bytes == 4096);
+  CHECK(bulk.global_bytes == 32);
+  CHECK(balance("fma.rn.f32 %f1, %f2, %f3, %f4;").intensity() == 2);
 }
 
 TEST_CASE("a table that is only read stays, one that a store could reach does not") {

@@ -41,7 +41,7 @@ TensorMap head_map(int index, std::int64_t seq, std::int64_t heads, std::int64_t
 }
 
 std::string place_of(const CompiledCandidate& candidate) {
-  const Descriptors place = describe(candidate, attention_task());
+  const Descriptors place = describe(candidate, candidate.plans, DeviceFacts{});
   return place.at("movement") + " " + place.at("compute") + " " + place.at("split");
 }
 

@@ -19,8 +19,8 @@ TEST_CASE("a label of every axis that the worker can give is one that the grid k
         "wgmma.mma_async.sync.aligned.m64n64k16.f32.bf16.bf16 {};"}) {
     candidate.ptx =
         std::string(".version 8.8\n.target sm_90a\n.visible .entry k() {\n") + opcode + "\nret;\n}\n";
-    const Descriptors descriptors = describe(candidate, Task{});
-    for (const Axis& axis : k_axes) {
+    const Descriptors descriptors = describe(candidate, candidate.plans, DeviceFacts{});
+    for (const Axis& axis : axis_table()) {
       const std::string& label = descriptors.at(std::string(axis.name));
       INFO(axis.name << " " << label);
       CHECK(std::find(axis.labels.begin(), axis.labels.end(), label) != axis.labels.end());
