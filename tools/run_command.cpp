@@ -180,7 +180,8 @@ std::string default_folder(const std::string& task) {
   return fmt::format("runs/{}-{}", std::filesystem::path(task).filename().string(), text);
 }
 
-RunRecord new_run(const RunConfig& config, const Task& task) {
+RunRecord new_run(RunConfig config, const Task& task) {
+  if (config.axes.empty()) config.axes = axis_names_of_family(task.family);
   RunRecord run;
   run.seed = config.seed;
   run.task = task.name;
@@ -260,7 +261,6 @@ void run(RunOptions& options, const CLI::App& command, Program& program) {
   const Task task = find_task(config.task, data);
   if (resumed) check_same_task(options.out, *resumed, task);
   choose_endpoint(config, task, data, resumed.has_value());
-  if (!resumed && config.axes.empty()) config.axes = axis_names_of_family(task.family);
   const PromptLibrary prompts = PromptLibrary::load(data.prompts());
   const std::vector<Seed> seeds = find_seeds(task, data);
   const std::filesystem::path worker = config.is_batch || !config.workers.launch.empty()

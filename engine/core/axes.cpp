@@ -67,6 +67,12 @@ const Axis* find_axis(std::string_view name) {
   return found == k_axis_table.end() ? nullptr : &*found;
 }
 
+const Axis* axis_of_label(std::string_view label) {
+  for (const Axis& axis : k_axis_table)
+    if (std::find(axis.labels.begin(), axis.labels.end(), label) != axis.labels.end()) return &axis;
+  return nullptr;
+}
+
 std::vector<Axis> axes_named(std::span<const std::string> names) {
   if (names.empty()) return {k_axes.begin(), k_axes.end()};
   std::vector<Axis> axes;

@@ -43,6 +43,8 @@ inline constexpr std::array<Axis, 3> k_axes{{
 std::span<const Axis> axis_table();
 /// The row of this name; null if there is none.
 const Axis* find_axis(std::string_view name);
+/// The axis that has this label: no two axes share one, so that the name of a cell tells its axes. Null: none.
+const Axis* axis_of_label(std::string_view label);
 /// The axes of these names, in their order; `k_axes` if there are none. Throws Error that names what is unknown or
 /// named twice, or if they make more than k_cells_max cells.
 std::vector<Axis> axes_named(std::span<const std::string> names);

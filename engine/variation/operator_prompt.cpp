@@ -61,9 +61,12 @@ std::string rival_of(const VariationInput& input, const PromptLibrary& library) 
 
 std::string target_text(const VariationInput& input, const PromptLibrary& library) {
   std::string axes, rest = input.target_cell;
-  for (const Axis& axis : k_axes) {
+  while (!rest.empty()) {
     const std::string label = rest.substr(0, rest.find('/'));
     rest.erase(0, label.size() + 1);
+    const Axis* found = axis_of_label(label);
+    KERNELITES_ASSERT(found != nullptr);
+    const Axis& axis = *found;
     const auto now = input.parent.examination.descriptors.find(std::string(axis.name));
     const bool is_kept = now != input.parent.examination.descriptors.end() && now->second == label;
     const std::string change =

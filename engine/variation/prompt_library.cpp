@@ -137,7 +137,7 @@ PromptLibrary PromptLibrary::load(const fs::path& folder) {
   std::vector<PromptUse> uses = prompt_uses();
   for (const OperatorRow& row : operator_table())
     if (row.needs_model) uses.push_back({"operators/" + std::string(row.name), operator_placeholders()});
-  for (const Axis& axis : k_axes)
+  for (const Axis& axis : axis_table())
     for (const std::string_view label : axis.labels) uses.push_back({label_prompt(axis.name, label), {}});
   for (const AgentTool& tool : agent_tools()) uses.push_back({"tools/" + std::string(tool.name), {}});
   for (const PromptUse& use : uses) {
