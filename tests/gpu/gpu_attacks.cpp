@@ -93,17 +93,18 @@ Json discard_lines() {
   const Buffer in = bench.device->allocate(bytes, "tensor in");
   bench.device->fill(in, 0);
   const Buffer seen = bench.device->map(bench.device->share(in), bytes, Access::read_only, "tensor in");
-  const InputSeal seal(*bench.device, bench.harness, {in}, {0});
+  ScratchMemory memory(*bench.device);
+  const InputSeal seal(memory, bench.harness, {in}, {0});
   Json reply{{"is_intact", true}};
   for (int i = 0; i < 8; ++i) {
     bench.device->fill(in, static_cast<std::uint8_t>(0x5a + i));  // dirty in the L2
-    const InputSeal fresh(*bench.device, bench.harness, {in}, {0});
+    const InputSeal fresh(memory, bench.harness, {in}, {0});
     bench.device->fill(in, static_cast<std::uint8_t>(0x5a + i));
     const SequenceOutcome outcome =
         bench.run({bench.bare("discard_lines", {argument(seen.address), argument(bytes / 128)}, 64)});
     reply["reason"] = outcome.fault ? outcome.fault->reason : "";
     if (outcome.fault) return reply;
-    if (!fresh.changed(*bench.device, bench.harness, {in}).empty()) reply["is_intact"] = false;
+    if (!fresh.changed(memory, bench.harness, {in}).empty()) reply["is_intact"] = false;
   }
   return reply;
 }

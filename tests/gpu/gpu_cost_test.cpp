@@ -92,7 +92,8 @@ TEST_CASE("gpu around: what the steps around a launch cost") {
   print("whole run of a plan, 2 tensors of 32 MiB",
         host_us([&] { REQUIRE_FALSE(bench.launch("copy", tensors, arguments, trial++).fault); }));
   print("bare run of one launch", host_us([&] { bench.run({clear_launch(bench.harness, sink)}); }));
-  print("seal of 1 GiB", host_us([&] { InputSeal(*bench.device, bench.harness, {large}, {0}); }));
+  ScratchMemory memory(*bench.device);
+  print("seal of 1 GiB", host_us([&] { InputSeal(memory, bench.harness, {large}, {0}); }));
 }
 
 TEST_CASE("gpu around: what mapping, access rights and random addresses cost") {

@@ -30,26 +30,29 @@ std::uint64_t host_digest(Device& device, const Buffer& buffer) {
   return sum;
 }
 
-std::vector<std::uint64_t> device_digests(Device& device, ModuleId harness,
+std::vector<std::uint64_t> device_digests(ScratchMemory& memory, ModuleId harness,
                                           const std::vector<Buffer>& inputs) {
   std::vector<std::uint64_t> sums(inputs.size());
   if (sums.empty()) return sums;
-  const Buffer results = device.allocate(static_cast<std::int64_t>(sums.size() * sizeof sums[0]), "digests");
+  Device& device = memory.device();
+  Scratch scratch(memory);
+  const Buffer results = scratch.take(static_cast<std::int64_t>(sums.size() * sizeof sums[0]), "digests");
   std::vector<BoundLaunch> launches{clear_launch(harness, results)};
   for (std::size_t i = 0; i < inputs.size(); ++i)
     launches.push_back(digest_launch(harness, inputs[i], i, results.address + i * sizeof sums[0]));
   const SequenceOutcome outcome = device.run({}, launches, RunMode::full, k_digest_s_max);
   if (outcome.fault) throw Error("the inputs' digests failed: " + outcome.fault->message);
   device.read(results, 0, std::as_writable_bytes(std::span(sums)));
-  device.release(results);
   return sums;
 }
 
-std::vector<std::uint64_t> digests_of(Device& device, ModuleId harness, const std::vector<Buffer>& tensors,
+std::vector<std::uint64_t> digests_of(ScratchMemory& memory, ModuleId harness,
+                                      const std::vector<Buffer>& tensors,
                                       const std::vector<std::size_t>& indexes) {
   std::vector<Buffer> inputs;
   for (const std::size_t index : indexes) inputs.push_back(tensors.at(index));
-  if (!device.facts().is_virtual) return device_digests(device, harness, inputs);
+  Device& device = memory.device();
+  if (!device.facts().is_virtual) return device_digests(memory, harness, inputs);
   std::vector<std::uint64_t> sums;
   for (const Buffer& input : inputs) sums.push_back(host_digest(device, input));
   return sums;
@@ -57,13 +60,13 @@ std::vector<std::uint64_t> digests_of(Device& device, ModuleId harness, const st
 
 }  // namespace
 
-InputSeal::InputSeal(Device& device, ModuleId harness, const std::vector<Buffer>& tensors,
+InputSeal::InputSeal(ScratchMemory& memory, ModuleId harness, const std::vector<Buffer>& tensors,
                      std::vector<std::size_t> inputs)
-    : inputs_(std::move(inputs)), digests_(digests_of(device, harness, tensors, inputs_)) {}
+    : inputs_(std::move(inputs)), digests_(digests_of(memory, harness, tensors, inputs_)) {}
 
-std::vector<std::size_t> InputSeal::changed(Device& device, ModuleId harness,
+std::vector<std::size_t> InputSeal::changed(ScratchMemory& memory, ModuleId harness,
                                             const std::vector<Buffer>& tensors) const {
-  const std::vector<std::uint64_t> now = digests_of(device, harness, tensors, inputs_);
+  const std::vector<std::uint64_t> now = digests_of(memory, harness, tensors, inputs_);
   std::vector<std::size_t> different;
   for (std::size_t i = 0; i < inputs_.size(); ++i) {
     if (now[i] != digests_[i]) different.push_back(inputs_[i]);

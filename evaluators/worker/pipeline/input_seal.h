@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "evaluators/worker/device/device.h"
+#include "evaluators/worker/pipeline/scratch_memory.h"
 
 namespace kernelites::worker {
 
@@ -16,10 +17,10 @@ class InputSeal {
  public:
   InputSeal() = default;
   /// `inputs`: indexes into `tensors`. Throws Error if the device fails.
-  InputSeal(Device& device, ModuleId harness, const std::vector<Buffer>& tensors,
+  InputSeal(ScratchMemory& memory, ModuleId harness, const std::vector<Buffer>& tensors,
             std::vector<std::size_t> inputs);
   /// Indexes of the inputs whose contents differ from what they were.
-  std::vector<std::size_t> changed(Device& device, ModuleId harness,
+  std::vector<std::size_t> changed(ScratchMemory& memory, ModuleId harness,
                                    const std::vector<Buffer>& tensors) const;
 
  private:

@@ -7,6 +7,7 @@
 #include <algorithm>
 #include <cstring>
 #include <map>
+#include <optional>
 #include <span>
 
 #include "engine/core/error.h"
@@ -17,6 +18,7 @@
 #include "evaluators/worker/pipeline/input_seal.h"
 #include "evaluators/worker/pipeline/launch_surroundings.h"
 #include "evaluators/worker/pipeline/open_device.h"
+#include "evaluators/worker/pipeline/scratch_memory.h"
 
 namespace kernelites::worker {
 namespace {
@@ -26,30 +28,6 @@ constexpr double k_reference_s_max = 60;
 /// So many runs of a reference are looked at for races and unwritten reads on the virtual GPU: who writes a task hears
 /// of them, and who only uses it does not pay for them all night.
 constexpr int k_watched_references = 3;
-
-/// Device memory for one command.
-class Scratch {
- public:
-  explicit Scratch(Device& device) : device_(device) {}
-  ~Scratch() {
-    for (const Buffer& buffer : owned_) device_.release(buffer);
-  }
-  Scratch(const Scratch&) = delete;
-  Scratch& operator=(const Scratch&) = delete;
-  Buffer take(std::int64_t bytes, const char* name) {
-    owned_.push_back(device_.allocate(std::max<std::int64_t>(bytes, 1), name));
-    return owned_.back();
-  }
-  /// Owns a mapping that was made elsewhere.
-  Buffer keep(const Buffer& buffer) {
-    owned_.push_back(buffer);
-    return buffer;
-  }
-
- private:
-  Device& device_;
-  std::vector<Buffer> owned_;
-};
 
 /// Takes values off the front of a payload. Throws Error if there are fewer.
 class ByteReader {
@@ -96,6 +74,7 @@ class Referee {
   Message open(Message& command) {
     Message reply;
     device_ = open_device(command, reply);
+    memory_.emplace(*device_);
     device_->choose_checks({.uninitialised = false, .races = false});
     return reply;
   }
@@ -122,7 +101,7 @@ class Referee {
 
   /// The task's kernels write its computed inputs.
   Message compute(Message& command) {
-    Scratch scratch(device());
+    Scratch scratch(memory());
     const auto plan = command.body.at("plan").get<LaunchPlan>();
     std::vector<Buffer> tensors = slot(command), workspaces;
     tensors.push_back(scratch.take(static_cast<std::int64_t>(command.payload.size()), "draw"));
@@ -165,7 +144,7 @@ class Referee {
   /// Takes digests of the tensors that no launch may write.
   Message seal(Message& command) {
     seals_[command.body.at("slot").get<int>()] = InputSeal(
-        device(), harness_, slot(command), command.body.at("inputs").get<std::vector<std::size_t>>());
+        memory(), harness_, slot(command), command.body.at("inputs").get<std::vector<std::size_t>>());
     return {};
   }
 
@@ -173,7 +152,7 @@ class Referee {
   Message inspect(Message& command) {
     const auto found = seals_.find(command.body.at("slot").get<int>());
     if (found == seals_.end()) throw Error("the inputs were never sealed");
-    return {.body = {{"changed", found->second.changed(device(), harness_, slot(command))}}};
+    return {.body = {{"changed", found->second.changed(memory(), harness_, slot(command))}}};
   }
 
   Message fill(Message& command) {
@@ -181,16 +160,16 @@ class Referee {
     ByteReader payload(command.payload);
     std::vector<FillOrder> orders;
     for (std::size_t i = 0; i < fills.size(); ++i) orders.push_back(payload.take<FillOrder>());
-    std::vector<Buffer> maps;
+    Scratch scratch(memory());
     std::vector<BoundLaunch> launches;
     for (std::size_t i = 0; i < fills.size(); ++i) {
       const std::span<const std::byte> map =
           payload.take_bytes(fills[i].at("entries").get<std::size_t>() * sizeof(LeadingEntry));
       std::uint64_t map_address = 0;
       if (!map.empty()) {
-        maps.push_back(device().allocate(static_cast<std::int64_t>(map.size()), "map of sequences"));
-        device().write(maps.back(), 0, map);
-        map_address = maps.back().address;
+        const Buffer entries = scratch.take(static_cast<std::int64_t>(map.size()), "map of sequences");
+        device().write(entries, 0, map);
+        map_address = entries.address;
       }
       for (BoundLaunch& launch :
            fill_launches(harness_, tensor(command, fills[i]), orders[i], fills[i].at("unit").get<float>(),
@@ -199,7 +178,6 @@ class Referee {
       }
     }
     run(launches);
-    for (const Buffer& map : maps) device().release(map);
     return {};
   }
 
@@ -224,7 +202,7 @@ class Referee {
   };
 
   Message check(Message& command) {
-    Scratch scratch(device());
+    Scratch scratch(memory());
     ByteReader payload(command.payload);
     const CheckLayout layout = lay_out(command, payload, scratch);
     const auto plan = command.body.at("plan").get<LaunchPlan>();
@@ -246,7 +224,7 @@ class Referee {
 
   /// A check against values of the supervisor's: no reference runs.
   Message compare(Message& command) {
-    Scratch scratch(device());
+    Scratch scratch(memory());
     ByteReader payload(command.payload);
     const CheckLayout layout = lay_out(command, payload, scratch);
     const auto take = [&](const Buffer& gold) {
@@ -364,6 +342,10 @@ class Referee {
     if (!device_) throw Error("no device is open");
     return *device_;
   }
+  ScratchMemory& memory() {
+    if (!memory_) throw Error("no device is open");
+    return *memory_;
+  }
   std::vector<Buffer>& slot(const Message& command) {
     const auto found = slots_.find(command.body.at("slot").get<int>());
     if (found == slots_.end()) throw Error("no such slot");
@@ -374,6 +356,7 @@ class Referee {
   }
 
   std::unique_ptr<Device> device_;
+  std::optional<ScratchMemory> memory_;
   ModuleId harness_ = -1;
   ModuleId reference_ = -1;
   ModuleId inputs_ = -1;

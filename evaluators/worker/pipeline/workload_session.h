@@ -97,6 +97,7 @@ class WorkloadSession {
   MetadataContents metadata_;            ///< of the last fill
   std::vector<int> outputs_;             ///< tensor indexes
   std::vector<std::size_t> inputs_;
+  bool is_inspected_ = false;  ///< the inputs, since the last launch
   std::uint64_t fills_ = 0;
   std::uint64_t placement_ = 0;  ///< of the last fill
 };
