@@ -105,8 +105,9 @@ TEST_CASE("gpu: the same write goes through where the mapping is writable") {
 TEST_CASE("gpu: a write beyond the mapping hits the guard") {
   KERNELITES_GPU_OR_SKIP(device);
   const Buffer out = filled(*device, "out", 5);
-  for (const std::int64_t offset :
-       {k_bytes, k_bytes + (std::int64_t{60} << 20), -std::int64_t{4}, -(std::int64_t{60} << 20)}) {
+  const auto first = static_cast<std::int64_t>(out.mapped_address - out.address);
+  const std::int64_t end = first + out.mapped_bytes, far = std::int64_t{60} << 20;
+  for (const std::int64_t offset : {end, end + far, first - 4, first - far}) {
     const Json reply = execute(*device, {.kernel = "poke",
                                          .tensors = {out},
                                          .is_writable = {true},

@@ -7,30 +7,34 @@
 namespace kernelites::worker {
 namespace {
 
-/// The unit in which devices map memory: below it all mappings are of one size.
-constexpr std::int64_t k_kept_bytes_max = std::int64_t{2} << 20;
+/// The unit in which devices map memory: what is smaller gets as much.
+constexpr std::int64_t k_kept_bytes = std::int64_t{2} << 20;
 constexpr std::size_t k_kept_max = 64;
 
 }  // namespace
 
 Buffer ScratchMemory::take(std::int64_t bytes, const char* name) {
   bytes = std::max<std::int64_t>(bytes, 1);
-  const auto found = std::find_if(idle_.begin(), idle_.end(),
-                                  [&](const Buffer& buffer) { return buffer.mapped_bytes >= bytes; });
-  if (found == idle_.end()) return device_.allocate(bytes, name);
-  Buffer buffer = *found;
-  idle_.erase(found);
-  buffer.address = buffer.mapped_address;
+  if (!is_kept(bytes)) return device_.allocate(bytes, name);
+  Buffer buffer;
+  if (idle_.empty()) {
+    buffer = device_.allocate(k_kept_bytes, name);
+  } else {
+    buffer = idle_.back();
+    idle_.pop_back();
+  }
   buffer.bytes = bytes;
   buffer.name = name;
   return buffer;
 }
 
-void ScratchMemory::give_back(const Buffer& buffer) {
+bool ScratchMemory::is_kept(std::int64_t bytes) const {
   // The virtual GPU's mappings end with the buffer, and cost nothing: a reference that writes too far is found there.
-  const bool is_kept =
-      !device_.facts().is_virtual && buffer.mapped_bytes <= k_kept_bytes_max && idle_.size() < k_kept_max;
-  if (is_kept)
+  return !device_.facts().is_virtual && bytes <= k_kept_bytes;
+}
+
+void ScratchMemory::give_back(const Buffer& buffer) {
+  if (is_kept(buffer.bytes) && idle_.size() < k_kept_max)
     idle_.push_back(buffer);
   else
     device_.release(buffer);

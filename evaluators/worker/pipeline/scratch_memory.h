@@ -17,16 +17,17 @@ class ScratchMemory {
  public:
   explicit ScratchMemory(Device& device) : device_(device) {}
 
-  /// At least one byte, of undefined content; at the start of its mapping if that was used before. Throws Error if
-  /// the device has no memory.
+  /// At least one byte, of undefined content. Throws Error if the device has no memory.
   Buffer take(std::int64_t bytes, const char* name);
   /// Of `take`.
   void give_back(const Buffer& buffer);
   Device& device() { return device_; }
 
  private:
+  bool is_kept(std::int64_t bytes) const;
+
   Device& device_;
-  std::vector<Buffer> idle_;
+  std::vector<Buffer> idle_;  ///< all of one size
 };
 
 /// What one command takes, until its end.
