@@ -129,8 +129,16 @@ class Sampler {
   /// Whether the blocks of an axis leave rows out. Where several blocks scatter into a row together, some rows are
   /// complete by luck and their number says nothing: such blocks have touched more rows than are their share.
   bool lacks_rows(std::size_t blocks) const {
-    return share_of_rows(blocks) < k_axis_share_least &&
+    return has_shares() && share_of_rows(blocks) < k_axis_share_least &&
            share_of(touched_rows(), blocks) <= 1 / k_axis_share_least;
+  }
+
+  /// Whether blocks of the last launch have a share of the rows that the sampled blocks before them can complete: not
+  /// where one of several launches has more axes, of which the blocks along one are no share of anything.
+  bool has_shares() const {
+    return order_.launches.size() == 1 ||
+           std::all_of(order_.launches.begin(), order_.launches.end(),
+                       [](const BoundLaunch& launch) { return axis_count(launch.plan) <= 1; });
   }
 
   /// Rows of the first output of which anything was written.

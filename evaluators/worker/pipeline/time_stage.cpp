@@ -144,9 +144,22 @@ class DuelRun {
     return chosen;
   }
 
+  /// Stages before this one have run it in full: what goes on for too long here is the sample of its blocks.
+  bool is_beyond_model(const DeviceFault& fault) const {
+    return facts_.is_virtual && (fault.reason == "deadlock" || fault.reason == "budget_exceeded");
+  }
+
   /// The first fault since the last question is `arm`'s: it was the only one that did anything.
   std::optional<Verdict> fault_of_arm(std::size_t arm) const {
     if (!executor_->fault()) return std::nullopt;
+    if (arm == 0 && is_beyond_model(*executor_->fault())) {
+      return Verdict::failed(
+          "time", "not_modelled",
+          "no time can be modelled: a few of its blocks alone get nowhere or do the work of all, since "
+          "blocks "
+          "wait for each other or draw their work as they go, and the whole grid is too much to interpret; "
+          "on a GPU it can be timed");
+    }
     if (arm == 0) return fault_verdict("time", *executor_->fault());
     return Verdict::failed(
         "time", "arm_unusable",

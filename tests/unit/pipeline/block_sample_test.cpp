@@ -75,12 +75,13 @@ BoundArgument pointer(const Buffer& buffer) {
 }
 
 /// Two launches, 64 blocks each: a part for every block, rows out of two neighbouring parts.
-BlockSampleOutcome sample_two_launches(std::uint64_t instructions_max, std::uint32_t writers = 64) {
+BlockSampleOutcome sample_two_launches(std::uint64_t instructions_max, std::uint32_t writers = 64,
+                                       const PlannedLaunch& first = grid(65, 1, 1)) {
   const auto device = make_vgpu_device(1);
   const ModuleId module = device->load({.ptx = k_ptx});
   const Buffer part = device->allocate(65 * 4, "part"), out = device->allocate(64 * k_row_bytes, "out");
   const std::vector<BoundLaunch> launches{
-      {.module = module, .kernel = "write_part", .plan = grid(65, 1, 1), .arguments = {pointer(part)}},
+      {.module = module, .kernel = "write_part", .plan = first, .arguments = {pointer(part)}},
       {.module = module,
        .kernel = "write_row",
        .plan = {.kernel = "write_row", .grid = {writers, 1, 1}, .block = {32, 1, 1}},
@@ -153,6 +154,12 @@ TEST_CASE("a grid with fewer blocks than there are rows lacks rows") {
   const BlockSampleOutcome outcome = sample_two_launches(1'000'000, 8);
   REQUIRE(!outcome.fault);
   CHECK(outcome.lacks_rows);
+}
+
+TEST_CASE("blocks along one of two axes of an earlier launch are no share of the rows behind it") {
+  const BlockSampleOutcome outcome = sample_two_launches(1'000'000, 8, grid(65, 3, 1));
+  REQUIRE(!outcome.fault);
+  CHECK_FALSE(outcome.lacks_rows);
 }
 
 TEST_CASE("rows into which several blocks scatter are not missed where luck completes one") {
