@@ -13,6 +13,7 @@
 #include <sstream>
 
 #include "engine/core/error.h"
+#include "engine/core/nearest_name.h"
 
 namespace kernelites {
 
@@ -74,14 +75,21 @@ ObjectReader::ObjectReader(const Json& object, std::string where, std::string pa
 
 const Json& ObjectReader::member(const char* key) {
   known_.insert(key);
-  if (!object_.contains(key)) fail(key, "is missing");
-  return object_.at(key);
+  if (object_.contains(key)) return object_.at(key);
+  for (const auto& [present, value] : object_.items()) {
+    if (!known_.contains(present) && is_slip_of(present, key))
+      fail(present, fmt::format("is not a known key; expected \"{}\", which is missing", key));
+  }
+  fail(key, "is missing");
 }
 
 void ObjectReader::finish() const {
   for (const auto& [key, value] : object_.items()) {
-    if (!known_.contains(key))
-      fail(key, fmt::format("is not a known key; known here: {}", fmt::join(known_, ", ")));
+    if (known_.contains(key)) continue;
+    const std::string nearest = nearest_name(key, std::vector(known_.begin(), known_.end()));
+    fail(key, fmt::format("is not a known key{}; known here: {}",
+                          nearest.empty() ? "" : fmt::format(", did you mean \"{}\"?", nearest),
+                          fmt::join(known_, ", ")));
   }
 }
 

@@ -18,6 +18,11 @@ namespace {
 
 constexpr const char* k_python_key = "python";
 constexpr int k_passes_max = 8;
+/// The sections of a task file, in the order of docs/tasks.md.
+const std::initializer_list<const char*> k_sections{
+    "name",    "title", "formula",      "family",    "source",     "dims",     "scalars",
+    "tensors", "rows",  "sampled_rows", "precision", k_python_key, "families", "properties",
+    "check",   "bench", "hold_out",     "roofline",  "baselines"};
 
 /// The entries of an array such as "check": calls `read(ObjectReader)` for each.
 template <typename Read>
@@ -172,6 +177,9 @@ Dtype read_dtype(ObjectReader& reader) {
 Task parse_task(const Json& document, std::string reference_source, const std::string& where) {
   Task task;
   ObjectReader root(document, where);
+  // Before any section is read: a misspelt one would be told as missing.
+  for (const char* section : k_sections) root.optional<Json>(section, {});
+  root.finish();
   task.name = root.required<std::string>("name");
   if (!is_identifier(task.name)) root.fail("name", "expected an identifier");
   task.title = root.required<std::string>("title");
@@ -182,7 +190,6 @@ Task parse_task(const Json& document, std::string reference_source, const std::s
   const bool is_python = root.has(k_python_key);
   if (is_python && root.required<std::string>(k_python_key).empty())
     root.fail(k_python_key, "expected the interpreter of reference.py");
-  root.finish();
   if (reference_source.empty())
     throw ConfigError(where, "", fmt::format("the reference ({}) is empty", reference_file(is_python)));
   complete_and_check_task(task, where);

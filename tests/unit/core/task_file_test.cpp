@@ -46,9 +46,30 @@ TEST_CASE("an unknown key is refused with the list of known keys") {
   check_refused([](Json& t) { t["tensors"]["x"]["fill"]["sdt"] = 1; }, "tensors.x.fill.sdt", "std");
 }
 
+TEST_CASE("a misspelt key is told instead of the missing one, with the name that it is near to") {
+  const auto rename = [](Json& object, const char* from, const char* to) {
+    object[to] = object.at(from);
+    object.erase(from);
+  };
+  check_refused([&](Json& t) { rename(t, "bench", "benchmarks"); }, "benchmarks", "did you mean \"bench\"?");
+  check_refused([&](Json& t) { rename(t, "hold_out", "holdout"); }, "holdout", "did you mean \"hold_out\"?");
+  check_refused([&](Json& t) { rename(t, "baselines", "baseline"); }, "baseline",
+                "did you mean \"baselines\"?");
+  check_refused([&](Json& t) { rename(t["roofline"], "flops", "flop"); }, "roofline.flop",
+                "expected \"flops\"");
+  check_refused([&](Json& t) { rename(t["tensors"]["x"], "dtype", "dytpe"); }, "tensors.x.dytpe",
+                "expected \"dtype\", which is missing");
+  check_refused([&](Json& t) { rename(t["bench"][0], "weight", "weigth"); }, "bench[0].weigth",
+                "did you mean \"weight\"?");
+}
+
+TEST_CASE("a key that is near to no other is told with the known ones alone") {
+  check_refused([](Json& t) { t["zzzzzzzz"] = 1; }, "zzzzzzzz", "is not a known key; known here: ");
+}
+
 TEST_CASE("a missing section is named") {
-  for (const char* key :
-       {"name", "title", "dims", "tensors", "rows", "precision", "check", "bench", "roofline"}) {
+  for (const char* key : {"name", "title", "formula", "family", "dims", "scalars", "tensors", "rows",
+                          "precision", "families", "check", "bench", "hold_out", "roofline", "baselines"}) {
     check_refused([&](Json& t) { t.erase(key); }, key, "missing");
   }
 }
