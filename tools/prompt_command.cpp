@@ -119,11 +119,8 @@ void prompt(const PromptOptions& options, Program& program) {
     return;
   }
   // A variation that was rejected, or is open, has a number and no candidate.
-  const std::string digits = options.id.starts_with("#") ? options.id.substr(1) : options.id;
-  const bool is_number =
-      !digits.empty() && digits.size() <= 9 && digits.find_first_not_of("0123456789") == std::string::npos;
-  if (is_number && run.archive.variation(std::stoull(digits)))
-    print_sent(run, std::stoull(digits), options, program);
+  if (const auto ordinal = ordinal_from(options.id); ordinal && run.archive.variation(*ordinal))
+    print_sent(run, *ordinal, options, program);
   else
     print_sent(run, find_candidate(run, options.id).variation, options, program);
 }

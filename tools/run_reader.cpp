@@ -31,13 +31,18 @@ RunReader read_run(const std::string& folder) {
   return run;
 }
 
-CandidateRecord find_candidate(const RunReader& run, const std::string& name) {
+std::optional<std::uint64_t> ordinal_from(const std::string& name) {
   const std::string digits = !name.empty() && name[0] == '#' ? name.substr(1) : name;
   const bool is_ordinal =
       !digits.empty() && digits.size() <= 9 &&
       std::all_of(digits.begin(), digits.end(), [](unsigned char c) { return std::isdigit(c); });
+  if (!is_ordinal) return std::nullopt;
+  return std::stoull(digits);
+}
+
+CandidateRecord find_candidate(const RunReader& run, const std::string& name) {
   std::optional<CandidateRecord> record;
-  if (is_ordinal) record = run.archive.candidate(std::stoull(digits));
+  if (const auto ordinal = ordinal_from(name)) record = run.archive.candidate(*ordinal);
   if (!record && name.size() >= k_id_prefix_min) record = run.archive.find_candidate(name);
   if (!record)
     throw ConfigError(

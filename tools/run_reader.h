@@ -2,7 +2,9 @@
 // What the commands that look at a run share: task, baseline, weights of an archive.
 #pragma once
 
+#include <cstdint>
 #include <map>
+#include <optional>
 #include <string>
 
 #include "archive/archive.h"
@@ -22,6 +24,8 @@ struct RunReader {
 /// Throws ConfigError if `folder` holds no run.
 RunReader read_run(const std::string& folder);
 
+/// "12" or "#12" as a number; empty for anything else.
+std::optional<std::uint64_t> ordinal_from(const std::string& name);
 /// A candidate by ordinal ("12" or "#12"), id or prefix of one. Throws ConfigError if there is none.
 CandidateRecord find_candidate(const RunReader& run, const std::string& name);
 

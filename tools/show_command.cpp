@@ -1,10 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
-// kernelites show: everything about one candidate of a run.
+// kernelites show: everything about one candidate of a run, or why a variation gave none.
 #include <fmt/format.h>
 #include <fmt/ranges.h>
 
 #include <memory>
 
+#include "engine/core/error.h"
 #include "engine/search/judgements.h"
 #include "engine/search/placement.h"
 #include "engine/variation/prompt_values.h"
@@ -69,8 +70,8 @@ void print_lineage(const RunReader& run, const CandidateRecord& record, std::ost
   out << "\n";
 }
 
-void print_calls(const RunReader& run, const CandidateRecord& record, bool has_prompt, std::ostream& out) {
-  for (const ModelCallRecord& call : run.archive.model_calls(record.variation)) {
+void print_calls(const RunReader& run, std::uint64_t variation, bool has_prompt, std::ostream& out) {
+  for (const ModelCallRecord& call : run.archive.model_calls(variation)) {
     out << fmt::format("model call {}: {} {}, {} + {} tokens, ${:.4f}, prompt {}\n", call.request_id,
                        call.model, call.state, call.input_tokens, call.output_tokens, call.usd,
                        call.prompt_digest.substr(0, 12));
@@ -81,8 +82,56 @@ void print_calls(const RunReader& run, const CandidateRecord& record, bool has_p
   }
 }
 
+/// The variation that `name` numbers, where that has no candidate of its own: refused, under way, or handed in.
+std::optional<VariationRecord> variation_alone(const RunReader& run, const std::string& name) {
+  const auto ordinal = ordinal_from(name);
+  if (!ordinal || run.archive.candidate(*ordinal)) return std::nullopt;
+  return run.archive.variation(*ordinal);
+}
+
+std::optional<RejectionRecord> rejection_of(const RunReader& run, std::uint64_t ordinal) {
+  for (RejectionRecord& rejection : run.archive.rejections())
+    if (rejection.ordinal == ordinal) return std::move(rejection);
+  return std::nullopt;
+}
+
+void show_variation(const RunReader& run, const VariationRecord& variation, const ShowOptions& options,
+                    Program& program) {
+  const auto rejection = rejection_of(run, variation.ordinal);
+  if (options.is_json) {
+    Json json{{"ordinal", variation.ordinal},       {"operator", variation.operator_name},
+              {"generation", variation.generation}, {"parents", variation.parents},
+              {"endpoint", variation.endpoint},     {"state", variation.state},
+              {"decision", variation.decision}};
+    if (rejection) json["rejection"] = {{"reason", rejection->reason}, {"message", rejection->message}};
+    program.out << json.dump(2) << "\n";
+    return;
+  }
+  if (options.is_source)
+    throw ConfigError("ID", options.id, "is a variation without a candidate of its own: it has no source");
+  program.out << fmt::format("#{} {}: ", variation.ordinal, variation.operator_name);
+  if (rejection)
+    program.out << fmt::format("no candidate, {}\n{}\n", rejection->reason, rejection->message);
+  else if (variation.decision.contains("submitted"))
+    program.out << fmt::format("handed in #{}, which it had evaluated\n",
+                               variation.decision.at("submitted").get<std::uint64_t>());
+  else
+    program.out << (variation.state == "open" ? "under way\n" : "no candidate\n");
+  for (const std::string& parent : variation.parents)
+    if (const auto record = run.archive.find_candidate(parent))
+      program.out << fmt::format("from #{} {}\n", record->ordinal, record->summary);
+  print_calls(run, variation.ordinal, options.has_prompt, program.out);
+  if (!options.has_prompt && !run.archive.model_calls(variation.ordinal).empty())
+    program.out << fmt::format("kernelites show {} {} --prompt: what was asked and answered\n", options.run,
+                               variation.ordinal);
+}
+
 void show(const ShowOptions& options, Program& program) {
   const RunReader run = read_run(options.run);
+  if (const auto variation = variation_alone(run, options.id)) {
+    show_variation(run, *variation, options, program);
+    return;
+  }
   const CandidateRecord record = find_candidate(run, options.id);
   if (options.is_json) {
     program.out << show_json(run, record).dump(2) << "\n";
@@ -102,7 +151,7 @@ void show(const ShowOptions& options, Program& program) {
   print_lineage(run, record, program.out);
   if (const std::string words = judgement_words(run.archive, record.ordinal); !words.empty())
     program.out << "judge: " << words << "\n";
-  print_calls(run, record, options.has_prompt, program.out);
+  print_calls(run, record.variation, options.has_prompt, program.out);
   if (const auto evaluated = run.archive.evaluated(record.ordinal)) {
     if (evaluated->examination && evaluated->examination->examination)
       program.out << "\n" << examination_text(*evaluated->examination->examination);
@@ -125,7 +174,9 @@ void show(const ShowOptions& options, Program& program) {
 void add_show_command(CLI::App& command, Program& program) {
   auto options = std::make_shared<ShowOptions>();
   command.add_option("run", options->run, "The run folder")->required();
-  command.add_option("id", options->id, "The candidate: its number, or the first characters of its id")
+  command
+      .add_option("id", options->id,
+                  "The candidate or variation: its number, or the first characters of an id")
       ->required();
   command.add_flag("--source", options->is_source, "Only the source, as a file");
   command.add_flag("--prompt", options->has_prompt, "Also prompts and replies");

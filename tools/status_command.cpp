@@ -91,9 +91,9 @@ void status(const StatusOptions& options, Program& program) {
   program.out << fmt::format("{} on {}: {}\n", record.task, run.device.kind.empty() ? "?" : run.device.kind,
                              record.state);
   program.out << fmt::format(
-      "candidates  {}, {} told, {} passed, {} replies refused\n",
+      "candidates  {}, and {} seeds; {} told in all, {} passed; {} replies refused\n",
       of_limit(fmt::to_string(spent.candidates - spent.seeds), static_cast<double>(limits.candidates)),
-      counters.told, counters.passed, counters.rejections);
+      spent.seeds, counters.told, counters.passed, counters.rejections);
   program.out << fmt::format("money       {} USD, {} calls\n",
                              of_limit(fmt::format("{:.4f}", spent.usd), limits.usd), spent.model_calls);
   program.out << fmt::format(

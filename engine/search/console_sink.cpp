@@ -32,6 +32,7 @@ void ConsoleSink::on_event(const Json& event) {
   time_s_ = event.value("time_s", time_s_);
   if (name == "started") {
     told_before_ = told_ = event.value("told", 0);
+    seeds_ = event.value("seeds", 0);
     usd_ = event.value("usd", 0.0);
     take_grid_figures(event);
     print(fmt::format("{} on {}{}", event.value("task", ""), event.value("device", ""),
@@ -42,8 +43,8 @@ void ConsoleSink::on_event(const Json& event) {
     on_told(event);
   } else if (name == "rejected") {
     ++rejected_;
-    print(fmt::format("#{} {} rejected: {}", event.value("ordinal", 0), event.value("operator", ""),
-                      event.value("message", "")));
+    print(fmt::format("#{} {} refused: {}: {}", event.value("ordinal", 0), event.value("operator", ""),
+                      event.value("reason", ""), event.value("message", "")));
   } else if (name == "incident") {
     print("incident: " + event.value("message", ""), k_red);
   } else if (name == "stopping") {
@@ -58,8 +59,9 @@ void ConsoleSink::on_event(const Json& event) {
 
 std::string ConsoleSink::progress_line() const {
   const double rate = time_s_ > 0 ? 60 * (told_ - told_before_) / time_s_ : 0;
-  return fmt::format("{:>5} told  {:>2} elites {:>4.1f} %  QD {:.2f}  best {:.3f}x  ${:.2f}  {:.1f}/min",
-                     told_, elites_, 100 * coverage_, qd_score_, best_speedup_, usd_, rate);
+  const std::string seeds = seeds_ > 0 ? fmt::format("{} seeds +", seeds_) : "";
+  return fmt::format("{}{:>5} told  {:>2} elites {:>4.1f} %  QD {:.2f}  best {:.3f}x  ${:.2f}  {:.1f}/min",
+                     seeds, told_ - seeds_, elites_, 100 * coverage_, qd_score_, best_speedup_, usd_, rate);
 }
 
 void ConsoleSink::take_grid_figures(const Json& event) {
@@ -71,12 +73,16 @@ void ConsoleSink::take_grid_figures(const Json& event) {
 
 void ConsoleSink::on_told(const Json& event) {
   ++told_;
+  if (event.value("operator", "") == "seed") ++seeds_;
   take_grid_figures(event);
   const std::string outcome = event.value("outcome", "");
   const double speedup = event.value("speedup", 0.0);
   const bool is_elite = outcome == "added" || outcome == "improved";
-  print(fmt::format("#{} {} {} {} {}", event.value("ordinal", 0), event.value("operator", ""), outcome,
-                    event.value("cell", ""), speedup > 0 ? fmt::format("{:.3f}x", speedup) : ""),
+  const std::string reason = event.value("reason", "");
+  const std::string what =
+      reason.empty() ? event.value("cell", "") : fmt::format("{}: {}", event.value("stage", ""), reason);
+  print(fmt::format("#{} {} {} {} {}", event.value("ordinal", 0), event.value("operator", ""), outcome, what,
+                    speedup > 0 ? fmt::format("{:.3f}x", speedup) : ""),
         is_elite ? k_green : "");
   if (!style_.is_terminal && told_ % k_plain_progress_every == 0) print(progress_line());
 }

@@ -22,7 +22,7 @@ class ConsoleSink : public EventSink {
   ConsoleSink(std::ostream& out, ConsoleStyle style) : out_(out), style_(style) {}
   void on_event(const Json& event) override;
 
-  /// "  37 told  5 elites 10.4 %  QD 7.31  best 1.840x  $0.42  3.1/min"
+  /// "2 seeds +   37 told  5 elites 10.4 %  QD 7.31  best 1.840x  $0.42  3.1/min"
   std::string progress_line() const;
 
  private:
@@ -34,6 +34,7 @@ class ConsoleSink : public EventSink {
   ConsoleStyle style_;
   int told_ = 0;
   int told_before_ = 0;  // in earlier sessions
+  int seeds_ = 0;        // of those told; budgets do not count them
   int rejected_ = 0;
   std::size_t elites_ = 0;
   double coverage_ = 0;

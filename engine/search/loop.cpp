@@ -60,6 +60,8 @@ void Loop::start() {
              {"task", parts_.task.name},
              {"is_resumed", is_resumed},
              {"told", parts_.archive.counters().told},
+             // No other candidate is told before the last seed is.
+             {"seeds", std::min(parts_.archive.spent().seeds, parts_.archive.counters().told)},
              {"usd", parts_.archive.spent().usd},
              {"elites", grid.elite_count()},
              {"best_speedup", grid.best() ? grid.best()->speedup : 0},

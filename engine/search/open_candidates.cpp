@@ -17,6 +17,16 @@ constexpr int k_errors_in_a_row_max = 6;
 /// Of a confirmation: fixed before it starts, at least so many.
 constexpr int k_confirmation_rounds = 60;
 
+/// Stage and reason of whatever a course did not pass, as members of its event.
+void add_failure(const Course& course, Json& event) {
+  const Verdict* verdict = course.examination ? &course.examination->verdict : nullptr;
+  if (!course.duels.empty() && course.duels.back().duel) verdict = &course.duels.back().duel->verdict;
+  if (!course.error.empty())
+    event.update({{"stage", "worker"}, {"reason", course.error}});
+  else if (verdict != nullptr && !verdict->is_passed)
+    event.update({{"stage", verdict->stage}, {"reason", verdict->reason}});
+}
+
 }  // namespace
 
 OpenCandidates::OpenCandidates(RunParts& parts, Announcer& announcer)
@@ -348,6 +358,7 @@ void OpenCandidates::tell(const Course& course, const Outcome& told) {
     event["cell"] = cell_name(course.examination->descriptors, grid_.axes()).value_or("");
   if (!course.duels.empty())
     event["speedup"] = speedup_over(*course.duels.back().duel, baseline_id_, weights_);
+  add_failure(course, event);
   Json won = Json::array();
   for (const Champion& champion : outcome.champions) won.push_back(champion.workload);
   event["champion_of"] = won;

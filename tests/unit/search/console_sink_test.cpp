@@ -33,6 +33,29 @@ TEST_CASE("without a terminal results are plain lines") {
   CHECK(text == "#3 refine added cp_async/mma/split_kv 1.500x\n");
 }
 
+TEST_CASE("what failed is told with its stage and reason") {
+  Json event = told(4);
+  event.update({{"outcome", "failed"}, {"cell", ""}, {"speedup", 0.0}});
+  event.update({{"stage", "sanitize"}, {"reason", "race"}});
+  CHECK(printed({}, {event}) == "#4 refine failed sanitize: race\n");
+}
+
+TEST_CASE("a refused reply is told with its reason") {
+  const Json event{{"event", "rejected"},
+                   {"ordinal", 5},
+                   {"operator", "edit"},
+                   {"reason", "no_code"},
+                   {"message", "a text"}};
+  CHECK(printed({}, {event}) == "#5 edit refused: no_code: a text\n");
+}
+
+TEST_CASE("seeds are counted apart, as budgets do") {
+  std::vector<Json> events;
+  for (int i = 1; i <= 10; ++i) events.push_back(told(i));
+  for (int i = 0; i < 2; ++i) events[i]["operator"] = "seed";
+  CHECK_THAT(printed({}, events), Catch::Contains("2 seeds +    8 told   5 elites"));
+}
+
 TEST_CASE("every tenth result brings the progress line") {
   std::vector<Json> events;
   for (int i = 1; i <= 10; ++i) events.push_back(told(i));
@@ -41,11 +64,11 @@ TEST_CASE("every tenth result brings the progress line") {
 }
 
 TEST_CASE("a resumed run begins with the figures of the grid it has") {
-  const Json started{{"event", "started"}, {"task", "t"},     {"device", "d"},
-                     {"told", 7},          {"usd", 1.5},      {"elites", 3},
-                     {"coverage", 0.0625}, {"qd_score", 4.0}, {"best_speedup", 2.0}};
+  const Json started{{"event", "started"}, {"task", "t"},        {"device", "d"}, {"told", 9},
+                     {"seeds", 2},         {"usd", 1.5},         {"elites", 3},   {"coverage", 0.0625},
+                     {"qd_score", 4.0},    {"best_speedup", 2.0}};
   CHECK_THAT(printed({}, {started, {{"event", "stopped"}, {"reason", "budget"}}}),
-             Catch::Contains("7 told   3 elites  6.2 %  QD 4.00  best 2.000x  $1.50"));
+             Catch::Contains("2 seeds +    7 told   3 elites  6.2 %  QD 4.00  best 2.000x  $1.50"));
 }
 
 TEST_CASE("color is used only where it is wanted") {

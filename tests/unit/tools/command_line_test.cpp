@@ -188,6 +188,28 @@ TEST_CASE("status, prompt and recorded replies show what a run asked and paid") 
   CHECK_THAT(call({"dump", run, "--replies"}).out, Catch::Contains(sent.prompt_digest));
 }
 
+TEST_CASE("show of a variation that gave no candidate tells why, with what was asked") {
+  SearchRig rig;
+  rig.config.operators = {{"refine", 1}};
+  rig.config.barren_max = 2;
+  FakeEvaluator evaluator;
+  FakeModel model;
+  model.always = "I would rather not.";
+  rig.run(evaluator, &model);
+  const std::string run = rig.folder.path().string();
+  const auto refused = Archive::open_read_only(rig.folder.path()).rejections();
+  REQUIRE_FALSE(refused.empty());
+  const std::string number = std::to_string(refused.front().ordinal);
+  const Result shown = call({"show", run, "#" + number});
+  CHECK(shown.code == exit_done);
+  CHECK_THAT(shown.out, Catch::Contains(refused.front().reason) && Catch::Contains(refused.front().message) &&
+                            Catch::Contains("from #") && Catch::Contains("--prompt"));
+  CHECK_THAT(call({"show", run, number, "--prompt"}).out, Catch::Contains("I would rather not."));
+  const Json json = Json::parse(call({"show", run, number, "--json"}).out);
+  CHECK(json.at("rejection").at("reason") == refused.front().reason);
+  CHECK_THAT(call({"show", run, number, "--source"}).err, Catch::Contains("no source"));
+}
+
 TEST_CASE("a run that another process writes is refused") {
   SearchRig rig;
   rig.task = load_task(fs::path(KERNELITES_SOURCE_DIR) / "tasks" / "rmsnorm");
