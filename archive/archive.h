@@ -43,6 +43,17 @@ struct EvaluatedCandidate {
   std::optional<EvaluationRecord> duel;
 };
 
+/// That a candidate was told.
+struct Telling {
+  std::uint64_t ordinal = 0;
+  bool is_seed = false;
+  bool is_placed = false;  ///< it entered a cell
+};
+
+/// How far back some queries look.
+inline constexpr int k_children_searched = 64;
+inline constexpr int k_tellings_searched = 512;
+
 /// One step of a cell's history.
 struct EliteStep {
   std::int64_t sequence = 0;
@@ -131,6 +142,9 @@ class Archive {
   /// `event` is an object with a member "event" and, where it concerns a candidate, "ordinal". Returns its
   /// sequence.
   std::int64_t append_event(const Json& event);
+  /// What was written survives a power cut from here on. A killed process loses nothing in any case: call this a few
+  /// times a second, not after every write. False if nothing was written since the last call.
+  bool sync();
   void set_state(const std::string& state);
   void set_wall_s(double wall_s);
   /// The budget's limits in the recorded configuration, for a run that goes on with others.
@@ -156,8 +170,12 @@ class Archive {
   std::optional<CandidateRecord> find_candidate(const std::string& id) const;
   /// All, by ordinal.
   std::vector<CandidateRecord> candidates() const;
+  /// Those of operator "seed", by ordinal.
+  std::vector<CandidateRecord> seeds() const;
   /// In the order told, after `after`: a bandit replays its rewards from these.
   std::vector<CandidateRecord> told_candidates(std::int64_t after = 0) const;
+  /// All tellings, without what was told of: sources are long.
+  std::vector<Telling> tellings() const;
   std::optional<EvaluatedCandidate> evaluated(std::uint64_t ordinal) const;
   /// The highest `told`; 0 if nothing was told.
   std::int64_t last_told() const;
@@ -165,15 +183,25 @@ class Archive {
   std::vector<EvaluatedCandidate> tunings(const std::string& source, std::int64_t told_max, int limit) const;
   /// All requests of a candidate, in the order sent.
   std::vector<EvaluationRecord> evaluations(std::uint64_t ordinal) const;
-  /// The first other candidate that passed and compiled to the same code: equal code is never timed twice.
+  /// Of the first examination that was answered.
+  std::optional<Provenance> first_provenance() const;
+  /// How many requests of a candidate are duels with itself (`is_null` in the request).
+  std::int64_t null_duels(std::uint64_t ordinal) const;
+  /// Another candidate that passed and compiled to the same code, if there is one that makes timing `other_than`
+  /// useless: an earlier one, or a later one whose duel was sent already. Equal code is never timed twice.
   std::optional<std::uint64_t> first_with_code(const std::string& code_digest,
                                                std::uint64_t other_than) const;
-  /// Told children of `parent_id` (as first parent) that failed, newest first.
+  /// Told children of `parent_id` (as first parent) that failed, newest first; of its last k_children_searched
+  /// variations, so that a parent of thousands costs no more than one of few.
   std::vector<EvaluatedCandidate> recent_failures(const std::string& parent_id, int limit) const;
-  /// Rejections of variations whose first parent is `parent_id`, newest first.
+  /// Rejections of variations whose first parent is `parent_id`, newest first; of as many.
   std::vector<RejectionRecord> recent_rejections(const std::string& parent_id, int limit) const;
   std::vector<RejectionRecord> rejections() const;
-  /// Told candidates that failed and that no variation of operator "repair" has started from, newest first.
+  std::optional<RejectionRecord> rejection(std::uint64_t ordinal) const;
+  /// First parents of the variations that were rejected for `reason`.
+  std::vector<std::string> parents_rejected_for(const std::string& reason) const;
+  /// Told candidates that failed and that no variation of operator "repair" has started from, newest first; of the last
+  /// k_tellings_searched that were told.
   std::vector<CandidateRecord> repairable(int limit) const;
   /// All, in the order recorded.
   std::vector<PromptVersionRecord> prompt_versions() const;
@@ -200,10 +228,16 @@ class Archive {
   friend std::string dump(const Archive& archive);  // reads every table in its own order
   Archive(std::unique_ptr<RunLock> lock, Database database);
   bool record_result(const EvaluationRecord& result);
+  /// Keeps the cached sums in step with what was just committed.
+  template <typename Change>
+  void change_spent(Change change) {
+    if (spent_) change(*spent_);
+  }
 
   std::unique_ptr<RunLock> lock_;  // released after the database is closed
   mutable Database database_;
-  mutable std::optional<Spent> spent_;  // of a writer, until it writes something that counts
+  std::int64_t synced_changes_ = 0;
+  mutable std::optional<Spent> spent_;  // of a writer: summed once, then kept in step
 };
 
 }  // namespace kernelites

@@ -133,6 +133,9 @@ Counters Archive::counters() const {
           .passed = answered("verb = 'examine' AND is_passed"),
           .dueled = answered("verb = 'duel'"),
           .told = count("candidate WHERE state = 'done'"),
+          .distinct_codes =
+              database_.integer("SELECT count(DISTINCT code_digest) FROM evaluation WHERE code_digest <> ''"),
+          .duplicate_codes = count("candidate WHERE told IS NOT NULL AND outcome = 'duplicate_code'"),
           .events = count("event")};
 }
 
@@ -188,9 +191,27 @@ std::vector<CandidateRecord> Archive::candidates() const {
                  candidate_reader(database_));
 }
 
+std::vector<CandidateRecord> Archive::seeds() const {
+  return collect(database_,
+                 std::string(rows::k_candidate_columns) + "WHERE v.operator_name = 'seed' ORDER BY c.ordinal",
+                 candidate_reader(database_));
+}
+
 std::vector<CandidateRecord> Archive::told_candidates(std::int64_t after) const {
   return collect(database_, std::string(rows::k_candidate_columns) + "WHERE c.told > ?1 ORDER BY c.told",
                  candidate_reader(database_), after);
+}
+
+std::vector<Telling> Archive::tellings() const {
+  return collect(
+      database_,
+      "SELECT c.ordinal, v.operator_name = 'seed', c.outcome IN ('added', 'improved') FROM candidate c JOIN "
+      "variation v ON v.ordinal = c.variation WHERE c.told IS NOT NULL ORDER BY c.told",
+      [](const Statement& row) {
+        return Telling{.ordinal = static_cast<std::uint64_t>(row.integer(0)),
+                       .is_seed = row.integer(1) != 0,
+                       .is_placed = row.integer(2) != 0};
+      });
 }
 
 std::optional<EvaluatedCandidate> Archive::evaluated(std::uint64_t ordinal) const {
@@ -206,13 +227,29 @@ std::vector<EvaluationRecord> Archive::evaluations(std::uint64_t ordinal) const 
                  rows::evaluation, ordinal);
 }
 
+std::optional<Provenance> Archive::first_provenance() const {
+  return first(collect(
+      database_,
+      "SELECT provenance FROM evaluation WHERE verb = 'examine' AND state = 'answered' ORDER BY id LIMIT 1",
+      [](const Statement& row) { return rows::read_body(row.text(0), "provenance").get<Provenance>(); }));
+}
+
+std::int64_t Archive::null_duels(std::uint64_t ordinal) const {
+  Statement row = database_.prepare(
+      "SELECT count(*) FROM evaluation WHERE ordinal = ?1 AND verb = 'duel' AND json_extract(request, "
+      "'$.is_null')");
+  return row.bind(ordinal).step() ? row.integer(0) : 0;
+}
+
 std::optional<std::uint64_t> Archive::first_with_code(const std::string& code_digest,
                                                       std::uint64_t other_than) const {
   if (code_digest.empty()) return std::nullopt;  // nothing was compiled
   return first(collect(
       database_,
-      "SELECT ordinal FROM evaluation WHERE code_digest = ?1 AND is_passed AND ordinal <> ?2 ORDER BY "
-      "ordinal LIMIT 1",
+      "SELECT e.ordinal FROM evaluation e WHERE e.code_digest = ?1 AND e.is_passed AND (e.ordinal < ?2 OR "
+      "(e.ordinal > ?2 AND EXISTS (SELECT 1 FROM evaluation d WHERE d.ordinal = e.ordinal AND d.verb = "
+      "'duel' "
+      "AND d.state <> 'failed'))) ORDER BY e.ordinal LIMIT 1",
       [](const Statement& row) { return static_cast<std::uint64_t>(row.integer(0)); }, code_digest,
       other_than));
 }
@@ -221,12 +258,15 @@ std::vector<EvaluatedCandidate> Archive::recent_failures(const std::string& pare
   // Failed: the newest answer, of whichever verb, is not passed.
   const auto ordinals = collect(
       database_,
-      "SELECT c.ordinal FROM variation_parent p JOIN candidate c ON c.variation = p.ordinal "
-      "WHERE p.parent_id = ?1 AND p.role = 'parent' AND p.position = 0 AND c.told IS NOT NULL AND "
+      "SELECT c.ordinal FROM (SELECT ordinal FROM variation_parent WHERE parent_id = ?1 AND role = 'parent' "
+      "AND "
+      "position = 0 ORDER BY ordinal DESC LIMIT ?3) p JOIN candidate c ON c.variation = p.ordinal "
+      "WHERE c.told IS NOT NULL AND "
       "c.outcome <> 'unfinished' AND NOT "
       "(SELECT e.is_passed FROM evaluation e WHERE e.ordinal = c.ordinal AND e.state = 'answered' "
       "ORDER BY e.id DESC LIMIT 1) ORDER BY c.told DESC LIMIT ?2",
-      [](const Statement& row) { return static_cast<std::uint64_t>(row.integer(0)); }, parent_id, limit);
+      [](const Statement& row) { return static_cast<std::uint64_t>(row.integer(0)); }, parent_id, limit,
+      k_children_searched);
   std::vector<EvaluatedCandidate> failures;
   for (std::uint64_t ordinal : ordinals) failures.push_back(*evaluated(ordinal));
   return failures;
@@ -235,19 +275,35 @@ std::vector<EvaluatedCandidate> Archive::recent_failures(const std::string& pare
 std::vector<RejectionRecord> Archive::recent_rejections(const std::string& parent_id, int limit) const {
   return collect(
       database_,
-      "SELECT r.ordinal, r.reason, r.message FROM variation_parent p JOIN rejection r USING (ordinal) "
-      "WHERE p.parent_id = ?1 AND p.role = 'parent' AND p.position = 0 ORDER BY r.ordinal DESC LIMIT ?2",
-      read_rejection, parent_id, limit);
+      "SELECT r.ordinal, r.reason, r.message FROM (SELECT ordinal FROM variation_parent WHERE parent_id = ?1 "
+      "AND "
+      "role = 'parent' AND position = 0 ORDER BY ordinal DESC LIMIT ?3) p JOIN rejection r USING (ordinal) "
+      "ORDER BY r.ordinal DESC LIMIT ?2",
+      read_rejection, parent_id, limit, k_children_searched);
 }
 
 std::vector<CandidateRecord> Archive::repairable(int limit) const {
   return collect(
       database_,
       std::string(rows::k_candidate_columns) +
-          "WHERE c.told IS NOT NULL AND c.outcome = 'failed' AND v.operator_name <> 'seed' AND NOT EXISTS "
+          "WHERE c.told > (SELECT max(told) FROM candidate) - ?2 AND c.outcome = 'failed' AND "
+          "v.operator_name <> 'seed' AND NOT EXISTS "
           "(SELECT 1 FROM variation_parent p JOIN variation r ON r.ordinal = p.ordinal WHERE p.parent_id = "
           "c.id AND p.role = 'parent' AND r.operator_name = 'repair') ORDER BY c.told DESC LIMIT ?1",
-      candidate_reader(database_), limit);
+      candidate_reader(database_), limit, k_tellings_searched);
+}
+
+std::optional<RejectionRecord> Archive::rejection(std::uint64_t ordinal) const {
+  return first(collect(database_, "SELECT ordinal, reason, message FROM rejection WHERE ordinal = ?1",
+                       read_rejection, ordinal));
+}
+
+std::vector<std::string> Archive::parents_rejected_for(const std::string& reason) const {
+  return collect(
+      database_,
+      "SELECT DISTINCT p.parent_id FROM rejection r JOIN variation_parent p ON p.ordinal = r.ordinal AND "
+      "p.role = 'parent' AND p.position = 0 WHERE r.reason = ?1",
+      [](const Statement& row) { return row.text(0); }, reason);
 }
 
 std::vector<RejectionRecord> Archive::rejections() const {

@@ -29,43 +29,20 @@ bool closed_now(Database& database, std::int64_t changed, const char* table, con
   return false;
 }
 
-void add_history(Database& database, const std::string& status, const std::string& reason,
-                 const Elite& elite) {
-  database
-      .prepare(fmt::format("INSERT INTO elite_history (status, reason, {}) "
-                           "VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12)",
-                           rows::k_elite_columns))
-      .bind(status, reason, elite.cell, elite.ordinal, elite.candidate_id, elite.fitness, elite.speedup,
-            elite.duel_id, elite.task_digest, elite.harness_version, elite.device, elite.is_modelled)
-      .run();
+/// What a call was recorded to cost at most.
+struct ModelBounds {
+  std::int64_t tokens = 0;
+  double usd = 0;
+};
+ModelBounds bounds_of(Database& database, const std::string& request_id) {
+  Statement row = database.prepare("SELECT tokens_most, usd_most FROM model_call WHERE request_id = ?1");
+  if (!row.bind(request_id).step()) return {};
+  return {.tokens = row.integer(0), .usd = row.real(1)};
 }
 
-void put_elite(Database& database, const std::string& status, const Elite& elite) {
-  add_history(database, status, "", elite);
-  database
-      .prepare(
-          fmt::format("INSERT OR REPLACE INTO elite ({}) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)",
-                      rows::k_elite_columns))
-      .bind(elite.cell, elite.ordinal, elite.candidate_id, elite.fitness, elite.speedup, elite.duel_id,
-            elite.task_digest, elite.harness_version, elite.device, elite.is_modelled)
-      .run();
-}
-
-void put_champion(Database& database, const Champion& champion) {
-  database
-      .prepare(
-          "INSERT OR REPLACE INTO champion (workload, ordinal, candidate_id, speedup, timing, duel_id) "
-          "VALUES (?1, ?2, ?3, ?4, ?5, ?6)")
-      .bind(champion.workload, champion.ordinal, champion.candidate_id, champion.speedup,
-            rows::write_json(Json(champion.timing)), champion.duel_id)
-      .run();
-}
-
-std::optional<Elite> elite_of(Database& database, const std::string& cell) {
-  Statement row =
-      database.prepare(fmt::format("SELECT {} FROM elite WHERE cell = ?1", rows::k_elite_columns));
-  if (!row.bind(cell).step()) return std::nullopt;
-  return rows::elite(row);
+bool is_seed(Database& database, std::uint64_t variation) {
+  Statement row = database.prepare("SELECT 1 FROM variation WHERE ordinal = ?1 AND operator_name = 'seed'");
+  return row.bind(variation).step();
 }
 
 }  // namespace
@@ -109,22 +86,31 @@ void Archive::record_model_call(const ModelCallRecord& call) {
             call.usd_most)
       .run();
   transaction.commit();
-  spent_.reset();
+  change_spent([&](Spent& spent) {
+    spent.tokens_most += call.tokens_most;
+    spent.usd_most += call.usd_most;
+  });
 }
 
 void Archive::record_model_call_again(const std::string& request_id, std::int64_t tokens_most,
                                       double usd_most) {
-  database_
-      .prepare(
-          "UPDATE model_call SET tokens_most = tokens_most + ?2, usd_most = usd_most + ?3 WHERE request_id = "
-          "?1 AND state = 'sent'")
-      .bind(request_id, tokens_most, usd_most)
-      .run();
-  spent_.reset();
+  const auto changed = database_
+                           .prepare(
+                               "UPDATE model_call SET tokens_most = tokens_most + ?2, usd_most = usd_most + "
+                               "?3 WHERE request_id "
+                               "= ?1 AND state = 'sent'")
+                           .bind(request_id, tokens_most, usd_most)
+                           .run();
+  if (changed == 0) return;
+  change_spent([&](Spent& spent) {
+    spent.tokens_most += tokens_most;
+    spent.usd_most += usd_most;
+  });
 }
 
 bool Archive::record_model_reply(const ModelCallRecord& call) {
   const std::string state = call.failure.empty() ? "answered" : "failed";
+  const ModelBounds before = bounds_of(database_, call.request_id);
   const auto changed =
       database_
           .prepare(
@@ -138,8 +124,19 @@ bool Archive::record_model_reply(const ModelCallRecord& call) {
                 rows::write_json(call.tool_calls), call.finish, call.reasoning_tokens,
                 call.cache_write_tokens, call.tokens_most, call.usd_most)
           .run();
-  spent_.reset();
-  return closed_now(database_, changed, "model_call", call.request_id);
+  if (!closed_now(database_, changed, "model_call", call.request_id)) return false;
+  change_spent([&](Spent& spent) {
+    spent.model_calls += 1;
+    spent.input_tokens += call.input_tokens;
+    spent.cached_input_tokens += call.cached_input_tokens;
+    spent.output_tokens += call.output_tokens;
+    spent.reasoning_tokens += call.reasoning_tokens;
+    spent.cache_write_tokens += call.cache_write_tokens;
+    spent.usd += call.usd;
+    spent.tokens_most += call.tokens_most - before.tokens;
+    spent.usd_most += call.usd_most - before.usd;
+  });
+  return true;
 }
 
 void Archive::record_rejection(const RejectionRecord& rejection) {
@@ -174,7 +171,10 @@ bool Archive::record_candidate(const CandidateRecord& candidate) {
         .run();
   }
   transaction.commit();
-  spent_.reset();
+  change_spent([&](Spent& spent) {
+    spent.candidates += 1;
+    spent.seeds += is_seed(database_, candidate.variation) ? 1 : 0;
+  });
   return true;
 }
 
@@ -248,7 +248,6 @@ bool Archive::record_result(const EvaluationRecord& result) {
                 rows::write_body("provenance", Json(result.provenance)), body, result.worker_s,
                 result.device_s)
           .run();
-  spent_.reset();
   if (!closed_now(database_, changed, "evaluation", result.request_id)) return false;
   if (is_examine) {
     database_
@@ -259,6 +258,10 @@ bool Archive::record_result(const EvaluationRecord& result) {
         .run();
   }
   transaction.commit();
+  change_spent([&](Spent& spent) {
+    spent.worker_s += result.worker_s;
+    spent.device_s += result.device_s;
+  });
   return true;
 }
 
@@ -290,49 +293,12 @@ bool Archive::record_request_failed(const std::string& request_id, const std::st
                                "device_s = ?4 WHERE request_id = ?1 AND state = 'sent'")
                            .bind(request_id, error, worker_s, device_s)
                            .run();
-  spent_.reset();
-  return closed_now(database_, changed, "evaluation", request_id);
-}
-
-bool Archive::tell(const Outcome& outcome) {
-  Transaction transaction(database_);
-  const auto changed = database_
-                           .prepare(
-                               "UPDATE candidate SET state = 'done', outcome = ?2, told_unix_s = ?3, "
-                               "told = (SELECT coalesce(max(told), 0) + 1 FROM candidate) WHERE ordinal = ?1 "
-                               "AND state <> 'done'")
-                           .bind(outcome.ordinal, outcome.status, outcome.told_unix_s)
-                           .run();
-  if (changed == 0) {
-    if (!candidate(outcome.ordinal))
-      throw Error(fmt::format("{}: candidate {} was never recorded", database_.name(), outcome.ordinal));
-    return false;
-  }
-  if (outcome.elite) {
-    KERNELITES_ASSERT(outcome.elite->ordinal == outcome.ordinal);
-    put_elite(database_, elite_of(database_, outcome.elite->cell) ? "improved" : "added", *outcome.elite);
-  }
-  for (const Champion& champion : outcome.champions) put_champion(database_, champion);
-  transaction.commit();
+  if (!closed_now(database_, changed, "evaluation", request_id)) return false;
+  change_spent([&](Spent& spent) {
+    spent.worker_s += worker_s;
+    spent.device_s += device_s;
+  });
   return true;
-}
-
-void Archive::renew_elite(const Elite& elite) {
-  Transaction transaction(database_);
-  const auto present = elite_of(database_, elite.cell);
-  KERNELITES_ASSERT(present && present->candidate_id == elite.candidate_id);
-  put_elite(database_, "renewed", elite);
-  transaction.commit();
-}
-
-void Archive::withdraw_elite(const std::string& cell, const std::string& reason) {
-  Transaction transaction(database_);
-  const auto present = elite_of(database_, cell);
-  KERNELITES_ASSERT(present);
-  add_history(database_, "withdrawn", reason, *present);
-  database_.prepare("DELETE FROM elite WHERE cell = ?1").bind(cell).run();
-  database_.prepare("DELETE FROM champion WHERE ordinal = ?1").bind(present->ordinal).run();
-  transaction.commit();
 }
 
 std::int64_t Archive::append_event(const Json& event) {
@@ -349,13 +315,21 @@ std::int64_t Archive::append_event(const Json& event) {
   return sequence;
 }
 
+bool Archive::sync() {
+  const std::int64_t changes = database_.changes();
+  if (changes == synced_changes_) return false;
+  database_.sync_log();
+  synced_changes_ = changes;
+  return true;
+}
+
 void Archive::set_state(const std::string& state) {
   database_.prepare("UPDATE run SET state = ?1").bind(state).run();
 }
 
 void Archive::set_wall_s(double wall_s) {
   database_.prepare("UPDATE run SET wall_s = ?1").bind(wall_s).run();
-  spent_.reset();
+  change_spent([&](Spent& spent) { spent.wall_s = wall_s; });
 }
 
 void Archive::set_budget(const Json& budget) {

@@ -2,19 +2,55 @@
 // The thin layer over SQLite's C interface.
 #include "archive/database.h"
 
+#include <fcntl.h>
 #include <fmt/format.h>
 #include <sqlite3.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <cstring>
+#include <map>
 
 namespace kernelites {
+
+/// Preparing a statement costs more than running most of ours.
+class StatementPool {
+ public:
+  StatementPool() = default;
+  StatementPool(const StatementPool&) = delete;
+  ~StatementPool() {
+    for (const auto& [sql, statement] : idle_) sqlite3_finalize(statement);
+  }
+  /// Null if none of this text is idle.
+  sqlite3_stmt* take(std::string_view sql) {
+    const auto found = idle_.find(sql);
+    if (found == idle_.end()) return nullptr;
+    sqlite3_stmt* statement = found->second;
+    idle_.erase(found);
+    return statement;
+  }
+  void give_back(sqlite3_stmt* statement) {
+    sqlite3_reset(statement);  // ends its read transaction
+    sqlite3_clear_bindings(statement);
+    if (idle_.size() < k_statements_kept)
+      idle_.emplace(sqlite3_sql(statement), statement);
+    else
+      sqlite3_finalize(statement);
+  }
+
+ private:
+  std::multimap<std::string, sqlite3_stmt*, std::less<>> idle_;
+};
 
 bool DatabaseError::is_foreign_file() const { return (code_ & 0xff) == SQLITE_NOTADB; }
 
 bool DatabaseError::is_rollback_needed() const { return code_ == SQLITE_READONLY_ROLLBACK; }
 
 void Database::Close::operator()(sqlite3* connection) const { sqlite3_close(connection); }
-void Statement::Finalize::operator()(sqlite3_stmt* statement) const { sqlite3_finalize(statement); }
+void Statement::GiveBack::operator()(sqlite3_stmt* statement) const { pool->give_back(statement); }
 
-Database::Database(const std::filesystem::path& file, Mode mode) : name_(file.string()) {
+Database::Database(const std::filesystem::path& file, Mode mode)
+    : name_(file.string()), pool_(std::make_shared<StatementPool>()) {
   int flags = SQLITE_OPEN_NOMUTEX | SQLITE_OPEN_EXRESCODE;
   if (mode == Mode::read_only) flags |= SQLITE_OPEN_READONLY;
   if (mode == Mode::read_write) flags |= SQLITE_OPEN_READWRITE;
@@ -35,6 +71,18 @@ void Database::fail(std::string_view doing) const {
   throw DatabaseError(fmt::format("{}: {}: {}", name_, doing, cause), code);
 }
 
+std::int64_t Database::changes() const { return sqlite3_total_changes64(connection_.get()); }
+
+void Database::sync_log() const {
+  // SQLite locks the database and its -shm, never the log: a descriptor of our own may come and go.
+  const int log = ::open((name_ + "-wal").c_str(), O_RDONLY | O_CLOEXEC);
+  if (log < 0 && errno == ENOENT) return;  // all of it is in the database
+  const bool is_synced = log >= 0 && ::fdatasync(log) == 0;
+  const int cause = errno;
+  if (log >= 0) ::close(log);
+  if (!is_synced) throw Error(fmt::format("{}-wal: fdatasync: {}", name_, std::strerror(cause)));
+}
+
 void Database::execute(const std::string& script) {
   if (sqlite3_exec(connection_.get(), script.c_str(), nullptr, nullptr, nullptr) != SQLITE_OK)
     fail(script.substr(0, 60));
@@ -52,7 +100,9 @@ std::string Database::text(std::string_view sql) {
   return statement.step() ? statement.text(0) : std::string();
 }
 
-Statement::Statement(Database& database, std::string_view sql) : database_(&database) {
+Statement::Statement(Database& database, std::string_view sql)
+    : database_(&database), statement_(database.pool_->take(sql), GiveBack{database.pool_.get()}) {
+  if (statement_) return;
   sqlite3_stmt* statement = nullptr;
   const int code = sqlite3_prepare_v2(database.connection_.get(), sql.data(), static_cast<int>(sql.size()),
                                       &statement, nullptr);

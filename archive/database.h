@@ -36,6 +36,7 @@ class DatabaseError : public Error {
 };
 
 class Statement;
+class StatementPool;
 
 /// One connection. Movable; statements and transactions borrow it and must end before it.
 class Database {
@@ -53,6 +54,11 @@ class Database {
   std::int64_t integer(std::string_view sql);
   std::string text(std::string_view sql);
 
+  /// Rows changed on this connection since it was opened.
+  std::int64_t changes() const;
+  /// Waits until the disk has what was committed to the write-ahead log.
+  void sync_log() const;
+
   const std::string& name() const { return name_; }
   [[noreturn]] void fail(std::string_view doing) const;
 
@@ -63,9 +69,14 @@ class Database {
   };
   std::string name_;  // of the file, for messages
   std::unique_ptr<sqlite3, Close> connection_;
+  std::shared_ptr<StatementPool> pool_;  // after the connection, so that it is closed before it
 };
 
-/// One prepared statement: bind the parameters in order, then `run` it or `step` through its rows.
+/// Idle statements kept for the next use of the same text.
+inline constexpr std::size_t k_statements_kept = 128;
+
+/// One prepared statement, taken from the idle ones of the same text if there are any: bind the parameters in order,
+/// then `run` it or `step` through its rows.
 class Statement {
  public:
   Statement(Database& database, std::string_view sql);
@@ -113,11 +124,12 @@ class Statement {
   void bind_text(int index, std::string_view value);
   void check(int code) const;
 
-  struct Finalize {
+  struct GiveBack {
+    StatementPool* pool;
     void operator()(sqlite3_stmt* statement) const;
   };
   Database* database_;
-  std::unique_ptr<sqlite3_stmt, Finalize> statement_;
+  std::unique_ptr<sqlite3_stmt, GiveBack> statement_;
 };
 
 /// Takes the write lock at once, so that a transaction that reads before it writes cannot fail half way;

@@ -46,6 +46,7 @@ constexpr std::array<Migration, 3> k_migrations{{
     {3,
      "ALTER TABLE candidate ADD COLUMN source_digest TEXT NOT NULL DEFAULT '';"
      "CREATE INDEX candidate_source ON candidate (source_digest, told);"
+     "CREATE INDEX candidate_told ON candidate (told, outcome, variation);"
      "DROP INDEX variation_parent_parent;"
      "CREATE INDEX variation_parent_child ON variation_parent (parent_id, role, position, ordinal);"
      "CREATE INDEX rejection_reason ON rejection (reason);"

@@ -181,6 +181,8 @@ struct Counters {
   std::int64_t passed = 0;    ///< of those, passed
   std::int64_t dueled = 0;    ///< candidates with an answered duel
   std::int64_t told = 0;
+  std::int64_t distinct_codes = 0;   ///< machine codes that examinations compiled
+  std::int64_t duplicate_codes = 0;  ///< candidates that compiled to a known one, and were not timed
   std::int64_t events = 0;
 };
 

@@ -65,6 +65,7 @@ CREATE TABLE candidate (
 ) STRICT;
 CREATE INDEX candidate_state ON candidate (state);
 CREATE INDEX candidate_variation ON candidate (variation);
+CREATE INDEX candidate_told ON candidate (told, outcome, variation);
 CREATE INDEX candidate_source ON candidate (source_digest, told);
 
 -- Where a variation started from. Parent 0 is the one that is varied; inspirations come from other cells.

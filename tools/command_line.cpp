@@ -16,6 +16,8 @@ constexpr CommandRow k_commands[] = {
     {"elites", "The grid of a run: table and heat map", add_elites_command},
     {"show", "One candidate of a run: source, verdict, timing, lineage", add_show_command},
     {"status", "Where a run stands, and what each arm cost and brought", add_status_command},
+    {"compare", "Runs of one task side by side: best-so-far, QD score, coverage, with intervals",
+     add_compare_command},
     {"prompt", "Exactly what a model was, or would be, sent", add_prompt_command},
     {"evaluate", "One kernel file through all stages; the exit code says the verdict", add_evaluate_command},
     {"bench", "Time the seeds of a task, or other files, against each other and the roofline",

@@ -22,12 +22,7 @@ RunReader read_run(const std::string& folder) {
                 .device = {}};
   run.weights = workload_weights(run.task);
   run.baseline_id = baseline_of(run.archive, run.weights).id;
-  for (const CandidateRecord& candidate : run.archive.candidates())
-    if (const auto evaluated = run.archive.evaluated(candidate.ordinal);
-        evaluated && evaluated->examination) {
-      run.device = evaluated->examination->provenance.device;
-      break;
-    }
+  if (const auto provenance = run.archive.first_provenance()) run.device = provenance->device;
   return run;
 }
 

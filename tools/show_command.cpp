@@ -5,6 +5,7 @@
 
 #include <memory>
 
+#include "engine/core/claims.h"
 #include "engine/core/error.h"
 #include "engine/search/judgements.h"
 #include "engine/search/placement.h"
@@ -24,6 +25,11 @@ struct ShowOptions {
   bool is_json = false;
 };
 
+/// What the summary says and the code does not do.
+std::vector<std::string> claims_of(const CandidateRecord& record, const EvaluatedCandidate& evaluated) {
+  return unexecuted_claims(record.summary, evaluated.examination->examination->descriptors);
+}
+
 Json show_json(const RunReader& run, const CandidateRecord& record) {
   Json json{{"ordinal", record.ordinal},
             {"id", record.id},
@@ -42,6 +48,7 @@ Json show_json(const RunReader& run, const CandidateRecord& record) {
   }
   if (const auto evaluated = run.archive.evaluated(record.ordinal)) {
     if (evaluated->examination && evaluated->examination->examination) {
+      json[k_claims_flag] = claims_of(record, *evaluated);
       json["examination"] = *evaluated->examination->examination;
       json["provenance"] = evaluated->examination->provenance;
     }
@@ -153,8 +160,12 @@ void show(const ShowOptions& options, Program& program) {
     program.out << "judge: " << words << "\n";
   print_calls(run, record.variation, options.has_prompt, program.out);
   if (const auto evaluated = run.archive.evaluated(record.ordinal)) {
-    if (evaluated->examination && evaluated->examination->examination)
+    if (evaluated->examination && evaluated->examination->examination) {
+      if (const auto claims = claims_of(record, *evaluated); !claims.empty())
+        program.out << fmt::format("the summary claims what the code does not execute: {}\n",
+                                   fmt::join(claims, ", "));
       program.out << "\n" << examination_text(*evaluated->examination->examination);
+    }
     if (evaluated->duel && evaluated->duel->duel) {
       const double speedup = speedup_over(*evaluated->duel->duel, run.baseline_id, run.weights);
       const Verdict& verdict = evaluated->duel->duel->verdict;

@@ -55,7 +55,9 @@ Json status_json(const RunReader& run, const RunConfig& config) {
               {"examined", counters.examined},
               {"passed", counters.passed},
               {"dueled", counters.dueled},
-              {"told", counters.told}}},
+              {"told", counters.told},
+              {"distinct_codes", counters.distinct_codes},
+              {"duplicate_codes", counters.duplicate_codes}}},
             {"spent",
              {{"candidates", spent.candidates - spent.seeds},
               {"model_calls", spent.model_calls},
@@ -94,6 +96,9 @@ void status(const StatusOptions& options, Program& program) {
       "candidates  {}, and {} seeds; {} told in all, {} passed; {} replies refused\n",
       of_limit(fmt::to_string(spent.candidates - spent.seeds), static_cast<double>(limits.candidates)),
       spent.seeds, counters.told, counters.passed, counters.rejections);
+  program.out << fmt::format(
+      "codes       {} different ones compiled; {} candidates repeated one and were not timed\n",
+      counters.distinct_codes, counters.duplicate_codes);
   program.out << fmt::format("money       {} USD, {} calls\n",
                              of_limit(fmt::format("{:.4f}", spent.usd), limits.usd), spent.model_calls);
   program.out << fmt::format(

@@ -26,8 +26,7 @@ std::string failure_of(const Course& course) {
 Baseline baseline_of(const Archive& archive, const std::map<std::string, double>& weights) {
   Baseline baseline{.is_pending = false};
   std::vector<Course> passed;
-  for (const CandidateRecord& record : archive.candidates()) {
-    if (record.operator_name != "seed") break;  // seeds come first
+  for (const CandidateRecord& record : archive.seeds()) {
     Course course = course_of(record, archive.evaluations(record.ordinal));
     const std::string failure = failure_of(course);
     if (!failure.empty()) {

@@ -18,6 +18,7 @@ namespace {
 
 constexpr std::chrono::milliseconds k_wait{500};
 constexpr double k_wall_clock_step_s = 5;
+constexpr double k_sync_step_s = 0.25;  // of the end of a run, what a power cut may take
 
 }  // namespace
 
@@ -45,6 +46,7 @@ LoopEnd Loop::run() {
       parts_.archive.set_state(is_waiting ? "waiting" : is_done ? "done" : "stopped");
       announcer_.announce(
           {{"event", "stopped"}, {"reason", stop_reason_name(end->reason)}, {"detail", end->detail}});
+      parts_.archive.sync();
       return *end;
     }
     wait();
@@ -233,6 +235,10 @@ std::optional<LoopEnd> Loop::ending() {
 }
 
 void Loop::wait() {
+  if (announcer_.elapsed_s() - synced_s_ >= k_sync_step_s) {
+    parts_.archive.sync();
+    synced_s_ = announcer_.elapsed_s();
+  }
   std::vector<pollfd> others = parts_.evaluator.poll_descriptors();
   const bool can_stop = parts_.stop_descriptor >= 0 && interrupted_at_s_ < 0;
   if (can_stop) others.push_back({parts_.stop_descriptor, POLLIN, 0});

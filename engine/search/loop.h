@@ -60,6 +60,7 @@ class Loop {
   OpenCandidates candidates_;
   double earlier_wall_s_ = 0;
   double recorded_wall_s_ = 0;
+  double synced_s_ = 0;
   double interrupted_at_s_ = -1;  // negative: not interrupted
   double over_since_s_ = -1;      // since when a budget forbids sending
   bool has_nothing_to_ask_ = false;

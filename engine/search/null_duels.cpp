@@ -20,10 +20,8 @@ std::optional<EvaluationRecord> NullDuels::due(const Grid& grid) {
   if (outstanding_ || !watch_.is_due(announcer_.elapsed_s())) return std::nullopt;
   const auto best = grid.best();
   if (!best) return std::nullopt;
-  const auto earlier = parts_.archive.evaluations(best->ordinal);
-  const auto nulls = std::count_if(earlier.begin(), earlier.end(), is_null_duel);
   EvaluationRecord record;
-  record.request_id = fmt::format("{}-null-{}", best->ordinal, nulls);
+  record.request_id = fmt::format("{}-null-{}", best->ordinal, parts_.archive.null_duels(best->ordinal));
   record.ordinal = best->ordinal;
   record.verb = "duel";
   Json workloads = Json::array();

@@ -7,6 +7,7 @@
 #include <algorithm>
 
 #include "archive/qd_metrics.h"
+#include "engine/core/claims.h"
 #include "engine/core/error.h"
 #include "engine/search/baseline.h"
 
@@ -223,13 +224,13 @@ std::optional<NextStep> OpenCandidates::seed_step(const Course& course) const {
   return need;
 }
 
-/// True if an earlier candidate compiled to the same code and launches it in the same way: timing it again tells
-/// nothing.
+/// True if a candidate that is earlier, or is being timed already, compiled to the same code and launches it in the
+/// same way: timing it again tells nothing.
 bool OpenCandidates::repeats_code(const Course& course) const {
   const std::string& code = course.examination->code_digest;
   if (code.empty() || course.is_seed || !course.duels.empty()) return false;
   const auto other = parts_.archive.first_with_code(code, course.record.ordinal);
-  if (!other || *other > course.record.ordinal) return false;
+  if (!other) return false;
   const auto evaluated = parts_.archive.evaluated(*other);
   return evaluated && evaluated->examination && evaluated->examination->examination &&
          evaluated->examination->examination->plans == course.examination->plans;
@@ -356,6 +357,13 @@ void OpenCandidates::tell(const Course& course, const Outcome& told) {
              {"operator", course.record.operator_name}};
   if (course.examination)
     event["cell"] = cell_name(course.examination->descriptors, grid_.axes()).value_or("");
+  if (course.examination) {
+    const auto claims = unexecuted_claims(course.record.summary, course.examination->descriptors);
+    if (!claims.empty()) event[k_claims_flag] = claims;
+  }
+  if (outcome.status == "duplicate_code")
+    event["same_code_as"] =
+        parts_.archive.first_with_code(course.examination->code_digest, outcome.ordinal).value_or(0);
   if (!course.duels.empty())
     event["speedup"] = speedup_over(*course.duels.back().duel, baseline_id_, weights_);
   add_failure(course, event);

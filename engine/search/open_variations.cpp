@@ -13,7 +13,6 @@
 namespace kernelites {
 namespace {
 
-constexpr int k_rejections_searched = 4096;
 constexpr int k_repairable_max = 16;
 
 }  // namespace
@@ -21,6 +20,7 @@ constexpr int k_repairable_max = 16;
 void OpenVariations::resume(const std::string& baseline_id) {
   baseline_id_ = baseline_id;
   for (const RejectionRecord& rejection : parts_.archive.rejections()) rejected_.push_back(rejection.ordinal);
+  tunable_elites_.resume(parts_.archive);
   for (const VariationRecord& record : parts_.archive.open_variations()) {
     if (record.operator_name == "seed") continue;  // recorded together with its candidate by the loop
     Open& one = open(record, baseline_id);
@@ -30,8 +30,9 @@ void OpenVariations::resume(const std::string& baseline_id) {
 
 bool OpenVariations::ask(const Grid& grid, const std::string& baseline_id, bool has_model) {
   const std::uint64_t ordinal = parts_.archive.next_ordinal();
-  const auto selection = select(grid, {has_model, tunable_elites(grid), failed_candidates()}, parts_.config,
-                                Rng::keyed(parts_.config.seed, ordinal, "select"));
+  const auto selection =
+      select(grid, {has_model, tunable_elites_.of(grid, parts_.archive), failed_candidates()}, parts_.config,
+             Rng::keyed(parts_.config.seed, ordinal, "select"));
   if (!selection) return false;
 
   const Parents& parents = selection->parents;
@@ -133,8 +134,7 @@ bool OpenVariations::has_held_back() const {
 }
 
 int OpenVariations::rejections_after(std::uint64_t ordinal) const {
-  return static_cast<int>(std::count_if(rejected_.begin(), rejected_.end(),
-                                        [&](std::uint64_t rejected) { return rejected > ordinal; }));
+  return static_cast<int>(rejected_.end() - std::upper_bound(rejected_.begin(), rejected_.end(), ordinal));
 }
 
 InputSource OpenVariations::source() const {
@@ -155,20 +155,6 @@ bool OpenVariations::is_known(const Candidate& candidate) const {
   }
   const auto known = parts_.archive.find_candidate(id);
   return known && known->outcome != "unfinished";  // which can be taken up
-}
-
-std::vector<std::string> OpenVariations::tunable_elites(const Grid& grid) const {
-  std::vector<std::string> ids;
-  for (const Elite& elite : grid.elites()) {
-    const auto record = parts_.archive.find_candidate(elite.candidate_id);
-    if (!record || parse_tunables(record->candidate.source).empty()) continue;
-    bool is_exhausted = false;
-    for (const RejectionRecord& rejection :
-         parts_.archive.recent_rejections(elite.candidate_id, k_rejections_searched))
-      is_exhausted = is_exhausted || rejection.reason == "tune_exhausted";
-    if (!is_exhausted) ids.push_back(elite.candidate_id);
-  }
-  return ids;
 }
 
 /// Asked for only where a run repairs: the query grows with the run.
@@ -280,7 +266,9 @@ bool OpenVariations::hand_in(const Open& one, const CandidateRecord& known,
 
 void OpenVariations::reject(const Open& one, const Rejection& rejection) {
   parts_.archive.record_rejection({one.record.ordinal, rejection.reason, rejection.message});
-  rejected_.push_back(one.record.ordinal);
+  rejected_.insert(std::upper_bound(rejected_.begin(), rejected_.end(), one.record.ordinal),
+                   one.record.ordinal);
+  if (rejection.reason == "tune_exhausted") tunable_elites_.note_exhausted(one.record.parents.at(0));
   close(one.record.ordinal, 0);
   last_rejection_ = fmt::format("{}: {}", rejection.reason, rejection.message);
   announcer_.announce({{"event", "rejected"},

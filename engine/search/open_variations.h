@@ -20,6 +20,7 @@
 #include "engine/search/model_calls.h"
 #include "engine/search/run_parts.h"
 #include "engine/search/selection.h"
+#include "engine/search/tunable_elites.h"
 #include "engine/search/variation_inputs.h"
 #include "engine/variation/operator.h"
 
@@ -81,7 +82,6 @@ class OpenVariations {
   InputSource source() const;
   void aim(VariationRecord& record, const std::string& baseline_id) const;
   bool is_known(const Candidate& candidate) const;
-  std::vector<std::string> tunable_elites(const Grid& grid) const;
   std::vector<std::string> failed_candidates() const;
   Open& open(VariationRecord record, const std::string& baseline_id);
   bool may_start(const Open& open, std::uint64_t completed, bool are_earlier_settled) const;
@@ -102,7 +102,8 @@ class OpenVariations {
   std::map<std::uint64_t, Open> open_;
   std::string baseline_id_;
   std::vector<ClosedVariation> closed_;
-  std::vector<std::uint64_t> rejected_;
+  std::vector<std::uint64_t> rejected_;  // ascending
+  TunableElites tunable_elites_;
   std::string last_rejection_;
 };
 

@@ -81,12 +81,9 @@ VariationInput variation_input(const InputSource& source, const VariationRecord&
     if (const auto failure = source.archive.evaluated(ordinal.get<std::uint64_t>()))
       input.failures.push_back(specimen_of(*failure, source.baseline_id, weights));
   const Json wanted = record.decision.value("rejections", Json::array());
-  if (!wanted.empty()) {
-    std::map<std::uint64_t, std::string> message_of;
-    for (const RejectionRecord& rejection : source.archive.rejections())
-      message_of[rejection.ordinal] = rejection.message;
-    for (const Json& ordinal : wanted) input.rejections.push_back(message_of[ordinal.get<std::uint64_t>()]);
-  }
+  for (const Json& ordinal : wanted)
+    if (const auto rejection = source.archive.rejection(ordinal.get<std::uint64_t>()))
+      input.rejections.push_back(rejection->message);
   if (record.operator_name == "agent") input.lineage = lineage_of(source, record.parents.at(0), weights);
   input.lessons = source.lessons;
   input.prompt_tokens_max = source.config.prompt_tokens_max;

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // Elites, champions, lineage and look-ups.
+#include "archive/progress.h"
 #include "engine/core/error.h"
 #include "tests/support/catch.h"
 #include "tests/unit/archive/archive_samples.h"
@@ -153,6 +154,89 @@ TEST_CASE("equal code is found under another candidate only if it passed") {
   CHECK_FALSE(f.archive.first_with_code("code-1", 1));
   CHECK_FALSE(f.archive.first_with_code("code-2", 7));
   CHECK_FALSE(f.archive.first_with_code("", 7));
+}
+
+TEST_CASE("a later candidate with the same code counts only once its duel was sent") {
+  Fixture f(1);
+  for (std::uint64_t ordinal : {2, 3}) {
+    add_candidate(f.archive, ordinal);
+    examine(f.archive, ordinal, sample_examination(9));
+  }
+  CHECK_FALSE(f.archive.first_with_code("code-9", 2));
+  CHECK(f.archive.first_with_code("code-9", 3) == 2u);
+  f.archive.record_request_sent(sample_request(3, "duel"));
+  CHECK(f.archive.first_with_code("code-9", 2) == 3u);
+  f.archive.record_request_failed("3-duel", "the worker is gone", 0, 0);
+  CHECK_FALSE(f.archive.first_with_code("code-9", 2));
+}
+
+TEST_CASE("what a writer says is spent is what a reader sums, after every kind of write") {
+  Fixture f(2);
+  const auto check_spent = [&] {
+    const Spent kept = f.archive.spent();
+    const Spent summed = Archive::open_read_only(f.folder.path()).spent();
+    CHECK(kept.candidates == summed.candidates);
+    CHECK(kept.seeds == summed.seeds);
+    CHECK(kept.model_calls == summed.model_calls);
+    CHECK(kept.input_tokens == summed.input_tokens);
+    CHECK(kept.output_tokens == summed.output_tokens);
+    CHECK(kept.tokens_most == summed.tokens_most);
+    CHECK(kept.usd == Approx(summed.usd));
+    CHECK(kept.usd_most == Approx(summed.usd_most));
+    CHECK(kept.worker_s == Approx(summed.worker_s));
+    CHECK(kept.device_s == Approx(summed.device_s));
+    CHECK(kept.wall_s == summed.wall_s);
+  };
+  check_spent();
+  add_candidate(f.archive, 3);
+  check_spent();
+  ModelCallRecord call{
+      .request_id = "3-0", .ordinal = 3, .prompt = Json::array(), .tokens_most = 900, .usd_most = 0.3};
+  f.archive.record_model_call(call);
+  f.archive.record_model_call_again("3-0", 100, 0.1);
+  check_spent();
+  call.input_tokens = 70;
+  call.output_tokens = 7;
+  call.usd = call.usd_most = 0.02;
+  call.tokens_most = 77;
+  CHECK(f.archive.record_model_reply(call));
+  CHECK_FALSE(f.archive.record_model_reply(call));
+  check_spent();
+  examine(f.archive, 3, sample_examination(3));
+  f.archive.record_request_sent(sample_request(3, "duel"));
+  f.archive.record_request_failed("3-duel", "gone", 2.5, 1.5);
+  f.archive.set_wall_s(12);
+  check_spent();
+}
+
+TEST_CASE("rejections are found by ordinal and their parents by reason") {
+  Fixture f(2);
+  f.archive.record_variation(sample_variation(3, {sample_candidate(2).id, sample_candidate(1).id}));
+  f.archive.record_rejection({3, "tune_exhausted", "nothing left"});
+  CHECK(f.archive.rejection(3)->message == "nothing left");
+  CHECK_FALSE(f.archive.rejection(2));
+  CHECK(f.archive.parents_rejected_for("tune_exhausted") == std::vector<std::string>{sample_candidate(2).id});
+  CHECK(f.archive.parents_rejected_for("no_code_block").empty());
+}
+
+TEST_CASE("progress is the grid after each telling; a withdrawal lowers the score and not the best so far") {
+  Fixture f(4);
+  f.tell_elite(1, 1.0);  // the seed
+  f.tell_elite(3, 2.0);
+  f.archive.tell({.ordinal = 2, .status = "tie"});
+  f.archive.withdraw_elite("shared/fma/tile", "disproved");
+  f.archive.tell({.ordinal = 4, .status = "failed"});
+  const std::vector<ProgressPoint> points = progress_of(f.archive);
+  REQUIRE(points.size() == 4);
+  CHECK(points[0].best == 1);
+  CHECK(points[1].best == 2);
+  CHECK(points[1].qd_score == 2);
+  CHECK(points[2].evaluations == 2);
+  CHECK(points[3].best == 2);
+  CHECK(points[3].qd_score == 0);
+  CHECK(mean_over(points, &ProgressPoint::best, 3) == 2);
+  CHECK(mean_over(points, &ProgressPoint::qd_score, 4) == Approx(1));  // goes on as it ended
+  CHECK(point_at(points, 99).evaluations == 3);
 }
 
 TEST_CASE("counters count candidates, not requests") {

@@ -7,6 +7,17 @@
 
 using namespace kernelites;
 
+TEST_CASE("a sync has something to do once after any number of writes") {
+  const TemporaryFolder folder;
+  Archive archive = Archive::create(folder.path(), sample_run());
+  CHECK(archive.sync());
+  CHECK_FALSE(archive.sync());
+  add_candidate(archive, 1);
+  add_candidate(archive, 2);
+  CHECK(archive.sync());
+  CHECK_FALSE(archive.sync());
+}
+
 namespace {
 
 struct Fixture {

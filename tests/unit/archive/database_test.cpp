@@ -36,6 +36,35 @@ TEST_CASE("empty text is not NULL and an empty optional is") {
   CHECK(database.integer("SELECT number IS NULL AND text = '' FROM note") == 1);
 }
 
+TEST_CASE("a text is prepared once for uses one after the other, and twice for uses at the same time") {
+  const TemporaryFolder folder;
+  Database database = notes(folder);
+  database.prepare("INSERT INTO note (number) VALUES (1), (2)").run();
+  const std::string sql = "SELECT number FROM note WHERE number >= ?1 ORDER BY number";
+  Statement first = database.prepare(sql);
+  REQUIRE(first.bind(1).step());
+  {
+    Statement second = database.prepare(sql);  // the first is in the middle of its rows
+    REQUIRE(second.bind(2).step());
+    CHECK(second.integer(0) == 2);
+  }
+  REQUIRE(first.step());
+  CHECK(first.integer(0) == 2);
+  Statement third = database.prepare(sql);  // left half read by the second, and bound to 2
+  CHECK_FALSE(third.bind(3).step());
+}
+
+TEST_CASE("a statement that was left half read does not keep others from writing") {
+  const TemporaryFolder folder;
+  Database database = notes(folder);
+  database.execute("PRAGMA journal_mode = DELETE");
+  database.prepare("INSERT INTO note (number) VALUES (1), (2)").run();
+  { CHECK(database.prepare("SELECT number FROM note").step()); }
+  Database other(folder.database(), Database::Mode::read_write);
+  other.execute("DELETE FROM note");
+  CHECK(database.integer("SELECT count(*) FROM note") == 0);
+}
+
 TEST_CASE("extreme integers and reals come back exactly") {
   const TemporaryFolder folder;
   Database database = notes(folder);

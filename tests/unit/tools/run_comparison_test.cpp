@@ -1,0 +1,128 @@
+// SPDX-License-Identifier: Apache-2.0
+// Comparing runs: what is a repetition, what is refused, and what the intervals say.
+#include "tools/run_comparison.h"
+
+#include <sstream>
+
+#include "engine/core/error.h"
+#include "tests/support/catch.h"
+#include "tests/unit/search/search_rig.h"
+#include "tools/command_line.h"
+
+using namespace kernelites;
+
+namespace {
+
+/// A curve that rises by `step` with every evaluation from 1 on.
+ComparedRun rising(const std::string& folder, double step, int length = 10,
+                   const std::string& strategy = "elites") {
+  ComparedRun run{.folder = folder,
+                  .task = "t",
+                  .task_digest = "d",
+                  .device = "gpu",
+                  .axes = "movement",
+                  .configuration = {{"strategy", strategy}}};
+  for (int i = 0; i <= length; ++i) run.progress.push_back({i, 1 + step * i, 1, 0.1, 2 + step * i});
+  return run;
+}
+
+void check_refused(ComparedRun other, const std::string& word) {
+  try {
+    compare_runs({rising("first", 0.1), std::move(other)});
+    FAIL("nothing was refused");
+  } catch (const ConfigError& error) {
+    INFO(error.what());
+    CHECK(std::string(error.what()).find(word) != std::string::npos);
+    CHECK(std::string(error.what()).find("first") != std::string::npos);
+  }
+}
+
+}  // namespace
+
+TEST_CASE("runs of another task, device, clock or grid are refused by name") {
+  ComparedRun other = rising("other", 0.1);
+  other.task = "another";
+  check_refused(other, "task");
+  other = rising("other", 0.1);
+  other.task_digest = "e";
+  check_refused(other, "digest");
+  other = rising("other", 0.1);
+  other.device = "vgpu";
+  check_refused(other, "device");
+  other = rising("other", 0.1);
+  other.is_modelled = true;
+  check_refused(other, "modelled");
+  other = rising("other", 0.1);
+  other.axes = "split";
+  check_refused(other, "axes");
+}
+
+TEST_CASE("runs are compared up to the shortest, or as far as is asked") {
+  const std::vector<ComparedRun> runs{rising("a", 0.1, 10), rising("b", 0.1, 6)};
+  CHECK(compare_runs(runs).evaluations == 6);
+  CHECK(compare_runs(runs).groups.front().end.best.value == Approx(1.6));
+  CHECK(compare_runs(runs, 4).groups.front().end.best.value == Approx(1.4));
+  CHECK_THROWS_AS(compare_runs(runs, 7), ConfigError);
+  CHECK_THROWS_AS(compare_runs({}), ConfigError);
+}
+
+TEST_CASE("runs of one configuration are repetitions, and others a group with what differs") {
+  const Comparison comparison = compare_runs(
+      {rising("a", 0.1), rising("b", 0.3), rising("c", 0.1, 10, "climb"), rising("d", 0.2, 10, "climb")});
+  REQUIRE(comparison.groups.size() == 2);
+  const ComparedGroup& first = comparison.groups[0];
+  const ComparedGroup& second = comparison.groups[1];
+  CHECK(first.runs == std::vector<std::string>{"a", "b"});
+  CHECK(first.differences.empty());
+  CHECK(second.differences == Json{{"strategy", "climb"}});
+  CHECK(first.end.best.value == Approx(3));
+  CHECK(*first.end.best.low == Approx(2));  // of two runs the interval is from one to the other
+  CHECK(*first.end.best.high == Approx(4));
+  CHECK(first.best_area.value == Approx(1 + 0.2 * 5.5));  // mean over evaluations 1 to 10
+  CHECK(second.best_area_ratio.value == Approx((1 + 0.15 * 5.5) / (1 + 0.2 * 5.5)));
+  CHECK(*second.best_area_ratio.low < second.best_area_ratio.value);
+  CHECK(first.qd_area_ratio.value == 1);
+  CHECK(first.curve.front().evaluations == 0);
+  CHECK(first.curve.back().evaluations == 10);
+}
+
+TEST_CASE("one run has no interval, and the same runs always have the same one") {
+  const std::vector<ComparedRun> one{rising("a", 0.1)};
+  CHECK_FALSE(compare_runs(one).groups.front().end.best.low);
+  CHECK(Json(compare_runs(one)).at("groups").at(0).at("end").at("best").at("low").is_null());
+  const std::vector<double> samples{1, 2, 4, 8};
+  CHECK(bootstrap_mean(samples) == bootstrap_mean(samples));
+  CHECK(*bootstrap_mean(samples).low > 1);
+  CHECK(*bootstrap_mean(samples).high < 8);
+  CHECK(bootstrap_ratio_of_means(samples, samples).value == 1);
+}
+
+TEST_CASE("recorded runs are read, compared and printed") {
+  SearchRig rigs[2];
+  std::vector<std::string> arguments{"compare"};
+  for (SearchRig& rig : rigs) {
+    rig.config.seed = 1 + static_cast<std::uint64_t>(&rig - rigs);
+    FakeEvaluator evaluator;
+    FakeModel model;
+    rig.run(evaluator, &model);
+    arguments.push_back(rig.folder.path().string());
+  }
+  const auto call = [&](std::vector<std::string> words) {
+    std::ostringstream out, err;
+    Program program{.out = out, .err = err, .executable = {}};
+    const int code = run_program(words, program);
+    CHECK(code == 0);
+    return out.str();
+  };
+  const std::string text = call(arguments);
+  CHECK(text.find("A: 2 runs") != std::string::npos);
+  CHECK(text.find("QD score") != std::string::npos);
+  arguments.push_back("--json");
+  const Json json = Json::parse(call(arguments));
+  CHECK(json.at("groups").at(0).at("n") == 2);
+  CHECK(json.at("evaluations") == 12);
+  const double best = json.at("groups").at(0).at("end").at("best").at("value");
+  double mean = 0;
+  for (SearchRig& rig : rigs) mean += rig.open().grid().best()->fitness / 2;
+  CHECK(best == Approx(mean));
+}
