@@ -259,11 +259,10 @@ std::vector<EvaluatedCandidate> Archive::recent_failures(const std::string& pare
   const auto ordinals = collect(
       database_,
       "SELECT c.ordinal FROM (SELECT ordinal FROM variation_parent WHERE parent_id = ?1 AND role = 'parent' "
-      "AND "
-      "position = 0 ORDER BY ordinal DESC LIMIT ?3) p JOIN candidate c ON c.variation = p.ordinal "
-      "WHERE c.told IS NOT NULL AND "
-      "c.outcome <> 'unfinished' AND NOT "
-      "(SELECT e.is_passed FROM evaluation e WHERE e.ordinal = c.ordinal AND e.state = 'answered' "
+      "AND position = 0 ORDER BY ordinal DESC LIMIT ?3) p JOIN candidate c ON c.variation = p.ordinal "
+      "WHERE c.told IS NOT NULL AND c.outcome <> 'unfinished' AND NOT "
+      // The sign keeps SQLite from looking for the newest answered evaluation of all candidates first.
+      "(SELECT e.is_passed FROM evaluation e WHERE e.ordinal = c.ordinal AND +e.state = 'answered' "
       "ORDER BY e.id DESC LIMIT 1) ORDER BY c.told DESC LIMIT ?2",
       [](const Statement& row) { return static_cast<std::uint64_t>(row.integer(0)); }, parent_id, limit,
       k_children_searched);

@@ -48,7 +48,7 @@ void add_sums(Database& database, ArmLedger& arm) {
   arm.candidates = count(fmt::format("candidate WHERE variation IN {}", k_of_arm));
   arm.passed = count(fmt::format(
       "candidate c WHERE c.variation IN {} AND c.told IS NOT NULL AND c.outcome <> 'unfinished' AND "
-      "(SELECT e.is_passed FROM evaluation e WHERE e.ordinal = c.ordinal AND e.state = 'answered' "
+      "(SELECT e.is_passed FROM evaluation e WHERE e.ordinal = c.ordinal AND +e.state = 'answered' "
       "ORDER BY e.id DESC LIMIT 1)",
       k_of_arm));
   arm.elites = count(fmt::format(

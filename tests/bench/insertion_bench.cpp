@@ -13,6 +13,7 @@
 #include "archive/qd_metrics.h"
 #include "engine/core/error.h"
 #include "engine/core/rng.h"
+#include "engine/core/statistics.h"
 #include "engine/search/selection.h"
 #include "tests/bench/archive_measures.h"
 
@@ -163,6 +164,35 @@ void measure_durable(const DurableOptions& options) {
                    {"transactions_per_candidate", 5}});
   }
   std::filesystem::remove_all(folder);
+}
+
+void measure_selection(int count) {
+  Grid grid(axes_of_family("decode"));
+  Choices choices{.has_model = true};
+  std::uint64_t ordinal = 0;
+  for (const std::string& cell : grid.cells()) {
+    Elite elite{.cell = cell, .ordinal = ++ordinal, .candidate_id = fmt::format("{:064x}", ordinal)};
+    elite.fitness = elite.speedup = 1 + 0.001 * static_cast<double>(ordinal);
+    choices.tunable_elites.push_back(elite.candidate_id);
+    grid.put(std::move(elite));
+  }
+  for (int i = 0; i < 16; ++i) choices.failed.push_back(fmt::format("{:064x}", 1000 + i));
+  const RunConfig config;
+  std::vector<double> us;
+  std::int64_t chosen = 0;
+  for (int i = 0; i < count; ++i) {
+    const double begin = now_s();
+    chosen += select(grid, choices, config, Rng::keyed(1, 100'000 + static_cast<std::uint64_t>(i), "select"))
+                  ? 1
+                  : 0;
+    us.push_back(1e6 * (now_s() - begin));
+  }
+  print_measure({{"measure", "selection"},
+                 {"n", count},
+                 {"elites", grid.elite_count()},
+                 {"chosen", chosen},
+                 {"us_median", median(us)},
+                 {"us_p99", quantile(us, 0.99)}});
 }
 
 }  // namespace kernelites
