@@ -19,14 +19,14 @@ constexpr std::size_t k_ancestors_max = 12;
 std::vector<Ancestor> lineage_of(const InputSource& source, const std::string& parent_id,
                                  const std::map<std::string, double>& weights) {
   std::vector<Ancestor> lineage;
-  const auto parent = source.archive.find_candidate(parent_id);
-  if (!parent) return lineage;
-  for (const CandidateRecord& record : source.archive.lineage(parent->ordinal)) {
-    if (record.ordinal == parent->ordinal) continue;
-    if (lineage.size() == k_ancestors_max) break;
-    const auto evaluated = source.archive.evaluated(record.ordinal);
-    lineage.push_back(
-        {specimen_of(*evaluated, source.baseline_id, weights), record.summary, record.generation});
+  auto step = source.archive.find_candidate(parent_id);
+  // Step by step: a line may be thousands long.
+  while (step && !step->parents.empty() && lineage.size() < k_ancestors_max) {
+    step = source.archive.find_candidate(step->parents.front());
+    const auto evaluated = step ? source.archive.evaluated(step->ordinal) : std::nullopt;
+    if (evaluated)
+      lineage.push_back(
+          {specimen_of(*evaluated, source.baseline_id, weights), step->summary, step->generation});
   }
   return lineage;
 }

@@ -209,6 +209,23 @@ TEST_CASE("what a writer says is spent is what a reader sums, after every kind o
   check_spent();
 }
 
+TEST_CASE("a run has the axes that its configuration names, and one that names none the first three") {
+  Fixture old_run(1);
+  old_run.tell_elite(1, 1.0);
+  CHECK(old_run.archive.grid().cell_count() == 48);
+  CHECK(old_run.archive.grid().find("shared/fma/tile")->ordinal == 1);
+  const TemporaryFolder folder;
+  RunRecord run = sample_run();
+  run.configuration["axes"] = {"scope", "occupancy"};
+  Archive archive = Archive::create(folder.path(), run);
+  add_candidate(archive, 1);
+  duel(archive, 1, sample_duel(-0.1));
+  archive.tell({.ordinal = 1, .status = "added", .elite = sample_elite(1, 1.5, "warp/occ50")});
+  CHECK(Archive::open_read_only(folder.path()).grid().elites() == archive.grid().elites());
+  CHECK(archive.grid().cell_count() == 16);
+  CHECK(archive.grid().find("warp/occ50")->fitness == 1.5);
+}
+
 TEST_CASE("rejections are found by ordinal and their parents by reason") {
   Fixture f(2);
   f.archive.record_variation(sample_variation(3, {sample_candidate(2).id, sample_candidate(1).id}));
