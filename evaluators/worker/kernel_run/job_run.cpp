@@ -8,6 +8,7 @@
 #include <cstring>
 
 #include "engine/core/error.h"
+#include "evaluators/worker/contract/problem_source.h"
 
 namespace kernelites::worker {
 namespace {
@@ -61,6 +62,13 @@ double element_at(const ElementType& type, std::span<const std::byte> bytes, std
 
 }  // namespace
 
+void make_output_folder(const std::filesystem::path& folder) {
+  std::error_code problem;
+  std::filesystem::create_directories(folder, problem);
+  if (!std::filesystem::is_directory(folder))
+    throw ConfigError("--outputs", folder.string(), "is no folder and cannot be made one");
+}
+
 JobCode job_code(const KernelJob& job, Compiler* compiler, const std::string& architecture) {
   JobCode code;
   const std::string text = read_text(job.source);
@@ -70,9 +78,11 @@ JobCode job_code(const KernelJob& job, Compiler* compiler, const std::string& ar
     return code;
   }
   KERNELITES_ASSERT(compiler != nullptr);
-  CompileInput input{.source = text,
+  // What is left out of a file's includes costs nothing here either: the same headers as for candidates.
+  CompileInput input{.source = fmt::format("#include <kernelites/std.cuh>\n#line 1 \"{}\"\n{}",
+                                           job.source.filename().string(), text),
                      .file_name = job.source.filename().string(),
-                     .headers = {},
+                     .headers = contract_headers(),
                      .options = {"-arch=" + architecture, "--std=c++17", "-default-device", "-lineinfo"},
                      .name_expressions = {},
                      .ptx_only = true};

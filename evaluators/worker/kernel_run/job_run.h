@@ -20,9 +20,13 @@ struct JobCode {
   std::string failure;  ///< the compiler's words; empty if there is code
 };
 
-/// Reads a .ptx, or compiles a .cu for `architecture` ("compute_90a") in the compiler's jailed child: both devices
-/// then get the same PTX. Throws ConfigError if the file cannot be read. REQUIRES: a compiler for a .cu.
+/// Reads a .ptx, or compiles a .cu for `architecture` ("compute_90a") in the compiler's jailed child, with the headers
+/// of candidates: both devices then get the same PTX. Throws ConfigError if the file cannot be read. REQUIRES: a
+/// compiler for a .cu.
 JobCode job_code(const KernelJob& job, Compiler* compiler, const std::string& architecture);
+
+/// Makes the folder for outputs unless it is there. Throws ConfigError if it cannot be one.
+void make_output_folder(const std::filesystem::path& folder);
 
 struct JobOutcome {
   std::optional<DeviceFault> fault;

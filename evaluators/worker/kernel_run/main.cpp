@@ -84,8 +84,7 @@ int run(int argc, char** argv) {
   app.add_option("jobs", options.jobs, "job files")->required()->check(CLI::ExistingFile);
   app.add_option("--device", options.device, "gpu or vgpu")->check(CLI::IsMember({"gpu", "vgpu"}));
   app.add_option("--architecture", options.architecture, "what a .cu is compiled for");
-  app.add_option("--outputs", options.outputs, "existing folder for the outputs")
-      ->check(CLI::ExistingDirectory);
+  app.add_option("--outputs", options.outputs, "folder for the outputs; made if there is none");
   app.add_option("--against", options.against, "folder with outputs to compare with")
       ->check(CLI::ExistingDirectory);
   app.add_option("--deadline", options.deadline_s, "seconds for the launches of a job")
@@ -97,6 +96,7 @@ int run(int argc, char** argv) {
   } catch (const CLI::ParseError& error) {
     return app.exit(error) == 0 ? 0 : 2;
   }
+  if (!options.outputs.empty()) make_output_folder(options.outputs);
   const bool compiles = std::any_of(options.jobs.begin(), options.jobs.end(), [](const fs::path& file) {
     return read_kernel_job(file).source.extension() == ".cu";
   });

@@ -5,6 +5,7 @@
 #include <cstring>
 #include <limits>
 
+#include "engine/core/error.h"
 #include "tests/support/catch.h"
 #include "tests/support/temporary_folder.h"
 
@@ -58,6 +59,26 @@ TEST_CASE("a job runs a template by its name expression") {
   REQUIRE_FALSE(run.outcome.fault.has_value());
   CHECK(run.outcome.outputs.at(0) == bytes_of({0, 0.5, 1, 1.5, 2, 2.5, 3, 3.5}));
   CHECK(run.outcome.elapsed_us > 0);
+}
+
+TEST_CASE("a job's source has what the contract gives candidates of the standard headers") {
+  const Run run = run_kernel(R"(#include <cstdint>
+#include <math.h>
+__global__ void ends(float* x, float* y, float) { y[threadIdx.x] = x[threadIdx.x] < 4 ? INFINITY : uint32_t(7); })",
+                             "ends");
+  INFO(run.code.failure);
+  REQUIRE_FALSE(run.outcome.fault.has_value());
+  const float end = std::numeric_limits<float>::infinity();
+  CHECK(run.outcome.outputs.at(0) == bytes_of({end, end, end, end, 7, 7, 7, 7}));
+}
+
+TEST_CASE("the folder for outputs is made, and a file in its place is refused") {
+  const TemporaryFolder folder;
+  make_output_folder(folder.path() / "a" / "b");
+  CHECK(std::filesystem::is_directory(folder.path() / "a" / "b"));
+  CHECK_NOTHROW(make_output_folder(folder.path() / "a" / "b"));
+  write_text_atomically(folder.path() / "file", "");
+  CHECK_THROWS_AS(make_output_folder(folder.path() / "file"), ConfigError);
 }
 
 TEST_CASE("a job's fault names the source line and the buffer") {
