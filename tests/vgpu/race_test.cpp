@@ -76,11 +76,36 @@ TEST_CASE("a race between blocks is told by tensor, byte, both blocks and both l
   CHECK(fault.block == Dim3{1, 0, 0});
 }
 
-TEST_CASE("a race between lanes asks for __syncwarp", "[vgpu]") {
+TEST_CASE("a race between lanes of a block of several warps names both barriers", "[vgpu]") {
   const Fault fault = fault_of("race__first_lane_stores_for_all");
   CHECK(fault.message.find("lane 1 of warp 0 reads byte 0 of shared memory, which lane 0") == 0);
-  CHECK(fault.message.find("__syncwarp() is missing") != std::string::npos);
+  CHECK(fault.message.find("__syncthreads() where other warps") != std::string::npos);
+  CHECK(fault.message.find("__syncwarp() where only this warp") != std::string::npos);
   CHECK(fault.thread == Dim3{1, 0, 0});
+}
+
+TEST_CASE("a race between lanes of a block of one warp asks for __syncwarp", "[vgpu]") {
+  const auto program = parse(R"(.version 8.0
+.target sm_80
+.address_size 64
+.visible .entry turn(.param .u64 a, .param .u64 o, .param .u64 w, .param .u32 n) {
+  .reg .b32 %r<9>;
+  .shared .align 4 .b8 s[128];
+  mov.u32 %r1, %tid.x;
+  shl.b32 %r2, %r1, 2;
+  mov.u32 %r3, s;
+  add.s32 %r4, %r3, %r2;
+  st.shared.u32 [%r4], %r1;
+  xor.b32 %r5, %r2, 4;
+  add.s32 %r6, %r3, %r5;
+  ld.shared.u32 %r7, [%r6];
+  ret;
+})");
+  Fixture fixture;
+  const LaunchResult result =
+      run_kernel(fixture, *program, {.name = "turn", .bug_lines = {}, .block = 32}, 0);
+  REQUIRE(result.fault.has_value());
+  CHECK(result.fault->message.find("a __syncwarp() is missing between them") != std::string::npos);
 }
 
 TEST_CASE("an unwritten byte of a word is named", "[vgpu]") {

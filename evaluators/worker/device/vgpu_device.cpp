@@ -39,7 +39,8 @@ constexpr std::size_t k_prologue_bytes_max = std::size_t{16} << 20;
 
 vgpu::Dim3 dim3_of(const std::array<std::uint32_t, 3>& extent) { return {extent[0], extent[1], extent[2]}; }
 
-DeviceFault fault_of(const vgpu::Fault& fault) {
+DeviceFault fault_of(vgpu::Fault fault, const BoundLaunch& launch) {
+  if (!launch.plan.kernel.empty()) fault.kernel = launch.plan.kernel;  // its name expression, not the symbol
   return {.reason = std::string(vgpu::to_string(fault.kind)),
           .message = vgpu::describe(fault),
           .line = fault.line};
@@ -326,7 +327,7 @@ std::optional<DeviceFault> VgpuDevice::try_prologue(const BoundLaunch& launch, d
   const vgpu::LaunchResult result = execute(translated, RunMode::full, deadline_s);
   // Whatever else stops it there stops the whole launch too, or waits for what it may wait for.
   if (!result.fault || result.fault->kind != vgpu::FaultKind::uninitialised) return std::nullopt;
-  DeviceFault fault = fault_of(*result.fault);
+  DeviceFault fault = fault_of(*result.fault, launch);
   fault.message += ", before griddepcontrol.wait: the launch before may not have written it yet";
   return fault;
 }
@@ -342,7 +343,7 @@ std::optional<DeviceFault> VgpuDevice::run_all(std::span<const BoundLaunch> laun
     VirtualLaunch launch;
     if (auto fault = translate(bound, launch)) return fault;
     const vgpu::LaunchResult result = execute(launch, mode, deadline_s);
-    if (result.fault) return fault_of(*result.fault);
+    if (result.fault) return fault_of(*result.fault, bound);
     const vgpu::LaunchWork work = vgpu::work_of(
         result.counts, launch.launch, static_cast<vgpu::u32>(launch.registers), launch.shared_bytes);
     const vgpu::ModelledTime time = vgpu::modelled_time(work, vgpu::k_h100);
@@ -375,7 +376,7 @@ PartOutcome VgpuDevice::run_blocks(const BoundLaunch& bound, const std::vector<s
   options.checks.races = false;  // small shapes were looked at for those
   options.only_blocks = blocks;
   vgpu::LaunchResult result = vgpu::run(*launch.program, memory_, launch.launch, options);
-  if (result.fault) return {.fault = fault_of(*result.fault), .instructions = instructions_max};
+  if (result.fault) return {.fault = fault_of(*result.fault, bound), .instructions = instructions_max};
   return {.given_up = std::move(result.given_up), .instructions = result.counts.total_warp_instructions()};
 }
 

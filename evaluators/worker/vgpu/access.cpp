@@ -56,8 +56,9 @@ void check_state(u8* state, const Access& access, Mask mask, u32 bytes, Use use,
   if (use != Use::store && has_unwritten(state, access, mask, bytes, lane)) {
     const u32 at = access.offsets[lane] + first_unwritten(state + access.offsets[lane], bytes);
     raise(FaultKind::uninitialised, lane,
-          fmt::format("{} of {} bytes at byte offset {} of {}: byte {} was never written", verb(use), bytes,
-                      access.offsets[lane], quoted(where), at));
+          fmt::format("{} of {} bytes at byte offset {} of {}: byte {} was never written; a read counts also "
+                      "where what was read is masked later",
+                      verb(use), bytes, access.offsets[lane], quoted(where), at));
   }
   if (use != Use::load) set_state(state, access, mask, bytes, k_written);
 }

@@ -25,12 +25,16 @@ std::string at_line(const Warp& warp, u32 pc) {
 
 std::string shared_text(const Warp& warp, Use use, const SharedConflict& conflict) {
   if (conflict.other_warp == warp.index) {
+    // Lanes of one warp are seen first also where a tile of the whole block lacks its barrier.
+    const char* barrier =
+        warp.context->warps_per_block == 1
+            ? "a __syncwarp() is missing between them"
+            : "a barrier is missing between them: __syncthreads() where other warps write or "
+              "read these bytes too, __syncwarp() where only this warp does";
     return fmt::format(
-        "lane {} of warp {} {} byte {} of shared memory, which lane {} of the same warp has written{}: a "
-        "__syncwarp() "
-        "is missing between them",
+        "lane {} of warp {} {} byte {} of shared memory, which lane {} of the same warp has written{}: {}",
         conflict.lane, warp.index, does(use), conflict.byte, conflict.other_lane,
-        at_line(warp, conflict.other_pc));
+        at_line(warp, conflict.other_pc), barrier);
   }
   const std::string other =
       conflict.is_with_write
@@ -127,9 +131,12 @@ void check_shared_race(Warp& warp, const Instruction& i, const Access& access, M
                             .is_atomic = use == Use::atomic,
                             .warp = warp.index,
                             .pc = warp.pc};
-  const SharedConflicts conflicts = use == Use::load ? block.races.read(shared) : block.races.write(shared);
+  SharedConflicts conflicts = use == Use::load ? block.races.read(shared) : block.races.write(shared);
   if (use != Use::load) block.order.touch(warp.index);
   if (!conflicts.empty()) [[unlikely]] {
+    // What concerns other warps asks for more than what concerns lanes of this one: it is told.
+    std::stable_partition(conflicts.begin(), conflicts.end(),
+                          [&](const SharedConflict& conflict) { return conflict.other_warp != warp.index; });
     report(warp, access, bytes, use, conflicts,
            [&](const SharedConflict& conflict) { return shared_text(warp, use, conflict); });
   }

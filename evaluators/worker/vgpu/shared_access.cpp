@@ -21,7 +21,8 @@ void note_early_read(Warp& warp, u32 lane, u32 offset, u32 bytes, Use use) {
   EarlyRead early;
   early.raised = {
       .kind = FaultKind::uninitialised,
-      .message = fmt::format("{} of {} bytes of shared memory at byte {}: byte {} was never written",
+      .message = fmt::format("{} of {} bytes of shared memory at byte {}: byte {} was never written; a read "
+                             "counts also where what was read is masked later",
                              verb(use), bytes, offset, first),
       .lane = lane,
       .warp = static_cast<int>(warp.index),

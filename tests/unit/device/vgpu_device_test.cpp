@@ -116,6 +116,14 @@ TEST_CASE("an access beyond a buffer names it") {
       "out_of_bounds", "tensor out");
 }
 
+TEST_CASE("a fault names the kernel as its plan does") {
+  const auto device = make_vgpu_device(1);
+  const Buffer out = device->allocate(64, "out");
+  BoundLaunch launch = vgpu_launch(load_vgpu_kernels(*device), "poke", {vgpu_argument(out.address + 64)});
+  launch.plan.kernel = "store<int, 7>";
+  check_fault(run_one(*device, launch), "out_of_bounds", "in kernel store<int, 7>");
+}
+
 TEST_CASE("reading what counts as unwritten is a fault until it is written") {
   const auto device = make_vgpu_device(1);
   const Buffer in = ones(*device, "in"), out = device->allocate(k_count * 4, "out");
