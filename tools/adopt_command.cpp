@@ -84,6 +84,15 @@ std::string members_of(const Task& task) {
   return members;
 }
 
+/// A run would take the copy for a candidate that it knows.
+void refuse_copy(const std::string& file, const Candidate& candidate, const Task& task,
+                 const DataRoot& data) {
+  if (!fs::exists(seed_folder(task, data))) return;
+  for (const Seed& seed : find_seeds(task, data))
+    if (seed.candidate.source == candidate.source)
+      throw ConfigError("FILE", file, fmt::format("is the seed {}, byte for byte", seed.name));
+}
+
 /// What the text lacks, a line each; empty if there is nothing to say before an examination.
 std::string needs_of(const std::string& text, const Task& task) {
   std::string needs;
@@ -104,6 +113,7 @@ void adopt(const AdoptOptions& options, Program& program) {
   const DataRoot data = find_data_root(options.data, program.executable);
   const Task task = find_task(options.task, data);
   const Candidate candidate = load_candidate(options.file);
+  refuse_copy(options.file, candidate, task, data);
   const std::string needs = needs_of(candidate.source, task);
   if (!needs.empty()) {
     program.out << fmt::format("{} cannot be a seed of {} yet:\n{}", options.file, task.name, needs);

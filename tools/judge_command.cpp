@@ -121,7 +121,7 @@ void judge(const JudgeOptions& options, Program& program) {
   const std::vector<Suspect> asked = suspects(read_run(options.run), prompt);
   HttpLoop http;
   const auto endpoint =
-      make_endpoint(endpoint_config_from_option(options.endpoint),
+      make_endpoint(endpoint_config_from_option(options.endpoint, "--judge"),
                     {.http = http, .clock = {}, .run_folder = options.run, .recordings = {}});
   Archive archive = Archive::open(options.run);
   const BudgetLimits budget =

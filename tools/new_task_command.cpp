@@ -4,6 +4,7 @@
 
 #include <fstream>
 #include <memory>
+#include <regex>
 
 #include "engine/core/error.h"
 #include "engine/core/identifier.h"
@@ -153,19 +154,9 @@ constexpr void plan(const Problem& p, kl::Plan& plan) {
 constexpr const char* k_controls =
     R"text(// Wrong kernels that the gates must reject: the seed with one mistake each (kernelites tasks FOLDER --controls).
 {
-  "zeros": {"mistake": "writes zeros", "seed": "naive.cu", "edits": [["cap * tanhf(__bfloat162float(x[row + n]) / cap)", "0.0f"]]
-}
-, "no_cap" : {
-  "mistake" : "copies the input",
-  "seed" : "naive.cu",
-  "edits" : [[ "cap * tanhf(__bfloat162float(x[row + n]) / cap)", "__bfloat162float(x[row + n])" ]]
-},
-             "clamp" : {
-  "mistake" : "clamps instead", "seed" : "naive.cu", "edits" : [[
-    "cap * tanhf(__bfloat162float(x[row + n]) / cap)",
-    "fminf(fmaxf(__bfloat162float(x[row + n]), -cap), cap)"
-  ]]
-}
+  "zeros": {"mistake": "writes zeros", "seed": "naive.cu", "edits": [["cap * tanhf(__bfloat162float(x[row + n]) / cap)", "0.0f"]]},
+  "no_cap": {"mistake": "copies the input", "seed": "naive.cu", "edits": [["cap * tanhf(__bfloat162float(x[row + n]) / cap)", "__bfloat162float(x[row + n])"]]},
+  "clamp": {"mistake": "clamps instead", "seed": "naive.cu", "edits": [["cap * tanhf(__bfloat162float(x[row + n]) / cap)", "fminf(fmaxf(__bfloat162float(x[row + n]), -cap), cap)"]]}
 }
 )text";
 
@@ -208,12 +199,21 @@ std::string next_steps(const fs::path& folder, const std::string& seed) {
       folder.string(), seed);
 }
 
+/// The text of `document`: that of `file` with its comments where these differ in the name alone.
+std::string commented_text(const fs::path& file, const Json& document) {
+  const std::string text = read_text(file);
+  const std::regex member(R"re(("name"\s*:\s*)"[^"]*")re");
+  const std::string renamed = std::regex_replace(text, member, "$1" + document.at("name").dump(),
+                                                 std::regex_constants::format_first_only);
+  return parse_json(renamed, file.string()) == document ? renamed : readable_json(document);
+}
+
 /// Writes `document` and copies all else that belongs to `origin`, a task of ours.
 void copy_task(const fs::path& folder, const std::string& name, const std::string& origin,
                const Json& document, const DataRoot& data) {
   const Task task = find_task(origin, data);
   parse_task(document, task.reference_source, name + "/task.json");  // before anything is written
-  write_file(folder / "task.json", readable_json(document).c_str(), name);
+  write_file(folder / "task.json", commented_text(task.folder / "task.json", document).c_str(), name);
   for (const char* part : {"reference.cu", "reference.py", "negative"}) {
     if (fs::exists(task.folder / part))
       fs::copy(task.folder / part, folder / part, fs::copy_options::recursive);

@@ -133,7 +133,7 @@ constexpr KindRow k_kind_table[] = {{"openai", parse_openai_kind}, {"anthropic",
 
 }  // namespace
 
-EndpointConfig endpoint_config_from_option(const std::string& value) {
+EndpointConfig endpoint_config_from_option(const std::string& value, const std::string& option) {
   const std::size_t colon = std::min(value.find(':'), value.size());
   const std::string kind = value.substr(0, colon);
   const std::string argument = colon < value.size() ? value.substr(colon + 1) : "";
@@ -148,11 +148,11 @@ EndpointConfig endpoint_config_from_option(const std::string& value) {
   } else if (fs::path(value).extension() == ".json") {
     return parse_endpoint_config(read_json(value), value, "", fs::path(value).parent_path());
   } else {
-    throw ConfigError("--endpoint", value,
+    throw ConfigError(option, value,
                       "expected openai:MODEL, openai:MODEL@BASE_URL, anthropic:MODEL, spool[:FOLDER], "
                       "replay[:PATH] or FILE.json");
   }
-  return parse_endpoint_config(document, "--endpoint " + value, "", "");
+  return parse_endpoint_config(document, option + " " + value, "", "");
 }
 
 EndpointConfig parse_endpoint_config(const Json& json, const std::string& where, const std::string& path,

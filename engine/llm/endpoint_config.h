@@ -61,7 +61,8 @@ struct EndpointConfig {
 };
 
 /// Reads the value of `--endpoint`. Throws ConfigError that lists the forms.
-EndpointConfig endpoint_config_from_option(const std::string& value);
+EndpointConfig endpoint_config_from_option(const std::string& value,
+                                           const std::string& option = "--endpoint");
 /// Reads a JSON object at `path` of the document `where`; relative paths start at `folder`. Throws
 /// ConfigError.
 EndpointConfig parse_endpoint_config(const Json& json, const std::string& where, const std::string& path,

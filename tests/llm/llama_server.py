@@ -8,6 +8,7 @@ installs into FOLDER what is missing there (about 300 MB the first time), then p
 standard input ends; or prints "unavailable: why" and ends.
 """
 
+import argparse
 import importlib
 import os
 import subprocess
@@ -46,7 +47,9 @@ def load(folder):
 
 
 def main():
-    folder = Path(sys.argv[1]).resolve()
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("folder", type=Path, help="where the server and the model are, or are put")
+    folder = parser.parse_args().folder.resolve()
     folder.mkdir(parents=True, exist_ok=True)
     try:
         llama, model = load(folder)

@@ -210,6 +210,36 @@ TEST_CASE("show of a variation that gave no candidate tells why, with what was a
   CHECK_THAT(call({"show", run, number, "--source"}).err, Catch::Contains("no source"));
 }
 
+TEST_CASE("judge names its own option where the model is none") {
+  SearchRig rig;
+  rig.open();
+  const Result result = call({"judge", rig.folder.path().string(), "--judge", "none"});
+  CHECK(result.code == exit_wrong);
+  CHECK_THAT(result.err,
+             Catch::Contains("--judge: none: expected openai:MODEL") && !Catch::Contains("--endpoint"));
+}
+
+TEST_CASE("adopt refuses a copy of a seed, whatever its name") {
+  TemporaryFolder folder;
+  const fs::path copy = folder.path() / "mine.cu";
+  fs::copy_file(fs::path(KERNELITES_SOURCE_DIR) / "kernels_seed" / "rmsnorm" / "naive.cu", copy);
+  const Result result = call({"adopt", copy.string(), "--task", "rmsnorm", "--data", KERNELITES_SOURCE_DIR});
+  CHECK(result.code == exit_wrong);
+  CHECK_THAT(result.err, Catch::Contains("is the seed naive.cu, byte for byte"));
+}
+
+TEST_CASE("a copy of a task keeps the comments of task.json, under its own name") {
+  TemporaryFolder folder;
+  const fs::path task = folder.path() / "copy";
+  REQUIRE(call({"new-task", task.string(), "--like", "rmsnorm", "--data", KERNELITES_SOURCE_DIR}).code ==
+          exit_done);
+  const std::string text = read_text(task / "task.json");
+  const std::string origin = read_text(fs::path(KERNELITES_SOURCE_DIR) / "tasks" / "rmsnorm" / "task.json");
+  CHECK_THAT(text, Catch::Contains("\"name\": \"copy\""));
+  CHECK(std::count(text.begin(), text.end(), '\n') == std::count(origin.begin(), origin.end(), '\n'));
+  CHECK_THAT(text, Catch::Contains("\n  // "));
+}
+
 TEST_CASE("a run that another process writes is refused") {
   SearchRig rig;
   rig.task = load_task(fs::path(KERNELITES_SOURCE_DIR) / "tasks" / "rmsnorm");
