@@ -74,6 +74,7 @@ __global__ void __launch_bounds__(128, 1) work(void* o, float* l) {
   cluster_sync(); griddepcontrol_wait(); griddepcontrol_launch_dependents();
   cp_async_16(s, o, l[1] > 0); cp_async_commit(); cp_async_wait<1>();
   ldmatrix_x4(a, s); ldmatrix_x4_trans(a, s + 16); stmatrix_x4(s, a); tma_prefetch(m); bulk_load(s, o, 16, &bar);
+  bulk_add_f32(l, s, 16); reduce_add_f32x4(l, d[0], d[1], d[2], d[3]); reduce_add_f32x4<64>(l, d[0], d[1], d[2], d[3]);
   mma_bf16(d, a, 1, 2); mma_f16(d, a, 1, 2); mma_e4m3(d, a, 1, 2);
   l[3] = d[0] + low_bf16(pack_bf16(d[1], d[2])) + high_bf16(pack_f16(d[1], d[2])) + ex2(d[3]) + lg2(d[2]);
 )";
@@ -86,7 +87,7 @@ __global__ void __launch_bounds__(128, 1) work(void* o, float* l) {
         dims, at);
   }
   for (const char* type : {"bf16", "f16"}) {
-    for (int count : {32, 48, 64, 96, 128}) {
+    for (int count : {16, 32, 48, 64, 80, 88, 96, 128}) {
       body += fmt::format(
           "  {{ float w[{0}] = {{}}; const uint64_t x = wgmma_descriptor(smem_address(s)); wgmma_fence(); "
           "wgmma_{1}_ss<false, true>(w, x, x, l[1] > 0); wgmma_{1}_rs<true>(w, a, x, true); wgmma_commit(); "

@@ -103,6 +103,21 @@ __device__ __forceinline__ void bulk_load(void* to_shared, const void* from_glob
                "l"(from_global), "r"(bytes), "r"(smem_address(barrier))
                : "memory");
 }
+/// Adds `bytes` of floats (a multiple of 16, both ends 16-byte aligned) in shared memory to global ones, as part of a group
+/// of bulk stores (9.7.9.25.4.2, cp.reduce.async.bulk); fence_proxy_async first.
+__device__ __forceinline__ void bulk_add_f32(void* to_global, const void* from_shared, uint32_t bytes) {
+  asm volatile("cp.reduce.async.bulk.global.shared::cta.bulk_group.add.f32 [%0], [%1], %2;" ::"l"(to_global),
+               "r"(smem_address(from_shared)), "r"(bytes)
+               : "memory");
+}
+/// Adds four floats to 16-byte aligned ones in global memory, `bytes` behind the address, without an answer (9.7.13.6,
+/// red.v4; sm_90).
+template <int bytes = 0>
+__device__ __forceinline__ void reduce_add_f32x4(float* to_global, float a, float b, float c, float d) {
+  asm volatile("red.relaxed.gpu.global.add.v4.f32 [%0 + %5], {%1, %2, %3, %4};" ::"l"(to_global), "f"(a), "f"(b), "f"(c),
+               "f"(d), "n"(bytes)
+               : "memory");
+}
 /// Ends a group of bulk stores (9.7.9.25.4.3, cp.async.bulk.commit_group).
 __device__ __forceinline__ void tma_store_commit() { asm volatile("cp.async.bulk.commit_group;" ::: "memory"); }
 /// Waits until at most `pending` groups still read shared memory (9.7.9.25.4.4, .read).

@@ -36,11 +36,14 @@ __device__ __forceinline__ uint64_t wgmma_descriptor(uint32_t address, uint32_t 
 }
 
 // wgmma.mma_async (9.7.15.5.2): d = a b + (accumulate ? d : 0). `ss`: both operands in shared memory, `rs`: A in four
-// registers. The number of accumulators fixes N: 32 for n64, 64 for n128, 128 for n256 (and 48, 80, 88,
+// registers. The number of accumulators fixes N: 16 for n32, 32 for n64, 64 for n128, 128 for n256 (and 48, 80, 88,
 // 96 for n96, n160, n176, n192).
 // clang-format off
 #define KERNELITES_D4(i) "+f"(d[i]), "+f"(d[i + 1]), "+f"(d[i + 2]), "+f"(d[i + 3])
 #define KERNELITES_D16(i) KERNELITES_D4(i), KERNELITES_D4(i + 4), KERNELITES_D4(i + 8), KERNELITES_D4(i + 12)
+#define KERNELITES_D16_ALL KERNELITES_D16(0)
+#define KERNELITES_L16 \
+  "%0,%1,%2,%3,%4,%5,%6,%7,%8,%9,%10,%11,%12,%13,%14,%15"
 #define KERNELITES_D32_ALL KERNELITES_D16(0), KERNELITES_D16(16)
 #define KERNELITES_L32 \
   "%0,%1,%2,%3,%4,%5,%6,%7,%8,%9,%10,%11,%12,%13,%14,%15," \
@@ -107,6 +110,7 @@ __device__ __forceinline__ uint64_t wgmma_descriptor(uint32_t address, uint32_t 
                  : KERNELITES_D##count##_ALL \
                  : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "l"(b), "r"(int(accumulate)), "n"(int(transpose_b))); \
   }
+KERNELITES_WGMMA(bf16, 16, 32, 16, 17, 18, 19, 20, 16, 17, 18, 19, 20, 21, 22)
 KERNELITES_WGMMA(bf16, 32, 64, 32, 33, 34, 35, 36, 32, 33, 34, 35, 36, 37, 38)
 KERNELITES_WGMMA(bf16, 48, 96, 48, 49, 50, 51, 52, 48, 49, 50, 51, 52, 53, 54)
 KERNELITES_WGMMA(bf16, 64, 128, 64, 65, 66, 67, 68, 64, 65, 66, 67, 68, 69, 70)
@@ -114,6 +118,7 @@ KERNELITES_WGMMA(bf16, 80, 160, 80, 81, 82, 83, 84, 80, 81, 82, 83, 84, 85, 86)
 KERNELITES_WGMMA(bf16, 88, 176, 88, 89, 90, 91, 92, 88, 89, 90, 91, 92, 93, 94)
 KERNELITES_WGMMA(bf16, 96, 192, 96, 97, 98, 99, 100, 96, 97, 98, 99, 100, 101, 102)
 KERNELITES_WGMMA(bf16, 128, 256, 128, 129, 130, 131, 132, 128, 129, 130, 131, 132, 133, 134)
+KERNELITES_WGMMA(f16, 16, 32, 16, 17, 18, 19, 20, 16, 17, 18, 19, 20, 21, 22)
 KERNELITES_WGMMA(f16, 32, 64, 32, 33, 34, 35, 36, 32, 33, 34, 35, 36, 37, 38)
 KERNELITES_WGMMA(f16, 48, 96, 48, 49, 50, 51, 52, 48, 49, 50, 51, 52, 53, 54)
 KERNELITES_WGMMA(f16, 64, 128, 64, 65, 66, 67, 68, 64, 65, 66, 67, 68, 69, 70)
@@ -124,6 +129,8 @@ KERNELITES_WGMMA(f16, 128, 256, 128, 129, 130, 131, 132, 128, 129, 130, 131, 132
 #undef KERNELITES_WGMMA
 #undef KERNELITES_D4
 #undef KERNELITES_D16
+#undef KERNELITES_D16_ALL
+#undef KERNELITES_L16
 #undef KERNELITES_D32_ALL
 #undef KERNELITES_L32
 #undef KERNELITES_D48_ALL
