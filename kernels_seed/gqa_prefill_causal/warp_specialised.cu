@@ -14,12 +14,14 @@
 //                 527 at 2k to 721 at 16k, D = 64 430 at 4k to 485 at 8k. Heads in groups that fit into L2 give 0 to 40 %,
 //                 tiles from a common counter instead of a fixed order 1 to 15 %; consumers taking turns (TURNS) cost 1
 //                 to 6 %, every fourth exponential by polynomial up to 10 %
+//                 At D = 64 two consumers with tiles of 192 keys are 2 % faster at 4k and 1 % slower at 8k than three
+//                 with 128
 //   left to do    two tiles of scores in flight, clusters that share keys
 
 // tune: CONSUMERS_128 = 2 | 3
 // tune: KEYS_128 = 128 | 160
-// tune: CONSUMERS_64 = 3 | 2
-// tune: KEYS_64 = 128 | 192
+// tune: CONSUMERS_64 = 2 | 3
+// tune: KEYS_64 = 192 | 128
 // tune: TURNS = 0 | 1
 // tune: L2_SHARE = 50 | 25 | 75
 
@@ -91,7 +93,7 @@ template <int D>
 __device__ __forceinline__ void produce(Shared<D>& shared, const CUtensorMap* q, const CUtensorMap* k,
                                         const CUtensorMap* v, Progress* progress, const Shape& shape) {
   constexpr int KEYS = Config<D>::KEYS, STAGES = Config<D>::STAGES;
-  int step = 0, index = blockIdx.x;
+  int stage = 0, parity = 1, index = blockIdx.x;  // of the rings
   for (int round = 0;; ++round) {
     const int slot = round & 1;
     Tile tile;
@@ -110,8 +112,7 @@ __device__ __forceinline__ void produce(Shared<D>& shared, const CUtensorMap* q,
                          tile.b);
       }
     }
-    for (int n = tile.key_tiles - 1; n >= 0; --n, ++step) {
-      const int stage = step % STAGES, parity = (step / STAGES & 1) ^ 1;
+    for (int n = tile.key_tiles - 1; n >= 0; --n) {
       ptx::mbarrier_wait(&shared.k_empty[stage], parity);
       ptx::mbarrier_arrive_expect(&shared.k_full[stage], sizeof(shared.k[0]));
       for (int half = 0; half < D / HALF; ++half) {
@@ -122,6 +123,7 @@ __device__ __forceinline__ void produce(Shared<D>& shared, const CUtensorMap* q,
       for (int half = 0; half < D / HALF; ++half) {
         ptx::tma_load_4d(shared.v[stage][half], v, &shared.v_full[stage], half * HALF, n * KEYS, tile.hk, tile.b);
       }
+      if (++stage == STAGES) stage = 0, parity ^= 1;
     }
   }
   __threadfence();  // this block's counting comes before the reset by the last one
@@ -206,7 +208,7 @@ __device__ __forceinline__ void rescale(float (&o)[D / 2], const float (&shrink)
 /// One consumer: its number, what it keeps of its 64 queries, and where it stands in the rings.
 template <int D>
 struct Consumer {
-  int w, step;
+  int w, stage, parity;
   float o[D / 2], max[2], sum[2];
 };
 
@@ -221,9 +223,9 @@ __device__ __forceinline__ void attend(Consumer<D>& c, Shared<D>& shared, const 
   const uint32_t q = ptx::smem_address(shared.q[slot][c.w]);
   float s[KEYS / 2], shrink[2];
   uint32_t p[KEYS / 16][4];
-  int n = tile.key_tiles - 1, stage = c.step % STAGES;
+  int n = tile.key_tiles - 1, stage = c.stage, parity = c.parity;
 
-  ptx::mbarrier_wait(&shared.k_full[stage], c.step / STAGES & 1);
+  ptx::mbarrier_wait(&shared.k_full[stage], parity);
   ptx::wgmma_fence();
   multiply_keys<D, KEYS>(s, q, ptx::smem_address(shared.k[stage]));
   ptx::wgmma_commit();
@@ -232,10 +234,9 @@ __device__ __forceinline__ void attend(Consumer<D>& c, Shared<D>& shared, const 
   softmax<true, KEYS>(s, c.max, c.sum, shrink, scale, row + shift + 1 - n * KEYS, shape.Sk - n * KEYS);
   pack<KEYS>(p, s);
   for (--n; n >= 0; --n) {
-    const int value_stage = stage, value_parity = c.step / STAGES & 1;
-    ++c.step;
-    stage = c.step % STAGES;
-    ptx::mbarrier_wait(&shared.k_full[stage], c.step / STAGES & 1);
+    const int value_stage = stage, value_parity = parity;
+    if (++stage == STAGES) stage = 0, parity ^= 1;
+    ptx::mbarrier_wait(&shared.k_full[stage], parity);
     if (TURNS) ptx::named_barrier_sync(C::TURN + c.w, 256);
     ptx::wgmma_fence();
     multiply_keys<D, KEYS>(s, q, ptx::smem_address(shared.k[stage]));
@@ -256,13 +257,14 @@ __device__ __forceinline__ void attend(Consumer<D>& c, Shared<D>& shared, const 
     rescale<D>(c.o, shrink);
     pack<KEYS>(p, s);
   }
-  ptx::mbarrier_wait(&shared.v_full[stage], c.step / STAGES & 1);
+  ptx::mbarrier_wait(&shared.v_full[stage], parity);
   ptx::wgmma_fence();
   multiply_values<D, KEYS>(c.o, p, ptx::smem_address(shared.v[stage]));
   ptx::wgmma_commit();
   ptx::wgmma_wait<0>();
   if (is_leader) ptx::mbarrier_arrive(&shared.v_empty[stage]);
-  ++c.step;
+  if (++stage == STAGES) stage = 0, parity ^= 1;
+  c.stage = stage, c.parity = parity;
 }
 
 /// Normalises, and sends output and lse away. The output takes the place of its queries, which nobody reads any more.
@@ -341,7 +343,7 @@ prefill_warp_specialised(const __grid_constant__ CUtensorMap q, const __grid_con
     ptx::register_increase<C::CONSUMER_REGISTERS>();
     Consumer<D> c;
     c.w = threadIdx.x / 128 - 1;
-    c.step = 0;
+    c.stage = c.parity = 0;
     if (TURNS && c.w == C::CONSUMERS - 1) ptx::named_barrier_arrive(C::TURN, 256);  // the first one begins
     for (int round = 0;; ++round) {
       const int slot = round & 1;

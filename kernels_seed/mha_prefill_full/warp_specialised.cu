@@ -20,7 +20,7 @@
 // tune: CONSUMERS_64 = 3 | 2
 // tune: KEYS_64 = 128 | 192
 // tune: TURNS = 0 | 1
-// tune: L2_SHARE = 50 | 25 | 75
+// tune: L2_SHARE = 25 | 50 | 75
 
 #include <kernelites/ptx.cuh>
 
@@ -90,7 +90,7 @@ template <int D>
 __device__ __forceinline__ void produce(Shared<D>& shared, const CUtensorMap* q, const CUtensorMap* k,
                                         const CUtensorMap* v, Progress* progress, const Shape& shape) {
   constexpr int KEYS = Config<D>::KEYS, STAGES = Config<D>::STAGES;
-  int step = 0, index = blockIdx.x;
+  int stage = 0, parity = 1, index = blockIdx.x;  // of the rings
   for (int round = 0;; ++round) {
     const int slot = round & 1;
     Tile tile;
@@ -109,8 +109,7 @@ __device__ __forceinline__ void produce(Shared<D>& shared, const CUtensorMap* q,
                          tile.b);
       }
     }
-    for (int n = tile.key_tiles - 1; n >= 0; --n, ++step) {
-      const int stage = step % STAGES, parity = (step / STAGES & 1) ^ 1;
+    for (int n = tile.key_tiles - 1; n >= 0; --n) {
       ptx::mbarrier_wait(&shared.k_empty[stage], parity);
       ptx::mbarrier_arrive_expect(&shared.k_full[stage], sizeof(shared.k[0]));
       for (int half = 0; half < D / HALF; ++half) {
@@ -121,6 +120,7 @@ __device__ __forceinline__ void produce(Shared<D>& shared, const CUtensorMap* q,
       for (int half = 0; half < D / HALF; ++half) {
         ptx::tma_load_4d(shared.v[stage][half], v, &shared.v_full[stage], half * HALF, n * KEYS, tile.hk, tile.b);
       }
+      if (++stage == STAGES) stage = 0, parity ^= 1;
     }
   }
   __threadfence();  // this block's counting comes before the reset by the last one
@@ -205,7 +205,7 @@ __device__ __forceinline__ void rescale(float (&o)[D / 2], const float (&shrink)
 /// One consumer: its number, what it keeps of its 64 queries, and where it stands in the rings.
 template <int D>
 struct Consumer {
-  int w, step;
+  int w, stage, parity;
   float o[D / 2], max[2], sum[2];
 };
 
@@ -220,9 +220,9 @@ __device__ __forceinline__ void attend(Consumer<D>& c, Shared<D>& shared, const 
   const uint32_t q = ptx::smem_address(shared.q[slot][c.w]);
   float s[KEYS / 2], shrink[2];
   uint32_t p[KEYS / 16][4];
-  int n = tile.key_tiles - 1, stage = c.step % STAGES;
+  int n = tile.key_tiles - 1, stage = c.stage, parity = c.parity;
 
-  ptx::mbarrier_wait(&shared.k_full[stage], c.step / STAGES & 1);
+  ptx::mbarrier_wait(&shared.k_full[stage], parity);
   ptx::wgmma_fence();
   multiply_keys<D, KEYS>(s, q, ptx::smem_address(shared.k[stage]));
   ptx::wgmma_commit();
@@ -231,10 +231,9 @@ __device__ __forceinline__ void attend(Consumer<D>& c, Shared<D>& shared, const 
   softmax<true, KEYS>(s, c.max, c.sum, shrink, scale, row + shift + 1 - n * KEYS, shape.Sk - n * KEYS);
   pack<KEYS>(p, s);
   for (--n; n >= 0; --n) {
-    const int value_stage = stage, value_parity = c.step / STAGES & 1;
-    ++c.step;
-    stage = c.step % STAGES;
-    ptx::mbarrier_wait(&shared.k_full[stage], c.step / STAGES & 1);
+    const int value_stage = stage, value_parity = parity;
+    if (++stage == STAGES) stage = 0, parity ^= 1;
+    ptx::mbarrier_wait(&shared.k_full[stage], parity);
     if (TURNS) ptx::named_barrier_sync(C::TURN + c.w, 256);
     ptx::wgmma_fence();
     multiply_keys<D, KEYS>(s, q, ptx::smem_address(shared.k[stage]));
@@ -255,13 +254,14 @@ __device__ __forceinline__ void attend(Consumer<D>& c, Shared<D>& shared, const 
     rescale<D>(c.o, shrink);
     pack<KEYS>(p, s);
   }
-  ptx::mbarrier_wait(&shared.v_full[stage], c.step / STAGES & 1);
+  ptx::mbarrier_wait(&shared.v_full[stage], parity);
   ptx::wgmma_fence();
   multiply_values<D, KEYS>(c.o, p, ptx::smem_address(shared.v[stage]));
   ptx::wgmma_commit();
   ptx::wgmma_wait<0>();
   if (is_leader) ptx::mbarrier_arrive(&shared.v_empty[stage]);
-  ++c.step;
+  if (++stage == STAGES) stage = 0, parity ^= 1;
+  c.stage = stage, c.parity = parity;
 }
 
 /// Normalises, and sends output and lse away. The output takes the place of its queries, which nobody reads any more.
@@ -340,7 +340,7 @@ prefill_warp_specialised(const __grid_constant__ CUtensorMap q, const __grid_con
     ptx::register_increase<C::CONSUMER_REGISTERS>();
     Consumer<D> c;
     c.w = threadIdx.x / 128 - 1;
-    c.step = 0;
+    c.stage = c.parity = 0;
     if (TURNS && c.w == C::CONSUMERS - 1) ptx::named_barrier_arrive(C::TURN, 256);  // the first one begins
     for (int round = 0;; ++round) {
       const int slot = round & 1;
