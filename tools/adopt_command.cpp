@@ -9,6 +9,7 @@
 #include <memory>
 #include <regex>
 
+#include "engine/core/device_names.h"
 #include "engine/core/error.h"
 #include "tools/command_line.h"
 #include "tools/data_root.h"
@@ -148,8 +149,8 @@ void add_adopt_command(CLI::App& command, Program& program) {
   command.add_option("file", options->file, "The .cu file")->required();
   command.add_option("--task", options->task, "Task name or folder")->required();
   command.add_option("--name", options->name, "Name of the seed, without .cu; the file's if left out");
-  command.add_option("--device", options->device, "auto, gpu or vgpu")
-      ->check(CLI::IsMember({"auto", "gpu", "vgpu"}));
+  command.add_option("--device", options->device, "auto, gpu, vgpu or vgpu:rtx4090")
+      ->check(CLI::IsMember(device_names()));
   command.add_option("--worker", options->worker, "The worker program");
   command.add_option("--log", options->log, "File for the worker's messages");
   command.add_option("--data", options->data, "Folder that holds tasks/, kernels_seed/ and prompts/");

@@ -6,6 +6,7 @@
 #include <memory>
 #include <optional>
 
+#include "engine/core/device_names.h"
 #include "engine/core/error.h"
 #include "engine/core/roofline.h"
 #include "tools/baseline_bench.h"
@@ -242,8 +243,8 @@ void add_bench_command(CLI::App& command, Program& program) {
   command.add_option("files", options->files, "Kernel files; all seeds of the task if there are none");
   command.add_option("--task", options->task, "Task name or folder")->required();
   command.add_option("--workload", options->workloads, "Only these bench workloads");
-  command.add_option("--device", options->device, "auto, gpu or vgpu")
-      ->check(CLI::IsMember({"auto", "gpu", "vgpu"}));
+  command.add_option("--device", options->device, "auto, gpu, vgpu or vgpu:rtx4090")
+      ->check(CLI::IsMember(device_names()));
   command.add_option("--rounds", options->rounds, "Rounds of timing, at most")->check(CLI::Range(2, 1000));
   command.add_flag("--twice", options->is_repeated,
                    "Once more in a fresh process, and how far the two lie apart");

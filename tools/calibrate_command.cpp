@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <memory>
 
+#include "engine/core/device_names.h"
 #include "engine/core/error.h"
 #include "engine/core/negative_control.h"
 #include "tools/command_line.h"
@@ -107,8 +108,8 @@ void calibrate(const CalibrateOptions& options, Program& program) {
 void add_calibrate_command(CLI::App& command, Program& program) {
   auto options = std::make_shared<CalibrateOptions>();
   command.add_option("--task", options->task, "Task name or folder")->required();
-  command.add_option("--device", options->device, "auto, gpu or vgpu")
-      ->check(CLI::IsMember({"auto", "gpu", "vgpu"}));
+  command.add_option("--device", options->device, "auto, gpu, vgpu or vgpu:rtx4090")
+      ->check(CLI::IsMember(device_names()));
   command.add_option("--seeds", options->seeds, "Draws of every input family")->check(CLI::Range(1, 100000));
   command.add_option("--kernels", options->kernels, "Folder of further honest kernels");
   command.add_flag("--controls", options->has_controls, "Measure the task's negative controls too");

@@ -6,6 +6,7 @@
 #include <filesystem>
 #include <memory>
 
+#include "engine/core/device_names.h"
 #include "engine/core/error.h"
 #include "engine/llm/endpoint_check.h"
 #include "tools/command_line.h"
@@ -134,8 +135,8 @@ void add_doctor_command(CLI::App& command, Program& program) {
   command.add_option("--timeout", options->timeout_s, "seconds for each call")
       ->check(CLI::Range(1.0, 3600.0));
   command.add_flag("--endpoint-only", options->skips_machine, "nothing but the endpoint");
-  command.add_option("--device", options->device, "auto, gpu or vgpu")
-      ->check(CLI::IsMember({"auto", "gpu", "vgpu"}));
+  command.add_option("--device", options->device, "auto, gpu, vgpu or vgpu:rtx4090")
+      ->check(CLI::IsMember(device_names()));
   command.add_option("--task", options->task, "the task that verdicts and timing are tried with");
   command.add_option("--worker", options->worker, "The worker program");
   command.add_option("--log", options->log, "File for the worker's messages");

@@ -5,6 +5,7 @@
 
 #include <memory>
 
+#include "engine/core/device_names.h"
 #include "engine/core/error.h"
 #include "tools/command_line.h"
 #include "tools/data_root.h"
@@ -102,8 +103,8 @@ void add_evaluate_command(CLI::App& command, Program& program) {
   command.add_option("--task", options->task, "Task name or folder")->required();
   command.add_option("--against", options->against, "Another file to time it against, paired");
   command.add_option("--tune", options->tuning, "NAME=VALUE of a tunable (several may follow)");
-  command.add_option("--device", options->device, "auto, gpu or vgpu")
-      ->check(CLI::IsMember({"auto", "gpu", "vgpu"}));
+  command.add_option("--device", options->device, "auto, gpu, vgpu or vgpu:rtx4090")
+      ->check(CLI::IsMember(device_names()));
   command.add_option("--rounds", options->rounds, "Rounds of timing")->check(CLI::Range(2, 1000));
   command.add_option("--worker", options->worker, "The worker program");
   command.add_option("--log", options->log, "File for the worker's messages");

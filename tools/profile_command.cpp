@@ -4,6 +4,7 @@
 
 #include <memory>
 
+#include "engine/core/device_names.h"
 #include "engine/core/error.h"
 #include "engine/core/roofline.h"
 #include "tools/command_line.h"
@@ -93,8 +94,8 @@ void add_profile_command(CLI::App& command, Program& program) {
   command.add_option("file", options->file, "A kernel file; the first seed of the task if there is none");
   command.add_option("--task", options->task, "Task name or folder")->required();
   command.add_option("--workload", options->workloads, "These bench workloads; the first if none is named");
-  command.add_option("--device", options->device, "auto, gpu or vgpu")
-      ->check(CLI::IsMember({"auto", "gpu", "vgpu"}));
+  command.add_option("--device", options->device, "auto, gpu, vgpu or vgpu:rtx4090")
+      ->check(CLI::IsMember(device_names()));
   command.add_option("--worker", options->worker, "The worker program");
   command.add_option("--log", options->log, "File for the worker's messages");
   command.add_option("--data", options->data, "Folder that holds tasks/, kernels_seed/ and prompts/");

@@ -10,6 +10,7 @@
 #include <sstream>
 
 #include "engine/core/axes.h"
+#include "engine/core/device_names.h"
 #include "engine/core/error.h"
 #include "engine/llm/fork_endpoint.h"
 #include "engine/llm/http_loop.h"
@@ -308,7 +309,7 @@ void run(RunOptions& options, const CLI::App& command, Program& program) {
       .archive = *archive,
       .evaluator = workers.evaluator(),
       .endpoint = endpoint.get(),
-      .device = workers.pool ? device_of(now) : config.device,
+      .device = workers.pool ? device_of(now) : device_kind(config.device),
       .run_key = config.is_deterministic ? Key::fixed(fmt::format("golden {}", config.seed)) : Key::random(),
       .clock = clock,
       .sinks = {&log, shown},
@@ -330,7 +331,7 @@ void add_run_command(CLI::App& command, Program& program) {
   command.add_option("--config", options->config_file, "JSON file with comments; options win over it");
   command.add_option("--out", options->out,
                      "The run folder; an existing run goes on (default runs/TASK-TIME)");
-  command.add_option("--device", given.device, "auto, gpu or vgpu");
+  command.add_option("--device", given.device, "auto, gpu, vgpu or vgpu:rtx4090");
   command.add_option("--seed", given.seed, "Seed of every random decision");
   command.add_option("--endpoint", options->endpoint,
                      "openai:MODEL[@URL], spool[:FOLDER], replay:PATH, FILE.json, or none: the tuner alone "

@@ -5,6 +5,7 @@
 
 #include <memory>
 
+#include "engine/core/device_names.h"
 #include "engine/core/error.h"
 #include "tools/baseline_markdown.h"
 #include "tools/command_line.h"
@@ -135,7 +136,7 @@ void add_tasks_command(CLI::App& command, Program& program) {
   command.add_flag("--seeds", options->has_seeds,
                    "Examine the seeds of the task, or of all tasks, at their small shapes, quickly");
   command.add_option("--device", options->controls.device, "For --controls and --seeds: auto, gpu or vgpu")
-      ->check(CLI::IsMember({"auto", "gpu", "vgpu"}));
+      ->check(CLI::IsMember(device_names()));
   command.add_option("--worker", options->controls.worker, "For --controls and --seeds: the worker program");
   command.add_option("--log", options->controls.log,
                      "For --controls and --seeds: file for the worker's messages");

@@ -5,6 +5,7 @@
 #include <fmt/format.h>
 
 #include "engine/core/axes.h"
+#include "engine/core/device_names.h"
 #include "engine/core/error.h"
 #include "engine/variation/operator_table.h"
 
@@ -91,8 +92,10 @@ RunConfig read_run_config(const std::filesystem::path& file) {
 }
 
 void check_run_config(const RunConfig& config, const std::string& where) {
-  if (config.device != "auto" && config.device != "gpu" && config.device != "vgpu")
-    throw ConfigError(where, "device", fmt::format("is \"{}\", expected auto, gpu or vgpu", config.device));
+  if (!is_device_name(config.device))
+    throw ConfigError(
+        where, "device",
+        fmt::format("is \"{}\", expected auto, gpu or vgpu (also vgpu:rtx4090)", config.device));
   try {
     axes_named(config.axes);
   } catch (const Error& error) {

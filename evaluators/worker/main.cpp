@@ -8,6 +8,7 @@
 #include <csignal>
 #include <cstdio>
 
+#include "engine/core/device_names.h"
 #include "engine/core/error.h"
 #include "evaluators/worker/nvrtc/compile_child.h"
 #include "evaluators/worker/pipeline/code_export.h"
@@ -50,8 +51,8 @@ int run(int argc, char** argv) {
   std::vector<std::string> batch, code;
   std::string toolkit;
   std::vector<std::string> further;
-  app.add_option("--device", options.device, "auto, gpu or vgpu")
-      ->check(CLI::IsMember({"auto", "gpu", "vgpu"}));
+  app.add_option("--device", options.device, "auto, gpu, vgpu or vgpu:rtx4090")
+      ->check(CLI::IsMember(device_names()));
   app.add_option("--jobs", options.jobs, "evaluations at once (0: by processors)")->check(CLI::Range(0, 64));
   app.add_option("--toolkit", toolkit, "folder of a CUDA toolkit (include, lib64)");
   app.add_option("--toolkit-search", further, "further folders to look for a toolkit in");

@@ -14,6 +14,7 @@
 #include "evaluators/worker/device/shared_mapping.h"
 #include "evaluators/worker/device/vgpu_prologue.h"
 #include "evaluators/worker/device/virtual_facts.h"
+#include "evaluators/worker/device/virtual_profile.h"
 #include "evaluators/worker/vgpu/machine.h"
 #include "evaluators/worker/vgpu/time_model.h"
 #include "evaluators/worker/vgpu/virtual_tensor_map.h"
@@ -33,7 +34,6 @@ constexpr double k_instructions_per_s = 20e6;
 constexpr std::uint64_t k_budget_max = 20'000'000'000;
 /// Of a kernel whose cubin nobody read.
 constexpr int k_registers_unknown = 64;
-constexpr std::int64_t k_memory_bytes = k_virtual_memory_bytes;
 /// With more memory to save than that, prologues are not tried: shapes where races are looked for are small.
 constexpr std::size_t k_prologue_bytes_max = std::size_t{16} << 20;
 
@@ -94,13 +94,13 @@ struct VirtualLaunch {
 
 class VgpuDevice final : public Device {
  public:
-  VgpuDevice(unsigned threads, VgpuChecks checks)
-      : threads_(std::max(threads, 1u)), available_(checks), checks_(checks), facts_(virtual_facts()) {}
+  VgpuDevice(const VirtualProfile& profile, unsigned threads, VgpuChecks checks)
+      : threads_(std::max(threads, 1u)), available_(checks), checks_(checks), profile_(profile) {}
 
-  const DeviceFacts& facts() const override { return facts_; }
+  const DeviceFacts& facts() const override { return profile_.facts; }
 
   Buffer allocate(std::int64_t bytes, const std::string& name) override {
-    if (used_bytes_ + bytes > k_memory_bytes)
+    if (used_bytes_ + bytes > profile_.facts.memory_bytes)
       throw Error(fmt::format("not enough device memory for {} ({} bytes)", name, bytes));
     return add(SharedMapping::create(static_cast<std::size_t>(bytes), name), name);
   }
@@ -165,7 +165,7 @@ class VgpuDevice final : public Device {
   VgpuChecks checks_;  ///< chosen of them
   std::uint64_t sample_seed_ = 0;
   std::uint64_t schedule_seed_ = 0;
-  DeviceFacts facts_;
+  VirtualProfile profile_;
   std::map<std::uint64_t, SharedMapping> mappings_;  ///< by address
   vgpu::Memory memory_{process_secret()};
   std::int64_t used_bytes_ = 0;
@@ -346,7 +346,7 @@ std::optional<DeviceFault> VgpuDevice::run_all(std::span<const BoundLaunch> laun
     if (result.fault) return fault_of(*result.fault, bound);
     const vgpu::LaunchWork work = vgpu::work_of(
         result.counts, launch.launch, static_cast<vgpu::u32>(launch.registers), launch.shared_bytes);
-    const vgpu::ModelledTime time = vgpu::modelled_time(work, vgpu::k_h100);
+    const vgpu::ModelledTime time = vgpu::modelled_time(work, *profile_.times);
     modelled.push_back({.kernel = bound.plan.kernel,
                         .time_us = time.us,
                         .limit = std::string(time.limit),
@@ -393,8 +393,8 @@ std::vector<std::int64_t> VgpuDevice::written_rows(const Buffer& buffer, std::in
 
 }  // namespace
 
-std::unique_ptr<Device> make_vgpu_device(unsigned threads, VgpuChecks checks) {
-  return std::make_unique<VgpuDevice>(threads, checks);
+std::unique_ptr<Device> make_vgpu_like(const VirtualProfile& profile, unsigned threads, VgpuChecks checks) {
+  return std::make_unique<VgpuDevice>(profile, threads, checks);
 }
 
 }  // namespace kernelites::worker

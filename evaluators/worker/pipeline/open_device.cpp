@@ -4,8 +4,10 @@
 
 #include <fmt/format.h>
 
+#include "engine/core/device_names.h"
 #include "engine/core/error.h"
 #include "evaluators/worker/device/copy_rate.h"
+#include "evaluators/worker/device/virtual_profile.h"
 #include "evaluators/worker/sandbox/jail.h"
 
 namespace kernelites::worker {
@@ -18,7 +20,8 @@ std::unique_ptr<Device> open_device(const Message& command, Message& reply,
                                     const std::function<void()>& before_jail) {
   const auto kind = command.body.at("device").get<std::string>();
   const bool is_gpu = kind == "gpu";
-  if (!is_gpu && kind != "vgpu") throw Error(fmt::format("unknown device '{}'; known: gpu, vgpu", kind));
+  if (!is_gpu && device_kind(kind) != "vgpu")
+    throw Error(fmt::format("unknown device '{}'; known: gpu, vgpu", kind));
 
   const Defences defences = defences_of(command);
   std::unique_ptr<Device> device;
@@ -30,8 +33,8 @@ std::unique_ptr<Device> open_device(const Message& command, Message& reply,
     jail = enter_jail(gpu_jail());
   } else {
     jail = enter_jail(vgpu_jail());
-    device = make_vgpu_device(
-        command.body.at("threads").get<unsigned>(),
+    device = make_vgpu_like(
+        virtual_profile(device_profile(kind)), command.body.at("threads").get<unsigned>(),
         {.uninitialised = defences.has("device:uninitialised"), .races = defences.has("device:race")});
   }
   if (!jail.is_sufficient()) throw Error(fmt::format("the jail is not complete: {}", jail.describe()));

@@ -8,6 +8,7 @@
 #include <chrono>
 #include <thread>
 
+#include "engine/core/device_names.h"
 #include "engine/core/digest.h"
 #include "engine/core/error.h"
 #include "evaluators/worker/pipeline/examine.h"
@@ -56,9 +57,9 @@ Supervisor::Supervisor(const WorkerOptions& options)
       compiler_(std::make_unique<Compiler>(find_toolkit(options.toolkit), "/proc/self/exe", options.defences,
                                            options.allows_weak_jail)) {
   const auto [device, facts] = choose_device(options.device);
-  device_ = device;
+  device_ = device_kind(device);
   harness_ = std::make_unique<ModuleImage>(compile_harness(*compiler_, facts.architecture));
-  DeviceChoice choice{.kind = device_, .threads = 1, .harness = harness_.get(), .defences = options.defences};
+  DeviceChoice choice{.kind = device, .threads = 1, .harness = harness_.get(), .defences = options.defences};
   for (const auto& folder : cupti_folders(compiler_->toolkit().library))
     choice.count_with.push_back(folder.string());
   stations_ =

@@ -6,8 +6,10 @@
 #include <chrono>
 #include <fstream>
 
+#include "engine/core/device_names.h"
 #include "engine/core/error.h"
 #include "evaluators/worker/device/device.h"
+#include "evaluators/worker/device/virtual_profile.h"
 #include "evaluators/worker/sandbox/child.h"
 #include "tests/support/catch.h"
 #include "tests/unit/device/vgpu_kernels.h"
@@ -146,6 +148,23 @@ TEST_CASE("timing mode runs a sample of the blocks and models the whole launch")
   CHECK(written(*device, out) <= 20 * 128);
   const SequenceOutcome full = run_one(*device, launch, RunMode::full);
   CHECK(sampled.elapsed_us == Approx(full.elapsed_us).epsilon(0.05));
+}
+
+TEST_CASE("every device that a user may name has a profile, and times and limits are its own") {
+  for (const std::string& name : device_names()) {
+    if (device_kind(name) != "vgpu") continue;
+    const VirtualProfile profile = virtual_profile(device_profile(name));
+    CHECK(profile.facts.sm_count == static_cast<int>(profile.times->sms));
+  }
+  CHECK_THROWS_AS(virtual_profile("abacus"), Error);
+  const auto time_on = [](Device& device) {
+    const Buffer in = ones(device, "in"), out = device.allocate(k_count * 4, "out");
+    return run_one(device, scale_launch(load_vgpu_kernels(device), out, in, k_count)).elapsed_us;
+  };
+  const auto h100 = make_vgpu_device(1);
+  const auto consumer = make_vgpu_like(virtual_profile("rtx4090"), 1, {});
+  CHECK(consumer->facts().architecture == "sm_89");
+  CHECK(time_on(*consumer) != time_on(*h100));
 }
 
 TEST_CASE("timing mode runs a launch of few blocks in full") {
