@@ -11,7 +11,7 @@
 // uses; should the sequence end within these stages, they are copied again, with zeros behind the end. Where there are
 // several chunks, a second kernel merges them, launched programmatically and parallel over the chunks.
 //
-// Ladder (H100, medians of 6 rounds):
+// Ladder (H100, medians of 30 rounds: docs/decode_seeds.md):
 //   naive.cu        one warp per query head, keys read G times, one load in flight behind its table entry
 //   mma_gather.cu   keys shared by the group, split-KV with a wave-filling heuristic, tensor cores, 72 KiB of rows under way
 //   this file       first copies ahead of the length, outputs rescaled only when a maximum grew, programmatic merge, one block

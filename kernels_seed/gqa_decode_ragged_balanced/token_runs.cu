@@ -10,11 +10,11 @@
 // one at its end, and a second kernel, launched programmatically, merges those. Keys are the rows of mma.sync and query
 // heads its eight columns.
 //
-// Ladder (H100, medians of 6 rounds):
+// Ladder (H100, medians of 30 rounds: docs/decode_seeds.md):
 //   naive.cu        one warp per query head, the longest sequence decides
 //   stream_k.cu     equal shares for all blocks, keys shared by the group, tensor cores, 72 KiB of rows under way
 //   this file       runs along the tokens for all heads, a pipeline that runs on from one sequence to the next,
-//                   programmatic merge: 1.08 to 1.14x stream_k.cu
+//                   programmatic merge: 1.09 to 1.14x stream_k.cu
 //   left to do      queries of the next sequence ahead of time
 
 // tune: WARPS = 8 | 4 | 2

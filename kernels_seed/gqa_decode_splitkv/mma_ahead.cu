@@ -9,11 +9,11 @@
 // behind the end. Where there are several chunks, a second kernel merges them, launched programmatically and parallel
 // over the chunks.
 //
-// Ladder (H100, medians of 5 or 6 rounds):
+// Ladder (H100, medians of 30 rounds: docs/decode_seeds.md):
 //   naive.cu        one warp per query head, keys read G times, one load in flight
 //   split_kv.cu     keys shared by the group, split-KV with a wave-filling heuristic, 16-byte cp.async pipeline
 //   this file       tensor cores, first copies ahead of the length, programmatic merge (found by a search, docs/runs): 1.07
-//                   to 1.21x split_kv.cu; one block of eight warps to a multiprocessor instead of two of four 0 to 3 % of it
+//                   to 1.22x split_kv.cu; one block of eight warps to a multiprocessor instead of two of four 0 to 3 % of it
 //   left to do      the merge, 4 us where there is one (by the block that ends last, with tickets, all was 8 % slower)
 
 // tune: WARPS = 8 | 4 | 2

@@ -13,10 +13,10 @@
 // are short. Where there are several chunks, a second kernel merges them, launched programmatically and parallel over the
 // chunks.
 //
-// Ladder (H100, medians of 5 or 6 rounds):
+// Ladder (H100, medians of 30 rounds: docs/decode_seeds.md):
 //   naive.cu        one warp per query head, keys read G times, one load in flight
 //   mma_codes.cu    keys shared by the group, split-KV, tensor cores, codes converted in registers
-//   this file       wider blocks and half as many chunks for long sequences, programmatic merge: 0.99 to 1.15x mma_codes.cu
+//   this file       wider blocks and half as many chunks for long sequences, programmatic merge: 1.00 to 1.15x mma_codes.cu
 //                   (first copies ahead of the length lose 1 to 7 %, three stages 1 to 4 %, twice the warps 3 to 5 %)
 //   left to do      hardware conversion (sm_89), chunks balanced over ragged lengths
 

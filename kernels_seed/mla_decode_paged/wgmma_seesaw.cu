@@ -10,11 +10,15 @@
 // many groups of blocks as the device holds; blocks of a group read the same pages for different heads. A second,
 // programmatic launch merges what was cut.
 //
-// Ladder:
+// Ladder (H100, medians of 30 rounds: docs/decode_seeds.md):
 //   naive.cu         one warp per head: every row is read Hq times
 //   mma_latent.cu    rows read once or twice, mma.sync, the next page under way
-//   this file        wgmma, TMA, two warpgroups in turns, equal runs for all blocks
-//   left to do       finer pieces of a page, so that more of its arrival runs under products
+//   this file        wgmma, TMA, two warpgroups in turns, equal runs for all blocks: 128 heads 1.99 to 2.26x mma_latent.cu, one
+//                    long sequence 1.67x; 16 and 32 heads, padded to 64, 0.93 and 0.99x
+//   tried            both pages' products before the next scores: 1.10 to 1.14x (batches of 128 heads); maxima ahead of
+//                    weights: 1.01 to 1.02x; pairs of blocks that load pages for each other: 0.70 to 0.81x; boxes of 8 rows for
+//                    whole lines: 0.55 to 0.76x; a merge by the blocks themselves, launched cooperatively: 0.93 to 0.99x
+//   left to do       the merge (18 us of every launch), the wait for pages (15 %), fewer padded heads
 
 // tune: MERGE_WARPS = 8 | 4 | 16
 // tune: PIECES_OF_A_WARP = 8 | 4 | 16
