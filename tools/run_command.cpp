@@ -12,9 +12,7 @@
 #include "engine/core/axes.h"
 #include "engine/core/device_names.h"
 #include "engine/core/error.h"
-#include "engine/llm/fork_endpoint.h"
 #include "engine/llm/http_loop.h"
-#include "engine/llm/make_endpoint.h"
 #include "engine/search/console_sink.h"
 #include "engine/search/event_log.h"
 #include "engine/search/loop.h"
@@ -23,6 +21,7 @@
 #include "evaluators/batch_evaluator.h"
 #include "tools/command_line.h"
 #include "tools/data_root.h"
+#include "tools/run_endpoints.h"
 #include "tools/worker_setup.h"
 
 namespace kernelites {
@@ -33,7 +32,7 @@ struct RunOptions {
   std::string out;
   std::string data;
   std::string launch;
-  std::string endpoint;
+  std::vector<std::string> endpoints;
   std::string fork;
   std::vector<std::string> operators;
   RunConfig given;  ///< what options said; which ones is asked of CLI11
@@ -125,7 +124,9 @@ RunConfig effective_config(const RunOptions& options, const CLI::App& command,
   if (given("--task")) config.task = said.task;
   if (given("--device")) config.device = said.device;
   if (given("--seed")) config.seed = said.seed;
-  if (given("--endpoint")) config.endpoint = options.endpoint;
+  if (given("--endpoint"))
+    config.endpoint =
+        options.endpoints.size() == 1 ? Json(options.endpoints.front()) : Json(options.endpoints);
   if (given("--operators")) config.operators = read_operators(options.operators);
   if (given("--batch")) config.is_batch = said.is_batch;
   if (given("--end-when-waiting")) config.ends_when_waiting = said.ends_when_waiting;
@@ -213,11 +214,6 @@ Workers open_workers(const RunConfig& config, const RunFolder& folder, const std
   return workers;
 }
 
-EndpointConfig endpoint_config(const Json& endpoint) {
-  if (endpoint.is_string()) return endpoint_config_from_option(endpoint.get<std::string>());
-  return parse_endpoint_config(endpoint, "configuration", "endpoint", std::filesystem::current_path());
-}
-
 /// Elites of another harness, task or device prove nothing here.
 void check_fresh(const Archive& archive, const Provenance& now, const std::string& folder) {
   for (const Elite& elite : archive.grid().elites())
@@ -277,11 +273,8 @@ void run(RunOptions& options, const CLI::App& command, Program& program) {
   const RunFolder folder{options.out.empty() ? default_folder(task.name) : options.out};
   const EndpointContext context{
       .http = http, .clock = clock, .seed = config.seed, .run_folder = folder.root, .recordings = {}};
-  std::optional<EndpointConfig> wanted;
-  if (!config.endpoint.is_null()) {
-    wanted = endpoint_config(config.endpoint);
-    probe_endpoint(*wanted, context);
-  }
+  const std::vector<EndpointConfig> wanted = endpoint_configs(config.endpoint);
+  for (const EndpointConfig& one : wanted) probe_endpoint(one, context);
 
   std::filesystem::create_directories(folder.root);
   Workers workers = open_workers(config, folder, worker);
@@ -293,9 +286,7 @@ void run(RunOptions& options, const CLI::App& command, Program& program) {
     write_recording(folder.replies(), recording_of(Archive::open_read_only(options.fork), false));
   if (!archive) archive.emplace(Archive::create(folder.root, new_run(config, task)));
   if (resumed) archive->set_budget(run_config_json(config).at("budget"));
-  std::unique_ptr<Endpoint> endpoint = wanted ? make_endpoint(*wanted, context) : nullptr;
-  if (!config.replies.empty())
-    endpoint = std::make_unique<ForkEndpoint>(read_recording(config.replies), std::move(endpoint));
+  const RunEndpoints endpoints(wanted, config.replies, context);
 
   EventLog log(folder.events());
   ConsoleSink console(program.out, {program.is_terminal, program.has_color});
@@ -308,7 +299,7 @@ void run(RunOptions& options, const CLI::App& command, Program& program) {
       .seeds = seeds,
       .archive = *archive,
       .evaluator = workers.evaluator(),
-      .endpoint = endpoint.get(),
+      .endpoints = endpoints.set(),
       .device = workers.pool ? device_of(now) : device_kind(config.device),
       .run_key = config.is_deterministic ? Key::fixed(fmt::format("golden {}", config.seed)) : Key::random(),
       .clock = clock,
@@ -333,9 +324,12 @@ void add_run_command(CLI::App& command, Program& program) {
                      "The run folder; an existing run goes on (default runs/TASK-TIME)");
   command.add_option("--device", given.device, "auto, gpu, vgpu or vgpu:rtx4090");
   command.add_option("--seed", given.seed, "Seed of every random decision");
-  command.add_option("--endpoint", options->endpoint,
-                     "openai:MODEL[@URL], spool[:FOLDER], replay:PATH, FILE.json, or none: the tuner alone "
-                     "(default: replies recorded in the project's own run of the task, if there are)");
+  command
+      .add_option("--endpoint", options->endpoints,
+                  "openai:MODEL[@URL], spool[:FOLDER], replay:PATH, FILE.json, or none: the tuner alone "
+                  "(default: replies recorded in the project's own run of the task, if there are); several times: the "
+                  "bandit finds out whom to ask")
+      ->allow_extra_args(false);
   command.add_option(
       "--operators", options->operators,
       "Shares of the operators that vary: NAME=SHARE words, of refine, edit, repair, agent, tune");

@@ -3,6 +3,7 @@
 #include "engine/search/loop.h"
 
 #include <fmt/format.h>
+#include <fmt/ranges.h>
 #include <poll.h>
 
 #include <algorithm>
@@ -68,7 +69,7 @@ void Loop::start() {
              {"elites", grid.elite_count()},
              {"best_speedup", grid.best() ? grid.best()->speedup : 0},
              {"device", parts_.evaluator.provenance().device.kind},
-             {"endpoint", parts_.endpoint != nullptr ? parts_.endpoint->name() : std::string()}};
+             {"endpoint", fmt::format("{}", fmt::join(parts_.endpoints.names(), ", "))}};
   event.update(Json(qd_metrics(grid)));
   announcer_.announce(std::move(event));
   record_seeds();
@@ -112,12 +113,10 @@ bool Loop::receive() {
     candidates_.on_reply(*reply);
     is_any = true;
   }
-  if (parts_.endpoint != nullptr) {
-    parts_.endpoint->pump();
-    while (auto reply = parts_.endpoint->take()) {
-      variations_.on_reply(std::move(*reply));
-      is_any = true;
-    }
+  parts_.endpoints.pump();
+  while (auto reply = parts_.endpoints.take()) {
+    variations_.on_reply(std::move(*reply));
+    is_any = true;
   }
   if (parts_.incidents)
     for (const std::string& incident : parts_.incidents())
@@ -164,8 +163,7 @@ void Loop::ask() {
   const auto first_candidate = candidates_.first();
   if (first_candidate && *first_candidate <= static_cast<std::uint64_t>(parts_.archive.spent().seeds)) return;
   while (may_ask()) {
-    const bool has_model = parts_.endpoint != nullptr;
-    has_nothing_to_ask_ = !variations_.ask(candidates_.grid(), candidates_.baseline_id(), has_model);
+    has_nothing_to_ask_ = !variations_.ask(candidates_.grid(), candidates_.baseline_id());
     if (has_nothing_to_ask_) return;
   }
 }
@@ -217,11 +215,10 @@ std::optional<LoopEnd> Loop::ending() {
   const bool is_over_for_long = over_since_s_ >= 0 && now_s - over_since_s_ >= parts_.config.stop_grace_s;
   if (!time_used.empty() && (is_idle || is_over_for_long)) return LoopEnd{StopReason::budget, time_used};
 
-  const bool is_call_possible = variations_.calls() > 0 && !parts_.endpoint->is_waiting_outside();
   const bool is_reply_possible = candidates_.outstanding() > 0 && !parts_.evaluator.is_waiting_for_batch();
   const bool is_any_open = variations_.count() + candidates_.count() > 0;
   const bool may_wait = parts_.config.is_batch || parts_.config.ends_when_waiting;
-  if (may_wait && !is_idle && !is_call_possible && !is_reply_possible)
+  if (may_wait && !is_idle && !variations_.is_reply_possible() && !is_reply_possible)
     return LoopEnd{StopReason::waiting, candidates_.outstanding() > 0 ? "batch" : "replies"};
   if (!is_idle) return std::nullopt;
   if (variations_.has_held_back() && variations_.count() > 0 && candidates_.count() == 0)
@@ -242,8 +239,8 @@ void Loop::wait() {
   std::vector<pollfd> others = parts_.evaluator.poll_descriptors();
   const bool can_stop = parts_.stop_descriptor >= 0 && interrupted_at_s_ < 0;
   if (can_stop) others.push_back({parts_.stop_descriptor, POLLIN, 0});
-  if (parts_.endpoint != nullptr)
-    parts_.endpoint->wait(others, k_wait);
+  if (!parts_.endpoints.empty())
+    parts_.endpoints.wait(others, k_wait);
   else
     poll_wait(others, k_wait);
   if (can_stop && (others.back().revents & POLLIN) != 0) {

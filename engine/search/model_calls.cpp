@@ -114,18 +114,24 @@ CostBound ModelCalls::reservation(const CostBound& once) const {
 }
 
 bool ModelCalls::send(const PendingCall& wanted) {
-  if (call_of_.size() >= parts_.endpoint->capacity()) return false;
+  Endpoint* const endpoint = parts_.endpoints.find(wanted.endpoint);
+  const auto in_flight = std::count_if(call_of_.begin(), call_of_.end(),
+                                       [&](const auto& call) { return call.second.endpoint == endpoint; });
+  if (static_cast<std::size_t>(in_flight) >= endpoint->capacity()) return false;
   ModelRequest request = wanted.request;
   // What is only asked for again is set aside already.
-  const bool is_kept = wanted.is_recorded && parts_.endpoint->keeps_calls();
-  const CostBound once = is_kept ? CostBound{} : parts_.endpoint->cost_max(request);
+  const bool is_kept = wanted.is_recorded && endpoint->keeps_calls();
+  const CostBound once = is_kept ? CostBound{} : endpoint->cost_max(request);
   const BudgetLimits& limits = parts_.config.budget;
   if (!can_call(limits, parts_.archive.spent(), once)) return false;
-  Call call{.ordinal = request.ordinal, .reserved = is_kept ? once : reservation(once), .lost = {}};
+  Call call{.ordinal = request.ordinal,
+            .endpoint = endpoint,
+            .reserved = is_kept ? once : reservation(once),
+            .lost = {}};
   if (!is_kept && limits.usd > 0) request.limit.usd = call.reserved.usd;
   if (!is_kept && limits.tokens > 0) request.limit.tokens = call.reserved.tokens;
   if (!wanted.is_recorded) {
-    ModelCallRecord record = sent_record(request, parts_.endpoint->name(), call.reserved);
+    ModelCallRecord record = sent_record(request, endpoint->name(), call.reserved);
     record.sent_unix_s = announcer_.now_unix_s();
     record.cuts = cuts_json(wanted.cuts);
     parts_.archive.record_model_call(record);
@@ -135,18 +141,23 @@ bool ModelCalls::send(const PendingCall& wanted) {
     parts_.archive.record_model_call_again(request.id, call.reserved.tokens, call.reserved.usd);
   }
   call_of_[request.id] = call;
-  parts_.endpoint->submit(std::move(request));
+  endpoint->submit(std::move(request));
   return true;
 }
 
-void ModelCalls::end_conversation(std::uint64_t ordinal) {
-  if (parts_.endpoint != nullptr) parts_.endpoint->end_conversation(ordinal);
+void ModelCalls::end_conversation(std::uint64_t ordinal, const std::string& endpoint) {
+  if (Endpoint* kept = parts_.endpoints.find(endpoint)) kept->end_conversation(ordinal);
+}
+
+bool ModelCalls::is_reply_possible() const {
+  return std::any_of(call_of_.begin(), call_of_.end(),
+                     [](const auto& call) { return !call.second.endpoint->is_waiting_outside(); });
 }
 
 std::optional<std::uint64_t> ModelCalls::finish(const ModelReply& reply) {
   const auto call = call_of_.find(reply.id);
   if (call == call_of_.end()) return std::nullopt;  // the end of a call that was given up
-  const auto [ordinal, reserved, lost] = call->second;
+  const auto [ordinal, endpoint, reserved, lost] = call->second;
   call_of_.erase(call);
   const CallCost& cost = reply.cost;
   CostBound most = most_of(cost);

@@ -16,6 +16,7 @@ namespace kernelites {
 /// A call that an operator wants and that is not in flight yet.
 struct PendingCall {
   ModelRequest request;
+  std::string endpoint = {};  ///< of the run's, by name
   std::vector<SectionCut> cuts;
   bool is_recorded = false;  ///< was sent by an earlier session
 };
@@ -30,18 +31,21 @@ class ModelCalls {
   /// What became of the call `request.id` in an earlier session: its reply, or (with a request that is put back to what
   /// was sent then) nothing.
   std::optional<ModelReply> recorded(PendingCall& call) const;
-  /// False if the endpoint has no room or a budget does not allow it. REQUIRES: there is an endpoint.
+  /// False if its endpoint has no room or a budget does not allow it. REQUIRES: there is an endpoint.
   bool send(const PendingCall& call);
   /// The variation is over: its endpoint need keep nothing for it.
-  void end_conversation(std::uint64_t ordinal);
+  void end_conversation(std::uint64_t ordinal, const std::string& endpoint);
   /// Records the end of a call. The ordinal of its variation; nothing for a call that is not in flight.
   std::optional<std::uint64_t> finish(const ModelReply& reply);
 
   std::size_t in_flight() const { return call_of_.size(); }
+  /// True if a call is in flight that needs no person or other program to come back.
+  bool is_reply_possible() const;
 
  private:
   struct Call {
     std::uint64_t ordinal = 0;
+    Endpoint* endpoint = nullptr;
     CostBound reserved;
     CostBound lost;  ///< of the same call, made by sessions before this one
   };

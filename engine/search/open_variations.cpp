@@ -28,10 +28,10 @@ void OpenVariations::resume(const std::string& baseline_id) {
   }
 }
 
-bool OpenVariations::ask(const Grid& grid, const std::string& baseline_id, bool has_model) {
+bool OpenVariations::ask(const Grid& grid, const std::string& baseline_id) {
   const std::uint64_t ordinal = parts_.archive.next_ordinal();
   const auto selection =
-      select(grid, {has_model, tunable_elites_.of(grid, parts_.archive), failed_candidates()}, parts_.config,
+      select(grid, {!parts_.endpoints.empty(), tunable_elites_.of(grid, parts_.archive), failed_candidates()}, parts_.config,
              Rng::keyed(parts_.config.seed, ordinal, "select"));
   if (!selection) return false;
 
@@ -43,7 +43,7 @@ bool OpenVariations::ask(const Grid& grid, const std::string& baseline_id, bool 
   record.generation = parent->generation + 1;
   record.operator_name = selection->operator_name;
   const bool needs_model = find_operator(record.operator_name)->needs_model;
-  if (needs_model) record.endpoint = parts_.endpoint->name();
+  if (needs_model) record.endpoint = parts_.endpoints.names().front();
   record.parents = {parent->id};
   if (!parents.second_parent_id.empty()) record.parents.push_back(parents.second_parent_id);
   for (const Elite& elite : parents.inspirations) record.inspirations.push_back(elite.candidate_id);
@@ -206,7 +206,8 @@ void OpenVariations::advance(Open& one, Observation observation) {
 
 /// The reply at once if the archive has it; else the call is made or waits for the budget.
 std::optional<Observation> OpenVariations::call(Open& one, CallModel wanted) {
-  PendingCall pending{.request = std::move(wanted.request), .cuts = std::move(wanted.cuts)};
+  PendingCall pending{
+      .request = std::move(wanted.request), .endpoint = one.record.endpoint, .cuts = std::move(wanted.cuts)};
   pending.request.ordinal = one.record.ordinal;
   pending.request.id = fmt::format("{}-{}", one.record.ordinal, one.calls++);
   auto reply = calls_.recorded(pending);
@@ -218,7 +219,7 @@ std::optional<Observation> OpenVariations::call(Open& one, CallModel wanted) {
 }
 
 void OpenVariations::send(Open& one) {
-  if (parts_.endpoint == nullptr) {  // the run was started with one and goes on without
+  if (parts_.endpoints.empty()) {  // the run was started with one and goes on without
     one.held_back.reset();
     one.end = Rejection{"no_endpoint", "the run went on without a model"};
   } else if (may_send_() && calls_.send(*one.held_back)) {
@@ -238,7 +239,7 @@ bool OpenVariations::submit(const Open& one, const Proposal& proposal,
   record.created_unix_s = announcer_.now_unix_s();
   if (const auto known = parts_.archive.find_candidate(record.id)) return hand_in(one, *known, admitted);
   if (!parts_.archive.record_candidate(record)) return false;
-  close(one.record.ordinal, 0);
+  close(one.record, 0);
   record.generation = one.record.generation;
   record.operator_name = one.record.operator_name;
   record.endpoint = one.record.endpoint;
@@ -257,7 +258,7 @@ bool OpenVariations::hand_in(const Open& one, const CandidateRecord& known,
   const bool is_taken_up = known.variation != variation && parts_.archive.take_up(known.ordinal, variation);
   if (known.variation != variation && !is_taken_up) return false;
   parts_.archive.close_variation(variation, known.ordinal);
-  close(variation, known.ordinal);
+  close(one.record, known.ordinal);
   announcer_.announce(
       {{"event", "handed_in"}, {"ordinal", known.ordinal}, {"id", known.id}, {"variation", variation}});
   if (is_taken_up) admitted.push_back(*parts_.archive.candidate(known.ordinal));
@@ -269,7 +270,7 @@ void OpenVariations::reject(const Open& one, const Rejection& rejection) {
   rejected_.insert(std::upper_bound(rejected_.begin(), rejected_.end(), one.record.ordinal),
                    one.record.ordinal);
   if (rejection.reason == "tune_exhausted") tunable_elites_.note_exhausted(one.record.parents.at(0));
-  close(one.record.ordinal, 0);
+  close(one.record, 0);
   last_rejection_ = fmt::format("{}: {}", rejection.reason, rejection.message);
   announcer_.announce({{"event", "rejected"},
                        {"ordinal", one.record.ordinal},
@@ -278,10 +279,10 @@ void OpenVariations::reject(const Open& one, const Rejection& rejection) {
                        {"message", rejection.message}});
 }
 
-void OpenVariations::close(std::uint64_t ordinal, std::uint64_t submitted) {
-  closed_.push_back({ordinal, submitted});
-  inside_.forget(ordinal);
-  calls_.end_conversation(ordinal);
+void OpenVariations::close(const VariationRecord& record, std::uint64_t submitted) {
+  closed_.push_back({record.ordinal, submitted});
+  inside_.forget(record.ordinal);
+  calls_.end_conversation(record.ordinal, record.endpoint);
 }
 
 }  // namespace kernelites

@@ -45,7 +45,7 @@ class OpenVariations {
   /// Takes up what the archive says is open; recorded replies are used again, calls in flight are made again.
   void resume(const std::string& baseline_id);
   /// Chooses, records and starts one more. False if there is nothing to do: no elites, no model and nothing to tune.
-  bool ask(const Grid& grid, const std::string& baseline_id, bool has_model);
+  bool ask(const Grid& grid, const std::string& baseline_id);
   void on_reply(ModelReply reply);
   /// The evaluation that an agent waits for is there: of its inner candidate `ordinal`.
   void on_evaluated(std::uint64_t ordinal);
@@ -60,6 +60,7 @@ class OpenVariations {
   std::optional<std::uint64_t> first() const;
   /// Calls in flight.
   std::size_t calls() const { return calls_.in_flight(); }
+  bool is_reply_possible() const { return calls_.is_reply_possible(); }
   /// True if some variation is neither waiting for a reply nor settled: the budget allows no call.
   bool has_held_back() const;
   /// Candidates that may yet come: count().
@@ -92,7 +93,7 @@ class OpenVariations {
   bool submit(const Open& open, const Proposal& proposal, std::vector<CandidateRecord>& admitted);
   bool hand_in(const Open& open, const CandidateRecord& known, std::vector<CandidateRecord>& admitted);
   void reject(const Open& open, const Rejection& rejection);
-  void close(std::uint64_t ordinal, std::uint64_t submitted);
+  void close(const VariationRecord& record, std::uint64_t submitted);
 
   RunParts& parts_;
   Announcer& announcer_;

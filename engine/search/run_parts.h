@@ -9,7 +9,7 @@
 #include "archive/archive.h"
 #include "engine/core/clock.h"
 #include "engine/core/digest.h"
-#include "engine/llm/endpoint.h"
+#include "engine/llm/endpoint_set.h"
 #include "engine/search/event_sink.h"
 #include "engine/search/run_config.h"
 #include "engine/search/seeds.h"
@@ -27,9 +27,9 @@ struct RunParts {
   const std::vector<Seed>& seeds;
   Archive& archive;
   Evaluator& evaluator;
-  Endpoint* endpoint = nullptr;  ///< null: no model, the tuner alone
-  std::string device;            ///< "gpu" or "vgpu"
-  Key run_key;                   ///< secrets of evaluations derive from it
+  EndpointSet endpoints = {};  ///< empty: no model, the tuner alone
+  std::string device;          ///< "gpu" or "vgpu"
+  Key run_key;                 ///< secrets of evaluations derive from it
   Clock clock;
   std::vector<EventSink*> sinks;
   int stop_descriptor = -1;  ///< becomes readable when the user wants to stop; -1: never

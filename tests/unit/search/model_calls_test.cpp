@@ -67,7 +67,7 @@ struct Ledger {
               .seeds = rig.seeds,
               .archive = archive,
               .evaluator = evaluator,
-              .endpoint = &model,
+              .endpoints = &model,
               .device = "vgpu",
               .run_key = Key::fixed("test"),
               .clock = rig.clock.clock(),

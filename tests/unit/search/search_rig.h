@@ -68,7 +68,7 @@ struct SearchRig {
   }
 
   /// One session with `evaluator` and `model` (null: the tuner alone).
-  LoopEnd run(Evaluator& evaluator, Endpoint* model, int stop_descriptor = -1) {
+  LoopEnd run(Evaluator& evaluator, const EndpointSet& model, int stop_descriptor = -1) {
     Archive archive = open();
     RunParts parts{.task = task,
                    .config = config,
@@ -76,7 +76,7 @@ struct SearchRig {
                    .seeds = seeds,
                    .archive = archive,
                    .evaluator = evaluator,
-                   .endpoint = model,
+                   .endpoints = model,
                    .device = device,
                    .run_key = Key::fixed("test"),
                    .clock = clock.clock(),

@@ -1,0 +1,53 @@
+// SPDX-License-Identifier: Apache-2.0
+// Making endpoints, with recorded replies before them where there are any.
+#include "tools/run_endpoints.h"
+
+#include <fmt/format.h>
+
+#include <set>
+
+#include "engine/core/error.h"
+#include "engine/llm/fork_endpoint.h"
+#include "engine/llm/record.h"
+
+namespace kernelites {
+namespace {
+
+EndpointConfig endpoint_config(const Json& endpoint) {
+  if (endpoint.is_string()) return endpoint_config_from_option(endpoint.get<std::string>());
+  return parse_endpoint_config(endpoint, "configuration", "endpoint", std::filesystem::current_path());
+}
+
+}  // namespace
+
+std::vector<EndpointConfig> endpoint_configs(const Json& endpoint) {
+  std::vector<EndpointConfig> configs;
+  if (endpoint.is_null()) return configs;
+  if (!endpoint.is_array()) return {endpoint_config(endpoint)};
+  for (const Json& one : endpoint) configs.push_back(endpoint_config(one));
+  return configs;
+}
+
+RunEndpoints::RunEndpoints(const std::vector<EndpointConfig>& configs, const std::string& replies,
+                           const EndpointContext& context) {
+  for (const EndpointConfig& config : configs) all_.push_back(make_endpoint(config, context));
+  if (!replies.empty()) {
+    if (all_.empty()) all_.push_back(nullptr);
+    for (auto& endpoint : all_)
+      endpoint = std::make_unique<ForkEndpoint>(read_recording(replies), std::move(endpoint));
+  }
+  std::set<std::string> names;
+  for (const auto& endpoint : all_)
+    if (!names.insert(endpoint->name()).second)
+      throw ConfigError(
+          "configuration", "endpoint",
+          fmt::format("two of them are named \"{}\": their costs could not be told apart", endpoint->name()));
+}
+
+EndpointSet RunEndpoints::set() const {
+  std::vector<Endpoint*> all;
+  for (const auto& endpoint : all_) all.push_back(endpoint.get());
+  return EndpointSet(std::move(all));
+}
+
+}  // namespace kernelites

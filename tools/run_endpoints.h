@@ -1,0 +1,30 @@
+// SPDX-License-Identifier: Apache-2.0
+// From a run's configuration to its endpoints: one, several that become arms of the bandit, or none.
+#pragma once
+
+#include <memory>
+#include <vector>
+
+#include "engine/llm/endpoint_set.h"
+#include "engine/llm/make_endpoint.h"
+#include "engine/search/run_config.h"
+
+namespace kernelites {
+
+/// What RunConfig::endpoint says: null is none, an array several. Throws ConfigError.
+std::vector<EndpointConfig> endpoint_configs(const Json& endpoint);
+
+/// Owns a run's endpoints.
+class RunEndpoints {
+ public:
+  /// Makes `configs`; each answers with the recorded replies of `replies` (a file, may be empty) where a prompt is the
+  /// same. Throws ConfigError if two have one name.
+  RunEndpoints(const std::vector<EndpointConfig>& configs, const std::string& replies,
+               const EndpointContext& context);
+  EndpointSet set() const;
+
+ private:
+  std::vector<std::unique_ptr<Endpoint>> all_;
+};
+
+}  // namespace kernelites
