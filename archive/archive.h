@@ -209,6 +209,8 @@ class Archive {
   std::vector<ArmLedger> arms() const;
   /// What one candidate has cost, with the calls of its variation.
   CandidateLedger cost_of(std::uint64_t ordinal) const;
+  /// What the calls of one variation cost.
+  double usd_of(std::uint64_t variation) const;
   /// From the candidate back along first parents to a seed, the candidate first. Throws Error if it does not end.
   std::vector<CandidateRecord> lineage(std::uint64_t ordinal) const;
   std::vector<ModelCallRecord> model_calls(std::uint64_t ordinal) const;
@@ -218,7 +220,8 @@ class Archive {
   /// Of the grid: those that the configuration names, `k_axes` where it names none (runs before there was a choice).
   std::vector<Axis> axes() const;
   Grid grid() const;
-  std::vector<EliteStep> elite_history() const;
+  /// Steps after the one with sequence `after`.
+  std::vector<EliteStep> elite_history(std::int64_t after = 0) const;
   /// By workload name.
   std::vector<Champion> champions() const;
   /// Events after `after`, at most `limit`.

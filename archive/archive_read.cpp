@@ -363,16 +363,19 @@ Grid Archive::grid() const {
   return grid;
 }
 
-std::vector<EliteStep> Archive::elite_history() const {
-  return collect(database_,
-                 fmt::format("SELECT sequence, status, reason, {} FROM elite_history ORDER BY sequence",
-                             rows::k_elite_columns),
-                 [](const Statement& row) {
-                   return EliteStep{.sequence = row.integer(0),
-                                    .status = row.text(1),
-                                    .elite = rows::elite(row, 3),
-                                    .reason = row.text(2)};
-                 });
+std::vector<EliteStep> Archive::elite_history(std::int64_t after) const {
+  return collect(
+      database_,
+      fmt::format("SELECT sequence, status, reason, {} FROM elite_history WHERE sequence > ?1 "
+                  "ORDER BY sequence",
+                  rows::k_elite_columns),
+      [](const Statement& row) {
+        return EliteStep{.sequence = row.integer(0),
+                         .status = row.text(1),
+                         .elite = rows::elite(row, 3),
+                         .reason = row.text(2)};
+      },
+      after);
 }
 
 std::vector<Champion> Archive::champions() const {

@@ -112,6 +112,14 @@ CandidateLedger Archive::cost_of(std::uint64_t ordinal) const {
   return ledger;
 }
 
+double Archive::usd_of(std::uint64_t variation) const {
+  Statement sum = database_.prepare(
+      "SELECT coalesce(sum(usd), 0.0) FROM model_call WHERE state <> 'sent' AND ordinal = ?1");
+  const bool has_row = sum.bind(variation).step();  // a sum always is one
+  KERNELITES_ASSERT(has_row);
+  return sum.real(0);
+}
+
 void to_json(Json& json, const CallSums& sums) {
   json = {{"calls", sums.calls},
           {"failed", sums.failed},

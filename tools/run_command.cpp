@@ -131,6 +131,10 @@ RunConfig effective_config(const RunOptions& options, const CLI::App& command,
   if (given("--batch")) config.is_batch = said.is_batch;
   if (given("--end-when-waiting")) config.ends_when_waiting = said.ends_when_waiting;
   if (given("--deterministic")) config.is_deterministic = said.is_deterministic;
+  if (given("--patience")) {
+    config.stagnation.is_on = said.stagnation.patience > 0;
+    if (config.stagnation.is_on) config.stagnation.patience = said.stagnation.patience;
+  }
   if (given("--in-flight")) config.in_flight = said.in_flight;
   if (given("--rounds")) config.rounds = said.rounds;
   if (given("--budget-candidates")) config.budget.candidates = said.budget.candidates;
@@ -305,7 +309,8 @@ void run(RunOptions& options, const CLI::App& command, Program& program) {
       .clock = clock,
       .sinks = {&log, shown},
       .stop_descriptor = stop.descriptor(),
-      .incidents = {}};
+      .incidents = {},
+      .steering = folder.steering()};
   if (workers.pool) parts.incidents = [&] { return workers.pool->take_incidents(); };
   const LoopEnd end = Loop(parts).run();
   if (workers.batch) workers.batch->write();
@@ -349,6 +354,10 @@ void add_run_command(CLI::App& command, Program& program) {
                      "Words before the worker's command: \"ssh host\", \"srun --gpus=1\"");
   command.add_option("--in-flight", given.in_flight,
                      "Variations under way together; with --batch a generation");
+  command.add_option(
+      "--patience", given.stagnation.patience,
+      "Variations without a faster elite before each step against stagnation, the last of which "
+      "ends the run; 0: no steps");
   command.add_option("--rounds", given.rounds, "Paired rounds of a duel");
   command.add_flag("--batch", given.is_batch, "Evaluate through batch files in RUN/batches");
   command.add_flag("--end-when-waiting", given.ends_when_waiting,

@@ -6,6 +6,7 @@
 
 #include "archive/qd_metrics.h"
 #include "engine/search/run_config.h"
+#include "tools/arm_table.h"
 #include "tools/command_line.h"
 #include "tools/qd_text.h"
 #include "tools/run_reader.h"
@@ -23,23 +24,7 @@ std::string of_limit(const std::string& used, double limit) {
   return limit > 0 ? fmt::format("{} of {}", used, limit) : used + " (no limit)";
 }
 
-std::string arms_text(const std::vector<ArmLedger>& arms) {
-  std::vector<std::vector<std::string>> rows{{"operator", "endpoint", "prompt", "asked", "refused",
-                                              "candidates", "passed", "elites", "calls", "failed",
-                                              "tokens in", "cached", "out", "thought", "usd", "device s"}};
-  for (const ArmLedger& arm : arms)
-    rows.push_back({arm.operator_name, arm.endpoint.empty() ? "-" : arm.endpoint,
-                    arm.prompt_version.empty() ? "-" : arm.prompt_version, fmt::to_string(arm.variations),
-                    fmt::to_string(arm.rejections), fmt::to_string(arm.candidates),
-                    fmt::to_string(arm.passed), fmt::to_string(arm.elites), fmt::to_string(arm.calls.calls),
-                    fmt::to_string(arm.calls.failed), fmt::to_string(arm.calls.input_tokens),
-                    fmt::to_string(arm.calls.cached_input_tokens), fmt::to_string(arm.calls.output_tokens),
-                    fmt::to_string(arm.calls.reasoning_tokens), fmt::format("{:.4f}", arm.calls.usd),
-                    fmt::format("{:.1f}", arm.device_s)});
-  return text_table(rows);
-}
-
-Json status_json(const RunReader& run, const RunConfig& config) {
+Json status_json(const RunReader& run, const RunConfig& config, const ArmTable& arms) {
   const RunRecord record = run.archive.run();
   const Spent spent = run.archive.spent();
   const Counters counters = run.archive.counters();
@@ -73,8 +58,9 @@ Json status_json(const RunReader& run, const RunConfig& config) {
             {"limits", run_config_json(config).at("budget")},
             {"elites", grid.elite_count()},
             {"best_speedup", best ? best->speedup : 0},
-            {"arms", run.archive.arms()}};
+            {"arms", arms_json(arms)}};
   json.update(Json(qd_metrics(grid)));
+  json.update(stagnation_json(arms));
   return json;
 }
 
@@ -82,8 +68,9 @@ void status(const StatusOptions& options, Program& program) {
   const RunReader run = read_run(options.run);
   const RunRecord record = run.archive.run();
   const RunConfig config = parse_run_config(record.configuration, options.run + ": configuration");
+  const ArmTable arms = arm_table(run, config, options.run);
   if (options.is_json) {
-    program.out << status_json(run, config).dump(2) << "\n";
+    program.out << status_json(run, config, arms).dump(2) << "\n";
     return;
   }
   const Spent spent = run.archive.spent();
@@ -112,9 +99,9 @@ void status(const StatusOptions& options, Program& program) {
                              of_limit(fmt::format("{:.1f}", spent.wall_s / 60), limits.minutes));
   const auto best = grid.best();
   program.out << fmt::format(
-      "elites      {}; best {}\n\n", qd_text(grid),
+      "elites      {}; best {}\n", qd_text(grid),
       best ? fmt::format("#{} at {:.3f}x", best->ordinal, best->speedup) : std::string("none"));
-  program.out << arms_text(run.archive.arms());
+  program.out << stagnation_text(arms) << "\n" << arms_text(arms);
 }
 
 }  // namespace

@@ -4,7 +4,10 @@
 
 #include <compare>
 #include <cstdint>
+#include <functional>
+#include <map>
 #include <string>
+#include <vector>
 
 namespace kernelites {
 
@@ -21,6 +24,14 @@ struct ArmWeight {
   Arm arm;
   double weight = 1;  ///< share in the configuration, times what steering makes of it; 0: never
 };
+
+/// The arms that a run may ask, in the order of the table of operators, with the operators' shares: each is divided
+/// among the `endpoints` (if the operator needs one) in proportion to their `factors` (1 if not named).
+/// `prompt_version` may be empty.
+std::vector<ArmWeight> arm_weights(const std::map<std::string, double>& operators,
+                                   const std::vector<std::string>& endpoints,
+                                   const std::map<std::string, double>& factors = {},
+                                   const std::function<std::string(const std::string&)>& prompt_version = {});
 
 /// Sums over an arm's variations. Whole numbers, so that any order of adding gives the same sums.
 struct ArmSums {

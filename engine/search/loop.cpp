@@ -21,10 +21,28 @@ constexpr std::chrono::milliseconds k_wait{500};
 constexpr double k_wall_clock_step_s = 5;
 constexpr double k_sync_step_s = 0.25;  // of the end of a run, what a power cut may take
 
+SteeringNames steering_names(const RunParts& parts) {
+  SteeringNames names;
+  for (const std::string& name : parts.endpoints.names()) names.endpoints.insert(name);
+  const Grid grid = parts.archive.grid();
+  names.cells.insert(grid.cells().begin(), grid.cells().end());
+  return names;
+}
+
+std::string forecast_text(const Stagnation& stagnation) {
+  const Forecast forecast = stagnation.forecast();
+  return fmt::format(
+      "no faster elite in {} variations; the next improvement costs about ${:.2f} / {:.0f} GPU minutes "
+      "({:.0f} "
+      "variations)",
+      stagnation.barren(), forecast.usd, forecast.device_s / 60, forecast.variations);
+}
+
 }  // namespace
 
 const char* stop_reason_name(StopReason reason) {
-  constexpr std::array<const char*, 5> k_names{"budget", "exhausted", "barren", "interrupted", "waiting"};
+  constexpr std::array<const char*, 7> k_names{"budget",  "exhausted",   "barren", "stagnated",
+                                               "steered", "interrupted", "waiting"};
   return k_names.at(static_cast<std::size_t>(reason));
 }
 
@@ -32,18 +50,21 @@ Loop::Loop(RunParts& parts)
     : parts_(parts),
       announcer_(parts),
       variations_(parts, announcer_, [this] { return may_send(); }),
-      candidates_(parts, announcer_) {}
+      candidates_(parts, announcer_),
+      steer_file_(parts.steering, steering_names(parts)) {}
 
 LoopEnd Loop::run() {
   start();
   for (;;) {
     receive();
+    steer();
     while (progress()) {
     }
     if (auto end = ending()) {
       update_wall_clock();
       const bool is_waiting = end->reason == StopReason::waiting;
-      const bool is_done = end->reason == StopReason::exhausted || end->reason == StopReason::barren;
+      const bool is_done = end->reason == StopReason::exhausted || end->reason == StopReason::barren ||
+                           end->reason == StopReason::stagnated;
       parts_.archive.set_state(is_waiting ? "waiting" : is_done ? "done" : "stopped");
       announcer_.announce(
           {{"event", "stopped"}, {"reason", stop_reason_name(end->reason)}, {"detail", end->detail}});
@@ -124,6 +145,16 @@ bool Loop::receive() {
   return is_any;
 }
 
+/// Looks whether a person wants the run to go another way. Each variation notes what steered it.
+void Loop::steer() {
+  const auto change = steer_file_.poll();
+  if (!change) return;
+  if (change->problem.empty())
+    announcer_.announce({{"event", "steered"}, {"steering", steering_json(change->steering)}});
+  else
+    announcer_.announce({{"event", "steering_refused"}, {"problem", change->problem}});
+}
+
 /// One round of everything that can be done without waiting. In a deterministic run at most one ordinal completes in
 /// it and the next is asked before another may, so that what a variation sees of the grid depends on order alone.
 bool Loop::progress() {
@@ -162,14 +193,18 @@ void Loop::ask() {
   if (candidates_.baseline_id().empty()) return;
   const auto first_candidate = candidates_.first();
   if (first_candidate && *first_candidate <= static_cast<std::uint64_t>(parts_.archive.spent().seeds)) return;
+  variations_.look_back();
   while (may_ask()) {
-    has_nothing_to_ask_ = !variations_.ask(candidates_.grid(), candidates_.baseline_id());
+    has_nothing_to_ask_ =
+        !variations_.ask(candidates_.grid(), candidates_.baseline_id(), steer_file_.steering());
     if (has_nothing_to_ask_) return;
   }
 }
 
 bool Loop::may_ask() const {
   if (interrupted_at_s_ >= 0 || variations_.has_held_back()) return false;
+  if (steer_file_.steering().pause || steer_file_.steering().stop) return false;
+  if (variations_.stagnation().rung() == Rung::stop) return false;
   if (variations_.rejections_after(candidates_.last_told()) >= parts_.config.barren_max) return false;
   const auto in_flight = static_cast<std::size_t>(parts_.config.in_flight);
   const std::size_t under_way = parts_.config.is_deterministic
@@ -224,9 +259,12 @@ std::optional<LoopEnd> Loop::ending() {
   if (variations_.has_held_back() && variations_.count() > 0 && candidates_.count() == 0)
     return LoopEnd{StopReason::budget, spent_up.empty() ? "usd or tokens" : spent_up};
   if (is_any_open) return std::nullopt;
+  if (steer_file_.steering().stop) return LoopEnd{StopReason::steered, parts_.steering.filename().string()};
   if (!spent_up.empty()) return LoopEnd{StopReason::budget, spent_up};
   if (variations_.rejections_after(candidates_.last_told()) >= parts_.config.barren_max)
     return LoopEnd{StopReason::barren, variations_.last_rejection()};
+  if (variations_.stagnation().rung() == Rung::stop)
+    return LoopEnd{StopReason::stagnated, forecast_text(variations_.stagnation())};
   if (has_nothing_to_ask_) return LoopEnd{StopReason::exhausted, ""};
   return std::nullopt;
 }

@@ -18,6 +18,8 @@ enum class StopReason {
   budget,       ///< a limit is reached
   exhausted,    ///< nothing left to try: no model, and every elite's tunables are swept
   barren,       ///< too many variations in a row gave no candidate
+  stagnated,    ///< no faster elite for so long that the ladder against it is at its end
+  steered,      ///< steer.json says so
   interrupted,  ///< the user's wish
   waiting       ///< only batch replies, or a person's answers, can bring it on
 };
@@ -41,6 +43,7 @@ class Loop {
  private:
   void start();
   void record_seeds();
+  void steer();
   bool receive();
   bool pass_inside();
   bool progress();
@@ -58,6 +61,7 @@ class Loop {
   Announcer announcer_;
   OpenVariations variations_;
   OpenCandidates candidates_;
+  SteerFile steer_file_;
   double earlier_wall_s_ = 0;
   double recorded_wall_s_ = 0;
   double synced_s_ = 0;

@@ -7,6 +7,7 @@
 #include <algorithm>
 
 #include "engine/core/error.h"
+#include "engine/search/target_cell.h"
 #include "engine/variation/operator_table.h"
 #include "engine/variation/tuning.h"
 
@@ -21,6 +22,7 @@ void OpenVariations::resume(const std::string& baseline_id) {
   baseline_id_ = baseline_id;
   for (const RejectionRecord& rejection : parts_.archive.rejections()) rejected_.push_back(rejection.ordinal);
   tunable_elites_.resume(parts_.archive);
+  history_.read_rejections();
   for (const VariationRecord& record : parts_.archive.open_variations()) {
     if (record.operator_name == "seed") continue;  // recorded together with its candidate by the loop
     Open& one = open(record, baseline_id);
@@ -28,11 +30,60 @@ void OpenVariations::resume(const std::string& baseline_id) {
   }
 }
 
-bool OpenVariations::ask(const Grid& grid, const std::string& baseline_id) {
+/// The library does not change, and digesting all of it takes long.
+const std::string& OpenVariations::prompt_version(const std::string& operator_name) {
+  const auto [at, is_new] = prompt_versions_.try_emplace(operator_name);
+  if (is_new) at->second = parts_.prompts.version(operator_name);
+  return at->second;
+}
+
+/// What may be chosen for the variation `ordinal`; what steering and the ladder add is noted in its decision.
+Choices OpenVariations::choices(const Grid& grid, const Steering& steering, std::uint64_t ordinal,
+                                Json& decision) {
+  std::map<std::string, double> operators = parts_.config.operators;
+  for (const auto& [name, share] : steering.operators) operators[name] = share;
+  Choices choices{.has_model = !parts_.endpoints.empty(),
+                  .tunable_elites = tunable_elites_.of(grid, parts_.archive),
+                  .failed = failed_candidates(operators)};
+  choices.arms = arm_weights(operators, parts_.endpoints.names(), steering.endpoints,
+                             [this](const std::string& name) { return prompt_version(name); });
+  choices.bandit = &history_.bandit();
+  Rng rng = Rng::keyed(parts_.config.seed, ordinal, "impulse");
+  const Rung rung = history_.stagnation().rung();
+  const Impulse impulse = impulse_of(rung, rng);
+  choices.floor = impulse.floor;
+  choices.is_restarted = impulse.is_restarted;
+  const bool is_focused = !steering.focus_cells.empty() && rng.below(2) == 0;
+  if (is_focused)
+    choices.target_cell = steering.focus_cells[rng.below(steering.focus_cells.size())];
+  else if (impulse.is_redirected)
+    choices.target_cell = redirect_cell(grid, history_.rising_cells(), rng);
+  if (impulse.is_nudged) decision["barren"] = history_.stagnation().barren();
+  if (rung != Rung::none) decision["rung"] = rung_name(rung);
+  if (const Json steered = steering_json(steering); !steered.empty()) decision["steering"] = steered;
+  if (!steering.hints.empty()) decision["hints"] = steering.hints;
+  return choices;
+}
+
+void OpenVariations::look_back() {
+  history_.catch_up();
+  const Stagnation& stagnation = history_.stagnation();
+  if (stagnation.rung() == announced_) return;
+  announced_ = stagnation.rung();
+  const Forecast forecast = stagnation.forecast();
+  announcer_.announce({{"event", "stagnation"},
+                       {"rung", rung_name(announced_)},
+                       {"barren", stagnation.barren()},
+                       {"forecast_variations", forecast.variations},
+                       {"forecast_usd", forecast.usd},
+                       {"forecast_device_s", forecast.device_s}});
+}
+
+bool OpenVariations::ask(const Grid& grid, const std::string& baseline_id, const Steering& steering) {
   const std::uint64_t ordinal = parts_.archive.next_ordinal();
-  const auto selection =
-      select(grid, {!parts_.endpoints.empty(), tunable_elites_.of(grid, parts_.archive), failed_candidates()}, parts_.config,
-             Rng::keyed(parts_.config.seed, ordinal, "select"));
+  Json steered = Json::object();
+  const auto selection = select(grid, choices(grid, steering, ordinal, steered), parts_.config,
+                                Rng::keyed(parts_.config.seed, ordinal, "select"));
   if (!selection) return false;
 
   const Parents& parents = selection->parents;
@@ -43,20 +94,22 @@ bool OpenVariations::ask(const Grid& grid, const std::string& baseline_id) {
   record.generation = parent->generation + 1;
   record.operator_name = selection->operator_name;
   const bool needs_model = find_operator(record.operator_name)->needs_model;
-  if (needs_model) record.endpoint = parts_.endpoints.names().front();
+  record.endpoint = selection->endpoint;
   record.parents = {parent->id};
   if (!parents.second_parent_id.empty()) record.parents.push_back(parents.second_parent_id);
   for (const Elite& elite : parents.inspirations) record.inspirations.push_back(elite.candidate_id);
   record.decision = needs_model ? feedback_decision(parts_.archive, parent->id)
                                 : Json{{"failures", Json::array()}, {"rejections", Json::array()}};
+  record.decision.update(steered);
   if (!parents.target_cell.empty()) record.decision["target_cell"] = parents.target_cell;
   if (find_operator(record.operator_name)->wants_target_workload) aim(record, baseline_id);
   record.created_unix_s = announcer_.now_unix_s();
-  record.prompt_version = parts_.prompts.version(record.operator_name);
+  record.prompt_version = selection->prompt_version;
   parts_.archive.record_variation(record);
   announcer_.announce({{"event", "asked"},
                        {"ordinal", ordinal},
                        {"operator", record.operator_name},
+                       {"endpoint", record.endpoint},
                        {"generation", record.generation},
                        {"parent", parent->ordinal},
                        {"cell", parents.cell}});
@@ -158,10 +211,11 @@ bool OpenVariations::is_known(const Candidate& candidate) const {
 }
 
 /// Asked for only where a run repairs: the query grows with the run.
-std::vector<std::string> OpenVariations::failed_candidates() const {
+std::vector<std::string> OpenVariations::failed_candidates(
+    const std::map<std::string, double>& operators) const {
   std::vector<std::string> ids;
-  const auto share = parts_.config.operators.find("repair");
-  if (share == parts_.config.operators.end() || share->second <= 0) return ids;
+  const auto share = operators.find("repair");
+  if (share == operators.end() || share->second <= 0) return ids;
   for (const CandidateRecord& record : parts_.archive.repairable(k_repairable_max)) ids.push_back(record.id);
   return ids;
 }
@@ -261,6 +315,7 @@ bool OpenVariations::hand_in(const Open& one, const CandidateRecord& known,
   close(one.record, known.ordinal);
   announcer_.announce(
       {{"event", "handed_in"}, {"ordinal", known.ordinal}, {"id", known.id}, {"variation", variation}});
+  if (known.told != 0) history_.handed_in(variation);
   if (is_taken_up) admitted.push_back(*parts_.archive.candidate(known.ordinal));
   return true;
 }
@@ -270,6 +325,7 @@ void OpenVariations::reject(const Open& one, const Rejection& rejection) {
   rejected_.insert(std::upper_bound(rejected_.begin(), rejected_.end(), one.record.ordinal),
                    one.record.ordinal);
   if (rejection.reason == "tune_exhausted") tunable_elites_.note_exhausted(one.record.parents.at(0));
+  history_.rejected(one.record.ordinal);
   close(one.record, 0);
   last_rejection_ = fmt::format("{}: {}", rejection.reason, rejection.message);
   announcer_.announce({{"event", "rejected"},

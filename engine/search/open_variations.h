@@ -19,7 +19,9 @@
 #include "engine/search/inside_evaluations.h"
 #include "engine/search/model_calls.h"
 #include "engine/search/run_parts.h"
+#include "engine/search/search_history.h"
 #include "engine/search/selection.h"
+#include "engine/search/steering.h"
 #include "engine/search/tunable_elites.h"
 #include "engine/search/variation_inputs.h"
 #include "engine/variation/operator.h"
@@ -40,12 +42,15 @@ class OpenVariations {
         announcer_(announcer),
         may_send_(std::move(may_send)),
         calls_(parts, announcer),
-        inside_(parts, announcer) {}
+        inside_(parts, announcer),
+        history_(parts.archive, history_settings(parts.config)) {}
 
   /// Takes up what the archive says is open; recorded replies are used again, calls in flight are made again.
   void resume(const std::string& baseline_id);
+  /// Takes in what was told since the last call, and announces the ladder's rung if it is another.
+  void look_back();
   /// Chooses, records and starts one more. False if there is nothing to do: no elites, no model and nothing to tune.
-  bool ask(const Grid& grid, const std::string& baseline_id);
+  bool ask(const Grid& grid, const std::string& baseline_id, const Steering& steering);
   void on_reply(ModelReply reply);
   /// The evaluation that an agent waits for is there: of its inner candidate `ordinal`.
   void on_evaluated(std::uint64_t ordinal);
@@ -68,6 +73,7 @@ class OpenVariations {
   /// Rejections of later ordinals than `ordinal`: with the last one told, since when nothing came out.
   int rejections_after(std::uint64_t ordinal) const;
   const std::string& last_rejection() const { return last_rejection_; }
+  const Stagnation& stagnation() const { return history_.stagnation(); }
 
  private:
   struct Open {
@@ -81,9 +87,11 @@ class OpenVariations {
   };
 
   InputSource source() const;
+  Choices choices(const Grid& grid, const Steering& steering, std::uint64_t ordinal, Json& decision);
+  const std::string& prompt_version(const std::string& operator_name);
   void aim(VariationRecord& record, const std::string& baseline_id) const;
   bool is_known(const Candidate& candidate) const;
-  std::vector<std::string> failed_candidates() const;
+  std::vector<std::string> failed_candidates(const std::map<std::string, double>& operators) const;
   Open& open(VariationRecord record, const std::string& baseline_id);
   bool may_start(const Open& open, std::uint64_t completed, bool are_earlier_settled) const;
   void start(Open& open);
@@ -106,6 +114,9 @@ class OpenVariations {
   std::vector<std::uint64_t> rejected_;  // ascending
   TunableElites tunable_elites_;
   std::string last_rejection_;
+  SearchHistory history_;
+  std::map<std::string, std::string> prompt_versions_;  // by operator
+  Rung announced_ = Rung::none;
 };
 
 }  // namespace kernelites

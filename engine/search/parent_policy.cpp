@@ -4,6 +4,8 @@
 
 #include <algorithm>
 
+#include "engine/search/target_cell.h"
+
 namespace kernelites {
 namespace {
 
@@ -62,9 +64,12 @@ std::optional<Parents> choose_parents(const OperatorRow& row, const Grid& grid, 
                    .cell = "",
                    .inspirations = draw_inspirations(grid.elites(), row.inspirations, rng)};
   }
-  const std::vector<Elite> possible = possible_parents(row, grid, choices);
+  std::vector<Elite> possible = possible_parents(row, grid, choices);
   if (possible.empty()) return std::nullopt;
-  const bool is_greedy = rng.uniform() < config.greed;
+  if (choices.is_restarted && possible.size() > 1)
+    possible.erase(std::min_element(possible.begin(), possible.end(), is_faster));
+  if (!choices.target_cell.empty()) keep_nearest(possible, choices.target_cell);
+  const bool is_greedy = rng.uniform() < config.greed && !choices.is_restarted;
   const Elite parent = is_greedy ? *std::min_element(possible.begin(), possible.end(), is_faster)
                                  : possible[rng.below(possible.size())];
 
@@ -75,7 +80,9 @@ std::optional<Parents> choose_parents(const OperatorRow& row, const Grid& grid, 
     if (others.empty()) return std::nullopt;
     parents.second_parent_id = others[rng.below(others.size())].candidate_id;
   }
-  if (row.wants_target_cell) {
+  if (!choices.target_cell.empty()) {
+    parents.target_cell = choices.target_cell;
+  } else if (row.wants_target_cell) {
     std::vector<std::string> cells = all_cells(grid.axes());
     std::erase(cells, parent.cell);
     parents.target_cell = cells[rng.below(cells.size())];

@@ -8,6 +8,7 @@
 
 #include "archive/grid.h"
 #include "engine/core/rng.h"
+#include "engine/search/bandit.h"
 #include "engine/search/run_config.h"
 #include "engine/variation/operator_table.h"
 
@@ -18,6 +19,11 @@ struct Choices {
   bool has_model = false;                   ///< an endpoint is there and may be called
   std::vector<std::string> tunable_elites;  ///< candidate ids whose tunables are not known to be exhausted
   std::vector<std::string> failed = {};     ///< ids of failed candidates that nobody has tried to mend
+  std::vector<ArmWeight> arms = {};  ///< that may be asked; empty: the configuration's, of one endpoint
+  const Bandit* bandit = nullptr;    ///< null: arms are drawn by their weights
+  double floor = 0;  ///< at least so large a share of the draws goes by weights, whatever the bandit says
+  std::string target_cell = {};  ///< the parent is to be near it, and the child in it; empty: as it comes
+  bool is_restarted = false;     ///< parents are elites of all kinds but the fastest
 };
 
 /// Where a variation starts from.

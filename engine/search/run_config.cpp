@@ -43,6 +43,26 @@ WorkerSettings parse_workers(const Json& json, const std::string& where, WorkerS
   return base;
 }
 
+BanditSettings parse_bandit(const Json& json, const std::string& where, BanditSettings base) {
+  ObjectReader reader(json, where, "bandit");
+  base.is_on = reader.optional("is_on", base.is_on);
+  base.floor = reader.optional("floor", base.floor);
+  base.half_life = reader.optional("half_life", base.half_life);
+  base.usd_per_device_hour = reader.optional("usd_per_device_hour", base.usd_per_device_hour);
+  base.usd_per_variation = reader.optional("usd_per_variation", base.usd_per_variation);
+  reader.finish();
+  return base;
+}
+
+StagnationSettings parse_stagnation(const Json& json, const std::string& where, StagnationSettings base) {
+  ObjectReader reader(json, where, "stagnation");
+  base.is_on = reader.optional("is_on", base.is_on);
+  base.patience = reader.optional("patience", base.patience);
+  base.stops = reader.optional("stops", base.stops);
+  reader.finish();
+  return base;
+}
+
 /// One range check: `value` in [low, high].
 template <typename T>
 void check_range(const std::string& where, const char* field, T value, T low, T high) {
@@ -76,6 +96,10 @@ RunConfig parse_run_config(const Json& json, const std::string& where, RunConfig
   base.stop_grace_s = reader.optional("stop_grace_s", base.stop_grace_s);
   base.prompt_tokens_max = reader.optional("prompt_tokens_max", base.prompt_tokens_max);
   base.output_tokens_max = reader.optional("output_tokens_max", base.output_tokens_max);
+  if (const Json bandit = reader.optional("bandit", Json()); !bandit.is_null())
+    base.bandit = parse_bandit(bandit, where, base.bandit);
+  if (const Json stagnation = reader.optional("stagnation", Json()); !stagnation.is_null())
+    base.stagnation = parse_stagnation(stagnation, where, base.stagnation);
   if (const Json agent = reader.optional("agent", Json()); !agent.is_null())
     base.agent = parse_agent(agent, where, base.agent);
   if (const Json budget = reader.optional("budget", Json()); !budget.is_null())
@@ -113,6 +137,11 @@ void check_run_config(const RunConfig& config, const std::string& where) {
   check_range(where, "stop_grace_s", config.stop_grace_s, 0.0, 3600.0);
   check_range<std::int64_t>(where, "prompt_tokens_max", config.prompt_tokens_max, 4'000, 10'000'000);
   check_range(where, "output_tokens_max", config.output_tokens_max, 256, 1'000'000);
+  check_range(where, "bandit.floor", config.bandit.floor, 0.0, 1.0);
+  check_range(where, "bandit.half_life", config.bandit.half_life, 1.0, 1e6);
+  check_range(where, "bandit.usd_per_device_hour", config.bandit.usd_per_device_hour, 0.0, 1e6);
+  check_range(where, "bandit.usd_per_variation", config.bandit.usd_per_variation, 1e-6, 1e3);
+  check_range(where, "stagnation.patience", config.stagnation.patience, 1, 1'000'000);
   check_range(where, "agent.steps", config.agent.steps, 2, 1000);
   check_range<std::int64_t>(where, "agent.tokens", config.agent.tokens, 0, 1'000'000'000);
   check_range(where, "agent.device_s", config.agent.device_s, 0.0, 86400.0);
@@ -162,6 +191,16 @@ Json run_config_json(const RunConfig& config) {
           {"stop_grace_s", config.stop_grace_s},
           {"prompt_tokens_max", config.prompt_tokens_max},
           {"output_tokens_max", config.output_tokens_max},
+          {"bandit",
+           {{"is_on", config.bandit.is_on},
+            {"floor", config.bandit.floor},
+            {"half_life", config.bandit.half_life},
+            {"usd_per_device_hour", config.bandit.usd_per_device_hour},
+            {"usd_per_variation", config.bandit.usd_per_variation}}},
+          {"stagnation",
+           {{"is_on", config.stagnation.is_on},
+            {"patience", config.stagnation.patience},
+            {"stops", config.stagnation.stops}}},
           {"agent",
            {{"steps", config.agent.steps},
             {"tokens", config.agent.tokens},

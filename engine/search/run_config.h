@@ -9,6 +9,8 @@
 #include <vector>
 
 #include "engine/core/json.h"
+#include "engine/search/bandit_settings.h"
+#include "engine/search/stagnation_settings.h"
 #include "engine/variation/agent_limits.h"
 
 namespace kernelites {
@@ -33,15 +35,15 @@ struct WorkerSettings {
   bool operator==(const WorkerSettings&) const = default;
 };
 
-/// A JSON object with these names as keys; `agent`, `budget` and `workers` are objects. Comments are allowed, unknown
-/// keys refused.
+/// A JSON object with these names as keys; `bandit`, `stagnation`, `agent`, `budget` and `workers` are objects.
+/// Comments are allowed, unknown keys refused.
 struct RunConfig {
   std::string task;             ///< a name under the data root's tasks/, or a folder
   std::string device = "auto";  ///< auto, gpu, vgpu
   std::uint64_t seed = 1;
-  Json endpoint;          ///< null: no model. A string as --endpoint takes it, or an object
-  std::string replies;    ///< a recording: its replies are used where a prompt is the same; empty: none
-  bool is_batch = false;  ///< evaluate through batch files instead of live workers
+  Json endpoint;        ///< null: no model. A string as --endpoint takes it, or an object; an array: several
+  std::string replies;  ///< a recording: its replies are used where a prompt is the same; empty: none
+  bool is_batch = false;           ///< evaluate through batch files instead of live workers
   bool ends_when_waiting = false;  ///< end when only replies from outside (spool) can bring the run on
   bool is_deterministic = false;   ///< golden: fixed key, results told in ask order
   std::vector<std::string>
@@ -59,6 +61,8 @@ struct RunConfig {
   double stop_grace_s = 10;                 ///< after Ctrl-C, for what is under way
   std::int64_t prompt_tokens_max = 48'000;  ///< prompts are trimmed to this estimate
   int output_tokens_max = 16'384;           ///< of one reply
+  BanditSettings bandit;                    ///< who is asked how often
+  StagnationSettings stagnation;            ///< what is done when nothing comes out any more
   AgentLimits agent;                        ///< of one episode of the agent operator
   BudgetLimits budget;
   WorkerSettings workers;

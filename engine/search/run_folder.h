@@ -12,6 +12,9 @@ struct RunFolder {
 
   std::filesystem::path database() const { return root / "run.db"; }
   std::filesystem::path events() const { return root / "events.jsonl"; }
+  std::filesystem::path steering() const {
+    return root / "steer.json";
+  }  ///< written by a person, see steering.h
   std::filesystem::path worker_log() const { return root / "worker.log"; }
   std::filesystem::path spool() const { return root / "spool"; }
   std::filesystem::path replies() const { return root / "replies.json"; }  ///< of a forked run: its source's

@@ -2,6 +2,7 @@
 // What a run is put together from, and the announcing of its events.
 #pragma once
 
+#include <filesystem>
 #include <functional>
 #include <string>
 #include <vector>
@@ -34,8 +35,9 @@ struct RunParts {
   std::vector<EventSink*> sinks;
   int stop_descriptor = -1;  ///< becomes readable when the user wants to stop; -1: never
   std::function<std::vector<std::string>()>
-      incidents;              ///< what happened to workers since the last call; may be empty
-  LessonReader lessons = {};  ///< of earlier runs; empty: there are none
+      incidents;                        ///< what happened to workers since the last call; may be empty
+  std::filesystem::path steering = {};  ///< the file that steers the run; empty: none
+  LessonReader lessons = {};            ///< of earlier runs; empty: there are none
 };
 
 /// Records an event in the archive and tells every sink, in this order, with the time since `start`.

@@ -7,27 +7,36 @@
 namespace kernelites {
 namespace {
 
-const OperatorRow* draw_operator(const Grid& grid, const Choices& choices, const RunConfig& config,
-                                 Rng& rng) {
-  std::vector<double> weights;
-  for (const OperatorRow& row : operator_table()) {
-    const auto share = config.operators.find(std::string(row.name));
-    const bool can_work = has_parent(row, grid, choices) && (!row.needs_model || choices.has_model);
-    weights.push_back(can_work && share != config.operators.end() ? share->second : 0.0);
-  }
-  if (std::none_of(weights.begin(), weights.end(), [](double weight) { return weight > 0; })) return nullptr;
-  return &operator_table()[rng.weighted(weights)];
+/// Those that can work now; each has an operator of the table.
+std::vector<ArmWeight> working_arms(const Grid& grid, const Choices& choices, const RunConfig& config) {
+  std::vector<ArmWeight> arms = choices.arms;
+  if (arms.empty())
+    arms = arm_weights(config.operators,
+                       choices.has_model ? std::vector<std::string>{""} : std::vector<std::string>());
+  std::erase_if(arms, [&](const ArmWeight& one) {
+    return one.weight <= 0 || !has_parent(*find_operator(one.arm.operator_name), grid, choices);
+  });
+  return arms;
+}
+
+std::size_t draw_arm(const std::vector<ArmWeight>& arms, const Choices& choices, Rng& rng) {
+  if (choices.bandit != nullptr) return choices.bandit->draw(arms, rng, choices.floor);
+  return rng.weighted(weight_shares(arms));
 }
 
 }  // namespace
 
 std::optional<Selection> select(const Grid& grid, const Choices& choices, const RunConfig& config, Rng rng) {
   if (grid.elite_count() == 0) return std::nullopt;
-  const OperatorRow* row = draw_operator(grid, choices, config, rng);
-  if (row == nullptr) return std::nullopt;
-  auto parents = choose_parents(*row, grid, choices, config, rng);
+  const std::vector<ArmWeight> arms = working_arms(grid, choices, config);
+  if (arms.empty()) return std::nullopt;
+  const Arm& arm = arms[draw_arm(arms, choices, rng)].arm;
+  auto parents = choose_parents(*find_operator(arm.operator_name), grid, choices, config, rng);
   if (!parents) return std::nullopt;
-  return Selection{std::string(row->name), std::move(*parents)};
+  return Selection{.operator_name = arm.operator_name,
+                   .parents = std::move(*parents),
+                   .endpoint = arm.endpoint,
+                   .prompt_version = arm.prompt_version};
 }
 
 }  // namespace kernelites

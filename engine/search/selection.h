@@ -14,10 +14,11 @@ namespace kernelites {
 struct Selection {
   std::string operator_name;
   Parents parents;
+  std::string endpoint = {}, prompt_version = {};  ///< of the arm
 };
 
-/// Draws an operator by its share among those that can work now, then its parents. Empty if nothing can be done: no
-/// elites, nothing to tune.
+/// Draws an arm among those that can work now, as the bandit or their weights say, then its parents. Empty if nothing
+/// can be done: no elites, nothing to tune.
 std::optional<Selection> select(const Grid& grid, const Choices& choices, const RunConfig& config, Rng rng);
 
 }  // namespace kernelites

@@ -10,7 +10,7 @@
 
 #include <cstdint>
 #include <set>
-#include <string>
+#include <vector>
 
 #include "engine/core/rng.h"
 #include "engine/search/stagnation_settings.h"
@@ -29,6 +29,8 @@ struct Impulse {
 };
 /// What `rung` does to the next variation: what it and those below it add, each now and then.
 Impulse impulse_of(Rung rung, Rng& rng);
+/// Its `floor` alone.
+double rung_floor(Rung rung);
 
 /// What the next improvement of the fastest elite will cost: by the middle of its distribution.
 struct Forecast {
@@ -50,15 +52,17 @@ class Stagnation {
   /// Variations that are over since.
   int barren() const { return static_cast<int>(since_.size()); }
   Rung rung() const;
-  /// Improvements become rarer as records do: their rate falls with the number n of variations as c/n, so that k of
-  /// them in n variations say c = k / ln n, and half of the time the next one has come when n has grown by 2^(1/c).
+  /// Improvements become rarer as records do: their rate falls with the number n of variations as c/n. Those of the
+  /// last three quarters of the run say what c is, and half of the time the next one has come when n has grown by
+  /// 2^(1/c).
   Forecast forecast() const;
 
  private:
   StagnationSettings settings_;
   std::set<std::uint64_t> since_;
-  std::uint64_t improved_ = 0;  // highest ordinal that did
-  std::int64_t variations_ = 0, improvements_ = 0;
+  std::vector<std::uint64_t> improved_;  // ordinals that did, as they were told
+  std::uint64_t last_improved_ = 0, newest_ = 0;
+  std::int64_t variations_ = 0;
   double usd_ = 0, device_s_ = 0;
 };
 

@@ -56,6 +56,8 @@ struct VariationInput {
       is_known;                             ///< has been evaluated or is about to be; empty: nothing is known
   std::vector<Ancestor> lineage;            ///< the parent's ancestors, its own parent first, a seed last
   LessonReader lessons;                     ///< of earlier runs; empty: there are none
+  std::vector<std::string> hints;           ///< lines of the person who watches the run
+  int barren = 0;                           ///< variations without a faster elite, if the model is to know it
   std::int64_t prompt_tokens_max = 48'000;  ///< prompts are trimmed to this estimate
   int output_tokens_max = 16'384;
   AgentLimits agent;

@@ -57,6 +57,17 @@ std::string rival_of(const VariationInput& input, const PromptLibrary& library) 
   return specimen_text(input, library, *input.second_parent);
 }
 
+/// What is told while the run is under way; "" in most variations, whose prompts are then the same as without it.
+std::string steering_text(const VariationInput& input, const PromptLibrary& library) {
+  std::string text;
+  if (input.barren > 0)
+    text += "\n" + library.render("parts/nudge", {{"variations", fmt::to_string(input.barren)}});
+  if (input.hints.empty()) return text;
+  std::string lines;
+  for (const std::string& hint : input.hints) lines += fmt::format("- {}\n", hint);
+  return text + "\n" + library.render("parts/hints", {{"hints", lines}});
+}
+
 }  // namespace
 
 std::string target_text(const VariationInput& input, const PromptLibrary& library) {
@@ -122,7 +133,9 @@ OperatorPrompt render_operator(const std::string& name, const VariationInput& in
       rejections_of(input),
       {.name = "lessons", .items = lesson_lines(input, library), .if_empty = "There are none yet.\n"}};
   std::int64_t fixed_tokens = 0;
-  for (const std::string* text : {&system, &parent, &target, &workload, &second, &rival, &file.text})
+  const std::string steering = steering_text(input, library);
+  for (const std::string* text :
+       {&system, &parent, &target, &workload, &second, &rival, &file.text, &steering})
     fixed_tokens += estimated_tokens(*text);
   OperatorPrompt prompt;
   prompt.cuts = trim_sections(sections, fixed_tokens, input.prompt_tokens_max);
@@ -142,7 +155,8 @@ OperatorPrompt render_operator(const std::string& name, const VariationInput& in
                                                 {"feedback", feedback},
                                                 {"lessons", section_text(sections[3])},
                                                 {"reply_format", library.render("parts/reply_format", {})},
-                                                {"reply_edits", library.render("parts/reply_edits", {})}})});
+                                                {"reply_edits", library.render("parts/reply_edits", {})}}) +
+           steering});
   return prompt;
 }
 

@@ -118,6 +118,8 @@ const std::vector<PromptUse>& prompt_uses() {
       {"parts/inspiration",
        {"cell", "speedup", "tuning", "verdict", "timing", "resources", "notes", "source"}},
       {"parts/failure", {"operator", "stage", "verdict"}},
+      {"parts/hints", {"hints"}},
+      {"parts/nudge", {"variations"}},
       {"parts/lesson", {"technique", "state", "architecture", "shape_class", "effect", "counts"}},
       {"parts/target", {"axes"}},
       {"parts/target_axis", {"axis", "change", "meaning"}},

@@ -181,6 +181,7 @@ void measure_one(const ControllerOptions& options, int history) {
   config.task = task.name;
   config.in_flight = 8;
   config.stop_grace_s = 0;
+  config.stagnation.is_on = false;  // the fake model repeats itself, and the whole budget is to be used
   make_run(folder, task, config, history);
   {
     Archive archive = Archive::open(folder);
@@ -197,7 +198,7 @@ void measure_one(const ControllerOptions& options, int history) {
                    .seeds = seeds,
                    .archive = archive,
                    .evaluator = evaluator,
-                   .endpoint = &model,
+                   .endpoints = &model,
                    .device = "vgpu",
                    .run_key = Key::fixed("bench"),
                    .clock = Clock{},

@@ -19,6 +19,8 @@ struct Experiment {
 // Adding an experiment is a file and a row.
 constexpr Experiment k_experiments[] = {
     {"policies", "who becomes a parent: strategies and policies", run_policies},
+    {"bandit", "whom to ask: single arms, all of them, and the bandit", run_bandit},
+    {"stagnation", "the ladder against stagnation, and its forecast", run_stagnation},
 };
 
 }  // namespace

@@ -29,6 +29,8 @@ Estimate bootstrap_median(const std::vector<double>& samples);
 Estimate bootstrap_ratio(const std::vector<std::vector<double>>& a,
                          const std::vector<std::vector<double>>& b);
 
+void run_bandit(const BenchOptions& options, const std::vector<Arena>& arenas);
+void run_stagnation(const BenchOptions& options, const std::vector<Arena>& arenas);
 void run_policies(const BenchOptions& options, const std::vector<Arena>& arenas);
 
 }  // namespace kernelites

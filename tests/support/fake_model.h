@@ -32,7 +32,7 @@ class FakeModel : public Endpoint {
  public:
   explicit FakeModel(std::uint64_t order_seed = 0) : order_(order_seed), is_shuffled_(order_seed != 0) {}
 
-  std::string name() const override { return "fake"; }
+  std::string name() const override { return called; }
   std::size_t capacity() const override { return 16; }
   void submit(ModelRequest request) override {
     ++calls;
@@ -68,6 +68,7 @@ class FakeModel : public Endpoint {
   bool keeps_calls() const override { return is_kept; }
   void end_conversation(std::uint64_t ordinal) override { ended.push_back(ordinal); }
 
+  std::string called = "fake";
   int calls = 0;
   double usd_per_call = 0.01;
   bool is_kept = false;              ///< like a spool: a call that is made again costs nothing more

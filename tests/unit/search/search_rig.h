@@ -82,7 +82,8 @@ struct SearchRig {
                    .clock = clock.clock(),
                    .sinks = {&sink},
                    .stop_descriptor = stop_descriptor,
-                   .incidents = {}};
+                   .incidents = {},
+                   .steering = folder.path() / "steer.json"};
     return Loop(parts).run();
   }
 

@@ -1,0 +1,144 @@
+// SPDX-License-Identifier: Apache-2.0
+// The same history that a resumed run would read, shown instead of used.
+#include "tools/arm_table.h"
+
+#include <fmt/format.h>
+
+#include <set>
+
+#include "engine/core/error.h"
+#include "engine/search/run_folder.h"
+#include "engine/search/search_history.h"
+#include "engine/search/steering.h"
+#include "tools/text_table.h"
+
+namespace kernelites {
+namespace {
+
+/// What has no name in the run yet cannot be checked from here: what the file names is taken as it is.
+Steering read_steering(const std::filesystem::path& file, const std::vector<ArmLedger>& ledgers,
+                       const Grid& grid) {
+  if (!std::filesystem::exists(file)) return {};
+  const Json json = read_json(file);
+  SteeringNames names;
+  for (const ArmLedger& arm : ledgers) names.endpoints.insert(arm.endpoint);
+  if (json.is_object() && json.contains("endpoints") && json.at("endpoints").is_object())
+    for (const auto& [name, factor] : json.at("endpoints").items()) names.endpoints.insert(name);
+  names.cells.insert(grid.cells().begin(), grid.cells().end());
+  return parse_steering(json, file.string(), names);
+}
+
+/// Arms as the run would weigh them; of several prompt versions each has its part.
+std::vector<ArmWeight> weights_of(const std::vector<ArmLedger>& ledgers, const RunConfig& config,
+                                  const Steering& steering) {
+  std::map<std::string, double> operators = config.operators;
+  for (const auto& [name, share] : steering.operators) operators[name] = share;
+  std::set<std::string> endpoints;
+  for (const ArmLedger& arm : ledgers)
+    if (!arm.endpoint.empty()) endpoints.insert(arm.endpoint);
+  std::vector<ArmWeight> weights;
+  for (const ArmWeight& one :
+       arm_weights(operators, {endpoints.begin(), endpoints.end()}, steering.endpoints)) {
+    std::vector<const ArmLedger*> versions;
+    for (const ArmLedger& arm : ledgers)
+      if (arm.operator_name == one.arm.operator_name && arm.endpoint == one.arm.endpoint)
+        versions.push_back(&arm);
+    for (const ArmLedger* arm : versions)
+      weights.push_back({{arm->operator_name, arm->endpoint, arm->prompt_version},
+                         one.weight / static_cast<double>(versions.size())});
+  }
+  return weights;
+}
+
+}  // namespace
+
+ArmTable arm_table(const RunReader& run, const RunConfig& config, const std::string& folder) {
+  ArmTable table;
+  SearchHistory history(run.archive, history_settings(config));
+  history.read_rejections();
+  history.catch_up();
+  table.stagnation = history.stagnation();
+  const std::vector<ArmLedger> ledgers = run.archive.arms();
+  Steering steering;
+  try {
+    steering = read_steering(RunFolder{folder}.steering(), ledgers, run.archive.grid());
+  } catch (const Error& error) {
+    table.steering_problem = error.what();
+  }
+  table.steering = steering_json(steering);
+  const std::vector<ArmWeight> weights = weights_of(ledgers, config, steering);
+  const std::vector<double> shares = history.bandit().shares(weights, rung_floor(table.stagnation.rung()));
+  const auto totals = history.bandit().totals();
+  for (const ArmLedger& ledger : ledgers) {
+    const Arm arm{ledger.operator_name, ledger.endpoint, ledger.prompt_version};
+    ArmRow row{.ledger = ledger, .recent_gain = history.bandit().recent_gain(arm)};
+    if (const auto sums = totals.find(arm); sums != totals.end())
+      row.gain_ubits = static_cast<double>(sums->second.gain_ubits);
+    for (std::size_t i = 0; i < weights.size(); ++i)
+      if (weights[i].arm == arm) row.share = shares[i];
+    table.rows.push_back(std::move(row));
+  }
+  return table;
+}
+
+Json arms_json(const ArmTable& table) {
+  Json arms = Json::array();
+  for (const ArmRow& row : table.rows) {
+    Json arm = row.ledger;
+    arm["gain_bits"] = row.gain_ubits / 1e6;
+    arm["recent_bits_per_usd"] = row.recent_gain;
+    arm["share"] = row.share;
+    arms.push_back(std::move(arm));
+  }
+  return arms;
+}
+
+Json stagnation_json(const ArmTable& table) {
+  const Forecast forecast = table.stagnation.forecast();
+  Json json{{"stagnation",
+             {{"rung", rung_name(table.stagnation.rung())},
+              {"barren", table.stagnation.barren()},
+              {"forecast_variations", forecast.variations},
+              {"forecast_usd", forecast.usd},
+              {"forecast_device_s", forecast.device_s}}},
+            {"steering", table.steering}};
+  if (!table.steering_problem.empty()) json["steering_problem"] = table.steering_problem;
+  return json;
+}
+
+std::string stagnation_text(const ArmTable& table) {
+  const Forecast forecast = table.stagnation.forecast();
+  std::string text = fmt::format("stagnation  {} variations since the last faster elite, rung {}",
+                                 table.stagnation.barren(), rung_name(table.stagnation.rung()));
+  if (forecast.variations > 0)
+    text += fmt::format("; the next costs about ${:.2f} / {:.1f} GPU minutes ({:.0f} variations)",
+                        forecast.usd, forecast.device_s / 60, forecast.variations);
+  text += "\n";
+  if (!table.steering_problem.empty())
+    text += "steering    refused: " + table.steering_problem + "\n";
+  else if (!table.steering.empty())
+    text += "steering    " + table.steering.dump() + "\n";
+  return text;
+}
+
+std::string arms_text(const ArmTable& table) {
+  std::vector<std::vector<std::string>> rows{
+      {"operator", "endpoint", "prompt", "share", "asked", "refused", "candidates", "passed", "elites",
+       "bits", "bits/usd", "calls", "failed", "tokens in", "cached", "out", "thought", "usd", "device s"}};
+  for (const ArmRow& row : table.rows) {
+    const ArmLedger& arm = row.ledger;
+    rows.push_back({arm.operator_name, arm.endpoint.empty() ? "-" : arm.endpoint,
+                    arm.prompt_version.empty() ? "-" : arm.prompt_version,
+                    fmt::format("{:.0f} %", 100 * row.share), fmt::to_string(arm.variations),
+                    fmt::to_string(arm.rejections), fmt::to_string(arm.candidates),
+                    fmt::to_string(arm.passed), fmt::to_string(arm.elites),
+                    fmt::format("{:.3f}", row.gain_ubits / 1e6), fmt::format("{:.3g}", row.recent_gain),
+                    fmt::to_string(arm.calls.calls), fmt::to_string(arm.calls.failed),
+                    fmt::to_string(arm.calls.input_tokens), fmt::to_string(arm.calls.cached_input_tokens),
+                    fmt::to_string(arm.calls.output_tokens), fmt::to_string(arm.calls.reasoning_tokens),
+                    fmt::format("{:.4f}", arm.calls.usd), fmt::format("{:.1f}", arm.device_s)});
+  }
+  return text_table(rows);
+}
+
+}  // namespace kernelites
