@@ -332,7 +332,8 @@ void add_run_command(CLI::App& command, Program& program) {
   command
       .add_option("--endpoint", options->endpoints,
                   "openai:MODEL[@URL], spool[:FOLDER], replay:PATH, FILE.json, or none: the tuner alone "
-                  "(default: replies recorded in the project's own run of the task, if there are); several times: the "
+                  "(default: replies recorded in the project's own run of the task, if there are); several "
+                  "times: the "
                   "bandit finds out whom to ask")
       ->allow_extra_args(false);
   command.add_option(
