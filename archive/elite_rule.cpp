@@ -105,6 +105,44 @@ bool is_confirmed_gain(const PairedRatio& ratio, const EliteRule& rule) {
   return is_gain(ratio, 0, rule.confirmation_confidence_min);
 }
 
+bool looks_like_gain(const PairedRatio& ratio, const EliteRule& rule) {
+  return ratio.rounds > 0 &&
+         ratio.log_ratio_median < std::log1p(-std::max(rule.effect_min, rule.null_half_width));
+}
+
+PairedRatio combined_ratio(const std::vector<PairedRatio>& ratios) {
+  KERNELITES_ASSERT(!ratios.empty());
+  if (ratios.size() == 1) return ratios.front();
+  PairedRatio combined = ratios.front();
+  combined.rounds = 0;
+  double weight_sum = 0, weighted = 0, low = 0, high = 0;
+  // Exact times have no width: the smallest one keeps their weights finite and equal.
+  const auto half_width = [](const PairedRatio& ratio) {
+    return std::max((ratio.log_ratio_high - ratio.log_ratio_low) / 2, 1e-9);
+  };
+  for (const PairedRatio& ratio : ratios) {
+    const double weight = 1 / (half_width(ratio) * half_width(ratio));
+    const double down = ratio.log_ratio_median - ratio.log_ratio_low;
+    const double up = ratio.log_ratio_high - ratio.log_ratio_median;
+    weight_sum += weight;
+    weighted += weight * ratio.log_ratio_median;
+    low += weight * weight * down * down;
+    high += weight * weight * up * up;
+    combined.confidence = std::min(combined.confidence, ratio.confidence);
+    combined.rounds += ratio.rounds;
+  }
+  combined.log_ratio_median = weighted / weight_sum;
+  double scatter = 0;  // in units of half-widths, which are about three deviations
+  for (const PairedRatio& ratio : ratios) {
+    const double distance = 3 * (ratio.log_ratio_median - combined.log_ratio_median) / half_width(ratio);
+    scatter += distance * distance;
+  }
+  const double widening = std::max(1.0, std::sqrt(scatter / static_cast<double>(ratios.size() - 1)));
+  combined.log_ratio_low = combined.log_ratio_median - widening * std::sqrt(low) / weight_sum;
+  combined.log_ratio_high = combined.log_ratio_median + widening * std::sqrt(high) / weight_sum;
+  return combined;
+}
+
 std::optional<PairedRatio> pooled_ratio(const Duel& duel, const std::string& arm,
                                         const std::map<std::string, double>& weights) {
   const auto found = std::find(duel.arms.begin(), duel.arms.end(), arm);

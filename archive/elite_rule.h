@@ -4,14 +4,17 @@
 // An empty cell takes the first candidate that passed every stage and was timed. An incumbent is replaced only on a
 // significant paired difference: the upper bound of log(candidate / incumbent) lies below
 // ln(1 - max(effect_min, null_half_width)) in one duel, and below 0 in a second one in a fresh process with fresh
-// inputs, whose number of rounds is fixed beforehand. Of 2000 timed candidates of a night about one passes the first by
-// luck (its two-sided confidence is 99.9 %); one in a hundred such nights ends with a false elite. Ties keep the
-// incumbent, which prevents drift by noise.
+// inputs, whose number of rounds is fixed beforehand. What looks faster and is not proven to be is dueled again, up to
+// `looks_max` times, and the duels count together (`combined_ratio`): equal code is never timed again, so that a gain
+// lost to noise once would be lost for good. It is confirmed by as many duels. Of 2000 timed candidates of a night about
+// one in each look passes by luck (two-sided confidence 99.9 %), one in a hundred of those is confirmed. Ties keep
+// the incumbent, which prevents drift by noise.
 #pragma once
 
 #include <map>
 #include <optional>
 #include <string>
+#include <vector>
 
 #include "archive/grid.h"
 #include "engine/core/evaluation.h"
@@ -26,6 +29,8 @@ struct EliteRule {
   double confirmation_confidence_min = 0.98;  ///< two-sided: 99 % for the one side that counts
   bool needs_confirmation = true;             ///< false only where times are exact (the virtual GPU)
   double workload_loss_max = 0;  ///< if positive: no workload may lose more than this (0.02 = 2 %)
+  /// Duels of a candidate that looks faster by more than the threshold and is not proven to be.
+  int looks_max = 4;
 };
 
 /// One duel as the rule sees it.
@@ -80,6 +85,14 @@ Decision decide_insert(const Grid& grid, const Evidence& evidence, const EliteRu
 bool is_significant_gain(const PairedRatio& ratio, const EliteRule& rule);
 /// True if the interval of a confirming duel proves any gain at all.
 bool is_confirmed_gain(const PairedRatio& ratio, const EliteRule& rule);
+
+/// True if the estimate lies beyond the rule's threshold, whatever its interval: another duel may prove it.
+bool looks_like_gain(const PairedRatio& ratio, const EliteRule& rule);
+
+/// One ratio from independent duels of the same arms: the mean of log ratios, weighted by the inverse squares of their
+/// half-widths. Where the duels scatter more than their intervals say, the interval is widened as much (Birge, Phys.
+/// Rev. 40, 207). Of one duel it is that duel's. REQUIRES: at least one.
+PairedRatio combined_ratio(const std::vector<PairedRatio>& ratios);
 
 /// The ratios of the candidate against arm `arm` pooled over workloads: the weighted mean of log ratios, with
 /// bounds from the root of summed squares of the weighted half-widths (workloads are timed independently).

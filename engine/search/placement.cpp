@@ -17,40 +17,62 @@ bool asks_thorough(const EvaluationRecord& examination) {
   return examination.request.value("is_thorough", false);
 }
 
-bool has_arm(const EvaluationRecord& duel, const std::string& id) {
-  return std::find(duel.duel->arms.begin(), duel.duel->arms.end(), id) != duel.duel->arms.end();
-}
-
-DuelEvidence evidence_of(const EvaluationRecord& record, const std::string& incumbent_id,
-                         const PlacementContext& context) {
-  Duel duel = with_role(*record.duel, context.baseline_id, "baseline");
-  if (!incumbent_id.empty()) duel = with_role(std::move(duel), incumbent_id, "incumbent");
-  return duel_evidence(record.request_id, duel, incumbent_id, context.weights);
-}
-
-/// The newest first duel and the newest confirmation after it, of those that include the baseline.
-struct Chosen {
-  const EvaluationRecord* duel = nullptr;
-  const EvaluationRecord* confirmation = nullptr;
+/// Duels of one candidate that are evidence against one opponent: first ones, and those that confirm.
+struct Looks {
+  std::vector<const EvaluationRecord*> duels, confirmations;
 };
 
-Chosen choose(const Course& course, const std::string& baseline_id) {
-  Chosen chosen;
-  for (const EvaluationRecord& duel : course.duels) {
-    if (!has_arm(duel, baseline_id)) continue;
-    if (!is_confirmation(duel))
-      chosen = {&duel, nullptr};
-    else if (chosen.duel != nullptr)
-      chosen.confirmation = &duel;
+Looks looks_at(const Course& course, const std::string& opponent_id, const std::string& baseline_id) {
+  Looks looks;
+  for (const EvaluationRecord& record : course.duels) {
+    const std::vector<std::string>& arms = record.duel->arms;
+    const auto has_arm = [&](const std::string& id) {
+      return std::find(arms.begin(), arms.end(), id) != arms.end();
+    };
+    if (!has_arm(baseline_id) || (!opponent_id.empty() && !has_arm(opponent_id))) continue;
+    (is_confirmation(record) ? looks.confirmations : looks.duels).push_back(&record);
   }
-  return chosen;
+  // Against another opponent only the newest counts: the elite rule says that its incumbent has changed.
+  if (looks.duels.empty() && !opponent_id.empty()) {
+    const Looks others = looks_at(course, "", baseline_id);
+    if (!others.duels.empty()) looks.duels = {others.duels.back()};
+    looks.confirmations.clear();
+  }
+  return looks;
 }
 
-/// REQUIRES: `is_gain` is one of the elite rule's two tests.
-bool gains_at(const EvaluationRecord& duel, const Champion& champion, const EliteRule& rule,
-              bool (*is_gain)(const PairedRatio&, const EliteRule&)) {
-  const auto ratio = pooled_ratio(*duel.duel, champion.candidate_id, {{champion.workload, 1.0}});
-  return ratio && is_gain(*ratio, rule);
+/// Against arm `id`, over those duels that have it and are valid there.
+std::optional<PairedRatio> ratio_against(const std::vector<const EvaluationRecord*>& duels,
+                                         const std::string& id,
+                                         const std::map<std::string, double>& weights) {
+  std::vector<PairedRatio> ratios;
+  for (const EvaluationRecord* record : duels)
+    if (const auto ratio = pooled_ratio(*record->duel, id, weights)) ratios.push_back(*ratio);
+  if (ratios.empty()) return std::nullopt;
+  return combined_ratio(ratios);
+}
+
+bool is_passed(const std::vector<const EvaluationRecord*>& duels) {
+  return std::all_of(duels.begin(), duels.end(),
+                     [](const EvaluationRecord* record) { return record->duel->verdict.is_passed; });
+}
+
+DuelEvidence evidence_of(const std::vector<const EvaluationRecord*>& duels, const std::string& incumbent_id,
+                         const PlacementContext& context) {
+  DuelEvidence evidence{.duel_id = duels.back()->request_id, .is_passed = is_passed(duels)};
+  if (const auto baseline = ratio_against(duels, context.baseline_id, context.weights))
+    evidence.speedup = std::exp(-baseline->log_ratio_median);
+  if (incumbent_id.empty()) return evidence;
+  evidence.ratio = ratio_against(duels, incumbent_id, context.weights);
+  if (!evidence.ratio) return evidence;
+  evidence.incumbent_id = incumbent_id;
+  evidence.worst_log_ratio = -HUGE_VAL;
+  for (const auto& [workload, weight] : context.weights) {
+    if (weight <= 0) continue;
+    const auto ratio = ratio_against(duels, incumbent_id, {{workload, 1.0}});
+    evidence.worst_log_ratio = std::max(evidence.worst_log_ratio, ratio ? ratio->log_ratio_median : HUGE_VAL);
+  }
+  return evidence;
 }
 
 Champion champion_from(const Course& course, const EvaluationRecord& duel, const std::string& workload,
@@ -64,24 +86,28 @@ Champion champion_from(const Course& course, const EvaluationRecord& duel, const
 }
 
 /// Workloads where the candidate is faster than the champion. `needs_confirmation` is set if one of them awaits it.
-std::vector<Champion> championships(const Course& course, const Chosen& chosen,
-                                    const PlacementContext& context, bool* needs_confirmation) {
+std::vector<Champion> championships(const Course& course, const Looks& looks, const PlacementContext& context,
+                                    bool* needs_confirmation) {
   std::vector<Champion> won;
-  if (!chosen.duel->duel->verdict.is_passed) return won;
+  if (!is_passed(looks.duels)) return won;
+  const EvaluationRecord& newest = *looks.duels.back();
   for (const auto& [workload, weight] : context.weights) {
-    if (chosen.duel->duel->timing.count(workload) == 0) continue;
+    if (newest.duel->timing.count(workload) == 0) continue;
     const auto holder = std::find_if(context.champions.begin(), context.champions.end(),
                                      [&](const Champion& champion) { return champion.workload == workload; });
+    const auto gains = [&](const std::vector<const EvaluationRecord*>& duels, auto is_gain) {
+      const auto ratio = ratio_against(duels, holder->candidate_id, {{workload, 1.0}});
+      return ratio && is_gain(*ratio, context.rule);
+    };
     if (holder == context.champions.end()) {
-      won.push_back(champion_from(course, *chosen.duel, workload, context.baseline_id));
-    } else if (gains_at(*chosen.duel, *holder, context.rule, is_significant_gain)) {
+      won.push_back(champion_from(course, newest, workload, context.baseline_id));
+    } else if (gains(looks.duels, is_significant_gain)) {
       if (!context.rule.needs_confirmation) {
-        won.push_back(champion_from(course, *chosen.duel, workload, context.baseline_id));
-      } else if (chosen.confirmation == nullptr) {
+        won.push_back(champion_from(course, newest, workload, context.baseline_id));
+      } else if (looks.confirmations.size() < looks.duels.size()) {
         *needs_confirmation = true;
-      } else if (chosen.confirmation->duel->verdict.is_passed &&
-                 gains_at(*chosen.confirmation, *holder, context.rule, is_confirmed_gain)) {
-        won.push_back(champion_from(course, *chosen.confirmation, workload, context.baseline_id));
+      } else if (is_passed(looks.confirmations) && gains(looks.confirmations, is_confirmed_gain)) {
+        won.push_back(champion_from(course, *looks.confirmations.back(), workload, context.baseline_id));
       }
     }
   }
@@ -112,7 +138,7 @@ NextStep place(const Course& course, const PlacementContext& context) {
   const std::string cell = cell_name(course.examination->descriptors, context.grid.axes()).value_or("");
   const Elite* incumbent = cell.empty() ? nullptr : context.grid.find(cell);
   const std::string incumbent_id = incumbent != nullptr ? incumbent->candidate_id : "";
-  const Chosen chosen = choose(course, context.baseline_id);
+  const Looks looks = looks_at(course, incumbent_id, context.baseline_id);
 
   Evidence evidence{.ordinal = course.record.ordinal,
                     .candidate_id = course.record.id,
@@ -121,16 +147,17 @@ NextStep place(const Course& course, const PlacementContext& context) {
                     .provenance = course.provenance,
                     .duel = {},
                     .confirmation = {}};
-  if (chosen.duel != nullptr) evidence.duel = evidence_of(*chosen.duel, incumbent_id, context);
-  if (chosen.confirmation != nullptr)
-    evidence.confirmation = evidence_of(*chosen.confirmation, incumbent_id, context);
+  if (!looks.duels.empty()) evidence.duel = evidence_of(looks.duels, incumbent_id, context);
+  // As many confirmations as it took duels: fixed before the first of them is made.
+  if (!looks.duels.empty() && looks.confirmations.size() >= looks.duels.size())
+    evidence.confirmation = evidence_of(looks.confirmations, incumbent_id, context);
   const Decision decision = decide_insert(context.grid, evidence, context.rule);
   const std::string status = insert_status_name(decision.status);
   const bool can_duel = course.duels_sent < k_duels_max;
 
   switch (decision.status) {
     case InsertStatus::untimed:
-      if (chosen.duel == nullptr && can_duel) return duel_against_all(course, incumbent, context);
+      if (looks.duels.empty() && can_duel) return duel_against_all(course, incumbent, context);
       return ends(course, status);
     case InsertStatus::incumbent_changed:
       // Slower than the new incumbent by the common baseline: not worth a second duel.
@@ -151,8 +178,14 @@ NextStep place(const Course& course, const PlacementContext& context) {
     default:
       break;
   }
+  // What looks faster and may be so by chance is not lost for ever: equal code is never timed again.
+  const bool is_open = decision.status == InsertStatus::tie && context.rule.needs_confirmation &&
+                       evidence.duel->ratio && looks_like_gain(*evidence.duel->ratio, context.rule);
+  if (is_open && can_duel && static_cast<int>(looks.duels.size()) < context.rule.looks_max)
+    return duel_against_all(course, incumbent, context);
+
   bool needs_confirmation = false;
-  std::vector<Champion> won = championships(course, chosen, context, &needs_confirmation);
+  std::vector<Champion> won = championships(course, looks, context, &needs_confirmation);
   if (needs_confirmation && can_duel) {
     NeedsDuel need = duel_against_all(course, incumbent, context);
     need.is_confirmation = true;

@@ -261,3 +261,37 @@ TEST_CASE("no sequence of noisy duels lowers a cell's fitness or, in truth, its 
   }
   CHECK(replaced > 50);  // the property is not vacuous
 }
+
+TEST_CASE("duels together weigh by their precision and prove more than each of them") {
+  const PairedRatio fine{.log_ratio_median = -0.02,
+                         .log_ratio_low = -0.03,
+                         .log_ratio_high = -0.01,
+                         .confidence = 0.999,
+                         .rounds = 60};
+  PairedRatio coarse = fine;
+  coarse.log_ratio_median = -0.023;
+  coarse.log_ratio_low = -0.053;
+  coarse.log_ratio_high = 0.007;
+  coarse.confidence = 0.98;
+  const PairedRatio both = combined_ratio({fine, coarse});
+  CHECK(both.log_ratio_median == Approx((-0.02 * 9 - 0.023) / 10));
+  CHECK(both.log_ratio_high - both.log_ratio_median == Approx(0.03 / std::sqrt(10.0)));
+  CHECK(both.confidence == 0.98);
+  CHECK(both.rounds == 120);
+  CHECK(combined_ratio({coarse}).log_ratio_low == coarse.log_ratio_low);
+}
+
+TEST_CASE("duels that scatter more than their intervals say widen what they say together") {
+  const auto at = [](double log_ratio) {
+    return PairedRatio{.log_ratio_median = log_ratio,
+                       .log_ratio_low = log_ratio - 0.003,
+                       .log_ratio_high = log_ratio + 0.003,
+                       .confidence = 0.999,
+                       .rounds = 60};
+  };
+  const PairedRatio calm = combined_ratio({at(-0.02), at(-0.02)});
+  const PairedRatio torn = combined_ratio({at(-0.03), at(-0.01)});
+  CHECK(torn.log_ratio_median == Approx(calm.log_ratio_median));
+  CHECK(torn.log_ratio_high - torn.log_ratio_median > 0.02);
+  CHECK(calm.log_ratio_high - calm.log_ratio_median < 0.0025);
+}
