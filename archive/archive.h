@@ -54,6 +54,13 @@ struct Telling {
 inline constexpr int k_children_searched = 64;
 inline constexpr int k_tellings_searched = 512;
 
+/// Variations of one operator with the same first parent.
+struct ChildCount {
+  std::string parent_id;
+  std::string operator_name;
+  int count = 0;
+};
+
 /// One step of a cell's history.
 struct EliteStep {
   std::int64_t sequence = 0;
@@ -200,6 +207,8 @@ class Archive {
   std::optional<RejectionRecord> rejection(std::uint64_t ordinal) const;
   /// First parents of the variations that were rejected for `reason`.
   std::vector<std::string> parents_rejected_for(const std::string& reason) const;
+  /// How many variations have which first parent, by operator: open ones count.
+  std::vector<ChildCount> child_counts() const;
   /// Told candidates that failed and that no variation of operator "repair" has started from, newest first; of the last
   /// k_tellings_searched that were told.
   std::vector<CandidateRecord> repairable(int limit) const;

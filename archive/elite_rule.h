@@ -6,9 +6,9 @@
 // ln(1 - max(effect_min, null_half_width)) in one duel, and below 0 in a second one in a fresh process with fresh
 // inputs, whose number of rounds is fixed beforehand. What looks faster and is not proven to be is dueled again, up to
 // `looks_max` times, and the duels count together (`combined_ratio`): equal code is never timed again, so that a gain
-// lost to noise once would be lost for good. It is confirmed by as many duels. Of 2000 timed candidates of a night about
-// one in each look passes by luck (two-sided confidence 99.9 %), one in a hundred of those is confirmed. Ties keep
-// the incumbent, which prevents drift by noise.
+// lost to noise once would be lost for good. It is confirmed by as many duels. Of 2000 timed candidates of a night
+// about one in each look passes by luck (two-sided confidence 99.9 %), one in a hundred of those is confirmed. Ties
+// keep the incumbent, which prevents drift by noise.
 #pragma once
 
 #include <map>

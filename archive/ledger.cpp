@@ -73,6 +73,16 @@ void add_sums(Database& database, ArmLedger& arm) {
 
 }  // namespace
 
+std::vector<ChildCount> Archive::child_counts() const {
+  std::vector<ChildCount> counts;
+  Statement rows = database_.prepare(
+      "SELECT p.parent_id, v.operator_name, count(*) FROM variation_parent p JOIN variation v USING "
+      "(ordinal) "
+      "WHERE p.role = 'parent' AND p.position = 0 GROUP BY 1, 2 ORDER BY 1, 2");
+  while (rows.step()) counts.push_back({rows.text(0), rows.text(1), static_cast<int>(rows.integer(2))});
+  return counts;
+}
+
 std::vector<ArmLedger> Archive::arms() const {
   std::vector<ArmLedger> arms;
   Statement rows = database_.prepare(

@@ -54,7 +54,8 @@ constexpr std::array<Migration, 3> k_migrations{{
      "NULL, "
      "ordinal INTEGER NOT NULL REFERENCES variation (ordinal), regions TEXT NOT NULL, "
      "state TEXT NOT NULL CHECK (state IN ('live', 'retired')), created_unix_s REAL NOT NULL) STRICT;"
-     "CREATE TABLE lesson_evidence (id TEXT PRIMARY KEY, body TEXT NOT NULL) STRICT;"},
+     "CREATE TABLE lesson_evidence (id TEXT PRIMARY KEY, body TEXT NOT NULL) STRICT;"
+     "UPDATE run SET configuration = json_remove(configuration, '$.greed');"},
 }};
 
 void set_version(Database& database, int version) {

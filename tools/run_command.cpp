@@ -128,6 +128,7 @@ RunConfig effective_config(const RunOptions& options, const CLI::App& command,
     config.endpoint =
         options.endpoints.size() == 1 ? Json(options.endpoints.front()) : Json(options.endpoints);
   if (given("--operators")) config.operators = read_operators(options.operators);
+  if (given("--strategy")) config.strategy = said.strategy;
   if (given("--batch")) config.is_batch = said.is_batch;
   if (given("--end-when-waiting")) config.ends_when_waiting = said.ends_when_waiting;
   if (given("--deterministic")) config.is_deterministic = said.is_deterministic;
@@ -360,6 +361,8 @@ void add_run_command(CLI::App& command, Program& program) {
       "Variations without a faster elite before each step against stagnation, the last of which "
       "ends the run; 0: no steps");
   command.add_option("--rounds", given.rounds, "Paired rounds of a duel");
+  command.add_option("--strategy", given.strategy,
+                     "How parents are chosen: map-elites, or a control: best-of-n, hill-climb, random");
   command.add_flag("--batch", given.is_batch, "Evaluate through batch files in RUN/batches");
   command.add_flag("--end-when-waiting", given.ends_when_waiting,
                    "End when only replies in the spool can bring the run on; started again it takes them");

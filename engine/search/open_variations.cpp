@@ -7,6 +7,7 @@
 #include <algorithm>
 
 #include "engine/core/error.h"
+#include "engine/search/placement.h"
 #include "engine/search/target_cell.h"
 #include "engine/variation/operator_table.h"
 #include "engine/variation/tuning.h"
@@ -23,6 +24,7 @@ void OpenVariations::resume(const std::string& baseline_id) {
   for (const RejectionRecord& rejection : parts_.archive.rejections()) rejected_.push_back(rejection.ordinal);
   tunable_elites_.resume(parts_.archive);
   history_.read_rejections();
+  count_all_children(pool_, parts_.archive);
   for (const VariationRecord& record : parts_.archive.open_variations()) {
     if (record.operator_name == "seed") continue;  // recorded together with its candidate by the loop
     Open& one = open(record, baseline_id);
@@ -48,6 +50,8 @@ Choices OpenVariations::choices(const Grid& grid, const Steering& steering, std:
   choices.arms = arm_weights(operators, parts_.endpoints.names(), steering.endpoints,
                              [this](const std::string& name) { return prompt_version(name); });
   choices.bandit = &history_.bandit();
+  choices.pool = &pool_;
+  choices.baseline_id = baseline_id_;
   Rng rng = Rng::keyed(parts_.config.seed, ordinal, "impulse");
   const Rung rung = history_.stagnation().rung();
   const Impulse impulse = impulse_of(rung, rng);
@@ -81,6 +85,10 @@ void OpenVariations::look_back() {
 
 bool OpenVariations::ask(const Grid& grid, const std::string& baseline_id, const Steering& steering) {
   const std::uint64_t ordinal = parts_.archive.next_ordinal();
+  baseline_id_ = baseline_id;
+  pool_told_ =
+      admit_told(pool_, parts_.archive, pool_told_,
+                 {.grid = grid, .baseline_id = baseline_id, .weights = workload_weights(parts_.task)});
   Json steered = Json::object();
   const auto selection = select(grid, choices(grid, steering, ordinal, steered), parts_.config,
                                 Rng::keyed(parts_.config.seed, ordinal, "select"));
@@ -106,6 +114,7 @@ bool OpenVariations::ask(const Grid& grid, const std::string& baseline_id, const
   record.created_unix_s = announcer_.now_unix_s();
   record.prompt_version = selection->prompt_version;
   parts_.archive.record_variation(record);
+  pool_.count_children(parent->id, needs_model);
   announcer_.announce({{"event", "asked"},
                        {"ordinal", ordinal},
                        {"operator", record.operator_name},

@@ -18,6 +18,7 @@
 
 #include "engine/search/inside_evaluations.h"
 #include "engine/search/model_calls.h"
+#include "engine/search/parent_pool.h"
 #include "engine/search/run_parts.h"
 #include "engine/search/search_history.h"
 #include "engine/search/selection.h"
@@ -115,6 +116,8 @@ class OpenVariations {
   TunableElites tunable_elites_;
   std::string last_rejection_;
   SearchHistory history_;
+  ParentPool pool_;
+  std::int64_t pool_told_ = 0;                          // as far as it has read
   std::map<std::string, std::string> prompt_versions_;  // by operator
   Rung announced_ = Rung::none;
 };

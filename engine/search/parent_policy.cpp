@@ -1,8 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
-// Who becomes a parent, which cell is aimed at and who inspires: pure functions of the grid and random numbers.
+// Candidates for a parent, their scores, and what goes with the one that is chosen.
 #include "engine/search/parent_policy.h"
 
 #include <algorithm>
+#include <cmath>
+#include <tuple>
+#include <utility>
 
 #include "engine/search/target_cell.h"
 
@@ -27,17 +30,105 @@ std::vector<Elite> draw_inspirations(std::vector<Elite> others, int count, Rng& 
 }
 
 /// The elites that the operator can start from.
-std::vector<Elite> possible_parents(const OperatorRow& row, const Grid& grid, const Choices& choices) {
+std::vector<Elite> possible_elites(const OperatorRow& row, const Grid& grid, const Choices& choices) {
   std::vector<Elite> elites = grid.elites();
   if (row.parent == ParentKind::tunable)
     std::erase_if(elites, [&](const Elite& elite) {
       return std::find(choices.tunable_elites.begin(), choices.tunable_elites.end(), elite.candidate_id) ==
              choices.tunable_elites.end();
     });
+  if (choices.is_restarted && elites.size() > 1)
+    elites.erase(std::min_element(elites.begin(), elites.end(), is_faster));
+  if (!choices.target_cell.empty()) keep_nearest(elites, choices.target_cell);
   return elites;
 }
 
+/// Id and cell of a parent.
+using Place = std::pair<std::string, std::string>;
+
+/// The highest score; of equals the newest, which has had least time.
+class Ranking {
+ public:
+  Ranking(const OperatorRow& row, const ParentPool& pool, double speed_scale)
+      : pool_(pool), is_by_model_(row.needs_model), speed_scale_(speed_scale) {}
+
+  void consider(const std::string& id, const std::string& cell, std::uint64_t ordinal, double speedup) {
+    const double score =
+        std::log(std::max(speedup, 1e-9)) / speed_scale_ - std::log1p(pool_.children(id, is_by_model_));
+    if (best_.first.empty() || score > score_ || (score == score_ && ordinal > ordinal_)) {
+      best_ = {id, cell};
+      score_ = score;
+      ordinal_ = ordinal;
+    }
+  }
+  const Place& best() const { return best_; }
+
+ private:
+  const ParentPool& pool_;
+  bool is_by_model_;
+  double speed_scale_;
+  Place best_;
+  double score_ = 0;
+  std::uint64_t ordinal_ = 0;
+};
+
+Place best_place(const OperatorRow& row, const std::vector<Elite>& elites, const ParentPool& pool,
+                 const RunConfig& config) {
+  Ranking ranking(row, pool, config.speed_scale);
+  for (const Elite& elite : elites) {
+    ranking.consider(elite.candidate_id, elite.cell, elite.ordinal, elite.speedup);
+    if (row.parent == ParentKind::tunable) continue;
+    for (const Contender& contender : pool.contenders(elite.cell)) {
+      if (contender.speedup < elite.speedup * (1 - config.softness)) break;  // the rest is slower still
+      if (contender.candidate_id != elite.candidate_id)
+        ranking.consider(contender.candidate_id, elite.cell, contender.ordinal, contender.speedup);
+    }
+  }
+  return ranking.best();
+}
+
+/// REQUIRES: elites are not empty.
+Place choose_place(const OperatorRow& row, const std::vector<Elite>& elites, const Choices& choices,
+                   const RunConfig& config, Rng& rng) {
+  static const ParentPool k_nothing_known;
+  const ParentPool& pool = choices.pool != nullptr ? *choices.pool : k_nothing_known;
+  const Elite& fastest = *std::min_element(elites.begin(), elites.end(), is_faster);
+  const bool takes_any = row.parent == ParentKind::elite;
+  switch (strategy_of_name(config.strategy).value_or(Strategy::map_elites)) {
+    case Strategy::best_of_n:
+      if (takes_any && !choices.baseline_id.empty()) return {choices.baseline_id, ""};
+      return {fastest.candidate_id, fastest.cell};
+    case Strategy::hill_climb:
+      return {fastest.candidate_id, fastest.cell};
+    case Strategy::random:
+      if (takes_any && !pool.timed().empty()) return {pool.timed()[rng.below(pool.timed().size())], ""};
+      break;
+    case Strategy::map_elites:
+      if (!choices.is_restarted) return best_place(row, elites, pool, config);
+      break;
+  }
+  const Elite& drawn = elites[rng.below(elites.size())];
+  return {drawn.candidate_id, drawn.cell};
+}
+
+/// An empty cell beside the parent's; if there is none, any other one.
+std::string draw_target(const Grid& grid, const std::string& parent_cell, Rng& rng) {
+  std::vector<std::string> cells = grid.cells();
+  std::erase(cells, parent_cell);
+  std::vector<std::string> beside;
+  for (const std::string& cell : cells)
+    if (grid.find(cell) == nullptr && cell_distance(cell, parent_cell) == 1) beside.push_back(cell);
+  const std::vector<std::string>& from = beside.empty() ? cells : beside;
+  return from.empty() ? "" : from[rng.below(from.size())];
+}
+
 }  // namespace
+
+std::optional<Strategy> strategy_of_name(std::string_view name) {
+  const auto found = std::find(k_strategies.begin(), k_strategies.end(), name);
+  if (found == k_strategies.end()) return std::nullopt;
+  return static_cast<Strategy>(found - k_strategies.begin());
+}
 
 bool has_parent(const OperatorRow& row, const Grid& grid, const Choices& choices) {
   switch (row.parent) {
@@ -57,37 +148,33 @@ bool has_parent(const OperatorRow& row, const Grid& grid, const Choices& choices
 
 std::optional<Parents> choose_parents(const OperatorRow& row, const Grid& grid, const Choices& choices,
                                       const RunConfig& config, Rng& rng) {
+  const bool is_control = strategy_of_name(config.strategy) != Strategy::map_elites;
+  const int inspirations = is_control ? 0 : row.inspirations;
   if (row.parent == ParentKind::failed) {
     if (choices.failed.empty()) return std::nullopt;
     std::string parent = choices.failed[rng.below(choices.failed.size())];
     return Parents{.parent_id = std::move(parent),
                    .cell = "",
-                   .inspirations = draw_inspirations(grid.elites(), row.inspirations, rng)};
+                   .inspirations = draw_inspirations(grid.elites(), inspirations, rng)};
   }
-  std::vector<Elite> possible = possible_parents(row, grid, choices);
-  if (possible.empty()) return std::nullopt;
-  if (choices.is_restarted && possible.size() > 1)
-    possible.erase(std::min_element(possible.begin(), possible.end(), is_faster));
-  if (!choices.target_cell.empty()) keep_nearest(possible, choices.target_cell);
-  const bool is_greedy = rng.uniform() < config.greed && !choices.is_restarted;
-  const Elite parent = is_greedy ? *std::min_element(possible.begin(), possible.end(), is_faster)
-                                 : possible[rng.below(possible.size())];
+  const std::vector<Elite> elites = possible_elites(row, grid, choices);
+  if (elites.empty()) return std::nullopt;
+  Parents parents;
+  std::tie(parents.parent_id, parents.cell) = choose_place(row, elites, choices, config, rng);
 
   std::vector<Elite> others = grid.elites();
-  std::erase_if(others, [&](const Elite& elite) { return elite.cell == parent.cell; });
-  Parents parents{.parent_id = parent.candidate_id, .cell = parent.cell};
+  std::erase_if(others, [&](const Elite& elite) {
+    return elite.cell == parents.cell || elite.candidate_id == parents.parent_id;
+  });
   if (row.parent == ParentKind::pair) {
     if (others.empty()) return std::nullopt;
     parents.second_parent_id = others[rng.below(others.size())].candidate_id;
   }
-  if (!choices.target_cell.empty()) {
+  if (!choices.target_cell.empty())
     parents.target_cell = choices.target_cell;
-  } else if (row.wants_target_cell) {
-    std::vector<std::string> cells = all_cells(grid.axes());
-    std::erase(cells, parent.cell);
-    parents.target_cell = cells[rng.below(cells.size())];
-  }
-  parents.inspirations = draw_inspirations(std::move(others), row.inspirations, rng);
+  else if (row.wants_target_cell)
+    parents.target_cell = draw_target(grid, parents.cell, rng);
+  parents.inspirations = draw_inspirations(std::move(others), inspirations, rng);
   return parents;
 }
 

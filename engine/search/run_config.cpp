@@ -3,6 +3,9 @@
 #include "engine/search/run_config.h"
 
 #include <fmt/format.h>
+#include <fmt/ranges.h>
+
+#include <algorithm>
 
 #include "engine/core/axes.h"
 #include "engine/core/device_names.h"
@@ -85,7 +88,9 @@ RunConfig parse_run_config(const Json& json, const std::string& where, RunConfig
   base.axes = reader.optional("axes", base.axes);
   base.in_flight = reader.optional("in_flight", base.in_flight);
   base.operators = reader.optional("operators", base.operators);
-  base.greed = reader.optional("greed", base.greed);
+  base.strategy = reader.optional("strategy", base.strategy);
+  base.softness = reader.optional("softness", base.softness);
+  base.speed_scale = reader.optional("speed_scale", base.speed_scale);
   base.rounds = reader.optional("rounds", base.rounds);
   base.null_every = reader.optional("null_every", base.null_every);
   base.examine_deadline_s = reader.optional("examine_deadline_s", base.examine_deadline_s);
@@ -125,8 +130,12 @@ void check_run_config(const RunConfig& config, const std::string& where) {
   } catch (const Error& error) {
     throw ConfigError(where, "axes", error.what());
   }
+  if (std::find(k_strategies.begin(), k_strategies.end(), config.strategy) == k_strategies.end())
+    throw ConfigError(where, "strategy",
+                      fmt::format("is \"{}\", expected {}", config.strategy, fmt::join(k_strategies, ", ")));
   check_range(where, "in_flight", config.in_flight, 1, 1024);
-  check_range(where, "greed", config.greed, 0.0, 1.0);
+  check_range(where, "softness", config.softness, 0.0, 1.0);
+  check_range(where, "speed_scale", config.speed_scale, 0.0001, 100.0);
   check_range(where, "rounds", config.rounds, 2, 1000);
   check_range(where, "null_every", config.null_every, 0, 100000);
   check_range(where, "examine_deadline_s", config.examine_deadline_s, 1.0, 86400.0);
@@ -180,7 +189,9 @@ Json run_config_json(const RunConfig& config) {
           {"axes", config.axes},
           {"in_flight", config.in_flight},
           {"operators", config.operators},
-          {"greed", config.greed},
+          {"strategy", config.strategy},
+          {"softness", config.softness},
+          {"speed_scale", config.speed_scale},
           {"rounds", config.rounds},
           {"null_every", config.null_every},
           {"examine_deadline_s", config.examine_deadline_s},

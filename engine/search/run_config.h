@@ -2,10 +2,12 @@
 // Everything that a run can be told, with its defaults: the configuration file's and the command line's one struct.
 #pragma once
 
+#include <array>
 #include <cstdint>
 #include <filesystem>
 #include <map>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "engine/core/json.h"
@@ -35,6 +37,10 @@ struct WorkerSettings {
   bool operator==(const WorkerSettings&) const = default;
 };
 
+/// How a run chooses parents: the search itself, and the controls that it is compared with.
+inline constexpr std::array<std::string_view, 4> k_strategies{"map-elites", "best-of-n", "hill-climb",
+                                                              "random"};
+
 /// A JSON object with these names as keys; `bandit`, `stagnation`, `agent`, `budget` and `workers` are objects.
 /// Comments are allowed, unknown keys refused.
 struct RunConfig {
@@ -50,8 +56,10 @@ struct RunConfig {
       axes;           ///< of the grid (engine/core/axes.h); none: chosen by the task's family at the start
   int in_flight = 8;  ///< variations under way together
   std::map<std::string, double> operators{{"refine", 0.7}, {"tune", 0.3}};  ///< share of each operator
-  double greed = 0.25;  ///< share of parents that are the best elite; the rest is uniform over elites
-  int rounds = 60;      ///< paired rounds of a duel, at most
+  std::string strategy = "map-elites";  ///< or a control: best-of-n, hill-climb, random (docs/search.md)
+  double softness = 0.01;               ///< a parent is at most so much slower than its cell's elite
+  double speed_scale = 0.03;            ///< log of a speed-up that is worth e times the children of a parent
+  int rounds = 60;                      ///< paired rounds of a duel, at most
   int null_every = 50;  ///< candidates timed between two comparisons of an elite with itself; 0: none
   double examine_deadline_s = 180;
   double duel_deadline_s = 600;

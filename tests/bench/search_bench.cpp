@@ -36,6 +36,8 @@ int main(int argc, char** argv) {
     command->add_option("--budget", options.budget, "evaluations of one run")->capture_default_str();
     command->add_option("--noise", options.noise, "of a duel, times what was measured")
         ->capture_default_str();
+    command->add_option("--first-seed", options.first_seed, "of the runs")->capture_default_str();
+    command->add_option("--looks", options.looks, "EliteRule::looks_max")->capture_default_str();
     command->add_option("--insight", options.rates.insight, "EditRates::insight")->capture_default_str();
     command->add_option("--further", options.rates.further, "EditRates::further")->capture_default_str();
     command->add_option("--jump", options.rates.jump, "EditRates::jump")->capture_default_str();

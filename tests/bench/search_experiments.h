@@ -14,7 +14,9 @@ namespace kernelites {
 struct BenchOptions {
   int seeds = 40;
   std::int64_t budget = 600;  ///< evaluations of one run
-  double noise = 1;           ///< times what was measured
+  std::uint64_t first_seed = 1;
+  double noise = 1;  ///< times what was measured
+  int looks = EliteRule{}.looks_max;
   EditRates rates;
 };
 

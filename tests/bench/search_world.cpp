@@ -22,6 +22,8 @@ std::vector<Arena> measured_arenas(const std::filesystem::path& source_root) {
       const Ruggedness figures = ruggedness_of(arena.landscape);
       arena.noise = figures.noise;
       arena.speedup_best = figures.speedup_best;
+      const std::filesystem::path task = source_root / "tasks" / arena.landscape.name / "task.json";
+      arena.axes = axes_of_family(read_json(task).at("family").get<std::string>());
       arenas.push_back(std::move(arena));
     }
   }
@@ -32,7 +34,9 @@ std::vector<Arena> measured_arenas(const std::filesystem::path& source_root) {
 }
 
 SearchWorld::SearchWorld(const Arena& arena, const WorldSettings& settings)
-    : arena_(arena), settings_(settings), grid_(settings.axes) {
+    : arena_(&arena),
+      settings_(settings),
+      grid_(settings.axes.empty() ? std::span<const Axis>(arena.axes) : settings.axes) {
   for (const std::string& workload : landscape().workloads) weights_[workload] = 1;
   const Verdict passed = Verdict::passed();
   const Told seed_told = submit("", {.kind = EditKind::same, .point = 0, .verdict = passed});
@@ -42,6 +46,7 @@ SearchWorld::SearchWorld(const Arena& arena, const WorldSettings& settings)
 
 Told SearchWorld::submit(const std::string& parent_id, const ScriptedEdit& edit) {
   Told told{.ordinal = next_ordinal_++, .point = edit.point};
+  if (!parent_id.empty()) pool_.count_children(parent_id, true);
   if (edit.kind == EditKind::no_code) {
     told.status = "rejected";
     return told;
@@ -76,6 +81,7 @@ Told SearchWorld::submit(const std::string& parent_id, const ScriptedEdit& edit)
     told.status = outcome.status;
     told.duels = course.duels_sent;
     if (!course.duels.empty()) told.speedup = speedup_over(*course.duels.back().duel, baseline_id_, weights_);
+    pool_.admit({told.id, told.ordinal, told.cell, told.speedup});
     told.champions = static_cast<int>(outcome.champions.size());
     for (const Champion& champion : outcome.champions) {
       std::erase_if(champions_, [&](const Champion& other) { return other.workload == champion.workload; });
@@ -90,8 +96,12 @@ Told SearchWorld::submit(const std::string& parent_id, const ScriptedEdit& edit)
   }
 }
 
+std::string SearchWorld::cell_of(const std::string& candidate_id) const {
+  return cell_name(landscape().points[point_of(candidate_id)].descriptors, grid_.axes()).value_or("");
+}
+
 double SearchWorld::reached() const {
-  return landscape().speedup(points_.at(grid_.best()->candidate_id)) / arena_.speedup_best;
+  return landscape().speedup(points_.at(grid_.best()->candidate_id)) / arena_->speedup_best;
 }
 
 Course SearchWorld::examined(std::uint64_t ordinal, const std::string& parent_id,
@@ -120,7 +130,7 @@ void SearchWorld::duel(Course& course, const NeedsDuel& need) {
       fmt::format("{}-{}-duel-{}", settings_.seed, course.record.ordinal, course.duels_sent++);
   record.request = {{"is_confirmation", need.is_confirmation}};
   record.state = "answered";
-  record.duel = landscape_duel(landscape(), settings_.noise * arena_.noise, arms, record.request_id);
+  record.duel = landscape_duel(landscape(), settings_.noise * arena_->noise, arms, record.request_id);
   course.duels.push_back(std::move(record));
   ++duels_;
 }

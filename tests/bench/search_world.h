@@ -17,6 +17,7 @@
 #include "archive/elite_rule.h"
 #include "archive/grid.h"
 #include "archive/records.h"
+#include "engine/search/parent_policy.h"
 #include "engine/search/placement.h"
 #include "tests/support/landscapes/landscape.h"
 #include "tests/support/landscapes/scripted_edit.h"
@@ -28,14 +29,15 @@ struct Arena {
   Landscape landscape;
   double noise = 0;         ///< median of |log ratio| of a point in two duels
   double speedup_best = 1;  ///< of its fastest point
+  std::vector<Axis> axes;   ///< of the task's family
 };
 /// Those under tests/support/landscapes, by name. Throws ConfigError if `source_root` has none.
 std::vector<Arena> measured_arenas(const std::filesystem::path& source_root);
 
 /// How a world differs from the search's defaults.
 struct WorldSettings {
-  std::uint64_t seed = 1;  ///< keys the noise
-  std::span<const Axis> axes = k_axes;
+  std::uint64_t seed = 1;           ///< keys the noise
+  std::span<const Axis> axes = {};  ///< of the grid; empty: the arena's
   EliteRule rule = {};
   double noise = 1;  ///< times what was measured; 0: exact times
 };
@@ -56,22 +58,27 @@ struct Told {
 
 class SearchWorld {
  public:
-  /// Records point 0 as seed and baseline. Borrows `arena` and the axes.
+  /// Records point 0 as seed and baseline. Borrows `arena`. May be moved.
   SearchWorld(const Arena& arena, const WorldSettings& settings);
 
   /// Examines, duels, confirms and tells the edit of `parent_id`.
   Told submit(const std::string& parent_id, const ScriptedEdit& edit);
 
-  const Landscape& landscape() const { return arena_.landscape; }
+  const Landscape& landscape() const { return arena_->landscape; }
   const Grid& grid() const { return grid_; }
   const std::vector<Champion>& champions() const { return champions_; }
   const std::string& baseline_id() const { return baseline_id_; }
+  const ParentPool& pool() const { return pool_; }
+  /// What `select` may choose from, with a model. Borrows the world.
+  Choices choices() const { return {.has_model = true, .pool = &pool_, .baseline_id = baseline_id_}; }
   /// Of the next variation: the first after the seed is 2.
   std::uint64_t next_ordinal() const { return next_ordinal_; }
   /// Candidates that a worker has looked at, the seed not counted.
   std::int64_t evaluations() const { return evaluations_; }
   std::int64_t duels() const { return duels_; }
   std::size_t point_of(const std::string& candidate_id) const { return points_.at(candidate_id); }
+  /// Empty unless it passed.
+  std::string cell_of(const std::string& candidate_id) const;
   /// True speed of the best elite as share of the landscape's best: what a run would hand out.
   double reached() const;
 
@@ -79,11 +86,12 @@ class SearchWorld {
   Course examined(std::uint64_t ordinal, const std::string& parent_id, const ScriptedEdit& edit) const;
   void duel(Course& course, const NeedsDuel& need);
 
-  const Arena& arena_;
+  const Arena* arena_;
   WorldSettings settings_;
   std::map<std::string, double> weights_;
   Grid grid_;
   std::vector<Champion> champions_;
+  ParentPool pool_;
   std::string baseline_id_;
   std::uint64_t next_ordinal_ = 1;
   std::int64_t evaluations_ = 0, duels_ = 0;

@@ -35,7 +35,9 @@ TEST_CASE("a wrong configuration names the file, the field and what was expected
       {R"({"in_flight": "many"})", "in_flight"},
       {R"({"operators": {"magic": 1}})", "refine, tune"},
       {R"({"operators": {"tune": 0}})", "operators"},
-      {R"({"greed": 2})", "greed"},
+      {R"({"strategy": "greedy"})", "map-elites, best-of-n, hill-climb, random"},
+      {R"({"softness": 2})", "softness"},
+      {R"({"speed_scale": 0})", "speed_scale"},
       {R"({"budget": {"usd": -1}})", "usd"},
       {R"([])", "x.json"},
   };

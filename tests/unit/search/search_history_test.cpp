@@ -267,7 +267,6 @@ TEST_CASE("half of the variations aim at the cells in focus, from the nearest el
   SearchRig rig;
   rig.config.operators = {{"refine", 1}};
   rig.config.budget.candidates = 60;
-  rig.config.greed = 0;
   rig.config.stagnation.is_on = false;
   steer(rig, R"({"focus_cells": ["shared/fma/persistent"]})");
   FakeEvaluator evaluator;

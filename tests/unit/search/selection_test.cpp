@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// Selection: shares, greed, and what can work at all.
+// Selection: shares of operators, inspirations, and what can work at all.
 #include "engine/search/selection.h"
 
 #include <map>
@@ -38,22 +38,6 @@ std::map<std::string, int> parents(const Choices& choices, const RunConfig& conf
 }
 
 }  // namespace
-
-TEST_CASE("without greed every elite is a parent about equally often") {
-  RunConfig config;
-  config.greed = 0;
-  config.operators = {{"refine", 1}};
-  const auto count = parents({.has_model = true}, config, 4000);
-  CHECK(count.size() == 4);
-  for (const auto& [name, n] : count) CHECK((n > 900 && n < 1100));
-}
-
-TEST_CASE("full greed always takes the best") {
-  RunConfig config;
-  config.greed = 1;
-  config.operators = {{"refine", 1}};
-  CHECK(parents({.has_model = true}, config, 50) == std::map<std::string, int>{{"refine id2", 50}});
-}
 
 TEST_CASE("without a model only the tuner works, on tunable elites") {
   RunConfig config;
