@@ -110,6 +110,7 @@ bool OpenVariations::ask(const Grid& grid, const std::string& baseline_id, const
                                 : Json{{"failures", Json::array()}, {"rejections", Json::array()}};
   record.decision.update(steered);
   if (!parents.target_cell.empty()) record.decision["target_cell"] = parents.target_cell;
+  if (record.operator_name == "tune") record.decision["told"] = parts_.archive.last_told();
   if (find_operator(record.operator_name)->wants_target_workload) aim(record, baseline_id);
   record.created_unix_s = announcer_.now_unix_s();
   record.prompt_version = selection->prompt_version;

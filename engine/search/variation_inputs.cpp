@@ -8,6 +8,7 @@
 #include "engine/core/error.h"
 #include "engine/search/placement.h"
 #include "engine/search/specimens.h"
+#include "engine/variation/tuning.h"
 
 namespace kernelites {
 namespace {
@@ -15,6 +16,7 @@ namespace {
 constexpr int k_failures_shown = 3;
 constexpr int k_rejections_shown = 3;
 constexpr std::size_t k_ancestors_max = 12;
+constexpr int k_tunings_max = 128;
 
 std::vector<Ancestor> lineage_of(const InputSource& source, const std::string& parent_id,
                                  const std::map<std::string, double>& weights) {
@@ -66,6 +68,29 @@ std::string furthest_workload(const Archive& archive, const std::string& candida
   return furthest;
 }
 
+/// As of `told`, so that a variation that is taken up again proposes the same.
+std::vector<TunedPoint> tuned_points(const InputSource& source, const VariationInput& input,
+                                     std::int64_t told) {
+  std::vector<TunedPoint> points;
+  for (const EvaluatedCandidate& tried :
+       source.archive.tunings(input.parent.candidate.source, told, k_tunings_max)) {
+    TunedPoint point{.tuning = with_full_tuning(tried.record.candidate).tuning};
+    const bool is_timed = tried.duel && tried.duel->duel && tried.duel->duel->verdict.is_passed;
+    point.is_passed = tried.examination && tried.examination->examination &&
+                      tried.examination->examination->verdict.is_passed && (!tried.duel || is_timed);
+    for (const Workload& workload : source.task.bench) {
+      if (!is_timed) continue;
+      const double speedup =
+          tried.record.id == source.baseline_id
+              ? 1
+              : speedup_over(*tried.duel->duel, source.baseline_id, {{workload.name, 1.0}});
+      if (speedup > 0) point.log_speedup[workload.name] = std::log(speedup);
+    }
+    points.push_back(std::move(point));
+  }
+  return points;
+}
+
 VariationInput variation_input(const InputSource& source, const VariationRecord& record) {
   const auto weights = workload_weights(source.task);
   VariationInput input{.task = source.task};
@@ -87,6 +112,8 @@ VariationInput variation_input(const InputSource& source, const VariationRecord&
     if (const auto rejection = source.archive.rejection(ordinal.get<std::uint64_t>()))
       input.rejections.push_back(rejection->message);
   if (record.operator_name == "agent") input.lineage = lineage_of(source, record.parents.at(0), weights);
+  if (record.operator_name == "tune")
+    input.tuned = tuned_points(source, input, record.decision.value("told", std::int64_t{0}));
   input.lessons = source.lessons;
   input.prompt_tokens_max = source.config.prompt_tokens_max;
   input.output_tokens_max = source.config.output_tokens_max;

@@ -18,6 +18,7 @@
 #include "engine/variation/agent_limits.h"
 #include "engine/variation/lesson.h"
 #include "engine/variation/prompt_budget.h"
+#include "engine/variation/tune_model.h"
 
 namespace kernelites {
 
@@ -55,6 +56,7 @@ struct VariationInput {
   std::function<bool(const Candidate&)>
       is_known;                             ///< has been evaluated or is about to be; empty: nothing is known
   std::vector<Ancestor> lineage;            ///< the parent's ancestors, its own parent first, a seed last
+  std::vector<TunedPoint> tuned = {};       ///< tune: tunings of the parent's source that were evaluated
   LessonReader lessons;                     ///< of earlier runs; empty: there are none
   std::vector<std::string> hints;           ///< lines of the person who watches the run
   int barren = 0;                           ///< variations without a faster elite, if the model is to know it

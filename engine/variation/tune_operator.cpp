@@ -2,48 +2,31 @@
 // The model-free operator: an untried choice of the parent's tunables.
 #include "engine/variation/tune_operator.h"
 
-#include <fmt/format.h>
-
 #include "engine/core/error.h"
-#include "engine/variation/tuning.h"
+#include "engine/variation/tune_search.h"
 
 namespace kernelites {
-namespace {
-
-constexpr std::size_t k_neighbours_max = 4096;
-/// Share of draws that change two tunables at once while single changes are left: they find what only goes
-/// together.
-constexpr double k_pair_share = 0.25;
-
-std::string describe_change(const Tuning& from, const Tuning& to) {
-  std::string text;
-  for (const auto& [name, value] : to)
-    if (from.at(name) != value)
-      text += fmt::format("{}{} {} -> {}", text.empty() ? "" : ", ", name, from.at(name), value);
-  return text;
-}
-
-}  // namespace
 
 TuneOperator::TuneOperator(VariationInput input, Rng rng) : input_(std::move(input)), rng_(rng) {}
 
 Action TuneOperator::next(const Observation& observation) {
   KERNELITES_ASSERT(std::holds_alternative<Started>(observation));
   const Candidate parent = with_full_tuning(input_.parent.candidate);
-  const std::vector<Tunable> tunables = parse_tunables(parent.source);
-  if (tunables.empty()) return GiveUp{{"not_tunable", "the parent declares no tunables"}};
+  TuneState state{.tunables = parse_tunables(parent.source),
+                  .rules = parse_tuning_rules(parent.source),
+                  .start = parent.tuning,
+                  .tried = input_.tuned};
+  if (state.tunables.empty()) return GiveUp{{"not_tunable", "the parent declares no tunables"}};
+  for (const Workload& workload : input_.task.bench) state.weights[workload.name] = workload.weight;
+  if (input_.is_known)
+    state.is_known = [&](const Tuning& tuning) { return input_.is_known({parent.source, tuning}); };
 
-  const bool is_pair_first = rng_.uniform() < k_pair_share;
-  for (int changes : {is_pair_first ? 2 : 1, is_pair_first ? 1 : 2}) {
-    std::vector<Tuning> choices = neighbours(tunables, parent.tuning, changes, k_neighbours_max);
-    rng_.shuffle(choices);
-    for (Tuning& choice : choices) {
-      Candidate candidate{parent.source, choice};
-      if (input_.is_known && input_.is_known(candidate)) continue;
-      return Submit{{std::move(candidate), "tune " + describe_change(parent.tuning, choice)}};
-    }
-  }
-  return GiveUp{{"tune_exhausted", "every choice of one or two of the parent's tunables has been tried"}};
+  auto proposal = next_tuning(state, rng_);
+  if (!proposal)
+    return GiveUp{{"tune_exhausted", "every choice of one or two of the parent's tunables has been tried"}};
+  std::string summary = "tune " + describe_change(proposal->from, proposal->tuning);
+  if (!proposal->workload.empty()) summary += " for " + proposal->workload;
+  return Submit{{Candidate{parent.source, std::move(proposal->tuning)}, std::move(summary)}};
 }
 
 }  // namespace kernelites

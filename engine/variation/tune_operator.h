@@ -6,9 +6,9 @@
 
 namespace kernelites {
 
-/// Submits, on Started, the parent with one tunable changed, or two once no single change is left (sometimes
-/// before), drawn by `rng` among the choices that `input.is_known` does not know. Gives up with
-/// "tune_exhausted" when there is none, with "not_tunable" when the source declares no tunables.
+/// Submits, on Started, the choice that `next_tuning` (tune_search.h) makes from the tunings in `input.tuned` and what
+/// `input.is_known` does not know. Gives up with "tune_exhausted" when every choice of one or two of the parent's
+/// tunables is known or ruled out, with "not_tunable" when the source declares no tunables.
 class TuneOperator : public Operator {
  public:
   TuneOperator(VariationInput input, Rng rng);

@@ -21,6 +21,7 @@ constexpr Experiment k_experiments[] = {
     {"policies", "who becomes a parent: strategies and policies", run_policies},
     {"bandit", "whom to ask: single arms, all of them, and the bandit", run_bandit},
     {"stagnation", "the ladder against stagnation, and its forecast", run_stagnation},
+    {"tuner", "which tuning is tried next: sweeps, halving, climbing, a model of effects", run_tuner},
 };
 
 }  // namespace

@@ -82,6 +82,10 @@ Told SearchWorld::submit(const std::string& parent_id, const ScriptedEdit& edit)
     told.duels = course.duels_sent;
     if (!course.duels.empty()) told.speedup = speedup_over(*course.duels.back().duel, baseline_id_, weights_);
     pool_.admit({told.id, told.ordinal, told.cell, told.speedup});
+    if (!course.duels.empty())
+      for (const auto& [workload, weight] : weights_)
+        told.log_speedup_at[workload] =
+            std::log(speedup_over(*course.duels.back().duel, baseline_id_, {{workload, 1.0}}));
     told.champions = static_cast<int>(outcome.champions.size());
     for (const Champion& champion : outcome.champions) {
       std::erase_if(champions_, [&](const Champion& other) { return other.workload == champion.workload; });

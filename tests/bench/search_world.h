@@ -51,9 +51,10 @@ struct Told {
   std::string cell;        ///< empty unless it passed
   std::string status;      ///< as `Outcome::status`; "rejected" if no candidate came out
   double speedup = 0;      ///< measured in its last duel; 0: not timed
-  double gain = 0;         ///< log of the cell's fitness over its former elite's; 0 unless it improved
-  int champions = 0;       ///< workloads it became champion of
-  int duels = 0;           ///< that were run for it
+  std::map<std::string, double> log_speedup_at;  ///< the same by workload, as logarithms; empty: not timed
+  double gain = 0;    ///< log of the cell's fitness over its former elite's; 0 unless it improved
+  int champions = 0;  ///< workloads it became champion of
+  int duels = 0;      ///< that were run for it
 };
 
 class SearchWorld {
