@@ -14,6 +14,7 @@
 #pragma once
 
 #include <filesystem>
+#include <map>
 #include <memory>
 
 #include "archive/database.h"
@@ -214,6 +215,13 @@ class Archive {
   std::vector<CandidateRecord> repairable(int limit) const;
   /// All, in the order recorded.
   std::vector<PromptVersionRecord> prompt_versions() const;
+  /// Variations of the operator under this version that are over (told or rejected), newest first.
+  std::vector<std::uint64_t> variations_under(const std::string& operator_name, const std::string& version,
+                                              int limit) const;
+  /// How many are over, by version. Reads all of the operator's.
+  std::map<std::string, std::int64_t> variations_by_version(const std::string& operator_name) const;
+  /// Of this operator, open ones too.
+  std::vector<VariationRecord> variations_of(const std::string& operator_name) const;
   /// What each arm has cost and brought, by operator, endpoint and prompt version.
   std::vector<ArmLedger> arms() const;
   /// What one candidate has cost, with the calls of its variation.

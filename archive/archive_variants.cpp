@@ -5,6 +5,14 @@
 #include "engine/core/digest.h"
 
 namespace kernelites {
+namespace {
+
+/// Not those whose candidate is under way: what is over is the same however replies arrived.
+constexpr const char* k_is_over =
+    "(v.state = 'rejected' OR EXISTS (SELECT 1 FROM candidate c WHERE c.variation = v.ordinal AND +c.told > "
+    "0))";
+
+}  // namespace
 
 std::int64_t Archive::last_told() const {
   return database_.integer("SELECT coalesce(max(told), 0) FROM candidate");
@@ -62,6 +70,37 @@ std::vector<PromptVersionRecord> Archive::prompt_versions() const {
                         .state = row.text(5),
                         .created_unix_s = row.real(6)});
   return versions;
+}
+
+std::vector<std::uint64_t> Archive::variations_under(const std::string& operator_name,
+                                                     const std::string& version, int limit) const {
+  std::vector<std::uint64_t> ordinals;
+  Statement row = database_.prepare(
+      std::string(
+          "SELECT v.ordinal FROM variation v WHERE v.operator_name = ?1 AND v.prompt_version = ?2 AND ") +
+      k_is_over + " ORDER BY v.ordinal DESC LIMIT ?3");
+  row.bind(operator_name, version, limit);
+  while (row.step()) ordinals.push_back(static_cast<std::uint64_t>(row.integer(0)));
+  return ordinals;
+}
+
+std::map<std::string, std::int64_t> Archive::variations_by_version(const std::string& operator_name) const {
+  std::map<std::string, std::int64_t> counts;
+  Statement row = database_.prepare(
+      std::string("SELECT v.prompt_version, count(*) FROM variation v WHERE v.operator_name = ?1 AND ") +
+      k_is_over + " GROUP BY 1");
+  row.bind(operator_name);
+  while (row.step()) counts[row.text(0)] = row.integer(1);
+  return counts;
+}
+
+std::vector<VariationRecord> Archive::variations_of(const std::string& operator_name) const {
+  std::vector<VariationRecord> records;
+  Statement row =
+      database_.prepare(std::string(rows::k_variation_columns) + "WHERE operator_name = ?1 ORDER BY ordinal");
+  row.bind(operator_name);
+  while (row.step()) records.push_back(rows::variation(database_, row));
+  return records;
 }
 
 }  // namespace kernelites

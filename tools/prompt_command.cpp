@@ -23,6 +23,7 @@ struct PromptOptions {
   std::string id;
   std::string as_parent_of;
   std::string data;
+  bool wants_versions = false;
   bool is_json = false;
 };
 
@@ -82,7 +83,7 @@ void print_sent(const RunReader& run, std::uint64_t ordinal, const PromptOptions
 void print_next(const RunReader& run, const CandidateRecord& parent, const PromptOptions& options,
                 Program& program) {
   const OperatorRow* row = find_operator(options.as_parent_of);
-  if (row == nullptr || !row->needs_model)
+  if (row == nullptr || !row->needs_model || row->is_scheduled)
     throw ConfigError("--as-parent-of", options.as_parent_of, "names no operator that calls a model");
   const DataRoot data = find_data_root(options.data, program.executable);
   const PromptLibrary library = PromptLibrary::load(data.prompts());
@@ -112,8 +113,32 @@ void print_next(const RunReader& run, const CandidateRecord& parent, const Promp
   print_request(call.request, program.out);
 }
 
+/// Prompts that the run's models wrote, with the texts of their regions.
+void print_versions(const RunReader& run, const PromptOptions& options, Program& program) {
+  Json list = Json::array();
+  for (const PromptVersionRecord& version : run.archive.prompt_versions()) {
+    list.push_back({{"version", version.version},
+                    {"operator", version.operator_name},
+                    {"parent", version.parent},
+                    {"ordinal", version.ordinal},
+                    {"state", version.state},
+                    {"regions", version.regions}});
+    if (options.is_json) continue;
+    program.out << fmt::format("##### {} of {}, {}, written by variation {} from {}\n", version.version,
+                               version.operator_name, version.state, version.ordinal, version.parent);
+    for (const auto& [name, text] : version.regions.items())
+      program.out << fmt::format("===== region {} =====\n{}\n", name, text.get<std::string>());
+  }
+  if (options.is_json) program.out << list.dump(2) << "\n";
+}
+
 void prompt(const PromptOptions& options, Program& program) {
   const RunReader run = read_run(options.run);
+  if (options.wants_versions) {
+    print_versions(run, options, program);
+    return;
+  }
+  if (options.id.empty()) throw ConfigError("ID", "", "expected a candidate or variation, or --versions");
   if (!options.as_parent_of.empty()) {
     print_next(run, find_candidate(run, options.id), options, program);
     return;
@@ -130,10 +155,10 @@ void prompt(const PromptOptions& options, Program& program) {
 void add_prompt_command(CLI::App& command, Program& program) {
   auto options = std::make_shared<PromptOptions>();
   command.add_option("run", options->run, "The run folder")->required();
-  command
-      .add_option("id", options->id,
-                  "The candidate or variation: its number, or the first characters of an id")
-      ->required();
+  command.add_option("id", options->id,
+                     "The candidate or variation: its number, or the first characters of an id");
+  command.add_flag("--versions", options->wants_versions,
+                   "List the prompts that models wrote in this run (docs/operators.md)");
   command.add_option(
       "--as-parent-of", options->as_parent_of,
       "Show what this operator would send with the candidate as its parent, and the best elites of other "

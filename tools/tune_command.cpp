@@ -1,20 +1,17 @@
 // SPDX-License-Identifier: Apache-2.0
-// kernelites tune: every choice of a file's tunables, proved and timed against its default.
+// kernelites tune: the fastest choices of a file's tunables, over all workloads and at each, proved and timed.
 #include <fmt/format.h>
-#include <fmt/ranges.h>
 
 #include <algorithm>
+#include <chrono>
 #include <cmath>
-#include <map>
 #include <memory>
 
 #include "engine/core/error.h"
-#include "engine/search/placement.h"
-#include "engine/variation/tuning.h"
 #include "tools/command_line.h"
 #include "tools/data_root.h"
-#include "tools/evaluation_requests.h"
 #include "tools/text_table.h"
+#include "tools/tuning_session.h"
 #include "tools/worker_setup.h"
 
 namespace kernelites {
@@ -32,91 +29,58 @@ struct TuneOptions {
   bool is_json = false;
 };
 
-struct Choice {
-  Candidate candidate;
-  Verdict verdict;
-  double speedup = 0;  ///< over the default; 0: not timed
-  std::optional<PairedRatio> ratio;
-  std::string code_digest;
-};
-
-/// The default, then everything within one change of it, then within two, at most `count_max`.
-std::vector<Choice> choices_of(const Candidate& start, std::size_t count_max) {
-  std::vector<Choice> choices{{.candidate = start}};
-  const std::vector<Tunable> tunables = parse_tunables(start.source);
-  for (int changes : {1, 2})
-    for (Tuning& tuning : neighbours(tunables, start.tuning, changes, count_max))
-      if (choices.size() < count_max) choices.push_back({.candidate = {start.source, std::move(tuning)}});
-  return choices;
+std::string verdict_text(const TunedChoice& choice) {
+  if (!choice.verdict.is_passed) return choice.verdict.stage + ": " + choice.verdict.reason;
+  return choice.twin_of.empty() ? "passed" : "passed, same code as " + choice.twin_of;
 }
 
-void examine_all(Evaluator& pool, const Task& task, const std::string& device, std::vector<Choice>& choices) {
-  std::map<std::string, Request> requests;
-  for (std::size_t i = 0; i < choices.size(); ++i) {
-    Request request = request_for(task, device, fmt::format("examine-{}", i), 600);
-    request.examine = ExamineRequest{.candidate = choices[i].candidate, .key = Key::random()};
-    requests.emplace(request.id, std::move(request));
+std::vector<std::string> row_of(const TunedChoice& choice) {
+  const std::string interval =
+      choice.proven ? fmt::format("[{:.3f}, {:.3f}] n={}", std::exp(-choice.proven->log_ratio_high),
+                                  std::exp(-choice.proven->log_ratio_low), choice.proven->rounds)
+                    : "";
+  return {tuning_text(choice.candidate.tuning),
+          choice.speedup > 0 ? fmt::format("{:.3f}", choice.speedup) : "-", interval, verdict_text(choice)};
+}
+
+void print_json(const TuningResult& result, const DeviceFacts& device, std::ostream& out) {
+  Json choices = Json::array(), fastest = Json::object();
+  for (const TunedChoice& choice : result.choices) {
+    Json at = Json::object();
+    for (const auto& [workload, value] : choice.log_speedup) at[workload] = std::exp(value);
+    choices.push_back({{"tuning", choice.candidate.tuning},
+                       {"verdict", choice.verdict},
+                       {"speedup", choice.speedup},
+                       {"speedup_at", at},
+                       {"is_proven", choice.proven.has_value()}});
   }
-  ask_all(pool, requests, [&](const Reply& reply) {
-    Choice& choice = choices[std::stoul(reply.id.substr(8))];
-    choice.verdict =
-        reply.examination ? reply.examination->verdict : Verdict::failed("worker", "lost", reply.error);
-    if (reply.examination) choice.code_digest = reply.examination->code_digest;
-  });
+  for (const auto& [workload, choice] : result.fastest)
+    fastest[workload.empty() ? "all" : workload] = result.choices[choice].candidate.tuning;
+  out << Json{{"device", device},
+              {"is_modelled", device.is_virtual},
+              {"choices", choices},
+              {"fastest", fastest}}
+             .dump(2)
+      << "\n";
 }
 
-void duel_all(Evaluator& pool, const Task& task, const std::string& device, int rounds,
-              std::vector<Choice>& choices) {
-  std::map<std::string, Request> requests;
-  for (std::size_t i = 1; i < choices.size(); ++i) {
-    if (!choices[i].verdict.is_passed) continue;
-    Request request =
-        duel_request(task, device, fmt::format("duel-{}", i),
-                     {{"candidate", choices[i].candidate}, {"default", choices[0].candidate}}, rounds);
-    requests.emplace(request.id, std::move(request));
-  }
-  const auto weights = workload_weights(task);
-  ask_all(pool, requests, [&](const Reply& reply) {
-    Choice& choice = choices[std::stoul(reply.id.substr(5))];
-    if (!reply.duel) {
-      choice.verdict = Verdict::failed("worker", "lost", reply.error);
-    } else if (!reply.duel->verdict.is_passed) {
-      choice.verdict = reply.duel->verdict;
-    } else {
-      choice.ratio = pooled_ratio(*reply.duel, "default", weights);
-      if (choice.ratio) choice.speedup = std::exp(-choice.ratio->log_ratio_median);
-    }
-  });
-}
-
-std::string tuning_text(const Tuning& tuning) {
-  std::vector<std::string> words;
-  for (const auto& [name, value] : tuning) words.push_back(fmt::format("{}={}", name, value));
-  return fmt::format("{}", fmt::join(words, " "));
-}
-
-void print_choices(const std::vector<Choice>& choices, bool is_json, const DeviceFacts& device,
-                   std::ostream& out) {
-  Json json = Json::array();
+void print_table(const TuningResult& result, const DeviceFacts& device, std::ostream& out) {
+  std::vector<const TunedChoice*> sorted;
+  for (const TunedChoice& choice : result.choices) sorted.push_back(&choice);
+  std::stable_sort(sorted.begin(), sorted.end(),
+                   [](const TunedChoice* a, const TunedChoice* b) { return a->speedup > b->speedup; });
   std::vector<std::vector<std::string>> rows{{"tunables", "speed-up", "interval", "verdict"}};
-  for (const Choice& choice : choices) {
-    json.push_back(
-        {{"tuning", choice.candidate.tuning}, {"verdict", choice.verdict}, {"speedup", choice.speedup}});
-    const std::string interval =
-        choice.ratio ? fmt::format("[{:.3f}, {:.3f}] n={}", std::exp(-choice.ratio->log_ratio_high),
-                                   std::exp(-choice.ratio->log_ratio_low), choice.ratio->rounds)
-                     : "";
-    rows.push_back(
-        {tuning_text(choice.candidate.tuning),
-         choice.speedup > 0 ? fmt::format("{:.3f}", choice.speedup) : "-", interval,
-         choice.verdict.is_passed ? "passed" : choice.verdict.stage + ": " + choice.verdict.reason});
+  for (const TunedChoice* choice : sorted) rows.push_back(row_of(*choice));
+  out << fmt::format("on {}, speed-ups over the default, {}\n", device.kind,
+                     device.is_virtual ? "modelled" : "measured")
+      << text_table(rows);
+  for (const auto& [workload, number] : result.fastest) {
+    const TunedChoice& choice = result.choices[number];
+    const double speedup = workload.empty() ? choice.speedup : std::exp(choice.log_speedup.at(workload));
+    out << fmt::format("fastest {}: {} ({:.3f}x)\n",
+                       workload.empty() ? "over all workloads" : "at " + workload,
+                       tuning_text(choice.candidate.tuning), speedup);
   }
-  if (is_json)
-    out << Json{{"device", device}, {"is_modelled", device.is_virtual}, {"choices", json}}.dump(2) << "\n";
-  else
-    out << fmt::format("on {}, speed-ups over the default, {}\n", device.kind,
-                       device.is_virtual ? "modelled" : "measured")
-        << text_table(rows);
 }
 
 void tune(const TuneOptions& options, Program& program) {
@@ -125,21 +89,26 @@ void tune(const TuneOptions& options, Program& program) {
   const Candidate start = load_candidate(options.file);
   if (start.tuning.empty())
     throw ConfigError(options.file, "", "declares no tunables (// tune: NAME = 32 | 64)");
-  std::vector<Choice> choices = choices_of(start, options.choices_max);
+  std::vector<std::string> problems;
+  parse_tuning_rules(start.source, &problems);
+  if (!problems.empty()) throw ConfigError(options.file, "", problems.front());
 
   const auto pool =
       start_workers({}, options.device, find_worker(options.worker, program.executable), options.log);
-  const std::string device = device_of(pool->provenance());
-  examine_all(*pool, task, device, choices);
-  if (choices[0].verdict.is_passed) {
-    choices[0].speedup = 1;
-    duel_all(*pool, task, device, options.rounds, choices);
-  }
-  std::stable_sort(choices.begin(), choices.end(),
-                   [](const Choice& a, const Choice& b) { return a.speedup > b.speedup; });
-  print_choices(choices, options.is_json, pool->provenance().device, program.out);
-  const bool is_any_passed =
-      std::any_of(choices.begin(), choices.end(), [](const Choice& c) { return c.verdict.is_passed; });
+  const auto began = std::chrono::steady_clock::now();
+  const auto say = [&](const std::string& line) {
+    const std::chrono::duration<double> elapsed = std::chrono::steady_clock::now() - began;
+    program.err << fmt::format("[{:.0f} s] {}\n", elapsed.count(), line) << std::flush;
+  };
+  const TuningResult result =
+      tune_by_halving(*pool, task, device_of(pool->provenance()), start,
+                      {.choices_max = options.choices_max, .rounds = options.rounds}, say);
+  if (options.is_json)
+    print_json(result, pool->provenance().device, program.out);
+  else
+    print_table(result, pool->provenance().device, program.out);
+  const bool is_any_passed = std::any_of(result.choices.begin(), result.choices.end(),
+                                         [](const TunedChoice& choice) { return choice.verdict.is_passed; });
   program.exit_code = is_any_passed ? exit_done : exit_failed;
 }
 
@@ -151,15 +120,18 @@ void add_tune_command(CLI::App& command, Program& program) {
   command.add_option("--task", options->task, "Task name or folder")->required();
   command.add_option("--device", options->device, "auto, gpu or vgpu")
       ->check(CLI::IsMember({"auto", "gpu", "vgpu"}));
-  command.add_option("--choices", options->choices_max, "At most so many choices")
+  command.add_option("--choices", options->choices_max, "At most so many choices, the default with them")
       ->check(CLI::Range(2, 4096));
-  command.add_option("--rounds", options->rounds, "Rounds of timing")->check(CLI::Range(2, 1000));
+  command.add_option("--rounds", options->rounds, "Rounds of timing of the fastest; others get fewer")
+      ->check(CLI::Range(2, 1000));
   command.add_option("--worker", options->worker, "The worker program");
   command.add_option("--log", options->log, "File for the worker's messages");
   command.add_option("--data", options->data, "Folder that holds tasks/, kernels_seed/ and prompts/");
   command.add_flag("--json", options->is_json, "Print JSON");
   command.footer(
-      "Example: kernelites tune kernels_seed/gqa_decode_splitkv/split_kv.cu --task gqa_decode_splitkv");
+      "Progress is told on standard error. Choices that a line \"// where: WARPS * ROWS <= 8\" of the file "
+      "excludes are not tried.\nExample: kernelites tune kernels_seed/gqa_decode_splitkv/split_kv.cu --task "
+      "gqa_decode_splitkv");
   command.callback([options, &program] { tune(*options, program); });
 }
 

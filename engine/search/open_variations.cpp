@@ -49,6 +49,7 @@ Choices OpenVariations::choices(const Grid& grid, const Steering& steering, std:
                   .failed = failed_candidates(operators)};
   choices.arms = arm_weights(operators, parts_.endpoints.names(), steering.endpoints,
                              [this](const std::string& name) { return prompt_version(name); });
+  choices.arms = evolution_.versions().spread(choices.arms);
   choices.bandit = &history_.bandit();
   choices.pool = &pool_;
   choices.baseline_id = baseline_id_;
@@ -89,6 +90,7 @@ bool OpenVariations::ask(const Grid& grid, const std::string& baseline_id, const
   pool_told_ =
       admit_told(pool_, parts_.archive, pool_told_,
                  {.grid = grid, .baseline_id = baseline_id, .weights = workload_weights(parts_.task)});
+  if (!parts_.endpoints.empty() && ask_for_prompt(ordinal, baseline_id)) return true;
   Json steered = Json::object();
   const auto selection = select(grid, choices(grid, steering, ordinal, steered), parts_.config,
                                 Rng::keyed(parts_.config.seed, ordinal, "select"));
@@ -114,6 +116,7 @@ bool OpenVariations::ask(const Grid& grid, const std::string& baseline_id, const
   if (find_operator(record.operator_name)->wants_target_workload) aim(record, baseline_id);
   record.created_unix_s = announcer_.now_unix_s();
   record.prompt_version = selection->prompt_version;
+  evolution_.begun(record.operator_name);
   parts_.archive.record_variation(record);
   pool_.count_children(parent->id, needs_model);
   announcer_.announce({{"event", "asked"},
@@ -170,9 +173,17 @@ std::vector<CandidateRecord> OpenVariations::settle(std::uint64_t completed) {
       one.end = Rejection{"duplicate", "the candidate is one that was evaluated before"};
     }
     if (std::holds_alternative<std::monostate>(one.end)) are_earlier_settled = false;
-    const auto* rejection = std::get_if<Rejection>(&one.end);
     const bool is_its_turn =
         !parts_.config.is_deterministic || (admitted.empty() && one.record.ordinal == completed + 1);
+    if (std::holds_alternative<SubmitPrompt>(one.end) && is_its_turn) {
+      accept_prompt(one);
+      if (std::holds_alternative<SubmitPrompt>(one.end)) {
+        at = open_.erase(at);
+        if (parts_.config.is_deterministic) break;
+        continue;
+      }
+    }
+    const auto* rejection = std::get_if<Rejection>(&one.end);
     if (rejection != nullptr && is_its_turn) {
       reject(one, *rejection);
       at = open_.erase(at);
@@ -239,8 +250,8 @@ OpenVariations::Open& OpenVariations::open(VariationRecord record, const std::st
   VariationInput input = variation_input(source(), record);
   input.is_known = [this](const Candidate& candidate) { return is_known(candidate); };
   Open one;
-  one.worker =
-      row->make(*row, std::move(input), parts_.prompts, Rng::keyed(parts_.config.seed, ordinal, "operator"));
+  one.worker = row->make(*row, std::move(input), library_of(record),
+                         Rng::keyed(parts_.config.seed, ordinal, "operator"));
   one.record = std::move(record);
   return open_.emplace(ordinal, std::move(one)).first->second;
 }
@@ -259,6 +270,8 @@ void OpenVariations::advance(Open& one, Observation observation) {
       next = call(one, std::move(*wanted));
     } else if (auto* submitted = std::get_if<Submit>(&action)) {
       one.end = std::move(submitted->proposal);
+    } else if (auto* rewrite = std::get_if<SubmitPrompt>(&action)) {
+      one.end = std::move(*rewrite);
     } else if (auto* given_up = std::get_if<GiveUp>(&action)) {
       one.end = std::move(given_up->rejection);
     } else {

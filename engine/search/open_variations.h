@@ -19,6 +19,7 @@
 #include "engine/search/inside_evaluations.h"
 #include "engine/search/model_calls.h"
 #include "engine/search/parent_pool.h"
+#include "engine/search/prompt_evolution.h"
 #include "engine/search/run_parts.h"
 #include "engine/search/search_history.h"
 #include "engine/search/selection.h"
@@ -44,7 +45,8 @@ class OpenVariations {
         may_send_(std::move(may_send)),
         calls_(parts, announcer),
         inside_(parts, announcer),
-        history_(parts.archive, history_settings(parts.config)) {}
+        history_(parts.archive, history_settings(parts.config)),
+        evolution_(parts.prompts, parts.archive, parts.config.prompts) {}
 
   /// Takes up what the archive says is open; recorded replies are used again, calls in flight are made again.
   void resume(const std::string& baseline_id);
@@ -84,7 +86,7 @@ class OpenVariations {
     int calls = 0;
     std::optional<PendingCall> held_back;  // wants to be called, budget permitting
     std::string prompt_digest;
-    std::variant<std::monostate, Proposal, Rejection> end;
+    std::variant<std::monostate, Proposal, SubmitPrompt, Rejection> end;
   };
 
   InputSource source() const;
@@ -101,6 +103,9 @@ class OpenVariations {
   void send(Open& open);
   bool submit(const Open& open, const Proposal& proposal, std::vector<CandidateRecord>& admitted);
   bool hand_in(const Open& open, const CandidateRecord& known, std::vector<CandidateRecord>& admitted);
+  bool ask_for_prompt(std::uint64_t ordinal, const std::string& baseline_id);
+  const PromptLibrary& library_of(const VariationRecord& record) const;
+  void accept_prompt(Open& open);
   void reject(const Open& open, const Rejection& rejection);
   void close(const VariationRecord& record, std::uint64_t submitted);
 
@@ -117,7 +122,8 @@ class OpenVariations {
   std::string last_rejection_;
   SearchHistory history_;
   ParentPool pool_;
-  std::int64_t pool_told_ = 0;                          // as far as it has read
+  std::int64_t pool_told_ = 0;  // as far as it has read
+  PromptEvolution evolution_;
   std::map<std::string, std::string> prompt_versions_;  // by operator
   Rung announced_ = Rung::none;
 };

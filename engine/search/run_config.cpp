@@ -26,6 +26,15 @@ BudgetLimits parse_budget(const Json& json, const std::string& where, BudgetLimi
   return base;
 }
 
+PopulationSettings parse_prompts(const Json& json, const std::string& where, PopulationSettings base) {
+  ObjectReader reader(json, where, "prompts");
+  base.every = reader.optional("every", base.every);
+  base.versions_max = reader.optional("versions_max", base.versions_max);
+  base.variations_min = reader.optional("variations_min", base.variations_min);
+  reader.finish();
+  return base;
+}
+
 AgentLimits parse_agent(const Json& json, const std::string& where, AgentLimits base) {
   ObjectReader reader(json, where, "agent");
   base.steps = reader.optional("steps", base.steps);
@@ -107,6 +116,8 @@ RunConfig parse_run_config(const Json& json, const std::string& where, RunConfig
     base.stagnation = parse_stagnation(stagnation, where, base.stagnation);
   if (const Json agent = reader.optional("agent", Json()); !agent.is_null())
     base.agent = parse_agent(agent, where, base.agent);
+  if (const Json prompts = reader.optional("prompts", Json()); !prompts.is_null())
+    base.prompts = parse_prompts(prompts, where, base.prompts);
   if (const Json budget = reader.optional("budget", Json()); !budget.is_null())
     base.budget = parse_budget(budget, where, base.budget);
   if (const Json workers = reader.optional("workers", Json()); !workers.is_null())
@@ -155,6 +166,9 @@ void check_run_config(const RunConfig& config, const std::string& where) {
   check_range<std::int64_t>(where, "agent.tokens", config.agent.tokens, 0, 1'000'000'000);
   check_range(where, "agent.device_s", config.agent.device_s, 0.0, 86400.0);
   check_range(where, "agent.candidates", config.agent.candidates, 0, 10000);
+  check_range(where, "prompts.every", config.prompts.every, 0, 1'000'000);
+  check_range(where, "prompts.versions_max", config.prompts.versions_max, 2, 64);
+  check_range(where, "prompts.variations_min", config.prompts.variations_min, 1, 100'000);
   check_range(where, "workers.count", config.workers.count, 1, 256);
   check_range(where, "workers.requests_each", config.workers.requests_each, 1, 16);
   check_range<std::int64_t>(where, "budget.candidates", config.budget.candidates, 0, 1'000'000'000);
@@ -171,6 +185,9 @@ void check_run_config(const RunConfig& config, const std::string& where) {
       throw ConfigError(where, "operators",
                         fmt::format("there is no operator \"{}\"; known are {}", name, known));
     }
+    if (find_operator(name)->is_scheduled)
+      throw ConfigError(where, "operators",
+                        fmt::format("{} has no share: \"prompts\" says when it works", name));
     check_range(where, "operators", weight, 0.0, 1e6);
     share += weight;
   }
@@ -217,6 +234,10 @@ Json run_config_json(const RunConfig& config) {
             {"tokens", config.agent.tokens},
             {"device_s", config.agent.device_s},
             {"candidates", config.agent.candidates}}},
+          {"prompts",
+           {{"every", config.prompts.every},
+            {"versions_max", config.prompts.versions_max},
+            {"variations_min", config.prompts.variations_min}}},
           {"budget",
            {{"candidates", config.budget.candidates},
             {"minutes", config.budget.minutes},

@@ -12,6 +12,7 @@
 
 #include "engine/core/json.h"
 #include "engine/search/bandit_settings.h"
+#include "engine/search/prompt_population.h"
 #include "engine/search/stagnation_settings.h"
 #include "engine/variation/agent_limits.h"
 
@@ -41,8 +42,8 @@ struct WorkerSettings {
 inline constexpr std::array<std::string_view, 4> k_strategies{"map-elites", "best-of-n", "hill-climb",
                                                               "random"};
 
-/// A JSON object with these names as keys; `bandit`, `stagnation`, `agent`, `budget` and `workers` are objects.
-/// Comments are allowed, unknown keys refused.
+/// A JSON object with these names as keys; `bandit`, `stagnation`, `prompts`, `agent`, `budget` and `workers` are
+/// objects. Comments are allowed, unknown keys refused.
 struct RunConfig {
   std::string task;             ///< a name under the data root's tasks/, or a folder
   std::string device = "auto";  ///< auto, gpu, vgpu
@@ -71,6 +72,7 @@ struct RunConfig {
   int output_tokens_max = 16'384;           ///< of one reply
   BanditSettings bandit;                    ///< who is asked how often
   StagnationSettings stagnation;            ///< what is done when nothing comes out any more
+  PopulationSettings prompts;               ///< how prompts evolve
   AgentLimits agent;                        ///< of one episode of the agent operator
   BudgetLimits budget;
   WorkerSettings workers;

@@ -7,6 +7,7 @@
 #include "archive/elite_rule.h"
 #include "engine/core/error.h"
 #include "engine/search/placement.h"
+#include "engine/search/prompt_evolution.h"
 #include "engine/search/specimens.h"
 #include "engine/variation/tuning.h"
 
@@ -16,7 +17,7 @@ namespace {
 constexpr int k_failures_shown = 3;
 constexpr int k_rejections_shown = 3;
 constexpr std::size_t k_ancestors_max = 12;
-constexpr int k_tunings_max = 128;
+constexpr int k_tunings_max = 64;
 
 std::vector<Ancestor> lineage_of(const InputSource& source, const std::string& parent_id,
                                  const std::map<std::string, double>& weights) {
@@ -95,7 +96,10 @@ VariationInput variation_input(const InputSource& source, const VariationRecord&
   const auto weights = workload_weights(source.task);
   VariationInput input{.task = source.task};
   input.device = source.device;
-  input.parent = specimen_of(source.archive, record.parents.at(0), source.baseline_id, weights);
+  if (record.operator_name == "meta")
+    input.study = study_from(record.decision.at("study"));
+  else
+    input.parent = specimen_of(source.archive, record.parents.at(0), source.baseline_id, weights);
   if (record.parents.size() > 1)
     input.second_parent = specimen_of(source.archive, record.parents[1], source.baseline_id, weights);
   input.target_cell = record.decision.value("target_cell", std::string());

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <functional>
+#include <map>
 #include <memory>
 #include <optional>
 #include <string>
@@ -18,6 +19,7 @@
 #include "engine/variation/agent_limits.h"
 #include "engine/variation/lesson.h"
 #include "engine/variation/prompt_budget.h"
+#include "engine/variation/prompt_study.h"
 #include "engine/variation/tune_model.h"
 
 namespace kernelites {
@@ -57,6 +59,7 @@ struct VariationInput {
       is_known;                             ///< has been evaluated or is about to be; empty: nothing is known
   std::vector<Ancestor> lineage;            ///< the parent's ancestors, its own parent first, a seed last
   std::vector<TunedPoint> tuned = {};       ///< tune: tunings of the parent's source that were evaluated
+  std::optional<PromptStudy> study = {};    ///< meta: whose prompt is rewritten
   LessonReader lessons;                     ///< of earlier runs; empty: there are none
   std::vector<std::string> hints;           ///< lines of the person who watches the run
   int barren = 0;                           ///< variations without a faster elite, if the model is to know it
@@ -116,13 +119,18 @@ struct EvaluateInside {
 struct Submit {
   Proposal proposal;
 };
+/// Other texts for the regions of an operator's prompt (prompt_regions.h): all of them.
+struct SubmitPrompt {
+  std::string operator_name;
+  std::map<std::string, std::string> regions;
+};
 struct GiveUp {
   Rejection rejection;
 };
-using Action = std::variant<CallModel, EvaluateInside, Submit, GiveUp>;
+using Action = std::variant<CallModel, EvaluateInside, Submit, SubmitPrompt, GiveUp>;
 
 /// One variation in progress. `next` is called once with Started, then with the answer to each action until
-/// it returns Submit or GiveUp.
+/// it returns Submit, SubmitPrompt or GiveUp.
 class Operator {
  public:
   virtual ~Operator() = default;

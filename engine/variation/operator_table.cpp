@@ -5,6 +5,8 @@
 #include <array>
 
 #include "engine/variation/agent_operator.h"
+#include "engine/variation/declare_operator.h"
+#include "engine/variation/meta_operator.h"
 #include "engine/variation/prompt_operator.h"
 #include "engine/variation/tune_operator.h"
 
@@ -19,6 +21,16 @@ std::unique_ptr<Operator> make_prompted(const OperatorRow& row, VariationInput i
 std::unique_ptr<Operator> make_agent(const OperatorRow&, VariationInput input, const PromptLibrary& library,
                                      Rng) {
   return std::make_unique<AgentOperator>(std::move(input), library);
+}
+
+std::unique_ptr<Operator> make_declare(const OperatorRow&, VariationInput input, const PromptLibrary&,
+                                       Rng rng) {
+  return std::make_unique<DeclareOperator>(std::move(input), rng);
+}
+
+std::unique_ptr<Operator> make_meta(const OperatorRow&, VariationInput input, const PromptLibrary& library,
+                                    Rng) {
+  return std::make_unique<MetaOperator>(std::move(input), library);
 }
 
 std::unique_ptr<Operator> make_tune(const OperatorRow&, VariationInput input, const PromptLibrary&, Rng rng) {
@@ -49,6 +61,8 @@ constexpr std::array k_operators{
                 .make = make_prompted},
     OperatorRow{.name = "port", .needs_model = true, .wants_target_workload = true, .make = make_prompted},
     OperatorRow{.name = "simplify", .needs_model = true, .make = make_prompted},
+    OperatorRow{.name = "meta", .needs_model = true, .is_scheduled = true, .make = make_meta},
+    OperatorRow{.name = "declare", .make = make_declare},
 };
 
 }  // namespace

@@ -28,6 +28,7 @@ struct OperatorRow {
   int inspirations = 0;                ///< elites of other cells that it looks at
   bool wants_target_cell = false;      ///< needs VariationInput::target_cell, a cell that is not the parent's
   bool wants_target_workload = false;  ///< needs VariationInput::target_workload
+  bool is_scheduled = false;           ///< works when it is due, never by a share of its own
   bool evaluates_inside = false;       ///< asks for inner evaluations (EvaluateInside)
   std::unique_ptr<Operator> (*make)(const OperatorRow& row, VariationInput input,
                                     const PromptLibrary& library, Rng rng) = nullptr;

@@ -37,15 +37,16 @@ void read_header_line(std::string_view line, const std::string& where, PromptFil
         prompt.parents > 8)
       throw ConfigError(where, key, "expected a number from 0 to 8");
   } else if (key == "reply") {
-    static constexpr std::array<std::pair<std::string_view, ReplyFormat>, 4> k_formats{
+    static constexpr std::array<std::pair<std::string_view, ReplyFormat>, 5> k_formats{
         {{"file_or_edits", ReplyFormat::file_or_edits},
          {"edits", ReplyFormat::edits},
          {"json", ReplyFormat::json},
-         {"tools", ReplyFormat::tools}}};
+         {"tools", ReplyFormat::tools},
+         {"regions", ReplyFormat::regions}}};
     for (const auto& [name, format] : k_formats)
       if (value == name) prompt.reply = format;
     if (prompt.reply == ReplyFormat::none)
-      throw ConfigError(where, key, "expected file_or_edits, edits, json or tools");
+      throw ConfigError(where, key, "expected file_or_edits, edits, json, tools or regions");
   } else if (key == "placeholders") {
     std::istringstream words(value);
     for (std::string word; words >> word;) prompt.placeholders.insert(word);
@@ -75,11 +76,12 @@ void check_filled(const PromptFile& prompt, const std::set<std::string>& filled,
 }
 
 /// Files that only some operators show: those of tools, and those with this placeholder.
-constexpr std::array<std::pair<std::string_view, std::string_view>, 4> k_special_files{
+constexpr std::array<std::pair<std::string_view, std::string_view>, 5> k_special_files{
     {{"labels/", "target"},
      {"parts/target", "target"},
      {"parts/known_kind", "known_kinds"},
-     {"parts/workload", "workload"}}};
+     {"parts/workload", "workload"},
+     {"parts/reply_regions", "reply_regions"}}};
 
 /// Whether a call of the operator whose file is `own` can show the text of the file `name`, besides its own.
 bool can_show(const PromptFile& own, const std::string& name) {
@@ -111,7 +113,10 @@ PromptFile parse_prompt(std::string_view text, const std::string& where) {
   std::size_t at = 1;
   for (; at < lines.size() && lines[at] != "---"; ++at) read_header_line(lines[at], where, prompt);
   if (at == lines.size()) throw ConfigError(where, "header", "expected a second line ---");
-  for (++at; at < lines.size(); ++at) prompt.text.append(lines[at]).append("\n");
+  std::string body;
+  for (++at; at < lines.size(); ++at) body.append(lines[at]).append("\n");
+  prompt.pieces = cut_at_markers(body, where);
+  prompt.text = joined(prompt.pieces);
   if (prompt.name.empty()) throw ConfigError(where, "name", "is missing");
   if (prompt.text.find_first_not_of(" \n\t") == std::string::npos)
     throw ConfigError(where, "", "has no text");
@@ -147,6 +152,26 @@ PromptLibrary PromptLibrary::load(const fs::path& folder) {
     check_filled(file->second, use.filled, (folder / (use.name + ".md")).string());
   }
   return library;
+}
+
+PromptLibrary PromptLibrary::with_regions(const std::string& operator_name,
+                                          const PromptRegions& regions) const {
+  PromptLibrary library = *this;
+  const auto found = library.files_.find("operators/" + operator_name);
+  KERNELITES_ASSERT(found != library.files_.end());
+  for (PromptPiece& piece : found->second.pieces)
+    if (const auto text = regions.find(piece.region); !piece.region.empty() && text != regions.end())
+      piece.text = text->second;
+  found->second.text = joined(found->second.pieces);
+  KERNELITES_ASSERT(placeholders_in(found->second.text) == found->second.placeholders);
+  return library;
+}
+
+std::vector<std::string> PromptLibrary::evolvable() const {
+  std::vector<std::string> names;
+  for (const std::string& name : names_under("operators/"))
+    if (!regions_of(file(name).pieces).empty()) names.push_back(name.substr(10));
+  return names;
 }
 
 const PromptFile& PromptLibrary::file(const std::string& name) const {

@@ -4,8 +4,9 @@
 // A prompt file is Markdown below a small header between two lines "---":
 //   name: refine                        the file's own name, without .md
 //   parents: 1                          parents the operator needs (operators only)
-//   reply: file_or_edits                what is asked for (operators only): file_or_edits, edits, json, tools
+//   reply: file_or_edits                what is asked for (operators only): file_or_edits, edits, json, tools, regions
 //   placeholders: task parent ...       every {{placeholder}} of the text, no more and no fewer
+// An operator's text may have marked regions that evolve (prompt_regions.h); the markers are no part of the text.
 // An unknown header key, a placeholder that is not listed, and one that the program does not fill are errors.
 #pragma once
 
@@ -15,12 +16,13 @@
 #include <string>
 #include <vector>
 
+#include "engine/variation/prompt_regions.h"
 #include "engine/variation/prompt_template.h"
 
 namespace kernelites {
 
 /// How the reply to an operator's prompt is read.
-enum class ReplyFormat { none, file_or_edits, edits, json, tools };
+enum class ReplyFormat { none, file_or_edits, edits, json, tools, regions };
 
 /// One prompt file.
 struct PromptFile {
@@ -29,6 +31,7 @@ struct PromptFile {
   ReplyFormat reply = ReplyFormat::none;
   std::set<std::string> placeholders;
   std::string text;
+  std::vector<PromptPiece> pieces = {};  ///< `text`, cut at its markers
 };
 
 /// Parses one file's text. Throws ConfigError naming `where`.
@@ -44,6 +47,12 @@ class PromptLibrary {
   /// checks that each file that the program renders (prompt_values.h), each operator of the table and each label of
   /// the axes exists and has only placeholders that the program fills. Throws ConfigError.
   static PromptLibrary load(const std::filesystem::path& folder);
+
+  /// The library with other texts in the regions of the operator's file; regions that are not named stay. REQUIRES: the
+  /// file has the regions, and the texts came through `read_regions`.
+  PromptLibrary with_regions(const std::string& operator_name, const PromptRegions& regions) const;
+  /// Operators whose files have regions, sorted.
+  std::vector<std::string> evolvable() const;
 
   /// By name: "system", "parts/task", "operators/refine", "playbook/sm_90/sm90_1_mapping". REQUIRES: the file exists.
   const PromptFile& file(const std::string& name) const;

@@ -124,6 +124,7 @@ const std::vector<PromptUse>& prompt_uses() {
       {"parts/target", {"axes"}},
       {"parts/target_axis", {"axis", "change", "meaning"}},
       {"parts/known_kind", {"cell", "speedup", "operator"}},
+      {"parts/reply_regions", {}},
       {"parts/workload", {"name", "dims", "weight", "time", "ratio"}},
       {"exchange/cut_off", {}},
       {"exchange/agent_closing", {}},
@@ -176,9 +177,11 @@ PromptValues specimen_values(const Task& task, const DeviceFacts& device, const 
 }
 
 const std::set<std::string>& operator_placeholders() {
-  static const std::set<std::string> names{"parent",       "inspirations",  "feedback", "lessons",
-                                           "reply_format", "reply_edits",   "target",   "known_kinds",
-                                           "workload",     "second_parent", "rival"};
+  static const std::set<std::string> names{
+      "parent",       "inspirations", "feedback",       "lessons",          "reply_format",
+      "reply_edits",  "target",       "known_kinds",    "workload",         "second_parent",
+      "rival",        "studied_name", "studied_prompt", "studied_versions", "studied_outcomes",
+      "reply_regions"};
   return names;
 }
 

@@ -3,7 +3,6 @@
 //
 // log speed-up = constant + one effect for each tunable's value, normally distributed beforehand (Bayesian linear
 // regression); a draw from what is known of them (Thompson 1933) ranks choices, so that unknown values are tried too.
-// Measured on frozen landscapes beside random sweeps, climbing and halving: docs/search.md.
 #pragma once
 
 #include <map>

@@ -245,7 +245,7 @@ TEST_CASE("every operator's prompt is filled: no placeholder is left in what a m
   input.target_cell = "tma/fma/split_kv";
   input.target_workload = "llama";
   for (const OperatorRow& row : operator_table()) {
-    if (!row.needs_model) continue;
+    if (!row.needs_model || row.is_scheduled) continue;
     INFO(row.name);
     CHECK(placeholders_in(prompt_of(std::string(row.name), input)).empty());
     const int parents = library().file("operators/" + std::string(row.name)).parents;

@@ -5,6 +5,7 @@
 #include <cmath>
 #include <set>
 
+#include "engine/variation/declare_operator.h"
 #include "engine/variation/halving.h"
 #include "engine/variation/tune_search.h"
 #include "tests/support/catch.h"
@@ -243,4 +244,50 @@ TEST_CASE("a race of one arm is one heat, and a race in which all fail is over")
   Halving none(4, 8);
   none.tell({});
   CHECK_FALSE(none.next());
+}
+
+namespace {
+
+const std::string k_fixed =
+    "template <int T>\n__global__ void __launch_bounds__(T * (32)) k() {}\n"
+    "__global__ void __launch_bounds__(64, 2) l() {}\n"
+    "constexpr void plan(const Problem& p, kl::Plan& plan) {\n"
+    "  plan.launch(\"k<2>\").grid(1).block(64);\n  plan.launch(\"m<1, 2>\").grid(1).block(64);\n}\n";
+
+}  // namespace
+
+TEST_CASE("launch bounds without a second argument get a declared one, the others stay") {
+  const auto source = with_min_blocks(k_fixed);
+  REQUIRE(source);
+  CHECK_THAT(*source, Catch::StartsWith("// tune: MIN_BLOCKS = 1 | ") &&
+                          Catch::Contains("__launch_bounds__(T * (32), MIN_BLOCKS)") &&
+                          Catch::Contains("__launch_bounds__(64, 2)"));
+  CHECK_FALSE(with_min_blocks(*source));
+  CHECK_FALSE(with_min_blocks("__global__ void k() {}\n"));
+  CHECK_FALSE(with_min_blocks("__global__ void __launch_bounds__(64"));
+}
+
+TEST_CASE("every launch gets the declared carve-out, whatever commas its name holds") {
+  const auto source = with_carveout(k_fixed);
+  REQUIRE(source);
+  CHECK_THAT(*source, Catch::Contains("plan.launch(\"k<2>\").carveout(CARVEOUT).grid(1)") &&
+                          Catch::Contains("plan.launch(\"m<1, 2>\").carveout(CARVEOUT).grid(1)"));
+  CHECK_FALSE(with_carveout(*source));
+}
+
+TEST_CASE("declare submits the parent with a new tunable at another value than its default, and ends") {
+  const Task task;
+  VariationInput input{.task = task};
+  input.parent.candidate = {k_fixed, {}};
+  for (int i = 0; i < 2; ++i) {
+    const Action action = DeclareOperator(input, Rng(4)).next(Started{});
+    const Candidate& child = std::get<Submit>(action).proposal.candidate;
+    REQUIRE(child.tuning.size() == input.parent.candidate.tuning.size() + 1);
+    for (const Tunable& tunable : parse_tunables(child.source))
+      if (!input.parent.candidate.tuning.contains(tunable.name))
+        CHECK(child.tuning.at(tunable.name) != tunable.values.front());
+    input.parent.candidate = child;
+  }
+  const Action end = DeclareOperator(input, Rng(4)).next(Started{});
+  CHECK(std::get<GiveUp>(end).rejection.reason == "nothing_to_declare");
 }
