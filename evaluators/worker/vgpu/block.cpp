@@ -279,6 +279,12 @@ bool is_waiting(const Block& block, u64 polls) {
                      [polls](const Warp& warp) { return is_waiting(warp, polls); });
 }
 
+bool is_polling(const Block& block, u64 polls) {
+  return block.bulk_copies.empty() && block.late_arrivals.empty() &&
+         std::any_of(block.warps.begin(), block.warps.end(), [](const Warp& warp) { return can_run(warp); }) &&
+         is_waiting(block, polls);
+}
+
 u64 run_block(Block& block, u64 limit, const Warp*& culprit) {
   u64 total = 0;
   const std::size_t count = block.warps.size();

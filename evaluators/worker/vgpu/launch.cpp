@@ -176,10 +176,10 @@ class Worker {
   /// Do all running blocks poll memory that nobody changes?
   bool is_stuck(const Block& latest) const {
     const u64 polls = std::max(k_polls_before_yield, k_polls_of_deadlock / open_.size());
-    if (latest.is_done || !is_waiting(latest, polls)) return false;
+    if (latest.is_done || !is_polling(latest, polls)) return false;
     const bool can_start = open_.size() < residents_ && progress_.next.load() < order_.count;
     return !can_start && std::all_of(open_.begin(), open_.end(), [polls](const OpenBlock& open) {
-      return is_waiting(*open.block, polls);
+      return is_polling(*open.block, polls);
     });
   }
 
