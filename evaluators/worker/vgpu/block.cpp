@@ -281,7 +281,8 @@ bool is_waiting(const Block& block, u64 polls) {
 
 bool is_polling(const Block& block, u64 polls) {
   return block.bulk_copies.empty() && block.late_arrivals.empty() &&
-         std::any_of(block.warps.begin(), block.warps.end(), [](const Warp& warp) { return can_run(warp); }) &&
+         std::any_of(block.warps.begin(), block.warps.end(),
+                     [](const Warp& warp) { return can_run(warp); }) &&
          is_waiting(block, polls);
 }
 

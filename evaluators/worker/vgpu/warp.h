@@ -238,8 +238,8 @@ bool open_barriers(Block& block);
 
 /// Can no warp of the block go on, as far as `polls` fruitless looks at memory tell? It waits for other blocks then.
 bool is_waiting(const Block& block, u64 polls);
-/// The same of a block that nothing but memory can wake: a copy under way would, and warps that are all parked at barriers
-/// go on, or are found to be stuck, when the block runs again.
+/// The same of a block that nothing but memory can wake: a copy under way would, and warps that are all parked at
+/// barriers go on, or are found to be stuck, when the block runs again.
 bool is_polling(const Block& block, u64 polls);
 /// Every resident block waits: throws Raised with a deadlock.
 [[noreturn]] void report_spinning(const Block& block, const Warp*& culprit, bool has_more_blocks);
