@@ -22,6 +22,7 @@
 #include "archive/grid.h"
 #include "archive/ledger.h"
 #include "archive/records.h"
+#include "engine/core/effect.h"
 
 namespace kernelites {
 
@@ -147,6 +148,8 @@ class Archive {
   /// Empties a cell whose elite was disproved, and takes the candidate's championships away.
   void withdraw_elite(const std::string& cell, const std::string& reason);
 
+  /// What the run knows of earlier ones, in place of what it knew: before anything is asked.
+  void record_imported_effects(const EffectSet& effects);
   /// `event` is an object with a member "event" and, where it concerns a candidate, "ordinal". Returns its
   /// sequence.
   std::int64_t append_event(const Json& event);
@@ -161,6 +164,9 @@ class Archive {
   // --- read ---
 
   RunRecord run() const;
+  EffectSet imported_effects() const;
+  /// Whether an operator of this name was asked to start from the candidate, in whatever came of it.
+  bool was_asked(const std::string& operator_name, const std::string& parent_id) const;
   Spent spent() const;
   Counters counters() const;
 

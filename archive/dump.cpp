@@ -19,8 +19,9 @@ struct Listing {
   std::array<std::string_view, 3> json_columns{};
 };
 
-constexpr std::array<Listing, 12> k_listings{{
+constexpr std::array<Listing, 13> k_listings{{
     {"run", "SELECT seed, task, task_digest FROM run"},
+    {"lesson_evidence", "SELECT id, body FROM lesson_evidence ORDER BY id", {"body"}},
     {"variation",
      "SELECT ordinal, generation, operator_name, endpoint, decision, state FROM variation ORDER BY ordinal",
      {"decision"}},

@@ -226,8 +226,8 @@ CREATE TABLE prompt_version (
 
 -- Evidence of earlier runs that this one began with (archive/knowledge.h); empty where none was given.
 CREATE TABLE lesson_evidence (
-  id   TEXT PRIMARY KEY,
-  body TEXT NOT NULL                           -- JSON
+  id   TEXT PRIMARY KEY,                       -- of an effect (engine/core/effect.h)
+  body TEXT NOT NULL                           -- body {"version", "effect"}
 ) STRICT;
 
 -- The run's story, for people: the same objects as in events.jsonl.

@@ -92,6 +92,7 @@ std::string effect_code(std::string_view text) {
 std::string effect_problem(const Effect& effect) {
   const Field fields[] = {
       {"id", is_digest(effect.id)},
+      {"parent", is_digest(effect.parent)},
       {"pair", is_digest(effect.pair)},
       {"task", is_code(effect.task)},
       {"family", is_code(effect.family)},
@@ -126,6 +127,7 @@ void to_json(Json& json, const Effect& effect) {
   Json measures = Json::object();
   for (const auto& [name, values] : effect.measures) measures[name] = {values.first, values.second};
   json = {{"id", effect.id},
+          {"parent", effect.parent},
           {"pair", effect.pair},
           {"task", effect.task},
           {"family", effect.family},
@@ -154,6 +156,7 @@ void to_json(Json& json, const Effect& effect) {
 
 void from_json(const Json& json, Effect& effect) {
   json.at("id").get_to(effect.id);
+  json.at("parent").get_to(effect.parent);
   json.at("pair").get_to(effect.pair);
   json.at("task").get_to(effect.task);
   json.at("family").get_to(effect.family);

@@ -31,8 +31,9 @@ const char* effect_outcome_name(EffectOutcome outcome);
 
 /// One change, at the timed workloads of one shape class.
 struct Effect {
-  std::string id;    ///< `effect_id`
-  std::string pair;  ///< digest of parent and winner: a change and what it was minimised to are one witness
+  std::string id;      ///< `effect_id`
+  std::string parent;  ///< digest of what was changed: changes of one kernel are compared with each other
+  std::string pair;    ///< digest of parent and winner: a change and what it was minimised to are one witness
   // What it was measured for and on:
   std::string task;
   std::string family;
@@ -47,7 +48,7 @@ struct Effect {
   std::string shape_class;                                    ///< of the workloads
   std::vector<std::string> techniques;                        ///< codes, sorted, at least one
   std::map<std::string, std::pair<double, double>> measures;  ///< closed names -> before, after; what changed
-  bool is_minimal = false;                                    ///< every part of it was shown to be needed
+  bool is_minimal = false;                                    ///< what a minimisation left of a change
   int parts = 0;  ///< of the change: hunks and tunables; 0: not counted
   // What came of it:
   EffectOutcome outcome = EffectOutcome::failed;

@@ -166,6 +166,12 @@ std::string bottleneck_of(const Task& task, const DeviceFacts& device, const Spe
   return roofline_state(specimen, share, waves_of(specimen, *workload, device));
 }
 
+std::string dtype_of(const Task& task) {
+  for (const TensorSpec& tensor : task.tensors)
+    if (tensor.role == Role::input) return dtype_name(tensor.dtype);
+  return "other";
+}
+
 std::string shape_class_of(const Task& task, const DeviceFacts& device, const Workload& workload) {
   const std::vector<Roof> all = roofs(roofline_counts(task, workload), device);
   if (all.empty()) return "unknown";

@@ -28,6 +28,8 @@ std::string bottleneck_of(const Task& task, const DeviceFacts& device, const Spe
 /// How long a call must take and what of: "short_memory", "long_tensor", ...; "unknown" on devices without known peaks.
 std::span<const LessonTerm> shape_class_table();
 std::string_view shape_class_words(std::string_view code);
+/// The name of the first input's element type, which most of the data has.
+std::string dtype_of(const Task& task);
 std::string shape_class_of(const Task& task, const DeviceFacts& device, const Workload& workload);
 
 }  // namespace kernelites

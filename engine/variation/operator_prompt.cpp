@@ -6,6 +6,7 @@
 
 #include "engine/core/axes.h"
 #include "engine/core/error.h"
+#include "engine/variation/lesson_ranking.h"
 #include "engine/variation/prompt_values.h"
 #include "engine/variation/text_rules.h"
 
@@ -103,8 +104,7 @@ std::string architecture_family(const std::string& architecture) {
 std::vector<std::string> lesson_lines(const VariationInput& input, const PromptLibrary& library) {
   std::vector<std::string> lines;
   if (!input.lessons) return lines;
-  for (const Lesson& lesson : input.lessons(
-           {.task = input.task.name, .architecture = architecture_family(input.device.architecture)}))
+  for (const Lesson& lesson : input.lessons(lesson_query(input)))
     lines.push_back(library.render("parts/lesson", lesson_values(lesson)));
   return lines;
 }

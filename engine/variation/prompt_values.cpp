@@ -185,6 +185,21 @@ const std::set<std::string>& operator_placeholders() {
   return names;
 }
 
+namespace {
+
+/// Evidence for and against: "helped 3 of 4 parents; 1 got slower".
+std::string lesson_counts(const Lesson& lesson) {
+  std::string text = fmt::format("helped {} of {} parents", lesson.helped, lesson.tried);
+  if (lesson.slower > 0) text += fmt::format("; {} got slower", lesson.slower);
+  if (lesson.failed > 0) text += fmt::format("; {} failed a check", lesson.failed);
+  if (lesson.predictions > 0)
+    text += fmt::format("; kernels took {:.2f}x the time that earlier lessons promised (n = {})",
+                        lesson.predicted_over, lesson.predictions);
+  return text;
+}
+
+}  // namespace
+
 PromptValues lesson_values(const Lesson& lesson) {
   return {{"technique", lesson.technique},
           {"state", lesson.state},
@@ -192,7 +207,7 @@ PromptValues lesson_values(const Lesson& lesson) {
           {"shape_class", lesson.shape_class},
           {"effect",
            fmt::format("{:.3f}x ({:.3f} to {:.3f})", lesson.gain_median, lesson.gain_low, lesson.gain_high)},
-          {"counts", fmt::format("helped {} of {} parents", lesson.helped, lesson.tried)}};
+          {"counts", lesson_counts(lesson)}};
 }
 
 PromptValues failure_values(const Specimen& specimen) {

@@ -13,7 +13,8 @@ namespace kernelites {
 
 /// Of the change number `change`, which made a kernel faster by about a fifth.
 inline Effect sample_effect(int change) {
-  Effect effect{.pair = digest("pair " + std::to_string(change)),
+  Effect effect{.parent = digest("parent " + std::to_string(change)),
+                .pair = digest("pair " + std::to_string(change)),
                 .task = "gqa_decode_splitkv",
                 .family = "decode",
                 .dtype = "bf16",

@@ -118,6 +118,7 @@ TEST_CASE("a sentence fits into no field of an effect that prompts tell of") {
   check_refused([&](Effect& e) { e.measures = {{prose, {0, 1}}}; }, "measures");
   check_refused([&](Effect& e) { e.id = prose; }, "id");
   check_refused([&](Effect& e) { e.pair = prose; }, "pair");
+  check_refused([&](Effect& e) { e.parent = prose; }, "parent");
   check_refused([&](Effect& e) { e.device = "```\n" + prose; }, "device");
   check_refused([&](Effect& e) { e.toolkit = "{{" + prose + "}}"; }, "toolkit");
 }
