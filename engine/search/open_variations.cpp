@@ -7,6 +7,7 @@
 #include <algorithm>
 
 #include "engine/core/error.h"
+#include "engine/search/improvers.h"
 #include "engine/search/placement.h"
 #include "engine/search/target_cell.h"
 #include "engine/variation/operator_table.h"
@@ -46,7 +47,8 @@ Choices OpenVariations::choices(const Grid& grid, const Steering& steering, std:
   for (const auto& [name, share] : steering.operators) operators[name] = share;
   Choices choices{.has_model = !parts_.endpoints.empty(),
                   .tunable_elites = tunable_elites_.of(grid, parts_.archive),
-                  .failed = failed_candidates(operators)};
+                  .failed = failed_candidates(operators),
+                  .improvers = improvers(grid, operators)};
   choices.arms = arm_weights(operators, parts_.endpoints.names(), steering.endpoints,
                              [this](const std::string& name) { return prompt_version(name); });
   choices.arms = evolution_.versions().spread(choices.arms);
@@ -116,6 +118,7 @@ bool OpenVariations::ask(const Grid& grid, const std::string& baseline_id, const
   if (find_operator(record.operator_name)->wants_target_workload) aim(record, baseline_id);
   record.created_unix_s = announcer_.now_unix_s();
   record.prompt_version = selection->prompt_version;
+  if (parts_.lessons && needs_model) record.decision["lessons_told"] = parts_.archive.last_told();
   evolution_.begun(record.operator_name);
   parts_.archive.record_variation(record);
   pool_.count_children(parent->id, needs_model);
@@ -229,6 +232,14 @@ bool OpenVariations::is_known(const Candidate& candidate) const {
   }
   const auto known = parts_.archive.find_candidate(id);
   return known && known->outcome != "unfinished";  // which can be taken up
+}
+
+/// Asked for only where a run minimises.
+std::vector<std::string> OpenVariations::improvers(const Grid& grid,
+                                                   const std::map<std::string, double>& operators) const {
+  const auto share = operators.find("minimise");
+  if (share == operators.end() || share->second <= 0) return {};
+  return improvers_of(parts_.archive, grid, baseline_id_, workload_weights(parts_.task));
 }
 
 /// Asked for only where a run repairs: the query grows with the run.

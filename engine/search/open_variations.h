@@ -95,6 +95,7 @@ class OpenVariations {
   void aim(VariationRecord& record, const std::string& baseline_id) const;
   bool is_known(const Candidate& candidate) const;
   std::vector<std::string> failed_candidates(const std::map<std::string, double>& operators) const;
+  std::vector<std::string> improvers(const Grid& grid, const std::map<std::string, double>& operators) const;
   Open& open(VariationRecord record, const std::string& baseline_id);
   bool may_start(const Open& open, std::uint64_t completed, bool are_earlier_settled) const;
   void start(Open& open);

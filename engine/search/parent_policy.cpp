@@ -32,11 +32,13 @@ std::vector<Elite> draw_inspirations(std::vector<Elite> others, int count, Rng& 
 /// The elites that the operator can start from.
 std::vector<Elite> possible_elites(const OperatorRow& row, const Grid& grid, const Choices& choices) {
   std::vector<Elite> elites = grid.elites();
-  if (row.parent == ParentKind::tunable)
+  const auto keep = [&](const std::vector<std::string>& ids) {
     std::erase_if(elites, [&](const Elite& elite) {
-      return std::find(choices.tunable_elites.begin(), choices.tunable_elites.end(), elite.candidate_id) ==
-             choices.tunable_elites.end();
+      return std::find(ids.begin(), ids.end(), elite.candidate_id) == ids.end();
     });
+  };
+  if (row.parent == ParentKind::tunable) keep(choices.tunable_elites);
+  if (row.parent == ParentKind::improver) keep(choices.improvers);
   if (choices.is_restarted && elites.size() > 1)
     elites.erase(std::min_element(elites.begin(), elites.end(), is_faster));
   if (!choices.target_cell.empty()) keep_nearest(elites, choices.target_cell);
@@ -77,7 +79,7 @@ Place best_place(const OperatorRow& row, const std::vector<Elite>& elites, const
   Ranking ranking(row, pool, config.speed_scale);
   for (const Elite& elite : elites) {
     ranking.consider(elite.candidate_id, elite.cell, elite.ordinal, elite.speedup);
-    if (row.parent == ParentKind::tunable) continue;
+    if (row.parent != ParentKind::elite && row.parent != ParentKind::pair) continue;
     for (const Contender& contender : pool.contenders(elite.cell)) {
       if (contender.speedup < elite.speedup * (1 - config.softness)) break;  // the rest is slower still
       if (contender.candidate_id != elite.candidate_id)
@@ -139,7 +141,7 @@ bool has_parent(const OperatorRow& row, const Grid& grid, const Choices& choices
     case ParentKind::pair:
       return grid.elite_count() > 1;
     case ParentKind::improver:
-      return false;  // nobody tells yet who they are
+      return !choices.improvers.empty();
     case ParentKind::elite:
       break;
   }

@@ -32,6 +32,7 @@ struct Choices {
   bool has_model = false;                   ///< an endpoint is there and may be called
   std::vector<std::string> tunable_elites;  ///< candidate ids whose tunables are not known to be exhausted
   std::vector<std::string> failed = {};     ///< ids of failed candidates that nobody has tried to mend
+  std::vector<std::string> improvers = {};  ///< elites faster than their parent that were not minimised
   std::vector<ArmWeight> arms = {};  ///< that may be asked; empty: the configuration's, of one endpoint
   const Bandit* bandit = nullptr;    ///< null: arms are drawn by their weights
   double floor = 0;  ///< at least so large a share of the draws goes by weights, whatever the bandit says

@@ -7,6 +7,7 @@
 #include "engine/variation/agent_operator.h"
 #include "engine/variation/declare_operator.h"
 #include "engine/variation/meta_operator.h"
+#include "engine/variation/minimise_operator.h"
 #include "engine/variation/prompt_operator.h"
 #include "engine/variation/tune_operator.h"
 
@@ -37,6 +38,10 @@ std::unique_ptr<Operator> make_tune(const OperatorRow&, VariationInput input, co
   return std::make_unique<TuneOperator>(std::move(input), rng);
 }
 
+std::unique_ptr<Operator> make_minimise(const OperatorRow&, VariationInput input, const PromptLibrary&, Rng) {
+  return std::make_unique<MinimiseOperator>(std::move(input));
+}
+
 // The order counts: draws go by it, and a recorded run must draw the same again. New rows come last.
 constexpr std::array k_operators{
     OperatorRow{.name = "refine", .needs_model = true, .inspirations = 2, .make = make_prompted},
@@ -63,6 +68,8 @@ constexpr std::array k_operators{
     OperatorRow{.name = "simplify", .needs_model = true, .make = make_prompted},
     OperatorRow{.name = "meta", .needs_model = true, .is_scheduled = true, .make = make_meta},
     OperatorRow{.name = "declare", .make = make_declare},
+    OperatorRow{
+        .name = "minimise", .parent = ParentKind::improver, .evaluates_inside = true, .make = make_minimise},
 };
 
 }  // namespace
