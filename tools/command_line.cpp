@@ -18,6 +18,7 @@ constexpr CommandRow k_commands[] = {
     {"status", "Where a run stands, and what each arm cost and brought", add_status_command},
     {"compare", "Runs of one task side by side: best-so-far, QD score, coverage, with intervals",
      add_compare_command},
+    {"knowledge", "What runs have learned: list, show, import, export, forget", add_knowledge_command},
     {"prompt", "Exactly what a model was, or would be, sent", add_prompt_command},
     {"evaluate", "One kernel file through all stages; the exit code says the verdict", add_evaluate_command},
     {"bench", "Time the seeds of a task, or other files, against each other and the roofline",
@@ -64,8 +65,9 @@ int run_program(const std::vector<std::string>& arguments, Program& program) {
     app.parse(reversed);
     return program.exit_code;
   } catch (const CLI::CallForHelp&) {
-    const auto commands = app.get_subcommands();
-    program.out << (commands.empty() ? app.help() : commands.front()->help());
+    const CLI::App* asked = &app;  // the innermost command that was named
+    while (!asked->get_subcommands().empty()) asked = asked->get_subcommands().front();
+    program.out << asked->help();
     return exit_done;
   } catch (const CLI::ParseError& error) {
     program.err << fmt::format("kernelites: {} (see --help)\n", error.what());

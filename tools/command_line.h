@@ -50,6 +50,7 @@ void add_calibrate_command(CLI::App& command, Program& program);
 void add_judge_command(CLI::App& command, Program& program);
 void add_status_command(CLI::App& command, Program& program);
 void add_compare_command(CLI::App& command, Program& program);
+void add_knowledge_command(CLI::App& command, Program& program);
 void add_prompt_command(CLI::App& command, Program& program);
 void add_agent_tools_command(CLI::App& command, Program& program);
 void add_dump_command(CLI::App& command, Program& program);

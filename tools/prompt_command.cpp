@@ -6,6 +6,7 @@
 
 #include "engine/core/error.h"
 #include "engine/llm/conversation_json.h"
+#include "engine/search/lesson_book.h"
 #include "engine/search/model_calls.h"
 #include "engine/search/variation_inputs.h"
 #include "engine/variation/agent_tools.h"
@@ -93,11 +94,13 @@ void print_next(const RunReader& run, const CandidateRecord& parent, const Promp
     if (elite.candidate_id != parent.id && static_cast<int>(record.inspirations.size()) < row->inspirations)
       record.inspirations.push_back(elite.candidate_id);
   record.decision = feedback_decision(run.archive, parent.id);
-  const LessonReader no_lessons;
+  LessonBook book(run.archive, run.task, config.effect_min);
+  const LessonReader lessons = config.knowledge.empty() ? LessonReader() : book.reader();
+  record.decision["lessons_told"] = run.archive.last_told();
   const VariationInput input = variation_input({.archive = run.archive,
                                                 .task = run.task,
                                                 .config = config,
-                                                .lessons = no_lessons,
+                                                .lessons = lessons,
                                                 .device = run.device,
                                                 .baseline_id = run.baseline_id},
                                                record);

@@ -15,12 +15,15 @@
 #include "engine/llm/http_loop.h"
 #include "engine/search/console_sink.h"
 #include "engine/search/event_log.h"
+#include "engine/search/lesson_book.h"
 #include "engine/search/loop.h"
 #include "engine/search/recordings.h"
 #include "engine/search/run_folder.h"
+#include "engine/search/run_knowledge.h"
 #include "evaluators/batch_evaluator.h"
 #include "tools/command_line.h"
 #include "tools/data_root.h"
+#include "tools/export_lessons.h"
 #include "tools/run_endpoints.h"
 #include "tools/worker_setup.h"
 
@@ -129,6 +132,7 @@ RunConfig effective_config(const RunOptions& options, const CLI::App& command,
         options.endpoints.size() == 1 ? Json(options.endpoints.front()) : Json(options.endpoints);
   if (given("--operators")) config.operators = read_operators(options.operators);
   if (given("--strategy")) config.strategy = said.strategy;
+  if (given("--knowledge")) config.knowledge = said.knowledge;
   if (given("--batch")) config.is_batch = said.is_batch;
   if (given("--end-when-waiting")) config.ends_when_waiting = said.ends_when_waiting;
   if (given("--deterministic")) config.is_deterministic = said.is_deterministic;
@@ -146,6 +150,7 @@ RunConfig effective_config(const RunOptions& options, const CLI::App& command,
   if (given("--workers")) config.workers.count = said.workers.count;
   if (given("--worker")) config.workers.program = said.workers.program;
   if (given("--launch")) config.workers.launch = words_of(options.launch);
+  use_knowledge(config, !resumed);
   check_run_config(config, "command line");
   if (resumed && config.seed != resumed->seed)
     throw ConfigError(
@@ -252,6 +257,18 @@ void report_end(const LoopEnd& end, const Workers& workers, const RunConfig& con
                              folder.root.string());
 }
 
+/// The worker's program, here or where it is launched; empty where batches are written.
+std::filesystem::path worker_path(const RunConfig& config, const Program& program) {
+  std::filesystem::path worker = config.is_batch || !config.workers.launch.empty()
+                                     ? std::filesystem::path(config.workers.program)
+                                     : find_worker(config.workers.program, program.executable);
+  if (!config.is_batch && !config.workers.launch.empty() && worker.empty())
+    throw ConfigError("--worker", "", "is needed with --launch: the path of kernelites-worker there");
+  if (config.is_batch && config.device == "auto")
+    throw ConfigError("--device", "", "must be gpu or vgpu with --batch: nobody can look from here");
+  return worker;
+}
+
 void run(RunOptions& options, const CLI::App& command, Program& program) {
   const StopSignals stop;
   const DataRoot data = find_data_root(options.data, program.executable);
@@ -265,13 +282,7 @@ void run(RunOptions& options, const CLI::App& command, Program& program) {
   choose_endpoint(config, task, data, resumed.has_value());
   const PromptLibrary prompts = PromptLibrary::load(data.prompts());
   const std::vector<Seed> seeds = find_seeds(task, data);
-  const std::filesystem::path worker = config.is_batch || !config.workers.launch.empty()
-                                           ? std::filesystem::path(config.workers.program)
-                                           : find_worker(config.workers.program, program.executable);
-  if (!config.is_batch && !config.workers.launch.empty() && worker.empty())
-    throw ConfigError("--worker", "", "is needed with --launch: the path of kernelites-worker there");
-  if (config.is_batch && config.device == "auto")
-    throw ConfigError("--device", "", "must be gpu or vgpu with --batch: nobody can look from here");
+  const std::filesystem::path worker = worker_path(config, program);
 
   const Clock clock;
   HttpLoop http({}, clock);
@@ -290,6 +301,7 @@ void run(RunOptions& options, const CLI::App& command, Program& program) {
   if (!options.fork.empty() && !resumed)
     write_recording(folder.replies(), recording_of(Archive::open_read_only(options.fork), false));
   if (!archive) archive.emplace(Archive::create(folder.root, new_run(config, task)));
+  if (!config.knowledge.empty()) import_knowledge(*archive, config.knowledge);
   if (resumed) archive->set_budget(run_config_json(config).at("budget"));
   const RunEndpoints endpoints(wanted, config.replies, context);
 
@@ -312,9 +324,12 @@ void run(RunOptions& options, const CLI::App& command, Program& program) {
       .stop_descriptor = stop.descriptor(),
       .incidents = {},
       .steering = folder.steering()};
+  LessonBook book(*archive, task, config.effect_min);
+  if (!config.knowledge.empty()) parts.lessons = book.reader();
   if (workers.pool) parts.incidents = [&] { return workers.pool->take_incidents(); };
   const LoopEnd end = Loop(parts).run();
   if (workers.batch) workers.batch->write();
+  if (!config.knowledge.empty()) export_lessons(*archive, task, config, options.is_json, program);
   report_end(end, workers, config, folder, options.is_json, program);
   program.exit_code = end.reason == StopReason::barren ? exit_trouble : exit_done;
 }
@@ -330,6 +345,8 @@ void add_run_command(CLI::App& command, Program& program) {
                      "The run folder; an existing run goes on (default runs/TASK-TIME)");
   command.add_option("--device", given.device, "auto, gpu, vgpu or vgpu:rtx4090");
   command.add_option("--seed", given.seed, "Seed of every random decision");
+  command.add_option("--knowledge", given.knowledge,
+                     "Knowledge file: lessons of earlier runs go into prompts, effects of this one into it");
   command
       .add_option("--endpoint", options->endpoints,
                   "openai:MODEL[@URL], spool[:FOLDER], replay:PATH, FILE.json, or none: the tuner alone "

@@ -90,6 +90,7 @@ RunConfig parse_run_config(const Json& json, const std::string& where, RunConfig
   base.device = reader.optional("device", base.device);
   base.seed = reader.optional("seed", base.seed);
   base.endpoint = reader.optional("endpoint", base.endpoint);
+  base.knowledge = reader.optional("knowledge", base.knowledge);
   base.replies = reader.optional("replies", base.replies);
   base.is_batch = reader.optional("is_batch", base.is_batch);
   base.ends_when_waiting = reader.optional("ends_when_waiting", base.ends_when_waiting);
@@ -199,6 +200,7 @@ Json run_config_json(const RunConfig& config) {
           {"device", config.device},
           {"seed", config.seed},
           {"endpoint", config.endpoint},
+          {"knowledge", config.knowledge},
           {"replies", config.replies},
           {"is_batch", config.is_batch},
           {"ends_when_waiting", config.ends_when_waiting},

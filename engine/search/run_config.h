@@ -48,9 +48,10 @@ struct RunConfig {
   std::string task;             ///< a name under the data root's tasks/, or a folder
   std::string device = "auto";  ///< auto, gpu, vgpu
   std::uint64_t seed = 1;
-  Json endpoint;        ///< null: no model. A string as --endpoint takes it, or an object; an array: several
-  std::string replies;  ///< a recording: its replies are used where a prompt is the same; empty: none
-  bool is_batch = false;           ///< evaluate through batch files instead of live workers
+  Json endpoint;  ///< null: no model. A string as --endpoint takes it, or an object; an array: several
+  std::string knowledge;  ///< a knowledge file: imported at the start, joined at the end; empty: none
+  std::string replies;    ///< a recording: its replies are used where a prompt is the same; empty: none
+  bool is_batch = false;  ///< evaluate through batch files instead of live workers
   bool ends_when_waiting = false;  ///< end when only replies from outside (spool) can bring the run on
   bool is_deterministic = false;   ///< golden: fixed key, results told in ask order
   std::vector<std::string>

@@ -115,10 +115,17 @@ VariationInput variation_input(const InputSource& source, const VariationRecord&
   for (const Json& ordinal : wanted)
     if (const auto rejection = source.archive.rejection(ordinal.get<std::uint64_t>()))
       input.rejections.push_back(rejection->message);
-  if (record.operator_name == "agent") input.lineage = lineage_of(source, record.parents.at(0), weights);
+  if (record.operator_name == "agent" || record.operator_name == "minimise")
+    input.lineage = lineage_of(source, record.parents.at(0), weights);
   if (record.operator_name == "tune")
     input.tuned = tuned_points(source, input, record.decision.value("told", std::int64_t{0}));
-  input.lessons = source.lessons;
+  // The run's own effects as far as they were known when the variation was asked, so that its prompt can be repeated.
+  if (source.lessons)
+    input.lessons = [reader = source.lessons,
+                     told = record.decision.value("lessons_told", std::int64_t{0})](LessonQuery query) {
+      query.told_max = told;
+      return reader(query);
+    };
   input.prompt_tokens_max = source.config.prompt_tokens_max;
   input.output_tokens_max = source.config.output_tokens_max;
   input.agent = source.config.agent;

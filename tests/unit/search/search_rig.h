@@ -3,6 +3,7 @@
 #pragma once
 
 #include "archive/dump.h"
+#include "engine/search/lesson_book.h"
 #include "engine/search/loop.h"
 #include "tests/support/fake_evaluator.h"
 #include "tests/support/fake_model.h"
@@ -47,6 +48,7 @@ struct SearchRig {
   HandClock clock;
   RecordingSink sink;
   std::string device = "vgpu";
+  bool has_lessons = false;  ///< as a run that was given a knowledge file
 
   SearchRig() {
     config.task = task.name;
@@ -84,6 +86,8 @@ struct SearchRig {
                    .stop_descriptor = stop_descriptor,
                    .incidents = {},
                    .steering = folder.path() / "steer.json"};
+    LessonBook book(archive, task, config.effect_min);
+    if (has_lessons) parts.lessons = book.reader();
     return Loop(parts).run();
   }
 

@@ -6,8 +6,10 @@
 #include <sstream>
 
 #include "archive/archive.h"
+#include "archive/knowledge.h"
 #include "engine/core/task.h"
 #include "tests/support/catch.h"
+#include "tests/support/sample_effects.h"
 #include "tests/support/temporary_folder.h"
 #include "tests/unit/search/search_rig.h"
 #include "tools/text_table.h"
@@ -89,6 +91,11 @@ TEST_CASE("wrong input is one clear sentence, exit code 2, and changes nothing")
       {{"evaluate", file, "--task", "rmsnorm", "--device", "abacus"}, "--device"},
       {{"tune", file, "--task", "rmsnorm"}, "no tunables"},
       {{"tasks", "no_such_task"}, "no_such_task"},
+      {{"run", "--task", "rmsnorm", "--out", run, "--knowledge", foreign + "/run.db"}, "run.db"},
+      {{"knowledge"}, "subcommand"},
+      {{"knowledge", "list", run + ".db"}, run},
+      {{"knowledge", "import", run + ".db", foreign + "/run.db"}, "run.db"},
+      {{"knowledge", "export", run + ".db", run + "2.db"}, run},
   };
   const std::size_t before = files_in(folder.path());
   for (const Row& row : rows) {
@@ -104,7 +111,7 @@ TEST_CASE("wrong input is one clear sentence, exit code 2, and changes nothing")
 }
 
 TEST_CASE("every command has help with an example") {
-  for (const char* name : {"run", "elites", "show", "evaluate", "tune", "tasks", "dump"}) {
+  for (const char* name : {"run", "elites", "show", "evaluate", "tune", "tasks", "knowledge", "dump"}) {
     const Result result = call({name, "--help"});
     CHECK(result.code == exit_done);
     CHECK_THAT(result.out,
@@ -238,6 +245,40 @@ TEST_CASE("a copy of a task keeps the comments of task.json, under its own name"
   CHECK_THAT(text, Catch::Contains("\"name\": \"copy\""));
   CHECK(std::count(text.begin(), text.end(), '\n') == std::count(origin.begin(), origin.end(), '\n'));
   CHECK_THAT(text, Catch::Contains("\n  // "));
+}
+
+TEST_CASE("knowledge files are listed, shown, joined and forgotten from") {
+  TemporaryFolder folder;
+  const std::string file = (folder.path() / "a.db").string(), other = (folder.path() / "b.db").string();
+  EffectSet set;
+  for (int change = 0; change < 4; ++change) set.add(sample_effect(change));
+  Knowledge::open(file).join(set);
+  CHECK_THAT(call({"knowledge", "list", file, "--arch", "sm_90"}).out,
+             Catch::Contains("use_async_copies") && Catch::Contains("4 effects"));
+  const Json list = Json::parse(call({"knowledge", "list", file, "--json"}).out);
+  CHECK(list.at("lessons").at(0).at("helped") == 4);
+  const std::string shown = call({"knowledge", "show", file, "use_async_copies"}).out;
+  CHECK_THAT(shown, Catch::Contains("op_async_copies 0 -> 12") && Catch::Contains("measured, n = 60"));
+  CHECK(Json::parse(call({"knowledge", "show", file, sample_effect(2).id, "--json"}).out).size() == 1);
+  CHECK(call({"knowledge", "show", file, "no_such_technique"}).code == exit_wrong);
+  CHECK_THAT(call({"knowledge", "export", file, other}).out, Catch::Contains("4 effects added"));
+  CHECK(Json::parse(call({"knowledge", "import", other, file, "--json"}).out).at("added") == 0);
+  CHECK(call({"knowledge", "forget", file}).code == exit_wrong);
+  CHECK_THAT(call({"knowledge", "forget", file, sample_effect(1).id.substr(0, 12)}).out,
+             Catch::Contains("1 effects forgotten"));
+  call({"knowledge", "import", file, other});
+  CHECK(Knowledge::open_read_only(file).read().effects.size() == 3);
+  CHECK_THAT(call({"knowledge", "list", "--help"}).out, Catch::Contains("--shape-class"));
+}
+
+TEST_CASE("a run's effects are imported from its folder") {
+  SearchRig rig;
+  FakeEvaluator evaluator;
+  FakeModel model;
+  rig.run(evaluator, &model);
+  const std::string file = (rig.folder.path() / "k.db").string();
+  CHECK(call({"knowledge", "import", file, rig.folder.path().string()}).code == exit_done);
+  CHECK(Knowledge::open_read_only(file).read().effects.empty());  // the fake compiles nothing: no measures
 }
 
 TEST_CASE("a run that another process writes is refused") {
