@@ -18,6 +18,7 @@ struct Experiment {
 
 // Adding an experiment is a file and a row.
 constexpr Experiment k_experiments[] = {
+    {"lessons", "what runs in other landscapes teach, and what wrong lessons do", run_lessons},
     {"policies", "who becomes a parent: strategies and policies", run_policies},
     {"bandit", "whom to ask: single arms, all of them, and the bandit", run_bandit},
     {"stagnation", "the ladder against stagnation, and its forecast", run_stagnation},

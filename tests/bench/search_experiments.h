@@ -34,6 +34,7 @@ Estimate bootstrap_ratio(const std::vector<std::vector<double>>& a,
 void run_bandit(const BenchOptions& options, const std::vector<Arena>& arenas);
 void run_stagnation(const BenchOptions& options, const std::vector<Arena>& arenas);
 void run_tuner(const BenchOptions& options, const std::vector<Arena>& arenas);
+void run_lessons(const BenchOptions& options, const std::vector<Arena>& arenas);
 void run_policies(const BenchOptions& options, const std::vector<Arena>& arenas);
 
 }  // namespace kernelites
