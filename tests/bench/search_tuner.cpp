@@ -32,7 +32,7 @@ struct TunerRun {
   double rounds = 0;  ///< arms times rounds of races, which the world does not know of
 };
 
-using Strategy = std::function<bool(TunerRun&, Rng&)>;  ///< one step; false: nothing is left
+using TuningStrategy = std::function<bool(TunerRun&, Rng&)>;  ///< one step; false: nothing is left
 
 std::map<std::string, double> weights_of(const Landscape& landscape) {
   std::map<std::string, double> weights;
@@ -168,7 +168,7 @@ struct Reached {
   double elite = 0, champions = 0, rounds = 0;
 };
 
-Reached reach(const Arena& arena, const BenchOptions& options, std::uint64_t seed, const Strategy& step) {
+Reached reach(const Arena& arena, const BenchOptions& options, std::uint64_t seed, const TuningStrategy& step) {
   TunerRun run{.arena = arena,
                .world = SearchWorld(arena, {.seed = seed, .noise = options.noise}),
                .known = {arena.landscape.tuning(0)},
@@ -193,7 +193,7 @@ Reached reach(const Arena& arena, const BenchOptions& options, std::uint64_t see
 }  // namespace
 
 void run_tuner(const BenchOptions& options, const std::vector<Arena>& arenas) {
-  const std::vector<std::pair<const char*, Strategy>> strategies{
+  const std::vector<std::pair<const char*, TuningStrategy>> strategies{
       {"random sweep", sweep},
       {"halving, 8 arms", [](TunerRun& run, Rng& rng) { return halve(run, rng, 8); }},
       {"halving, 32 arms", [](TunerRun& run, Rng& rng) { return halve(run, rng, 32); }},
