@@ -168,7 +168,8 @@ struct Reached {
   double elite = 0, champions = 0, rounds = 0;
 };
 
-Reached reach(const Arena& arena, const BenchOptions& options, std::uint64_t seed, const TuningStrategy& step) {
+Reached reach(const Arena& arena, const BenchOptions& options, std::uint64_t seed,
+              const TuningStrategy& step) {
   TunerRun run{.arena = arena,
                .world = SearchWorld(arena, {.seed = seed, .noise = options.noise}),
                .known = {arena.landscape.tuning(0)},
