@@ -15,6 +15,8 @@ constexpr CommandRow k_commands[] = {
     {"run", "Start a run, or go on with it", add_run_command},
     {"elites", "The grid of a run: table and heat map", add_elites_command},
     {"show", "One candidate of a run: source, verdict, timing, lineage", add_show_command},
+    {"lineage", "Who came from whom, as a tree with what each step gained", add_lineage_command},
+    {"log", "What happened in a run, event by event; with --follow as it happens", add_log_command},
     {"status", "Where a run stands, and what each arm cost and brought", add_status_command},
     {"compare", "Runs of one task side by side: best-so-far, QD score, coverage, with intervals",
      add_compare_command},

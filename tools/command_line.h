@@ -51,6 +51,8 @@ void add_judge_command(CLI::App& command, Program& program);
 void add_status_command(CLI::App& command, Program& program);
 void add_compare_command(CLI::App& command, Program& program);
 void add_knowledge_command(CLI::App& command, Program& program);
+void add_lineage_command(CLI::App& command, Program& program);
+void add_log_command(CLI::App& command, Program& program);
 void add_prompt_command(CLI::App& command, Program& program);
 void add_agent_tools_command(CLI::App& command, Program& program);
 void add_dump_command(CLI::App& command, Program& program);

@@ -111,7 +111,8 @@ TEST_CASE("wrong input is one clear sentence, exit code 2, and changes nothing")
 }
 
 TEST_CASE("every command has help with an example") {
-  for (const char* name : {"run", "elites", "show", "evaluate", "tune", "tasks", "knowledge", "dump"}) {
+  for (const char* name :
+       {"run", "elites", "show", "lineage", "log", "evaluate", "tune", "tasks", "knowledge", "dump"}) {
     const Result result = call({name, "--help"});
     CHECK(result.code == exit_done);
     CHECK_THAT(result.out,
@@ -164,6 +165,18 @@ TEST_CASE("elites, show and dump explain a run") {
   CHECK(call({"show", folder, "2", "--source"}).out == rig.seeds[1].candidate.source);
   CHECK(call({"show", folder, "999"}).code == exit_wrong);
   CHECK(call({"show", folder, "zz"}).code == exit_wrong);
+
+  const Result tree = call({"lineage", folder});
+  CHECK_THAT(tree.out, Catch::Contains("#1 seed") && Catch::Contains("`- #") && Catch::Contains("elite of"));
+  const Json nodes = Json::parse(call({"lineage", folder, "--all", "--json"}).out);
+  CHECK(nodes.size() == rig.sink.count("told"));
+  CHECK(nodes.at(0).at("parent").is_null());
+  CHECK(call({"lineage", folder, "999"}).code == exit_wrong);
+
+  const Result log = call({"log", folder, "--follow"});  // of a run that has stopped: it ends
+  CHECK_THAT(log.out, Catch::Contains("stopped: ") && Catch::Contains("#1 seed"));
+  const std::string lines = call({"log", folder, "--json"}).out;
+  CHECK(static_cast<std::size_t>(std::count(lines.begin(), lines.end(), '\n')) == rig.sink.events.size());
 
   CHECK(call({"dump", folder}).out == rig.dump_text());
   CHECK(call({"dump", folder, "--signature"}).out.size() == 65);
