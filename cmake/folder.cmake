@@ -1,7 +1,8 @@
 # One library per folder: every .cpp in it, its public links, and the repository root as the only include root.
 #
-#   kernelites_folder(<name> [LINK <targets>...] [PRIVATE <targets>...])
-# makes the library kernelites_<name> of the current folder's sources (main.cpp excepted).
+#   kernelites_folder(<name> [LINK <targets>...] [PRIVATE <targets>...] [PRECOMPILE <headers>...])
+# makes the library kernelites_<name> of the current folder's sources (main.cpp excepted). PRECOMPILE: heavy headers that
+# nearly every file of this folder includes besides those that are parsed once for all.
 set(KERNELITES_WARNINGS -Wall -Wextra -Wpedantic -Wshadow -Wnon-virtual-dtor -Wno-missing-field-initializers)
 
 # Nearly every file includes the JSON and format libraries, whose parsing is most of a compile: they are parsed once.
@@ -12,12 +13,13 @@ if(KERNELITES_PRECOMPILED_HEADERS)
   add_library(kernelites_precompiled STATIC ${CMAKE_BINARY_DIR}/precompiled.cpp)
   target_link_libraries(kernelites_precompiled PRIVATE nlohmann_json::nlohmann_json fmt::fmt-header-only)
   target_compile_options(kernelites_precompiled PRIVATE ${KERNELITES_WARNINGS})
-  target_precompile_headers(kernelites_precompiled PRIVATE <nlohmann/json.hpp> <fmt/format.h> <fmt/ranges.h>
-                            <algorithm> <filesystem> <fstream> <functional> <map> <optional> <set> <string> <vector>)
+  set(KERNELITES_HEAVY_HEADERS <nlohmann/json.hpp> <fmt/format.h> <fmt/ranges.h>
+      <algorithm> <filesystem> <fstream> <functional> <map> <optional> <set> <string> <vector>)
+  target_precompile_headers(kernelites_precompiled PRIVATE ${KERNELITES_HEAVY_HEADERS})
 endif()
 
 function(kernelites_folder name)
-  cmake_parse_arguments(ARG "" "" "LINK;PRIVATE" ${ARGN})
+  cmake_parse_arguments(ARG "" "" "LINK;PRIVATE;PRECOMPILE" ${ARGN})
   file(GLOB sources CONFIGURE_DEPENDS *.cpp)
   list(FILTER sources EXCLUDE REGEX "/main\\.cpp$")
   if(NOT sources)  # headers only
@@ -31,7 +33,9 @@ function(kernelites_folder name)
   target_include_directories(kernelites_${name} PUBLIC ${PROJECT_SOURCE_DIR})
   target_compile_options(kernelites_${name} PRIVATE ${KERNELITES_WARNINGS})
   target_link_libraries(kernelites_${name} PUBLIC ${ARG_LINK} PRIVATE ${ARG_PRIVATE})
-  if(KERNELITES_PRECOMPILED_HEADERS)
+  if(KERNELITES_PRECOMPILED_HEADERS AND ARG_PRECOMPILE)
+    target_precompile_headers(kernelites_${name} PRIVATE ${KERNELITES_HEAVY_HEADERS} ${ARG_PRECOMPILE})
+  elseif(KERNELITES_PRECOMPILED_HEADERS)
     target_precompile_headers(kernelites_${name} REUSE_FROM kernelites_precompiled)
   endif()
 endfunction()
