@@ -49,6 +49,10 @@ TEST_CASE("honest synchronisation passes all checks in every schedule", "[vgpu]"
   check_file("honest_patterns", 22);
 }
 
+TEST_CASE("a block whose warps are all parked behind copies when its slice ends is not stuck", "[vgpu]") {
+  check_file("honest_async", 1);
+}
+
 TEST_CASE("the honest twin of a planted bug passes all checks in every schedule", "[vgpu]") {
   for (const char* file : k_planted_files) {
     const auto program = parse(read_test_file(std::string(file) + ".mended.ptx"));
