@@ -13,7 +13,7 @@
 #include "engine/core/error.h"
 #include "tools/command_line.h"
 #include "tools/data_root.h"
-#include "tools/evaluation_text.h"
+#include "tools/inspect/evaluation_text.h"
 #include "tools/worker_setup.h"
 
 namespace kernelites {

@@ -12,7 +12,7 @@
 #include "evaluators/protocol/protocol.h"
 #include "tools/baseline_table.h"
 #include "tools/evaluation_requests.h"
-#include "tools/text_table.h"
+#include "tools/inspect/text_table.h"
 
 namespace kernelites {
 namespace {

@@ -6,8 +6,8 @@
 #include <memory>
 
 #include "tools/command_line.h"
+#include "tools/inspect/text_table.h"
 #include "tools/run_comparison.h"
-#include "tools/text_table.h"
 
 namespace kernelites {
 namespace {

@@ -8,7 +8,7 @@
 
 #include "engine/core/error.h"
 #include "engine/core/negative_control.h"
-#include "tools/text_table.h"
+#include "tools/inspect/text_table.h"
 #include "tools/worker_setup.h"
 
 namespace kernelites {

@@ -10,7 +10,7 @@
 #include "tools/command_line.h"
 #include "tools/data_root.h"
 #include "tools/evaluation_requests.h"
-#include "tools/evaluation_text.h"
+#include "tools/inspect/evaluation_text.h"
 #include "tools/worker_setup.h"
 
 namespace kernelites {

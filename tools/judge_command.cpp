@@ -20,8 +20,8 @@
 #include "engine/variation/text_rules.h"
 #include "tools/command_line.h"
 #include "tools/data_root.h"
-#include "tools/run_reader.h"
-#include "tools/text_table.h"
+#include "tools/inspect/run_reader.h"
+#include "tools/inspect/text_table.h"
 
 namespace kernelites {
 namespace {

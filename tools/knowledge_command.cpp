@@ -13,8 +13,8 @@
 #include "engine/variation/lesson_ranking.h"
 #include "tools/command_line.h"
 #include "tools/export_lessons.h"
-#include "tools/run_reader.h"
-#include "tools/text_table.h"
+#include "tools/inspect/run_reader.h"
+#include "tools/inspect/text_table.h"
 
 namespace kernelites {
 namespace {

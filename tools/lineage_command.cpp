@@ -10,8 +10,8 @@
 #include "archive/elite_rule.h"
 #include "engine/search/specimens.h"
 #include "tools/command_line.h"
-#include "tools/family_tree.h"
-#include "tools/run_reader.h"
+#include "tools/inspect/family_tree.h"
+#include "tools/inspect/run_reader.h"
 
 namespace kernelites {
 namespace {

@@ -6,7 +6,7 @@
 
 #include "engine/search/console_sink.h"
 #include "tools/command_line.h"
-#include "tools/run_reader.h"
+#include "tools/inspect/run_reader.h"
 
 namespace kernelites {
 namespace {

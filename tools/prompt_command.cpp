@@ -14,7 +14,7 @@
 #include "engine/variation/operator_table.h"
 #include "tools/command_line.h"
 #include "tools/data_root.h"
-#include "tools/run_reader.h"
+#include "tools/inspect/run_reader.h"
 
 namespace kernelites {
 namespace {

@@ -18,7 +18,7 @@
 #include "tools/command_line.h"
 #include "tools/data_root.h"
 #include "tools/evaluation_requests.h"
-#include "tools/text_table.h"
+#include "tools/inspect/text_table.h"
 #include "tools/worker_setup.h"
 
 namespace kernelites {

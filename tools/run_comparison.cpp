@@ -7,7 +7,7 @@
 #include <algorithm>
 
 #include "engine/core/error.h"
-#include "tools/run_reader.h"
+#include "tools/inspect/run_reader.h"
 
 namespace kernelites {
 namespace {

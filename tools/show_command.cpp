@@ -11,8 +11,8 @@
 #include "engine/search/placement.h"
 #include "engine/variation/prompt_values.h"
 #include "tools/command_line.h"
-#include "tools/evaluation_text.h"
-#include "tools/run_reader.h"
+#include "tools/inspect/evaluation_text.h"
+#include "tools/inspect/run_reader.h"
 
 namespace kernelites {
 namespace {

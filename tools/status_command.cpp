@@ -6,11 +6,11 @@
 
 #include "archive/qd_metrics.h"
 #include "engine/search/run_config.h"
-#include "tools/arm_table.h"
 #include "tools/command_line.h"
-#include "tools/qd_text.h"
-#include "tools/run_reader.h"
-#include "tools/text_table.h"
+#include "tools/inspect/arm_table.h"
+#include "tools/inspect/qd_text.h"
+#include "tools/inspect/run_reader.h"
+#include "tools/inspect/text_table.h"
 
 namespace kernelites {
 namespace {

@@ -11,11 +11,11 @@
 #include "tools/command_line.h"
 #include "tools/control_table.h"
 #include "tools/data_root.h"
+#include "tools/inspect/text_table.h"
 #include "tools/readable_json.h"
 #include "tools/seed_table.h"
 #include "tools/task_markdown.h"
 #include "tools/task_status.h"
-#include "tools/text_table.h"
 
 namespace kernelites {
 namespace {

@@ -10,7 +10,7 @@
 #include "engine/core/error.h"
 #include "tools/command_line.h"
 #include "tools/data_root.h"
-#include "tools/text_table.h"
+#include "tools/inspect/text_table.h"
 #include "tools/tuning_session.h"
 #include "tools/worker_setup.h"
 

@@ -12,7 +12,7 @@
 #include "tests/support/sample_effects.h"
 #include "tests/support/temporary_folder.h"
 #include "tests/unit/search/search_rig.h"
-#include "tools/text_table.h"
+#include "tools/inspect/text_table.h"
 
 using namespace kernelites;
 namespace fs = std::filesystem;

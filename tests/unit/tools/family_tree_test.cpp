@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // Ancestors, descendants and the tree of a chosen few.
-#include "tools/family_tree.h"
+#include "tools/inspect/family_tree.h"
 
 #include "tests/support/catch.h"
 

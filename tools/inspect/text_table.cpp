@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // Columns of text, aligned.
-#include "tools/text_table.h"
+#include "tools/inspect/text_table.h"
 
 #include <fmt/format.h>
 

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // What the commands that look at a run share: task, baseline, weights of an archive.
-#include "tools/run_reader.h"
+#include "tools/inspect/run_reader.h"
 
 #include <fmt/format.h>
 

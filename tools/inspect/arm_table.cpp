@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // The same history that a resumed run would read, shown instead of used.
-#include "tools/arm_table.h"
+#include "tools/inspect/arm_table.h"
 
 #include <fmt/format.h>
 
@@ -10,7 +10,7 @@
 #include "engine/search/run_folder.h"
 #include "engine/search/search_history.h"
 #include "engine/search/steering.h"
-#include "tools/text_table.h"
+#include "tools/inspect/text_table.h"
 
 namespace kernelites {
 namespace {

@@ -6,7 +6,7 @@
 
 #include "engine/search/run_config.h"
 #include "engine/search/stagnation.h"
-#include "tools/run_reader.h"
+#include "tools/inspect/run_reader.h"
 
 namespace kernelites {
 

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // Candidates by first parents.
-#include "tools/family_tree.h"
+#include "tools/inspect/family_tree.h"
 
 #include <unordered_map>
 

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // Examinations and duels as text for people, and as JSON with derived figures.
-#include "tools/evaluation_text.h"
+#include "tools/inspect/evaluation_text.h"
 
 #include <fmt/format.h>
 #include <fmt/ranges.h>
@@ -9,7 +9,7 @@
 
 #include "engine/core/roofline.h"
 #include "engine/variation/prompt_values.h"
-#include "tools/text_table.h"
+#include "tools/inspect/text_table.h"
 
 namespace kernelites {
 namespace {

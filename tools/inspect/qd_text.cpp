@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // The figures of a grid in one line, the same in every command.
-#include "tools/qd_text.h"
+#include "tools/inspect/qd_text.h"
 
 #include <fmt/format.h>
 
