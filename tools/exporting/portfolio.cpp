@@ -1,0 +1,203 @@
+// SPDX-License-Identifier: Apache-2.0
+// From champions and duels to arms with comparable times.
+#include "tools/exporting/portfolio.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <cmath>
+#include <set>
+
+#include "engine/core/error.h"
+#include "engine/search/baseline.h"
+#include "engine/search/placement.h"
+
+namespace kernelites {
+namespace {
+
+/// Newest first: a confirmation did not select the candidate, so its figure is the better one.
+std::map<std::string, ArmTime> times_of(const Archive& archive, const Task& task, std::uint64_t ordinal,
+                                        const std::string& baseline_id) {
+  std::map<std::string, ArmTime> times;
+  const std::vector<EvaluationRecord> evaluations = archive.evaluations(ordinal);
+  for (auto record = evaluations.rbegin(); record != evaluations.rend(); ++record) {
+    if (record->state != "answered" || !record->duel || !record->duel->verdict.is_passed) continue;
+    const Duel& duel = *record->duel;
+    for (const Workload& workload : task.bench) {
+      const auto timing = duel.timing.find(workload.name);
+      if (times.contains(workload.name) || timing == duel.timing.end() || timing->second.empty()) continue;
+      const double speedup = speedup_over(duel, baseline_id, {{workload.name, 1.0}});
+      if (speedup > 0)
+        times[workload.name] = {
+            .timing = timing->second.front(), .speedup = speedup, .duel_id = record->request_id};
+    }
+  }
+  return times;
+}
+
+double mean_speedup(const std::map<std::string, ArmTime>& times,
+                    const std::map<std::string, double>& weights) {
+  double sum = 0, weight_sum = 0;
+  for (const auto& [workload, weight] : weights) {
+    const auto found = times.find(workload);
+    if (found == times.end()) return 0;
+    sum += weight * std::log(found->second.speedup);
+    weight_sum += weight;
+  }
+  return weight_sum > 0 ? std::exp(sum / weight_sum) : 0;
+}
+
+/// Nothing if the candidate is not proven and timed.
+std::optional<PortfolioArm> arm_of(const Archive& archive, const Task& task, std::uint64_t ordinal,
+                                   const std::string& baseline_id) {
+  const auto evaluated = archive.evaluated(ordinal);
+  if (!evaluated || !evaluated->examination || !evaluated->examination->examination) return std::nullopt;
+  if (!evaluated->examination->examination->verdict.is_passed) return std::nullopt;
+  const CandidateRecord& record = evaluated->record;
+  PortfolioArm arm{.label = {},
+                   .ordinal = ordinal,
+                   .candidate_id = record.id,
+                   .candidate = record.candidate,
+                   .summary = record.summary,
+                   .lineage = {},
+                   .examination = *evaluated->examination->examination,
+                   .provenance = evaluated->examination->provenance,
+                   .times = times_of(archive, task, ordinal, baseline_id),
+                   .champion_of = {}};
+  if (arm.times.empty()) return std::nullopt;
+  for (const CandidateRecord& step : archive.lineage(ordinal))
+    arm.lineage.push_back({.ordinal = step.ordinal,
+                           .candidate_id = step.id,
+                           .operator_name = step.operator_name,
+                           .endpoint = step.endpoint,
+                           .summary = step.summary});
+  return arm;
+}
+
+/// What the baseline takes at a workload: the median over the arms' duels, in each of which it took part.
+double baseline_us(const std::vector<PortfolioArm>& arms, const std::string& workload) {
+  std::vector<double> times;
+  for (const PortfolioArm& arm : arms) {
+    const auto found = arm.times.find(workload);
+    if (found != arm.times.end())
+      times.push_back(found->second.timing.time_us_median * found->second.speedup);
+  }
+  if (times.empty()) return 0;
+  std::sort(times.begin(), times.end());
+  return times[times.size() / 2];
+}
+
+std::vector<ShapeTimes> shape_times(const Task& task, const std::vector<PortfolioArm>& arms,
+                                    const PortfolioChoice& choice) {
+  std::vector<ShapeTimes> shapes;
+  for (const Workload& workload : task.bench) {
+    ShapeTimes shape{.workload = workload.name,
+                     .dims = workload.dims,
+                     .time_us = {},
+                     .fallback_us = 0,
+                     .weight = workload.weight};
+    const double base = baseline_us(arms, workload.name);
+    for (const PortfolioArm& arm : arms) {
+      const auto found = arm.times.find(workload.name);
+      shape.time_us.push_back(found == arm.times.end() ? 0 : base / found->second.speedup);
+    }
+    const auto fallback = choice.fallback_us.find(workload.name);
+    if (fallback != choice.fallback_us.end()) shape.fallback_us = fallback->second;
+    shapes.push_back(std::move(shape));
+  }
+  return shapes;
+}
+
+/// Candidates that may be worth an arm: all elites, for the best of them, and all champions.
+std::vector<PortfolioArm> all_arms(const Archive& archive, const Task& task, const PortfolioChoice& choice,
+                                   const std::string& baseline_id) {
+  std::set<std::uint64_t> ordinals;
+  if (choice.only) {
+    ordinals.insert(*choice.only);
+  } else {
+    archive.grid().for_each([&](const Elite& elite) { ordinals.insert(elite.ordinal); });
+    for (const Champion& champion : archive.champions()) ordinals.insert(champion.ordinal);
+  }
+  std::vector<PortfolioArm> arms;
+  for (const std::uint64_t ordinal : ordinals)
+    if (auto arm = arm_of(archive, task, ordinal, baseline_id)) arms.push_back(std::move(*arm));
+  const std::map<std::string, double> weights = workload_weights(task);
+  for (PortfolioArm& arm : arms) {
+    arm.speedup = mean_speedup(arm.times, weights);
+    for (const Champion& champion : archive.champions())
+      if (champion.ordinal == arm.ordinal) arm.champion_of.push_back(champion.workload);
+  }
+  return arms;
+}
+
+/// Keeps the arms that the dispatch uses, the default first, and gives them their labels.
+void keep_used(Portfolio& portfolio) {
+  std::vector<int> used{portfolio.dispatch.default_arm};
+  for (const DispatchRule& rule : portfolio.dispatch.rules)
+    if (rule.arm != k_fallback_arm && std::find(used.begin(), used.end(), rule.arm) == used.end())
+      used.push_back(rule.arm);
+  const auto renamed = [&](int arm) {
+    return static_cast<int>(std::find(used.begin(), used.end(), arm) - used.begin());
+  };
+  std::vector<PortfolioArm> arms;
+  for (const int arm : used) {
+    arms.push_back(std::move(portfolio.arms[static_cast<std::size_t>(arm)]));
+    arms.back().label = fmt::format("arm_{}", arms.size() - 1);
+  }
+  for (ShapeTimes& shape : portfolio.shapes) {
+    std::vector<double> times;
+    for (const int arm : used) times.push_back(shape.time_us[static_cast<std::size_t>(arm)]);
+    shape.time_us = std::move(times);
+  }
+  portfolio.arms = std::move(arms);
+  for (DispatchRule& rule : portfolio.dispatch.rules)
+    if (rule.arm != k_fallback_arm) rule.arm = renamed(rule.arm);
+  portfolio.dispatch.default_arm = 0;
+}
+
+}  // namespace
+
+std::vector<std::string> variable_dims(const Task& task) {
+  std::vector<std::string> names;
+  for (const DimSpec& dim : task.dims)
+    if (!dim.constant) names.push_back(dim.name);
+  return names;
+}
+
+Portfolio read_portfolio(const Archive& archive, const Task& task, const PortfolioChoice& choice) {
+  const RunRecord run = archive.run();
+  const Baseline baseline = baseline_of(archive, workload_weights(task));
+  if (baseline.id.empty())
+    throw ConfigError("RUN", "", "has no timed seed yet, so nothing is known to be fast");
+  Portfolio portfolio{.task = task.name,
+                      .run_started = fmt::format("{:.0f}", run.started_unix_s),
+                      .arms = all_arms(archive, task, choice, baseline.id),
+                      .dispatch = {},
+                      .shapes = {},
+                      .is_confirmed = false,
+                      .baseline_id = baseline.id,
+                      .baseline_ordinal = baseline.ordinal,
+                      .baseline_summary = {}};
+  if (portfolio.arms.empty())
+    throw ConfigError(choice.only ? "--elite" : "RUN", choice.only ? fmt::format("#{}", *choice.only) : "",
+                      "is not proven and timed at a bench workload");
+  if (const auto record = archive.candidate(baseline.ordinal)) portfolio.baseline_summary = record->summary;
+  for (const PortfolioArm& arm : portfolio.arms)
+    for (const auto& [workload, time] : arm.times)
+      portfolio.is_modelled = portfolio.is_modelled || time.timing.is_modelled;
+  portfolio.shapes = shape_times(task, portfolio.arms, choice);
+  portfolio.dispatch = choose_dispatch(portfolio.shapes, variable_dims(task), choice.gain_min);
+  keep_used(portfolio);
+  return portfolio;
+}
+
+Portfolio with_measured(Portfolio portfolio, std::vector<ShapeTimes> shapes, double gain_min) {
+  std::vector<std::string> dims;
+  for (const auto& [name, value] : shapes.front().dims) dims.push_back(name);
+  portfolio.dispatch = choose_dispatch(shapes, dims, gain_min);
+  portfolio.shapes = std::move(shapes);
+  portfolio.is_confirmed = true;
+  return portfolio;
+}
+
+}  // namespace kernelites

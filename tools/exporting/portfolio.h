@@ -1,0 +1,79 @@
+// SPDX-License-Identifier: Apache-2.0
+// What of a run is worth shipping: the champions of its bench workloads as arms, and the dispatch between them.
+#pragma once
+
+#include <map>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "archive/archive.h"
+#include "engine/core/task.h"
+#include "tools/exporting/dispatch.h"
+
+namespace kernelites {
+
+/// One ancestor, or the candidate itself.
+struct LineageStep {
+  std::uint64_t ordinal = 0;
+  std::string candidate_id;
+  std::string operator_name;
+  std::string endpoint;  ///< empty: no model took part
+  std::string summary;
+};
+
+/// What a duel says of an arm at one bench workload.
+struct ArmTime {
+  ArmTiming timing;    ///< as measured in that duel
+  double speedup = 0;  ///< against the run's baseline, paired in that duel
+  std::string duel_id;
+};
+
+/// One kernel of the portfolio: a candidate that passed every stage and was timed.
+struct PortfolioArm {
+  std::string label;  ///< "arm_0", "arm_1", ...: fit for any language
+  std::uint64_t ordinal = 0;
+  std::string candidate_id;
+  Candidate candidate;
+  std::string summary;
+  std::vector<LineageStep> lineage;  ///< the candidate first, a seed last
+  Examination examination;
+  Provenance provenance;                 ///< of that examination
+  std::map<std::string, ArmTime> times;  ///< by bench workload
+  std::vector<std::string> champion_of;  ///< bench workloads
+  double speedup = 0;                    ///< geometric mean over the bench workloads, by their weights
+};
+
+struct Portfolio {
+  std::string task;
+  std::string run_started;  ///< seconds since 1970, as recorded
+  std::vector<PortfolioArm> arms;
+  Dispatch dispatch;
+  std::vector<ShapeTimes> shapes;  ///< what the dispatch was made from; arms in the order of `arms`
+  bool is_confirmed = false;       ///< `shapes` were measured with the exported dispatcher itself
+  std::string baseline_id;
+  std::uint64_t baseline_ordinal = 0;
+  std::string baseline_summary;
+  bool is_modelled = false;  ///< times are the virtual GPU's
+};
+
+struct PortfolioChoice {
+  std::optional<std::uint64_t> only;  ///< ship this candidate alone
+  double gain_min = 0.01;             ///< what a rule must gain, and what no workload may lose
+  /// Time of the caller's own kernel by bench workload: where it is faster, the dispatcher asks for the fallback.
+  std::map<std::string, double> fallback_us;
+};
+
+/// The best single elite and every champion that is faster than it somewhere by more than `gain_min`; or `only`. Times
+/// of different duels are brought together by the baseline that took part in all of them. Throws ConfigError if
+/// nothing of the run is proven and timed, or if `only` is not.
+Portfolio read_portfolio(const Archive& archive, const Task& task, const PortfolioChoice& choice = {});
+
+/// The same arms with a dispatch made from other times: those that the exported dispatcher measured. Arms that no
+/// shape uses any more stay, so that the library is the one that was measured. REQUIRES: `shapes` have a time per arm.
+Portfolio with_measured(Portfolio portfolio, std::vector<ShapeTimes> shapes, double gain_min);
+
+/// Names of the dims that a caller gives, in the task's order.
+std::vector<std::string> variable_dims(const Task& task);
+
+}  // namespace kernelites
