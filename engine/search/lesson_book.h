@@ -22,6 +22,8 @@ class RunEffects {
  public:
   /// Borrows both. `has_minimised`: with what minimisations found, which is final only when the run is over.
   RunEffects(const Archive& archive, const Task& task, double effect_min, bool has_minimised);
+  /// What was told up to this number is passed over: a view of a long run reads its newest changes only.
+  void skip(std::int64_t told) { told_ = told; }
   /// Reads what was told since the last time. Predictions come from `imported`.
   void read(const EffectSet& imported);
   /// With the number under which each change was told, in this order.
