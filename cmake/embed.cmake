@@ -7,7 +7,8 @@ function(kernelites_embed target variable)
   set(output ${CMAKE_CURRENT_BINARY_DIR}/${variable}.cpp)
   set(files "")
   foreach(file ${ARGN})
-    list(APPEND files ${CMAKE_CURRENT_SOURCE_DIR}/${file})
+    cmake_path(ABSOLUTE_PATH file OUTPUT_VARIABLE path)  # one from elsewhere (the distribution) stays where it is
+    list(APPEND files ${path})
   endforeach()
   add_custom_command(
     OUTPUT ${output}

@@ -18,6 +18,8 @@ constexpr CommandRow k_commands[] = {
     {"lineage", "Who came from whom, as a tree with what each step gained", add_lineage_command},
     {"log", "What happened in a run, event by event; with --follow as it happens", add_log_command},
     {"status", "Where a run stands, and what each arm cost and brought", add_status_command},
+    {"report", "A run as one HTML page: a file that needs no network, or live on loopback",
+     add_report_command},
     {"compare", "Runs of one task side by side: best-so-far, QD score, coverage, with intervals",
      add_compare_command},
     {"knowledge", "What runs have learned: list, show, import, export, forget", add_knowledge_command},

@@ -53,6 +53,7 @@ void add_compare_command(CLI::App& command, Program& program);
 void add_knowledge_command(CLI::App& command, Program& program);
 void add_lineage_command(CLI::App& command, Program& program);
 void add_log_command(CLI::App& command, Program& program);
+void add_report_command(CLI::App& command, Program& program);
 void add_prompt_command(CLI::App& command, Program& program);
 void add_agent_tools_command(CLI::App& command, Program& program);
 void add_dump_command(CLI::App& command, Program& program);

@@ -17,7 +17,7 @@ FOREIGN = [
      "only evaluators/worker knows CUDA"),
     (re.compile(r"sqlite3"), ["archive", "tests"], "the archive is the only one that touches the database"),
     (re.compile(r"curl/"), ["engine/llm"], "only engine/llm speaks HTTP"),
-    (re.compile(r"CLI/"), ["tools", "evaluators/worker", "tests/bench", "tests/exploits"],
+    (re.compile(r"CLI/"), ["tools", "evaluators/worker", "tests/bench", "tests/exploits", "tests/web"],
      "only programs parse command lines"),
     (re.compile(r"httplib"), ["tests", "tools"], "servers belong to tests and to the report command"),
     (re.compile(r"catch2/"), ["tests"], "include tests/support/catch.h in tests, nothing elsewhere"),

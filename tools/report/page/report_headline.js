@@ -1,0 +1,139 @@
+// SPDX-License-Identifier: Apache-2.0
+// The first screen: what the best kernel is, how much faster, how sure that is, and why.
+"use strict";
+
+{
+  const { el, fill, number } = kern;
+
+  const mark = (isGood, ...children) => el("li", { class: isGood === null ? null : isGood ? "yes" : "no" }, ...children);
+
+  function context(data) {
+    const run = data.run;
+    return el("p", { class: "context" }, el("strong", {}, run.task), run.title ? ": " + run.title : "", " on ",
+      run.device || "no device yet", " ", run.device ? kern.tag(run.is_modelled) : null, "; the run is ",
+      el("strong", {}, run.state));
+  }
+
+  const verdict = (factor, claim, ...interval) => el("div", { class: "verdict" }, el("h1", {}, el("span", { class: "factor" }, factor),
+    el("span", { class: "claim" }, claim)), el("p", { class: "interval" }, ...interval));
+  const times = (value) => [value, el("small", {}, "×")];
+
+  function factorOf(data) {
+    const best = data.best, baseline = data.baseline, told = kern.plural(data.counters.told, "candidate");
+    if (!best || best.speedup <= 0)
+      return verdict("–", "No kernel has been proven and timed yet", told, " told so far.");
+    if (baseline && baseline.ordinal === best.ordinal)
+      return verdict(times("1"), `Nothing has beaten the best seed yet: #${best.ordinal} ${kern.brief(best.summary, 60)}`,
+        `After ${told}, ${number.whole(data.counters.passed)} of them right.`);
+    const gain = best.over_baseline, over = `geometric mean over ${kern.plural(best.times.length, "workload")} by weight`;
+    const claim = `the speed of the best seed${baseline ? ` (#${baseline.ordinal} ${kern.brief(baseline.summary.replace(/^seed /, ""), 40)})` : ""},` +
+      ` by kernel #${best.ordinal}`;
+    if (best.is_modelled || !gain)
+      return verdict(times(number.factor(best.speedup).slice(0, -1)), claim, el("strong", { class: "bad" }, "Modelled"),
+        ` by the virtual GPU from what the kernels execute, not measured on a device; ${over}.`);
+    return verdict(times(number.factor(best.speedup).slice(0, -1)), claim, el("strong", {}, `${number.percentInterval(gain)} ` +
+      `${kern.interval(gain)}`), `, measured; ${over}, n = ${kern.plural(gain.rounds, "paired round")} in ${kern.plural(gain.duels, "duel")}.`);
+  }
+
+  function whatCard(data) {
+    const best = data.best;
+    const timed = best.times.filter((time) => time.over_baseline);
+    const byGain = [...timed].sort((a, b) => b.over_baseline.x - a.over_baseline.x);
+    const line = (time) => number.us(time.baseline.us) + " → " + number.us(time.own.us) + " at " + time.workload;
+    const registers = best.kernels.map((kernel) => kernel.registers);
+    return el("div", { class: "card" }, el("h2", {}, "Which kernel"),
+      el("p", {}, el("strong", {}, "#" + best.ordinal), " ", el("code", {}, best.id.slice(0, 8)), ", by ", best.operator,
+        best.endpoint ? " with " + best.endpoint : "", best.parent ? " from #" + best.parent : "", "."),
+      el("ul", {},
+        el("li", {}, best.cell.split("/").join(" · ")),
+        byGain.length > 1 && byGain[0].baseline ? el("li", {}, "most: ", number.factor(byGain[0].over_baseline.x), ", ",
+          line(byGain[0])) : null,
+        byGain.length > 0 && byGain.at(-1).baseline ? el("li", {}, byGain.length > 1 ? "least: " : "",
+          number.factor(byGain.at(-1).over_baseline.x), ", ", line(byGain.at(-1))) : null,
+        registers.length ? el("li", {}, kern.plural(registers.length, "kernel"), ", ", Math.max(...registers),
+          " registers at most") : null),
+      el("p", {}, el("a", { href: "#source" }, "Source and what changed")));
+  }
+
+  function proofOfSpeed(data) {
+    const best = data.best, gains = best.times.map((time) => time.over_baseline).filter(Boolean);
+    const sure = gains.filter((gain) => gain.low > 1).length;
+    const marks = [];
+    if (gains.length)
+      marks.push(mark(sure === gains.length, sure === gains.length ? "Faster on " : "Surely faster on " + sure + " of ",
+        sure === gains.length ? (gains.length === 1 ? "its workload" : "every one of " + gains.length + " workloads") :
+          gains.length + " workloads", ": interval above 1×"));
+    if (best.is_modelled) marks.push(mark(false, "Times are modelled; run it on a GPU before you believe them"));
+    else if (best.proof.confirmations > 0)
+      marks.push(mark(true, "Confirmed in a fresh process with fresh inputs (", kern.plural(best.proof.duels, "duel"), ")"));
+    else marks.push(mark(null, "First of its cell: ", kern.plural(best.proof.duels, "duel"), ", none to confirm it"));
+    if (data.null_half_width > 0)
+      marks.push(mark(null, "A kernel against itself: within ", number.fixed(100 * Math.expm1(data.null_half_width), 2), " %"));
+    return marks;
+  }
+
+  function proofOfRightness(data) {
+    const proof = data.best.proof, marks = [];
+    const rows = proof.checks.reduce((sum, check) => sum + check.rows, 0);
+    const gated = proof.checks.filter((check) => check.gate_row > 0);
+    const worst = Math.max(0, ...gated.map((check) => check.worst_row / check.gate_row));
+    const trials = Math.max(0, ...proof.checks.map((check) => check.trials));
+    if (rows > 0)
+      marks.push(mark(true, "Right: ", kern.plural(rows, "row"), " in ", kern.plural(trials, "trial"),
+        " against the float64 reference", gated.length ? ", worst error " + number.share(worst) + " of its gate" : ""));
+    const unchecked = proof.stages.filter((stage) => stage.outcome === "unchecked").map((stage) => stage.stage);
+    if (unchecked.length) marks.push(mark(null, "Not looked at: ", unchecked.join(", ")));
+    if (proof.judgement.startsWith("flagged")) marks.push(mark(false, "A model has doubts: ", proof.judgement));
+    if (proof.claims_not_executed.length)
+      marks.push(mark(false, "Its summary claims what the code does not do: ", proof.claims_not_executed.join(", ")));
+    return marks;
+  }
+
+  function whyCard(data) {
+    const reasons = data.reasons, best = data.best, lines = [];
+    const add = (...children) => lines.push(el("li", {}, ...children));
+    const steps = reasons.steps.map((step) => "#" + step.ordinal +
+      (step.over_parent ? " " + number.factor(step.over_parent.x) : step.operator === "seed" ? " seed" : ""));
+    if (steps.length > 1) add("step by step: ", (steps.length > 5 ? "… → " : "") + steps.slice(-5).join(" → "));
+    for (const change of reasons.changes) add(change.replace("->", "→"));
+    if (reasons.techniques.length) add("measured in its code: ", reasons.techniques.slice(0, 4).join(", "));
+    if (reasons.copy_share_before > 0 && reasons.copy_share_after > 0)
+      add("share of the copy rate: ", number.share(reasons.copy_share_before), " → ", number.share(reasons.copy_share_after));
+    if (reasons.bottleneck_before && reasons.bottleneck_before !== reasons.bottleneck_after)
+      add("limit: ", reasons.bottleneck_before, " → ", reasons.bottleneck_after);
+    return el("div", { class: "card" }, el("h2", {}, "Why it is faster"),
+      lines.length ? el("ul", {}, lines) : el("p", {}, "It is what the run began with."),
+      best.summary && best.operator !== "seed" ? el("p", { class: "quote" }, "Its author: “", kern.brief(best.summary, 130), "”") : null);
+  }
+
+  function figures(data) {
+    const { counters, spent, limits, metrics } = data;
+    const of = (limit, text) => (limit > 0 ? el("small", {}, " of " + text(limit)) : null);
+    const rows = [
+      ["Candidates", number.whole(spent.candidates), of(limits.candidates, number.whole)],
+      ["Right", number.whole(counters.passed), el("small", {}, " of " + number.whole(counters.candidates))],
+      ["Cells filled", number.whole(metrics.num_elites), el("small", {}, " of " + number.whole(data.cells))],
+      ["Model calls", number.whole(spent.model_calls), null],
+      ["Money", number.usd(spent.usd), of(limits.usd, number.usd)],
+      ["Device time", number.duration(spent.device_s), of(limits.device_s, number.duration)],
+      ["Wall clock", number.duration(spent.wall_s), of(60 * limits.minutes, number.duration)],
+    ];
+    return el("dl", { class: "figures" }, rows.map(([name, value, limit]) =>
+      el("div", {}, el("dt", {}, name), el("dd", {}, value, limit))));
+  }
+
+  kern.views.push(function (data) {
+    document.getElementById("run-task").textContent = data.run.task;
+    const isProven = data.best && data.best.speedup > 0;
+    fill("headline", el("div", { class: "hero" }, context(data), factorOf(data),
+      isProven ? el("div", { class: "answers" }, whatCard(data),
+        el("div", { class: "card" }, el("h2", {}, "How sure"), el("ul", {}, proofOfSpeed(data), proofOfRightness(data))),
+        whyCard(data)) : null), figures(data));
+    const run = data.run;
+    fill("provenance", "Run ", el("code", {}, run.folder), " begun ", new Date(1000 * run.started_unix_s).toISOString()
+      .slice(0, 16).replace("T", " "), " UTC, seed ", run.seed, ", ", run.strategy, "; task ", el("code", {},
+      run.task_digest.slice(0, 12)), ", harness ", run.harness_version || "?", ", ", run.toolkit || "no toolkit", ", ",
+      run.device, run.driver_version ? ", driver for CUDA " + Math.floor(run.driver_version / 1000) + "." +
+        Math.floor((run.driver_version % 1000) / 10) : "", ".");
+  });
+}

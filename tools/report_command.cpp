@@ -1,0 +1,75 @@
+// SPDX-License-Identifier: Apache-2.0
+// kernelites report: a run as one HTML page, written to a file or served live on loopback.
+#include <fmt/format.h>
+
+#include <memory>
+
+#include "engine/core/error.h"
+#include "tools/command_line.h"
+#include "tools/report/report_page.h"
+#include "tools/report/report_server.h"
+
+namespace kernelites {
+namespace {
+
+struct ReportOptions {
+  std::string run;
+  std::string out;
+  bool is_served = false;
+  bool can_steer = false;
+  int port = 0;
+  bool is_json = false;
+};
+
+void serve(const ReportOptions& options, Program& program) {
+  const std::string token = options.can_steer ? fresh_token() : "";
+  ReportServer server({.folder = options.run, .port = options.port, .token = token});
+  program.out << server.url() << (token.empty() ? "" : "#token=" + token) << "\n"
+              << (token.empty() ? "read-only; --steer lets the page steer the run"
+                                : "whoever has this address can steer the run: keep it to yourself")
+              << "; Ctrl-C ends it\n"
+              << std::flush;
+  server.serve();
+}
+
+void write_report(const ReportOptions& options, Program& program) {
+  const RunFacts facts = run_facts(options.run);
+  const Json data = page_data(facts, {});
+  if (options.is_json) {
+    program.out << data.dump(2, ' ', false, Json::error_handler_t::replace) << "\n";
+    return;
+  }
+  const std::filesystem::path file = options.out.empty() ? std::filesystem::path(options.run) / "report.html"
+                                                         : std::filesystem::path(options.out);
+  write_text_atomically(file, report_page(data, {}));
+  program.out << file.string() << "\n";
+  if (facts.best && facts.best->speedup > 0)
+    program.out << fmt::format("best: #{} at {:.3f}x, {}\n", facts.best->ordinal, facts.best->speedup,
+                               facts.best->is_modelled ? "modelled" : "measured");
+}
+
+void report(const ReportOptions& options, Program& program) {
+  if (options.can_steer && !options.is_served)
+    throw ConfigError("--steer", "", "needs --serve: a file cannot steer");
+  if (options.is_served)
+    serve(options, program);
+  else
+    write_report(options, program);
+}
+
+}  // namespace
+
+void add_report_command(CLI::App& command, Program& program) {
+  auto options = std::make_shared<ReportOptions>();
+  command.add_option("run", options->run, "The run folder")->required();
+  command.add_option("--out", options->out, "The file to write; report.html in the run folder if not given");
+  command.add_flag("--serve", options->is_served, "Serve the page on 127.0.0.1, following the run");
+  command.add_option("--port", options->port, "With --serve: the port; 0 is any free one")
+      ->check(CLI::Range(0, 65535));
+  command.add_flag("--steer", options->can_steer, "With --serve: let the page steer the run, by a token");
+  command.add_flag("--json", options->is_json, "Print what the page draws as JSON");
+  command.footer("Example: kernelites report runs/first --out first.html");
+  command.callback([options, &program] { report(*options, program); });
+}
+
+}  // namespace kernelites
