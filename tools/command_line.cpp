@@ -39,6 +39,7 @@ constexpr CommandRow k_commands[] = {
     {"agent-tools", "For coding agents: the tools of a run, as a command and as an MCP server",
      add_agent_tools_command},
     {"dump", "The canonical text of a run, or its signature", add_dump_command},
+    {"dataset", "Runs as step-centric records for training, with splits and a schema", add_dataset_command},
     {"doctor", "Whether machine, worker and endpoint work, and what to do if not", add_doctor_command},
 };
 
