@@ -40,6 +40,7 @@ constexpr CommandRow k_commands[] = {
      add_agent_tools_command},
     {"dump", "The canonical text of a run, or its signature", add_dump_command},
     {"dataset", "Runs as step-centric records for training, with splits and a schema", add_dataset_command},
+    {"env", "The harness as an environment for trainers, in JSON lines", add_env_command},
     {"doctor", "Whether machine, worker and endpoint work, and what to do if not", add_doctor_command},
 };
 

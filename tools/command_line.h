@@ -58,6 +58,7 @@ void add_prompt_command(CLI::App& command, Program& program);
 void add_agent_tools_command(CLI::App& command, Program& program);
 void add_dump_command(CLI::App& command, Program& program);
 void add_dataset_command(CLI::App& command, Program& program);
+void add_env_command(CLI::App& command, Program& program);
 void add_doctor_command(CLI::App& command, Program& program);
 
 /// Runs one command line (without the program's name). Wrong input becomes one sentence on `err`.

@@ -3,12 +3,12 @@
 #include <fmt/format.h>
 #include <fmt/ranges.h>
 
-#include <cstdlib>
 #include <memory>
 #include <set>
 
 #include "engine/core/embedded_file.h"
 #include "engine/core/error.h"
+#include "engine/llm/make_endpoint.h"
 #include "tools/command_line.h"
 #include "tools/dataset/kin_groups.h"
 #include "tools/dataset/redaction.h"
@@ -32,11 +32,6 @@ struct DatasetOptions {
   bool is_schema = false;
 };
 
-std::optional<std::string> environment_key(const std::string& name) {
-  const char* value = std::getenv(name.c_str());
-  return value == nullptr ? std::nullopt : std::optional<std::string>(value);
-}
-
 /// All runs together, each step once.
 struct Collected {
   std::vector<Step> steps;
@@ -53,8 +48,9 @@ Collected collect(const DatasetOptions& options, KinGroups& groups) {
   std::set<std::string> known;
   for (const std::string& folder : options.runs) {
     const RunReader run = read_run(folder);
-    const StepChoice choice{.has_programs = options.has_programs,
-                            .secrets = keys_named_in(run.archive.run().configuration, environment_key)};
+    const StepChoice choice{
+        .has_programs = options.has_programs,
+        .secrets = keys_named_in(run.archive.run().configuration, EndpointContext::environment_secret)};
     const std::string name = run_name(folder);
     RunSteps found = read_steps(run.archive, run.task, name, choice);
     for (const Kin& kin : found.kin) groups.add(kin);

@@ -32,7 +32,7 @@ inline PythonRun run_python_block(const std::string& page, const std::vector<std
   }
   const TemporaryFolder folder;
   const std::string script = (folder.path() / "block.py").string();
-  std::ofstream(script) << text.substr(begin, text.find("```", begin) - begin);
+  std::ofstream(script) << text.substr(begin, text.find("\n```\n", begin) + 1 - begin);
   std::string command = "timeout 60 python3 '" + script + "'";
   for (const std::string& argument : arguments) command += " '" + argument + "'";
   FILE* pipe = popen((command + " 2>&1").c_str(), "r");

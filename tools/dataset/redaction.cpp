@@ -7,6 +7,7 @@
 #include <set>
 #include <string_view>
 
+#include "engine/core/error.h"
 #include "engine/llm/secret_text.h"
 
 namespace kernelites {
@@ -68,21 +69,40 @@ void blot_out_hidden(std::string& text) {
   }
 }
 
-void collect_names(const Json& json, std::set<std::string>& names) {
-  if (json.is_object() && json.contains("api_key_env") && json.at("api_key_env").is_string())
-    names.insert(json.at("api_key_env").get<std::string>());
-  if (json.is_structured())
-    for (const Json& child : json) collect_names(child, names);
+/// What a configuration says of where keys are: it never holds one itself.
+struct KeyPlaces {
+  std::set<std::string> variables{"OPENAI_API_KEY", "ANTHROPIC_API_KEY"};
+  std::set<std::string> files;
+};
+
+void collect(const Json& json, KeyPlaces& places) {
+  if (!json.is_structured()) return;
+  const auto text = [&](const char* key, std::set<std::string>& into) {
+    if (json.is_object() && json.contains(key) && json.at(key).is_string())
+      into.insert(json.at(key).get<std::string>());
+  };
+  text("api_key_env", places.variables);
+  text("api_key_file", places.files);
+  if (json.is_object() && json.contains("environment"))
+    for (const Json& name : json.at("environment"))
+      if (name.is_string()) places.variables.insert(name.get<std::string>());
+  for (const Json& child : json) collect(child, places);
 }
 
 }  // namespace
 
 std::vector<std::string> keys_named_in(const Json& configuration, const SecretSource& source) {
-  std::set<std::string> names{"OPENAI_API_KEY", "ANTHROPIC_API_KEY"};
-  collect_names(configuration, names);
+  KeyPlaces places;
+  collect(configuration, places);
   std::vector<std::string> keys;
-  for (const std::string& name : names)
+  for (const std::string& name : places.variables)
     if (const auto key = source(name); key && !key->empty()) keys.push_back(*key);
+  for (const std::string& file : places.files) {
+    try {
+      keys.push_back(key_from_file(file, "api_key_file"));
+    } catch (const ConfigError&) {  // another machine's run: its key is not here
+    }
+  }
   return keys;
 }
 

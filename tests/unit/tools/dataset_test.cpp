@@ -160,7 +160,9 @@ TEST_CASE("no key reaches a data set, in whatever reply it stands") {
 
 TEST_CASE("known keys go by value, others by their form, and words that only look like one stay") {
   const std::vector<std::string> keys = keys_named_in(
-      Json::parse(R"([{"kind": "openai", "api_key_env": "MINE"}])"), [](const std::string& name) {
+      Json::parse(
+          R"([{"kind": "openai", "api_key_env": "MINE"}, {"kind": "command", "environment": ["AGENTS"]}])"),
+      [](const std::string& name) {
         return name == "MINE" ? std::optional<std::string>("my-own-secret") : std::nullopt;
       });
   REQUIRE(keys == std::vector<std::string>{"my-own-secret"});
