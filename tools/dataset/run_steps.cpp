@@ -127,12 +127,16 @@ class StepReader {
     return kin;
   }
 
-  /// The answered call that a candidate of this age came from: an agent's variation has many.
+  /// The answered call that a candidate of this age came from: an agent's variation has many. The next one is not sent
+  /// before the candidate is evaluated.
   std::optional<ModelCallRecord> call_of(std::uint64_t variation, double created_unix_s) const {
-    std::optional<ModelCallRecord> last;
-    for (ModelCallRecord& call : archive_.model_calls(variation))
-      if (call.state == "answered" && call.sent_unix_s <= created_unix_s) last = std::move(call);
-    return last;
+    std::optional<ModelCallRecord> last, before;
+    for (ModelCallRecord& call : archive_.model_calls(variation)) {
+      if (call.state != "answered") continue;
+      if (call.sent_unix_s < created_unix_s) before = call;
+      last = std::move(call);
+    }
+    return before ? before : last;  // a clock that stands still tells nothing
   }
 
   std::optional<CandidateRecord> parent_of(const VariationRecord& variation) const {

@@ -143,6 +143,37 @@ TEST_CASE("steps that two runs share are told once, and programs' steps on reque
   CHECK(all.front().at("parent").is_null());
 }
 
+TEST_CASE(
+    "every kernel that an agent had evaluated is a step, with the conversation up to the call that it came "
+    "from") {
+  SearchRig rig;
+  rig.config.operators = {{"agent", 1}};
+  rig.config.in_flight = 1;
+  rig.config.budget.candidates = 6;
+  FakeEvaluator evaluator;
+  FakeModel model;
+  model.script = [&](const ModelRequest& request) {
+    rig.clock.advance(std::chrono::seconds(1));
+    const auto turn = std::stoi(request.id.substr(request.id.find('-') + 1));
+    const std::string source = "// us: " + std::to_string(60 - 10 * turn) + "\n__global__ void k() {}\n";
+    const Json arguments = turn < 3 ? Json{{"source", source}, {"note", "a try"}} : Json{{"candidate", "c3"}};
+    ModelReply reply;
+    reply.tool_calls = {{.id = "t", .name = turn < 3 ? "time" : "submit", .arguments = arguments.dump()}};
+    return reply;
+  };
+  rig.run(evaluator, &model);
+  std::vector<Json> records;
+  for (Json& record : records_of(call({"dataset", rig.folder.path().string()}).out))
+    if (record.at("variation") == 3 && record.at("is_inner") == true) records.push_back(std::move(record));
+  REQUIRE(records.size() == 3);
+  for (std::size_t i = 0; i < records.size(); ++i) {
+    const std::string time = "// us: " + std::to_string(60 - 10 * i);
+    CHECK_THAT(records[i].at("child").at("source").get<std::string>(), Catch::StartsWith(time));
+    CHECK_THAT(records[i].at("tool_calls").dump(), Catch::Contains(time));
+    CHECK(records[i].at("prompt").size() == 2 + 2 * i);
+  }
+}
+
 TEST_CASE("no key reaches a data set, in whatever reply it stands") {
   SearchRig rig;
   rig.config.operators = {{"refine", 1}};
