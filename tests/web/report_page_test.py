@@ -181,6 +181,14 @@ def print_is_light(rig):
     expect(seen == ["rgb(255, 255, 255)", "none"], f"{seen}")
 
 
+def young_run_has_a_page(rig):
+    """A run that has only begun is drawn as such, without a complaint."""
+    page = rig.page
+    page.go(rig.report(rig.fill("bare", "--bare")))
+    expect(page.problems == [], f"the console says {page.problems}")
+    expect("No kernel has been proven" in page.evaluate("document.querySelector('.hero').innerText"), "no word of it")
+
+
 def model_text_stays_text(rig):
     """What a model wrote is shown letter by letter and becomes neither markup nor script."""
     page = rig.page
@@ -219,7 +227,7 @@ def served(rig, run, *arguments):
 def live_page_follows_the_run(rig):
     """While a run writes, the page draws what comes in, without being loaded again."""
     run = rig.folder / "live"
-    writer = subprocess.Popen([rig.options.large_run, run, "--small", "--variations", "150", "--pause-ms", "60"])
+    writer = subprocess.Popen([rig.options.large_run, run, "--small", "--variations", "150", "--pause-ms", "40"])
     deadline = time.monotonic() + 20
     while not (run / "run.db").exists() and time.monotonic() < deadline:
         time.sleep(0.05)
@@ -271,8 +279,8 @@ def page_steers_with_its_token(rig):
 
 FACTS = (large_report_is_quick_and_whole, page_asks_for_nothing, first_screen_answers,
          heat_map_is_a_table_for_the_keyboard, everything_has_a_name, text_is_legible_in_both_schemes,
-         narrow_screen_scrolls_down_only, print_is_light, model_text_stays_text, policy_stops_what_got_in,
-         live_page_follows_the_run, page_steers_with_its_token)
+         narrow_screen_scrolls_down_only, print_is_light, young_run_has_a_page, model_text_stays_text,
+         policy_stops_what_got_in, live_page_follows_the_run, page_steers_with_its_token)
 
 
 def main():

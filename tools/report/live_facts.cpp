@@ -16,7 +16,8 @@ LiveFacts::LiveFacts(std::string folder, PageOptions options, std::chrono::milli
     : folder_(std::move(folder)),
       options_(options),
       poll_(poll),
-      database_((read_run(folder_), RunFolder{folder_}.database()), Database::Mode::read_only) {
+      database_((Archive::open_read_only(folder_), RunFolder{folder_}.database()),
+                Database::Mode::read_only) {
   seen_ = stamp();  // before it is read: what is written meanwhile shows at the first look
   state_.revision = 1;
   state_.data = page_data(run_facts(folder_), options_);

@@ -72,6 +72,7 @@ class Search {
   }
 
   void run() {
+    if (options_.is_bare) return;
     for (std::size_t i = 0; i < seeds_.size(); ++i) sow(i);
     for (int i = 0; i < options_.variations; ++i, options_.after_each()) vary();
     archive_.set_wall_s(k_seconds_each * static_cast<double>(ordinal_));
@@ -124,8 +125,9 @@ class Search {
     std::vector<std::string> arms{kernel.id};
     for (const auto& [id, other] : known_)
       if (id != kernel.id) arms.push_back(id);
-    examine(kernel, grid_.cells()[index * 7 % grid_.cell_count()], "");
-    finish(kernel, arms);
+    const std::string& cell = grid_.cells()[index * 7 % grid_.cell_count()];
+    examine(kernel, cell, "");
+    finish(kernel, cell, arms);
   }
 
   void vary() {
@@ -215,7 +217,20 @@ class Search {
     const Elite* incumbent = grid_.find(cell);
     for (const std::string& id : {incumbent ? incumbent->candidate_id : parent.id, parent.id})
       if (std::find(arms.begin(), arms.end(), id) == arms.end()) arms.push_back(id);
-    finish(kernel, arms);
+    finish(kernel, cell, arms);
+  }
+
+  /// None of an empty name.
+  Descriptors descriptors_of(const std::string& cell) const {
+    Descriptors descriptors;
+    std::size_t at = 0;
+    for (const Axis& axis : grid_.axes()) {
+      if (cell.empty()) break;
+      const std::size_t next = std::min(cell.find('/', at), cell.size());
+      descriptors[std::string(axis.name)] = cell.substr(at, next - at);
+      at = next + 1;
+    }
+    return descriptors;
   }
 
   void examine(const Kernel& kernel, const std::string& cell, const std::string& stage,
@@ -223,13 +238,7 @@ class Search {
     Examination examination;
     examination.verdict =
         stage.empty() ? Verdict::passed() : Verdict::failed(stage, reason, "why" + options_.text);
-    std::size_t at = 0;
-    for (const Axis& axis : grid_.axes()) {
-      if (cell.empty()) break;
-      const std::size_t next = std::min(cell.find('/', at), cell.size());
-      examination.descriptors[std::string(axis.name)] = cell.substr(at, next - at);
-      at = next + 1;
-    }
+    examination.descriptors = descriptors_of(cell);
     examination.code_digest = fmt::format("code-{}", ordinal_);
     examination.kernels = {
         {.kernel = "decode<64>" + options_.text, .registers = 96 + static_cast<int>(rng_.below(80))}};
@@ -295,12 +304,11 @@ class Search {
     return evidence;
   }
 
-  void finish(const Kernel& kernel, const std::vector<std::string>& arms) {
-    const auto known = archive_.evaluated(ordinal_);
+  void finish(const Kernel& kernel, const std::string& cell, const std::vector<std::string>& arms) {
     Evidence evidence{.ordinal = ordinal_, .candidate_id = kernel.id, .is_passed = true};
-    evidence.descriptors = known->examination->examination->descriptors;
+    evidence.descriptors = descriptors_of(cell);
     evidence.provenance = provenance();
-    const Elite* incumbent = grid_.find(cell_name(evidence.descriptors, grid_.axes()).value());
+    const Elite* incumbent = grid_.find(cell);
     const std::string incumbent_id = incumbent ? incumbent->candidate_id : "";
     Duel duel;
     evidence.duel = answer(kernel, arms, false, incumbent_id, &duel);

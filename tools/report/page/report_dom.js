@@ -73,7 +73,7 @@ kern.table = function (caption, columns, rows, attributes) {
     return kern.el(isHead ? "th" : "td", { class: columns[index][1] ? "n" : null, scope: isHead ? "row" : null }, value);
   };
   return kern.el("table", attributes || {},
-    caption ? kern.el("caption", {}, caption) : null,
+    caption ? kern.el("caption", {}, kern.el("span", {}, caption)) : null,
     kern.el("thead", {}, kern.el("tr", {}, columns.map(([title, isNumber]) =>
       kern.el("th", { scope: "col", class: isNumber ? "n" : null }, title)))),
     kern.el("tbody", {}, rows.map((row) => kern.el("tr", {}, row.map(cell)))));

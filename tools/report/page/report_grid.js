@@ -23,7 +23,7 @@
   }
 
   function cellOf(data, elite, scale, name) {
-    if (!elite) return el("td", { class: "empty" }, el("span", { "aria-label": name + ": empty" }, "·"));
+    if (!elite) return el("td", { class: "empty" }, el("span", { "aria-hidden": "true" }, "·"), el("span", { class: "spoken" }, "empty"));
     const isBest = data.best && elite.ordinal === data.best.ordinal;
     const spoken = `${name}: elite #${elite.ordinal}, ${number.factor(elite.speedup)} of the baseline` + (isBest ? ", the best" : "");
     const button = el("button", { type: "button", id: "cell-" + elite.ordinal, "data-ordinal": elite.ordinal, "aria-label": spoken,
@@ -62,7 +62,8 @@
     kern.fill("grid-lead", `The fastest proven kernel of each kind: ${data.metrics.num_elites} of ${number.whole(data.cells)} cells are ` +
       `filled. Numbers are speed-ups over the baseline, ${kern.measured(data.run.is_modelled)}; choose a cell for its times.`);
     const table = el("table", { class: "heat" },
-      el("caption", {}, `Rows: ${others.map((axis) => axis.name).join(" / ") || "all"}. Columns: ${columns.name}, ${columns.meaning}.`),
+      el("caption", {}, el("span", {}, `Rows: ${others.map((axis) => axis.name).join(" / ") || "all"}. Columns: ${columns.name}, ` +
+        `${columns.meaning}.`)),
       el("thead", {}, el("tr", {}, el("td", {}), columns.labels.map((label) => el("th", { scope: "col" }, label)))),
       el("tbody", {}, filled.map((row) => el("tr", {}, el("th", { scope: "row" }, row.join(" / ") || "all"),
         columns.labels.map((label) => cellOf(data, byCell.get([...row, label].join("/")), scale, [...row, label].join(", ")))))));

@@ -59,15 +59,14 @@
     const best = data.best, gains = best.times.map((time) => time.over_baseline).filter(Boolean);
     const sure = gains.filter((gain) => gain.low > 1).length;
     const marks = [];
-    if (gains.length)
-      marks.push(mark(sure === gains.length, sure === gains.length ? "Faster on " : "Surely faster on " + sure + " of ",
-        sure === gains.length ? (gains.length === 1 ? "its workload" : "every one of " + gains.length + " workloads") :
-          gains.length + " workloads", ": interval above 1×"));
+    const where = sure < gains.length ? `${sure} of ${gains.length} workloads` : sure === 1 ? "its workload" : `every one of ${sure} workloads`;
+    if (gains.length) marks.push(mark(sure === gains.length, "Faster on ", where, best.is_modelled ? " by the time model" :
+      ": whole interval above 1×"));
     if (best.is_modelled) marks.push(mark(false, "Times are modelled; run it on a GPU before you believe them"));
     else if (best.proof.confirmations > 0)
       marks.push(mark(true, "Confirmed in a fresh process with fresh inputs (", kern.plural(best.proof.duels, "duel"), ")"));
     else marks.push(mark(null, "First of its cell: ", kern.plural(best.proof.duels, "duel"), ", none to confirm it"));
-    if (data.null_half_width > 0)
+    if (data.null_half_width > 0 && !best.is_modelled)
       marks.push(mark(null, "A kernel against itself: within ", number.fixed(100 * Math.expm1(data.null_half_width), 2), " %"));
     return marks;
   }

@@ -61,7 +61,9 @@
         el("label", { for: "steer-cells" }, "Cells to aim at, one a line"), el("textarea", { id: "steer-cells" }, (now.focus_cells || []).join("\n")),
         el("label", { for: "steer-pause" }, "Pause"), el("span", {}, el("input", { id: "steer-pause", type: "checkbox", checked: now.pause || null })),
         el("div", { class: "wide-row" }, el("button", { class: "button primary", type: "submit" }, "Steer"),
-          el("button", { class: "button", type: "button", click: () => send({ ...steering(), stop: true }) }, "Stop the run"),
+          el("button", { class: "button", type: "button", click: () => {
+            if (confirm("Stop the run? What is under way ends first.")) send({ ...steering(), stop: true });
+          } }, "Stop the run"),
           el("span", { id: "steer-answer", role: "status" }))));
   }
 

@@ -59,8 +59,14 @@
       el("td", { class: "mark", "aria-label": kind ? word : null }, sign), el("td", { class: "text" }, colored(text, state)));
   }
 
+  let drawn = "";
+
   kern.views.push(function (data) {
     const source = data.source;
+    // A live page is drawn often: what somebody reads stays where it is as long as it is the same.
+    const key = source ? [source.ordinal, source.parent, unfolded.size, Boolean(kern.isPrinting)].join() : "none";
+    if (key === drawn) return;
+    drawn = key;
     if (!source) {
       kern.fill("source-lead", "No kernel yet.");
       return kern.fill("source-text");

@@ -47,7 +47,7 @@
     const lessons = data.lessons;
     const from = lessons.candidates_read < lessons.candidates_told ? `the newest ${number.whole(lessons.candidates_read)} of ` +
       `${number.whole(lessons.candidates_told)} candidates` : kern.plural(lessons.candidates_told, "candidate");
-    kern.fill("lessons-lead", `What a technique did to times, by the measured effects of ${from}` + (lessons.imported > 0 ?
+    kern.fill("lessons-lead", `What a technique did to times, by the effects of ${from}` + (lessons.imported > 0 ?
       ` and ${kern.plural(lessons.imported, "effect")} of earlier runs` : "") + `: surest first, warnings last. Gains are ${kern.measured(data.run.is_modelled)}.`);
     if (lessons.list.length === 0)
       return kern.fill("lessons-table", el("p", { class: "soft" }, "Too few changes have been timed to tell anything."));

@@ -16,8 +16,9 @@
     }
     const gains = best.times.filter((time) => time.over_baseline);
     const name = data.baseline ? "#" + data.baseline.ordinal : "the best seed";
-    lead.append(`How much faster the best kernel #${best.ordinal} is than ${name}, paired round by round in one process; the ` +
-      "interval is by bootstrap. A workload’s champion may be another kernel: exports choose among champions.");
+    lead.append(`How much faster the best kernel #${best.ordinal} is than ${name}` + (best.is_modelled ? ", by the virtual GPU’s time " +
+      "model, which is exact and no measurement." : ", paired round by round in one process; the interval is by bootstrap.") +
+      " A workload’s champion may be another kernel: exports choose among champions.");
     const champions = data.workloads.filter((workload) => workload.champion && workload.champion.ordinal !== best.ordinal);
     const labels = gains.map((time) => time.workload);
     const championOf = (label) => champions.find((workload) => workload.name === label)?.champion;
@@ -27,7 +28,7 @@
         kern.interval(time.over_baseline) + ")").join("; "),
       height: 70 + 34 * gains.length, type: "line",
       data: { labels, datasets: [
-        { label: `#${best.ordinal}, ${number.percentInterval(gains[0].over_baseline)}`, data: gains.map((time) => time.over_baseline.x),
+        { label: `#${best.ordinal}` + (best.is_modelled ? "" : `, ${number.percentInterval(gains[0].over_baseline)}`), data: gains.map((time) => time.over_baseline.x),
           whiskers: gains.map((time) => [time.over_baseline.low, time.over_baseline.high]), showLine: false, pointRadius: 5,
           borderColor: kern.color("accent"), backgroundColor: kern.color("accent") },
         ...(champions.length ? [{ label: "champion of the workload (another kernel)", data: labels.map((label) =>
@@ -39,8 +40,8 @@
         gains.map((time) => [time.workload, number.factor(time.over_baseline.x), number.factor(time.over_baseline.low),
           number.factor(time.over_baseline.high), number.whole(time.over_baseline.rounds)])),
     });
-    const spread = (timing) => timing ? [number.us(timing.us), el("span", { class: "soft" }, " (" + timing.p10.toPrecision(4) + " – " +
-      timing.p90.toPrecision(4) + ")")] : "–";
+    const spread = (timing) => !timing ? "–" : timing.n < 2 ? number.us(timing.us) : [number.us(timing.us), el("span", { class: "soft" }, " (" + timing.p10.toPrecision(4) + " – " +
+      timing.p90.toPrecision(4) + ")")];
     const row = (time) => {
       const workload = data.workloads.find((one) => one.name === time.workload);
       const champion = workload?.champion;
