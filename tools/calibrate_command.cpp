@@ -26,6 +26,8 @@ struct CalibrateOptions {
   std::string log = "/dev/null";
   int seeds = 20;
   double minutes = 10;
+  std::vector<std::string> families;
+  bool is_bench = false;
   bool has_controls = false;
   bool is_json = false;
 };
@@ -51,6 +53,35 @@ std::vector<Specimen> specimens(const CalibrateOptions& options, const Task& tas
   for (const NegativeControl& control : load_controls(task.folder, data.folder / "kernels_seed" / task.name))
     kernels.push_back({"control " + control.name, control.candidate});
   return kernels;
+}
+
+/// The task as the worker is to calibrate it: `families` only, if any are named; bench shapes for check shapes, if
+/// asked for. Properties, which may need either, are left out: nothing here tries them.
+Task calibrated_task(const Task& task, const CalibrateOptions& options) {
+  Json document = task.document;
+  document.erase("properties");
+  if (!options.families.empty()) {
+    Json families = Json::object();
+    for (const std::string& name : options.families) {
+      if (!document["families"].contains(name))
+        throw ConfigError("--family", name, fmt::format("a family of inputs of {}", task.name));
+      families[name] = document["families"][name];
+    }
+    document["families"] = std::move(families);
+  }
+  if (options.is_bench) {
+    document["check"] = Json::array();
+    for (const Workload& workload : task.bench) {
+      Json dims = Json::object();
+      for (const auto& [name, value] : workload.dims) {
+        if (!task.document["dims"][name].contains("constant")) dims[name] = value;
+      }
+      document["check"].push_back({{"name", "at_" + workload.name}, {"dims", std::move(dims)}});
+    }
+  }
+  Task result = parse_task(document, task.reference_source, task.name);
+  result.folder = task.folder;
+  return result;
 }
 
 Calibration measure(Evaluator& pool, const Task& task, const std::string& device, const Specimen& specimen,
@@ -84,14 +115,15 @@ std::string table(const std::vector<std::pair<std::string, Calibration>>& result
 
 void calibrate(const CalibrateOptions& options, Program& program) {
   const DataRoot data = find_data_root(options.data, program.executable);
-  const Task task = find_task(options.task, data);
-  const std::vector<Specimen> kernels = specimens(options, task, data);
+  const Task whole = find_task(options.task, data);
+  const std::vector<Specimen> kernels = specimens(options, whole, data);
+  const Task task = calibrated_task(whole, options);
   const auto pool =
       start_workers({}, options.device, find_worker(options.worker, program.executable), options.log);
   const std::string device = device_of(pool->provenance());
   std::vector<std::pair<std::string, Calibration>> results;
   Json json{{"task", task.name},
-            {"task_digest", task.digest},
+            {"task_digest", whole.digest},
             {"device", pool->provenance().device},
             {"seeds", options.seeds},
             {"kernels", Json::array()}};
@@ -113,6 +145,9 @@ void add_calibrate_command(CLI::App& command, Program& program) {
   command.add_option("--seeds", options->seeds, "Draws of every input family")->check(CLI::Range(1, 100000));
   command.add_option("--kernels", options->kernels, "Folder of further honest kernels");
   command.add_flag("--controls", options->has_controls, "Measure the task's negative controls too");
+  command.add_option("--family", options->families, "Only these families of inputs");
+  command.add_flag("--bench", options->is_bench,
+                   "At the bench shapes, on a sample of their rows, instead of the small check shapes (gpu)");
   command.add_option("--minutes", options->minutes, "At most so long for each kernel");
   command.add_option("--out", options->out, "File for the result as JSON, written as it grows");
   command.add_option("--worker", options->worker, "The worker program");

@@ -2,8 +2,12 @@
 // mLSTM, token after token: q, k [B, NH, S, DK], v [B, NH, S, DV] (bf16) with gates, outputs h and the final state.
 //
 // Technique: the recurrence as it is written. A block takes 32 columns of one head's memory: a thread one column, each
-// of the eight warps an eighth of its rows, in registers, and the normaliser beside it. Two barriers a token: the
-// starting point of the ladder.
+// of the eight warps an eighth of its rows, in registers; a row of the normaliser is a thread's. Two barriers a token:
+// the starting point of the ladder.
+//
+// Where gates stay open for hundreds of tokens, n . q comes near zero by cancellation, and what divides by it shows the
+// last bits. So the stabiliser is a double (a float rounds every step of a decay of 4.5e-5 the same way), decays are
+// kept as what is lost (a float next to 1 has no more than 6e-8 to say it with), and the normaliser is summed in double.
 
 // tune: GROUPS = 8 | 16
 
@@ -18,16 +22,16 @@ mlstm_naive(const __nv_bfloat16* __restrict__ q, const __nv_bfloat16* __restrict
             const float* __restrict__ n0, const float* __restrict__ m0, __nv_bfloat16* __restrict__ h,
             float* __restrict__ c, float* __restrict__ n, float* __restrict__ m, int S, int DV, float scale, float eps) {
   constexpr int ROWS = DK / GROUPS;
-  __shared__ float q_t[DK], k_t[DK], part[GROUPS][COLUMNS], part_n[GROUPS];
+  __shared__ float q_t[DK], k_t[DK], part[GROUPS][COLUMNS];
+  __shared__ double part_n[GROUPS];
   const int tid = threadIdx.x, group = tid / COLUMNS, column = tid % COLUMNS, e = blockIdx.x * COLUMNS + column;
   const long long head = blockIdx.y;
 
-  float memory[ROWS], normaliser[ROWS], last = m0[head];
+  float memory[ROWS];
 #pragma unroll
-  for (int i = 0; i < ROWS; ++i) {
-    memory[i] = c0[(head * DK + group * ROWS + i) * DV + e];
-    normaliser[i] = n0[head * DK + group * ROWS + i];
-  }
+  for (int i = 0; i < ROWS; ++i) memory[i] = c0[(head * DK + group * ROWS + i) * DV + e];
+  double normaliser = 0, last = m0[head];
+  if (tid < DK) normaliser = n0[head * DK + tid];
   for (int t = 0; t < S; ++t) {
     for (int d = tid; d < DK; d += GROUPS * 32) {
       q_t[d] = __bfloat162float(q[(head * S + t) * DK + d]) * scale;
@@ -36,38 +40,41 @@ mlstm_naive(const __nv_bfloat16* __restrict__ q, const __nv_bfloat16* __restrict
     __syncthreads();  // this token is visible
     const float x = fgate[head * S + t], in = igate[head * S + t];
     const float l = fminf(x, 0.0f) - log1pf(expf(-fabsf(x)));
-    const float next = fmaxf(l + last, in);
-    const float keep = expf(l + last - next), add = expf(in - next);
+    const double next = fmax(l + last, (double)in);
+    const float lost = expm1f(l + last - next), add = expf(in - next);
     const float value = __bfloat162float(v[(head * S + t) * DV + e]);
     last = next;
-    float sum = 0, sum_n = 0;
+    float sum = 0;
 #pragma unroll
     for (int i = 0; i < ROWS; ++i) {
       const int d = group * ROWS + i;
       const float key = add * k_t[d];
-      memory[i] = keep * memory[i] + key * value;
-      normaliser[i] = keep * normaliser[i] + key;
+      memory[i] += lost * memory[i] + key * value;
       sum += q_t[d] * memory[i];
-      sum_n += q_t[d] * normaliser[i];
     }
     part[group][column] = sum;
+    double sum_n = 0;
+    if (tid < DK) {
+      normaliser += lost * normaliser + (double)add * k_t[tid];
+      sum_n = q_t[tid] * normaliser;
+    }
+    for (int step = 16; step > 0; step /= 2) sum_n += __shfl_xor_sync(0xffffffffu, sum_n, step);
     if (column == 0) part_n[group] = sum_n;
     __syncthreads();  // every group's part is visible, and nobody reads the token any more
     if (group == 0) {
-      float total = 0, total_n = 0;
+      float total = 0;
+      double total_n = 0;
       for (int g = 0; g < GROUPS; ++g) {
         total += part[g][column];
         total_n += part_n[g];
       }
-      h[(head * S + t) * DV + e] = __float2bfloat16(total / (fmaxf(fabsf(total_n), expf(-next)) + eps));
+      h[(head * S + t) * DV + e] = __float2bfloat16(total / (fmaxf(fabsf((float)total_n), expf((float)-next)) + eps));
     }
   }
 #pragma unroll
-  for (int i = 0; i < ROWS; ++i) {
-    c[(head * DK + group * ROWS + i) * DV + e] = memory[i];
-    if (blockIdx.x == 0 && column == 0) n[head * DK + group * ROWS + i] = normaliser[i];
-  }
-  if (blockIdx.x == 0 && tid == 0) m[head] = last;
+  for (int i = 0; i < ROWS; ++i) c[(head * DK + group * ROWS + i) * DV + e] = memory[i];
+  if (blockIdx.x == 0 && tid < DK) n[head * DK + tid] = (float)normaliser;
+  if (blockIdx.x == 0 && tid == 0) m[head] = (float)last;
 }
 
 constexpr void plan(const Problem& p, kl::Plan& plan) {

@@ -82,6 +82,7 @@ void resolve(Resolver& resolver, CudaLibrary& cuda) {
   resolver.required("cuTensorMapEncodeTiled", cuda.encode_tensor_map);
   resolver.required("cuStreamCreate", cuda.stream_create);
   resolver.required("cuStreamQuery", cuda.stream_query);
+  resolver.required("cuStreamWaitEvent", cuda.stream_wait_event);
   resolver.required("cuEventCreate", cuda.event_create);
   resolver.required("cuEventRecord", cuda.event_record);
   resolver.required("cuEventQuery", cuda.event_query);

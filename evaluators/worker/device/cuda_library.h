@@ -69,6 +69,7 @@ struct CudaLibrary {
 
   Result (*stream_create)(cuda::Stream*, unsigned flags) = nullptr;
   Result (*stream_query)(cuda::Stream) = nullptr;
+  Result (*stream_wait_event)(cuda::Stream, cuda::Event, unsigned flags) = nullptr;
   Result (*event_create)(cuda::Event*, unsigned flags) = nullptr;
   Result (*event_record)(cuda::Event, cuda::Stream) = nullptr;
   Result (*event_query)(cuda::Event) = nullptr;

@@ -62,6 +62,9 @@ struct BoundLaunch {
   std::string kernel;  ///< lowered name in the module
   PlannedLaunch plan;  ///< grid, block, cluster, flags; its arguments are ignored
   std::vector<BoundArgument> arguments;
+  /// gpu: runs on a stream of its own, from when the launches before it are done; whoever waits for the sequence waits
+  /// for it too. At most one of a sequence.
+  bool is_beside = false;
 };
 
 /// A fault: what happened, in words; the device may be unusable afterwards (gpu: the process must end).

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// The real device: the primary context of device 0, one stream, two events for each sample, and a wait that gives up.
+// The real device: the primary context of device 0, one stream (and one for what runs beside it), two events for each
+// sample, and a wait that gives up.
 //
 // After an asynchronous error or a hang the context is beyond repair, and every call on it would fail or
 // block. The device then makes no further call, not even to clean up: its process must end, and is killed if
@@ -100,6 +101,9 @@ class GpuDevice final : public Device {
         modules_(cuda_),
         facts_(read_facts(cuda_, context_.device())) {
     KERNELITES_CUDA(cuda_, stream_create, &stream_, cuda::k_stream_non_blocking);
+    KERNELITES_CUDA(cuda_, stream_create, &side_stream_, cuda::k_stream_non_blocking);
+    KERNELITES_CUDA(cuda_, event_create, &side_start_, 0);
+    KERNELITES_CUDA(cuda_, event_create, &side_end_, 0);
     reserve_events(1);
   }
 
@@ -169,6 +173,7 @@ class GpuDevice final : public Device {
                                      std::vector<PreparedLaunch>& prepared);
   cuda::Result enqueue_sample(std::vector<PreparedLaunch>& before, std::vector<PreparedLaunch>& timed,
                               Bracket& bracket);
+  cuda::Result enqueue_beside(PreparedLaunch& launch);
   cuda::Result wait_for_end(cuda::Event end, Clock::time_point deadline);
   SequenceOutcome outcome_of(std::span<const Bracket> brackets);
   DeviceFault name_fault(cuda::Result result, std::span<const BoundLaunch> timed, double deadline_s);
@@ -184,7 +189,8 @@ class GpuDevice final : public Device {
   CudaMemory memory_;
   CudaModules modules_;
   DeviceFacts facts_;
-  cuda::Stream stream_ = nullptr;
+  cuda::Stream stream_ = nullptr, side_stream_ = nullptr;
+  cuda::Event side_start_ = nullptr, side_end_ = nullptr;  ///< of what runs beside the stream
   std::vector<Bracket> brackets_;
   std::optional<DeviceFault> fault_;  ///< after which the context is unusable
 };
@@ -199,10 +205,11 @@ void GpuDevice::fill(const Buffer& buffer, std::uint8_t value) {
 std::optional<DeviceFault> GpuDevice::prepare(std::span<const BoundLaunch> launches,
                                               std::vector<PreparedLaunch>& prepared) {
   prepared.resize(launches.size());
-  for (std::size_t i = 0; i < launches.size(); ++i)
-    if (auto fault =
-            prepare_launch(cuda_, modules_, launches[i], stream_, /*may_overlap=*/i > 0, prepared[i]))
+  for (std::size_t i = 0; i < launches.size(); ++i) {
+    const cuda::Stream stream = launches[i].is_beside ? side_stream_ : stream_;
+    if (auto fault = prepare_launch(cuda_, modules_, launches[i], stream, /*may_overlap=*/i > 0, prepared[i]))
       return fault;
+  }
   return std::nullopt;
 }
 
@@ -215,6 +222,14 @@ void GpuDevice::reserve_events(std::size_t samples) {
   }
 }
 
+/// The side stream starts where the stream is now.
+cuda::Result GpuDevice::enqueue_beside(PreparedLaunch& launch) {
+  cuda::Result result = cuda_.event_record(side_start_, stream_);
+  if (result == cuda::k_success) result = cuda_.stream_wait_event(side_stream_, side_start_, 0);
+  if (result == cuda::k_success) result = enqueue(cuda_, launch);
+  return result == cuda::k_success ? cuda_.event_record(side_end_, side_stream_) : result;
+}
+
 /// The end event is recorded whatever happens, so that there is something to wait for.
 cuda::Result GpuDevice::enqueue_sample(std::vector<PreparedLaunch>& before,
                                        std::vector<PreparedLaunch>& timed, Bracket& bracket) {
@@ -223,11 +238,16 @@ cuda::Result GpuDevice::enqueue_sample(std::vector<PreparedLaunch>& before,
     if (result == cuda::k_success) result = next;
     return result == cuda::k_success;
   };
-  for (std::size_t i = 0; i < before.size() && add(enqueue(cuda_, before[i])); ++i) {
+  bool has_company = false;
+  for (std::size_t i = 0; i < before.size() && result == cuda::k_success; ++i) {
+    const bool is_beside = before[i].configuration.stream == side_stream_;
+    has_company = has_company || is_beside;
+    add(is_beside ? enqueue_beside(before[i]) : enqueue(cuda_, before[i]));
   }
   if (add(cuda_.event_record(bracket.start, stream_)))
     for (std::size_t i = 0; i < timed.size() && add(enqueue(cuda_, timed[i])); ++i) {
     }
+  if (has_company && result == cuda::k_success) add(cuda_.stream_wait_event(stream_, side_end_, 0));
   add(cuda_.event_record(bracket.end, stream_));
   // What precedes the start event keeps the device busy for longer than enqueueing takes, unless the host was held up:
   // then the time between the events is partly the host's.

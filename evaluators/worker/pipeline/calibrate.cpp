@@ -1,7 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
-// Errors of one kernel over many keys: every family, check shapes and metadata contents in turn, all rows.
+// Errors of one kernel over many keys: every family, check shapes and metadata contents in turn, all rows; of large shapes,
+// where a task has no others, a sample.
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <array>
 #include <chrono>
 #include <map>
@@ -37,12 +39,13 @@ class CalibrationRun {
  public:
   CalibrationRun(const CalibrateRequest& request, const Task& task, Station& station,
                  const CompiledCandidate& compiled, const Reference& reference,
-                 const std::vector<const Workload*>& shapes)
+                 const std::vector<const Workload*>& shapes, const std::vector<std::int64_t>& rows)
       : request_(request),
         task_(task),
         reference_(reference),
         shapes_(shapes),
-        run_s_max_(run_deadline_s(station.facts(), PointUse::check)) {
+        rows_(rows),
+        run_s_max_(run_deadline_s(station.facts(), PointUse::bench)) {
     reference.load_into(station.referee());
     executor_ = station.take_executor(LeaseUse::proving);
     const int module = executor_->load(image_of(compiled));
@@ -97,7 +100,7 @@ class CalibrationRun {
     session.run(arms_[shape], RunMode::full, key.derive("poison").seed(),
                 static_cast<int>(draw % k_poison_kinds), run_s_max_);
     if (executor_->fault()) return;
-    const RowLists rows = draw_rows(task_, *shapes_[shape], k_all_reference_rows, key);
+    const RowLists rows = draw_rows(task_, *shapes_[shape], rows_[shape], key);
     for (const OutputError& error : session.check(reference_.plan(shape), rows, true))
       tallies_[{family, error.output}].add(error);
   }
@@ -106,6 +109,7 @@ class CalibrationRun {
   const Task& task_;
   const Reference& reference_;
   const std::vector<const Workload*>& shapes_;
+  const std::vector<std::int64_t>& rows_;  ///< compared of each shape
   const double run_s_max_;
   std::unique_ptr<ExecutorClient> executor_;
   std::vector<std::unique_ptr<WorkloadSession>> sessions_;
@@ -119,14 +123,21 @@ Calibration calibrate(const Workshop& workshop, const CalibrateRequest& request,
                       double deadline_s, double& device_s) {
   const auto start = Clock::now();
   const DeviceFacts device = workshop.stations.facts();
+  const auto is_small = [&](const Workload& workload) {
+    return workload_bytes(task, workload) <= k_shape_bytes_max;
+  };
+  const bool has_small = std::any_of(task.check.begin(), task.check.end(), is_small);
+  if (!has_small && device.is_virtual)
+    return {.problem = "no check workload is small enough for the virtual GPU", .rows = {}};
   std::vector<const Workload*> shapes;
+  std::vector<std::int64_t> rows;
   std::vector<PlanPoint> points;
   for (const Workload& workload : task.check) {
-    if (workload_bytes(task, workload) > k_shape_bytes_max) continue;
+    if (has_small && !is_small(workload)) continue;
     shapes.push_back(&workload);
-    points.push_back({.workload = &workload, .reference_rows = k_all_reference_rows});
+    rows.push_back(has_small ? k_all_reference_rows : std::min(row_count(task, workload), task.sampled_rows));
+    points.push_back({.workload = &workload, .reference_rows = rows.back()});
   }
-  if (shapes.empty()) return {.problem = "no check workload is small enough", .rows = {}};
   auto result =
       compile_candidate(workshop.compiler, request.candidate, task, Form::candidate, points, device);
   if (const auto* verdict = std::get_if<Verdict>(&result))
@@ -135,7 +146,7 @@ Calibration calibrate(const Workshop& workshop, const CalibrateRequest& request,
   const Reference reference = compile_reference(workshop.compiler, task, points, device);
   StationPool::Lease station = workshop.stations.take(deadline_s);
   const auto held = Clock::now();
-  CalibrationRun run(request, task, *station, compiled, reference, shapes);
+  CalibrationRun run(request, task, *station, compiled, reference, shapes, rows);
   Calibration calibration;
   calibration.problem =
       run.run(start + station.forgiven() + std::chrono::milliseconds(static_cast<long>(deadline_s * 1000)));

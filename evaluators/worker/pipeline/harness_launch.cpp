@@ -124,6 +124,23 @@ BoundLaunch clock_launch(ModuleId harness, const Buffer& log) {
   return launch(harness, "harness_clock", 1, 1, log.address, k_clock_slots, k_clock_ns);
 }
 
+BoundLaunch rival_launch(ModuleId harness, const DeviceFacts& device, const Buffer& buffer,
+                         std::uint64_t seed) {
+  const std::uint64_t way = seed % 3, free = std::uint64_t{1} << (seed / 3 % 4);  // 1 to 8 multiprocessors
+  const std::uint32_t longest_ns = k_rival_ns_max >> (2 * (seed / 12 % 3));
+  const std::int64_t all = device.sm_count;
+  const std::int64_t blocks = way == 0 ? all - static_cast<std::int64_t>(free) : way == 1 ? all / 2 : 2 * all;
+  BoundLaunch bound = launch(harness, "harness_rival", blocks, 256, buffer.address, buffer.bytes / 16, seed,
+                             longest_ns, std::uint32_t{0x51ED270B});
+  // All shared memory of a multiprocessor: no other block fits beside it.
+  if (way < 2) {
+    bound.plan.shared_bytes = static_cast<std::uint32_t>(device.shared_bytes_per_block_max);
+    bound.plan.carveout_percent = 100;
+  }
+  bound.is_beside = true;
+  return bound;
+}
+
 std::vector<BoundLaunch> flush_launches(ModuleId harness, const Buffer& buffer) {
   const std::int64_t vectors = buffer.bytes / 16, lines = buffer.bytes / 128;
   return {launch(harness, "harness_flush", strided_blocks(vectors, 512), 512, buffer.address, vectors,

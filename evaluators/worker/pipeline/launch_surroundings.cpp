@@ -122,8 +122,9 @@ void LaunchSurroundings::add_poison(const ArmRun& arm, Trial& trial) {
 }
 
 /// The flush comes after the scrub, as it always has: what a launch finds set on the SMs does not depend on the scrub.
-void LaunchSurroundings::add_scrub_and_flush(std::uint64_t seed, Trial& trial) const {
+void LaunchSurroundings::add_scrub_and_flush(const ArmRun& arm, Trial& trial) const {
   if (is_virtual_) return;
+  const std::uint64_t seed = arm.poison_seed;
   trial.before.push_back(clear_launch(harness_, counts_));
   if (frame_bytes_ > 0 && defences_.has("device:scrub")) {
     const std::uint64_t sink = counts_.address + 2 * k_watched_max * sizeof(std::uint32_t);
@@ -133,6 +134,9 @@ void LaunchSurroundings::add_scrub_and_flush(std::uint64_t seed, Trial& trial) c
   if (defences_.has("device:flush")) {
     for (BoundLaunch& launch : flush_launches(harness_, flush_)) trial.before.push_back(std::move(launch));
   }
+  // The hardware's own order of blocks cannot be chosen, but it can be disturbed: a rival that is there already.
+  if (arm.schedule_seed != 0 && defences_.has("device:rival"))
+    trial.before.push_back(rival_launch(harness_, device_.facts(), flush_, arm.schedule_seed));
   trial.before.push_back(clock_launch(harness_, clock_log_));
 }
 
@@ -140,7 +144,7 @@ LaunchSurroundings::Trial LaunchSurroundings::lay_out(const ArmRun& arm) {
   reserve(arm.plan.workspaces);
   Trial trial{.tensors = placed_tensors(arm.tensors, arm.placement), .workspaces = placed_workspaces(arm)};
   add_poison(arm, trial);
-  add_scrub_and_flush(arm.poison_seed, trial);
+  add_scrub_and_flush(arm, trial);
   for (BoundLaunch& launch : bind_plan(arm.plan, {.module = arm.module,
                                                  .lowered_names = arm.lowered,
                                                  .tensors = trial.tensors,

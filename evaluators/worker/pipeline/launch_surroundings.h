@@ -38,7 +38,7 @@ struct ArmRun {
   std::uint64_t placement = 0;
   std::uint64_t poison_seed = 0;
   int poison_kind = 0;
-  std::uint64_t schedule_seed = 0;  ///< 0: the device's own order of blocks and warps
+  std::uint64_t schedule_seed = 0;  ///< 0: the device's own order of blocks and warps; gpu: disturbed by a rival
   std::size_t repeats = 1;          ///< of all that is timed, back to back
   int samples = 1;                  ///< of everything, what is done before included; each timed by itself
   RunMode mode = RunMode::full;
@@ -85,7 +85,7 @@ class LaunchSurroundings {
   Trial lay_out(const ArmRun& arm);
   std::vector<Buffer> placed_workspaces(const ArmRun& arm) const;
   void add_poison(const ArmRun& arm, Trial& trial);
-  void add_scrub_and_flush(std::uint64_t seed, Trial& trial) const;
+  void add_scrub_and_flush(const ArmRun& arm, Trial& trial) const;
   SequenceOutcome run_virtual(const ArmRun& arm, const Trial& trial);
   std::optional<DeviceFault> verify(const ArmRun& arm, const Trial& trial);
   void read_clock(int samples, RunOutcome& outcome);

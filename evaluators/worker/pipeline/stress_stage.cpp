@@ -5,7 +5,8 @@
 // atomics the order of additions is free: repeats may then lie apart by a quarter of the gates, and single elements by
 // one unit in their last place, which a sum's last bit decides. Sixteen launches in a
 // row, with nothing reset but what the plan itself resets, must leave the right answer: a counter that is not put back
-// shows here. On the virtual GPU further runs interleave blocks and warps in orders that the key draws.
+// shows here. On the virtual GPU further runs interleave blocks and warps in orders that the key draws; on hardware a
+// rival holds multiprocessors, so that blocks start late, at other places and not together.
 #include <fmt/format.h>
 
 #include <algorithm>
@@ -17,7 +18,7 @@ namespace kernelites::worker {
 namespace {
 
 constexpr int k_back_to_back = 16;
-/// Further runs one by one: on hardware each is scheduled anew, on the virtual GPU by another seed.
+/// Further runs one by one: each is scheduled anew, on the virtual GPU by another seed, on hardware beside a rival.
 constexpr int k_repeats = 12;
 constexpr int k_virtual_repeats = 3;
 /// Of the gates: how far repeats with atomics may lie apart (verification of H05).
@@ -174,8 +175,9 @@ class ShapeStress {
       if (auto verdict = fault()) return verdict;
       auto verdict =
           judge(distance(), "not_repeatable",
-                context_.device.is_virtual ? "the result depends on the order in which blocks and warps run,"
-                                           : "equal launches give different results");
+                context_.device.is_virtual
+                    ? "the result depends on the order in which blocks and warps run,"
+                    : "the result depends on when blocks run: not all of a grid need run at once,");
       if (verdict) return verdict;
     }
     return std::nullopt;
@@ -223,11 +225,12 @@ std::optional<Verdict> run_stress_stage(EvaluationContext& context) {
     if (verdict) return verdict;
     is_repeatable = is_repeatable && stress.is_repeatable();
   }
-  report.remark =
-      fmt::format("repeats on three kinds of poison{}, {} launches in a row; {}",
-                  context.device.is_virtual ? " and in other orders of blocks and warps" : "", k_back_to_back,
-                  is_repeatable ? "every result the same, bit for bit"
-                                : "results differ within a quarter of the gates (atomics)");
+  report.remark = fmt::format("repeats on three kinds of poison{}, {} launches in a row; {}",
+                              context.device.is_virtual ? " and in other orders of blocks and warps"
+                                                        : " and beside a rival for multiprocessors",
+                              k_back_to_back,
+                              is_repeatable ? "every result the same, bit for bit"
+                                            : "results differ within a quarter of the gates (atomics)");
   if (!is_repeatable) context.examination.notes.push_back("results are not repeatable bit for bit (atomics)");
   return std::nullopt;
 }

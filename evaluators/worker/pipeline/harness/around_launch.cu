@@ -8,6 +8,7 @@
 //   harness_clear     zeroed workspaces, inside the timed region
 //   harness_scrub     shared memory and registers between launches, harness_scrub_local_* local memory
 //   harness_clock     keeps the device busy while the host enqueues the timed launches, and notes the clock meanwhile
+//   harness_rival     holds multiprocessors beside a candidate, so that its blocks start late and not together
 //   harness_flush     evicts the L2 by reading a buffer larger than it; harness_demote makes what it read evictable
 
 // Writes a word, or at the end of a buffer as many of its bytes as there are.
@@ -187,4 +188,20 @@ extern "C" __global__ void harness_clock(u64* log, u32 slots, u32 nanoseconds) {
   log[0] += 1;
   log[1 + 2 * slot] = (u64)cycles;
   log[2 + 2 * slot] = end - begin;
+}
+
+// Every block stays for a time of its own, and meanwhile reads `buffer` at places of its own.
+extern "C" __global__ void __launch_bounds__(256)
+harness_rival(const uint4* buffer, i64 vectors, u64 seed, u32 longest_ns, u32 salt) {
+  constexpr i64 k_cycles_max = 2000000;
+  const u64 draw = mix(seed + blockIdx.x);
+  const u64 nanoseconds = draw % longest_ns, begin = device_ns();
+  const i64 called = cycles_now();
+  u64 at = mix(draw + threadIdx.x);
+  u32 sum = 0;
+  while (device_ns() - begin < nanoseconds && cycles_now() - called < k_cycles_max) {
+    at = mix(at);
+    sum += ((volatile const u32*)(buffer + at % (u64)vectors))[0];
+  }
+  if (sum == salt) ((volatile u32*)buffer)[0] = sum + 1;  // never optimised away, practically never taken
 }
