@@ -222,9 +222,9 @@ std::vector<std::vector<std::string>> baseline_cells(const Task& task, const Bas
     const Workload* const workload = task.find_workload(row.workload);
     const LibraryArm* const best = fastest(row, false);
     for (const LibraryArm& arm : row.arms) {
-      const RooflineShare share =
-          workload ? roofline_share(roofline_counts(task, *workload), table.device, arm.timing.time_us_median)
-                   : RooflineShare{};
+      const RooflineShare share = workload ? roofline_share(counts_on(table.device, task, *workload),
+                                                            table.device, arm.timing.time_us_median)
+                                           : RooflineShare{};
       cells.push_back(
           {row.workload, arm.is_baseline ? arm.name + " (library)" : arm.name,
            fmt::format("{:.2f}", arm.timing.time_us_median), fmt::format("{:.2f}", arm.timing.time_us_p10),

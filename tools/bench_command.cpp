@@ -79,7 +79,7 @@ std::vector<BenchRow> rows_of(const Task& task, const DeviceFacts& device, const
     const auto ratios = duel.ratio.find(workload.name);
     for (std::size_t arm = 0; arm < timing->second.size(); ++arm) {
       BenchRow row{.workload = workload.name, .arm = duel.arms.at(arm), .timing = timing->second[arm]};
-      row.share = roofline_share(roofline_counts(task, workload), device, row.timing.time_us_median);
+      row.share = roofline_share(counts_on(device, task, workload), device, row.timing.time_us_median);
       if (arm > 0 && ratios != duel.ratio.end()) {  // log(time of arm 0 / time of this arm)
         const PairedRatio& ratio = ratios->second.at(arm - 1);
         row.speedup = std::exp(ratio.log_ratio_median);
@@ -140,7 +140,7 @@ void print_text(const Task& task, const DeviceFacts& device, const std::vector<B
                          arm.verdict.reason, arm.verdict.message);
   }
   if (const int passes = passes_of(task); passes > 1)
-    out << fmt::format("data are gone over {} times: once from memory, as long as they stay on the chip\n",
+    out << fmt::format("data are gone over {} times: once from memory, and what the chip cannot hold again\n",
                        passes);
   if (!duel.verdict.is_passed)
     out << fmt::format("timing ended early: {}: {}\n", duel.verdict.reason, duel.verdict.message);

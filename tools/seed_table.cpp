@@ -6,6 +6,7 @@
 
 #include <algorithm>
 #include <map>
+#include <optional>
 #include <set>
 #include <thread>
 
@@ -89,6 +90,10 @@ void run_seeds(const std::vector<Task>& tasks, const DataRoot& data, const Contr
   const auto pool =
       start_workers(settings, options.device, find_worker(options.worker, program.executable), options.log);
   const std::string device = device_of(pool->provenance());
+  // Read before the examinations: a file that cannot be updated is told at once.
+  std::optional<DeviceStatus> before;
+  if (!options.record.empty()) before = find_device_status(options.record);
+  if (before) updated(*before, {.device = pool->provenance().device.kind, .date = "", .tasks = {}});
   std::map<std::string, Request> requests;
   for (const Task& task : tasks) {
     for (const Seed& seed : seeds_of(task, data)) {
@@ -122,6 +127,7 @@ void run_seeds(const std::vector<Task>& tasks, const DataRoot& data, const Contr
   if (options.record.empty()) return;
   if (device == "vgpu") status.copy_gb_per_s = 0;                               // a model's
   for (auto& [name, task] : status.tasks) task.digest = known.at(name).digest;  // not of the one cut down
+  if (before) status = updated(*before, status);
   write_text_atomically(options.record, readable_json(to_json(status)));
 }
 

@@ -128,7 +128,7 @@ void add_baseline_times(DeviceStatus& status, const std::vector<Task>& tasks, co
                       [&, &name = shape](const SeedTime& time) { return time.workload == name; });
       if (!workload || has_time || !line.contains("seed_us")) continue;
       const double time_us = line.at("seed_us").get<double>();
-      const RooflineShare share = roofline_share(roofline_counts(task, *workload), device, time_us);
+      const RooflineShare share = roofline_share(counts_on(device, task, *workload), device, time_us);
       known.times.push_back({.workload = shape,
                              .seed = line.at("seed").get<std::string>(),
                              .time_us = time_us,

@@ -40,8 +40,8 @@ void add_times(TaskStatus& status, const Reply& reply, const Task& task) {
     for (std::size_t arm = 0; arm < arms.size() && arm < reply.duel->arms.size(); ++arm) {
       const std::string& seed = reply.duel->arms[arm];
       if (!seed.ends_with(".cu")) continue;  // other tunables than the seed's own
-      const RooflineShare share =
-          roofline_share(roofline_counts(task, *workload), reply.provenance.device, arms[arm].time_us_median);
+      const RooflineShare share = roofline_share(counts_on(reply.provenance.device, task, *workload),
+                                                 reply.provenance.device, arms[arm].time_us_median);
       std::erase_if(status.times,
                     [&](const SeedTime& time) { return time.workload == name && time.seed == seed; });
       status.times.push_back({.workload = name,
@@ -75,6 +75,19 @@ void DeviceStatus::add(const Reply& reply, const std::map<std::string, Task>& kn
         verdict.is_passed ? "passed" : verdict.stage + "/" + verdict.reason;
   }
   if (reply.duel && reply.duel->verdict.is_passed) add_times(status, reply, task->second);
+}
+
+DeviceStatus updated(const DeviceStatus& before, const DeviceStatus& now) {
+  if (before.device != now.device)
+    throw ConfigError("--record", "",
+                      fmt::format("the file tells of {}, this is {}", before.device, now.device));
+  DeviceStatus result = now;
+  for (const auto& [name, task] : before.tasks) {
+    const auto [kept, is_new] = result.tasks.try_emplace(name, task);
+    if (!is_new && kept->second.times.empty() && kept->second.digest == task.digest)
+      kept->second.times = task.times;
+  }
+  return result;
 }
 
 Json to_json(const DeviceStatus& status) {

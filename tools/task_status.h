@@ -41,6 +41,10 @@ struct DeviceStatus {
   void add(const Reply& reply, const std::map<std::string, Task>& known);
 };
 
+/// `before` with what `now` says: its date, its tasks in place of earlier ones; times of a task that `now` did not time
+/// stay, if the task is the same. Throws ConfigError if they are of different devices.
+DeviceStatus updated(const DeviceStatus& before, const DeviceStatus& now);
+
 Json to_json(const DeviceStatus& status);
 /// Throws ConfigError naming the file.
 DeviceStatus read_device_status(const std::filesystem::path& file);

@@ -68,8 +68,15 @@ std::vector<Task> all_tasks(const DataRoot& data) {
 void print_measured(const TasksOptions& options, const DataRoot& data, Program& program) {
   std::map<std::string, Task> known;
   for (Task& task : all_tasks(data)) known.emplace(task.name, std::move(task));
-  program.out << readable_json(
-      to_json(status_of_replies({options.measured.begin(), options.measured.end()}, known, options.date)));
+  DeviceStatus status =
+      status_of_replies({options.measured.begin(), options.measured.end()}, known, options.date);
+  const std::string& record = options.controls.record;
+  if (record.empty()) {
+    program.out << readable_json(to_json(status));
+    return;
+  }
+  if (const auto before = find_device_status(record)) status = updated(*before, status);
+  write_text_atomically(record, readable_json(to_json(status)));
 }
 
 void list(const TasksOptions& options, Program& program) {
@@ -141,7 +148,9 @@ void add_tasks_command(CLI::App& command, Program& program) {
   command.add_option("--log", options->controls.log,
                      "For --controls and --seeds: file for the worker's messages");
   command.add_option("--record", options->controls.record,
-                     "For --seeds: keep the outcome in this file, as docs/measured has them");
+                     "For --seeds and --measured: keep the outcome in this file, as docs/measured has them; "
+                     "what it holds of other "
+                     "tasks stays");
   command.add_option("--measured", options->measured,
                      "Reply files of batches about seeds: what docs/measured keeps of them, as JSON");
   command.add_option("--date", options->date, "For --measured and --record: the day of the measurement");

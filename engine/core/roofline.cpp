@@ -5,6 +5,7 @@
 #include <algorithm>
 
 #include "engine/core/device_peaks.h"
+#include "engine/core/formula.h"
 
 namespace kernelites {
 
@@ -23,13 +24,35 @@ std::vector<Roof> roofs(const RooflineCounts& counts, const DeviceFacts& device)
 
 int passes_of(const Task& task) { return task.document.at("roofline").value("passes", 1); }
 
+double reloaded_bytes(const Task& task, const Workload& workload, const DeviceFacts& device) {
+  const int passes = passes_of(task);
+  if (passes < 2) return 0;
+  const Json& roofline = task.document.at("roofline");
+  std::map<std::string, double> names;
+  for (const auto& [name, value] : workload.dims) names[name] = static_cast<double>(value);
+  const double piece = evaluate_formula(roofline.at("pass_bytes").get<std::string>(), names),
+               pieces = evaluate_formula(roofline.at("pass_pieces").get<std::string>(), names);
+  constexpr double k_register_bytes = 4;
+  const double of_sm =
+      k_register_bytes * device.registers_per_sm + static_cast<double>(device.shared_bytes_per_block_max);
+  const double chip = static_cast<double>(device.l2_bytes) + device.sm_count * of_sm;
+  return (passes - 1) * pieces * std::max(0.0, piece - chip);
+}
+
+RooflineCounts counts_on(const DeviceFacts& device, const Task& task, const Workload& workload,
+                         const std::map<std::string, double>& sums) {
+  RooflineCounts counts = roofline_counts(task, workload, sums);
+  counts.bytes += reloaded_bytes(task, workload, device);
+  return counts;
+}
+
 double impossible_below_us(const Task& task, const Workload& workload, const DeviceFacts& device,
                            const std::map<std::string, double>& sums) {
   // A polynomial of degree 3 with its range reduction takes about six instructions (as FlashAttention-4 has it).
   constexpr double k_float_lanes = 128, k_polynomial_instructions = 6;
   // The clock of the events and rounding in formulas; pure reading is up to a tenth faster than copying.
   constexpr double k_of_peak = 0.98, k_of_copy = 0.8;
-  const RooflineCounts counts = roofline_counts(task, workload, sums);
+  const RooflineCounts counts = counts_on(device, task, workload, sums);
   double written = 0;
   bool has_narrow_inputs = false;
   for (const TensorSpec& tensor : task.tensors) {

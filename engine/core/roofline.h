@@ -23,9 +23,17 @@ struct Roof {
 std::vector<Roof> roofs(const RooflineCounts& counts, const DeviceFacts& device);
 
 /// How many times an algorithm must go over its data, by the task ("passes" of its roofline): a softmax needs the sums
-/// of a row before it can write the row. The lower bound of the cascade of einsums (FuseMax, Nayak et al. 2024); passes
-/// after the first cost no memory traffic where a row stays on the chip.
+/// of a row before it can write the row. The lower bound of the cascade of einsums (FuseMax, Nayak et al. 2024).
 int passes_of(const Task& task);
+
+/// Bytes that passes after the first must fetch from memory: of each piece of the data that is gone over as a whole (a
+/// row; "pass_pieces" of "pass_bytes" each) what is more than L2, registers and shared memory of the device hold
+/// together. One piece may have all of them: no order of the work needs less.
+double reloaded_bytes(const Task& task, const Workload& workload, const DeviceFacts& device);
+
+/// What one call must do on this device: the task's formulas, with what must be reloaded among the bytes.
+RooflineCounts counts_on(const DeviceFacts& device, const Task& task, const Workload& workload,
+                         const std::map<std::string, double>& sums = {});
 
 /// A time that no right kernel goes below at `workload`, in microseconds: less means that work was skipped. 0: unknown.
 /// `sums` are of the metadata that was timed (`roofline_counts`). Unlike the highest roof it grants what is legitimate:

@@ -132,6 +132,15 @@ void read_sections(ObjectReader& root, Task& task) {
                    .exponentials = roofline.required<std::string>("exponentials")};
   if (const int passes = roofline.optional("passes", 1); passes < 1 || passes > k_passes_max)
     roofline.fail("passes", fmt::format("must be 1 to {}", k_passes_max));
+  const bool has_passes = roofline.optional("passes", 1) > 1;
+  for (const char* key : {"pass_bytes", "pass_pieces"}) {
+    const bool is_given = !roofline.optional<std::string>(key, "").empty();
+    if (has_passes && !is_given)
+      roofline.fail(key,
+                    "with more than one pass expected the bytes of a piece that is gone over as a whole, and "
+                    "how many pieces there are, as formulas");
+    if (!has_passes && is_given) roofline.fail(key, "is for more than one of \"passes\"");
+  }
   roofline.finish();
   read_baselines(root, task);
 }
@@ -192,11 +201,11 @@ Task parse_task(const Json& document, std::string reference_source, const std::s
     root.fail(k_python_key, "expected the interpreter of reference.py");
   if (reference_source.empty())
     throw ConfigError(where, "", fmt::format("the reference ({}) is empty", reference_file(is_python)));
+  task.document = document;
   complete_and_check_task(task, where);
   if (is_python) refuse_computed_inputs(task, root);
   task.digest = digest_parts({document.dump(), reference_source});
   task.reference_source = std::move(reference_source);
-  task.document = document;
   return task;
 }
 

@@ -11,6 +11,7 @@
 
 #include "engine/core/error.h"
 #include "engine/core/formula.h"
+#include "engine/core/roofline.h"
 
 namespace kernelites {
 namespace {
@@ -127,6 +128,10 @@ void check_roofline(const Task& task, const RulePlace& place) {
         place.fail("roofline",
                    fmt::format("expected bytes > 0 and no negative count (workload {})", workload.name));
       }
+      // A chip that holds nothing reloads for every pass.
+      if (passes_of(task) > 1 && reloaded_bytes(task, workload, {.sm_count = 0, .l2_bytes = 0}) <= 0)
+        place.fail("roofline",
+                   fmt::format("expected pass_bytes and pass_pieces > 0 (workload {})", workload.name));
     }
   } catch (const ConfigError&) {
     throw;

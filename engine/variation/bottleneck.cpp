@@ -161,7 +161,7 @@ std::string bottleneck_of(const Task& task, const DeviceFacts& device, const Spe
   if (spills(specimen.examination)) return "register_spills";
   if (std::string state = modelled_state(specimen, *workload); !state.empty()) return state;
   const double time_us = specimen.duel->timing.at(workload->name).front().time_us_median;
-  const RooflineShare share = roofline_share(roofline_counts(task, *workload), device, time_us);
+  const RooflineShare share = roofline_share(counts_on(device, task, *workload), device, time_us);
   if (std::string state = counted_state(specimen, *workload, share, device); !state.empty()) return state;
   return roofline_state(specimen, share, waves_of(specimen, *workload, device));
 }
@@ -173,7 +173,7 @@ std::string dtype_of(const Task& task) {
 }
 
 std::string shape_class_of(const Task& task, const DeviceFacts& device, const Workload& workload) {
-  const std::vector<Roof> all = roofs(roofline_counts(task, workload), device);
+  const std::vector<Roof> all = roofs(counts_on(device, task, workload), device);
   if (all.empty()) return "unknown";
   const double floor_us = all.front().time_us;
   const char* const length = floor_us < k_short_us ? "short" : floor_us < k_long_us ? "medium" : "long";

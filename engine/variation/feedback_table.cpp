@@ -183,7 +183,7 @@ const Workload* explained_workload(const Task& task, const DeviceFacts& device, 
     if (!timing) continue;
     if (is_explained(report_of(specimen, workload))) return &workload;
     const double share =
-        roofline_share(roofline_counts(task, workload), device, timing->time_us_median).of_floor;
+        roofline_share(counts_on(device, task, workload), device, timing->time_us_median).of_floor;
     if (chosen && share >= least) continue;
     chosen = &workload;
     least = share;
@@ -197,7 +197,7 @@ std::vector<FeedbackRow> feedback_rows(const Task& task, const DeviceFacts& devi
   const Workload* const workload = explained_workload(task, device, specimen);
   if (!workload) return rows;
   const ArmTiming& timing = *timing_of(specimen, *workload);
-  const RooflineCounts counts = roofline_counts(task, *workload);
+  const RooflineCounts counts = counts_on(device, task, *workload);
   const RooflineShare share = roofline_share(counts, device, timing.time_us_median);
   add_roof_rows(roofs(counts, device), share, timing, rows);
   add_rate_rows(share, rows);

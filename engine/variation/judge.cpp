@@ -30,7 +30,7 @@ double largest(const Winner& winner, Rate rate) {
   for (const auto& [workload, timing] : winner.duel.timing) {
     const Workload* shape = winner.task.find_workload(workload);
     if (shape == nullptr || timing.empty()) continue;
-    const RooflineCounts counts = roofline_counts(winner.task, *shape);
+    const RooflineCounts counts = counts_on(winner.device, winner.task, *shape);
     most = std::max(most, rate(counts, roofline_share(counts, winner.device, timing.front().time_us_median)));
   }
   return most;

@@ -282,7 +282,7 @@ std::string describe_timing(const Task& task, const DeviceFacts& device, const S
     if (arms == duel.timing.end() || arms->second.empty()) continue;
     const ArmTiming& timing = arms->second.front();
     const RooflineShare share =
-        roofline_share(roofline_counts(task, workload), device, timing.time_us_median);
+        roofline_share(counts_on(device, task, workload), device, timing.time_us_median);
     text += fmt::format("- `{}`: {:.2f} us {} (p10 {:.2f}, p90 {:.2f}, {} samples), {:.0f} GB/s",
                         workload.name, timing.time_us_median, timing.is_modelled ? "modelled" : "measured",
                         timing.time_us_p10, timing.time_us_p90, timing.samples, share.gb_per_s);

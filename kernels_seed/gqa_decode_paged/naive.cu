@@ -27,7 +27,8 @@ paged_naive(const __nv_bfloat16* __restrict__ q, const __nv_bfloat16* __restrict
 
   float q_lane[PER_LANE], k_lane[PER_LANE], v_lane[PER_LANE], o_lane[PER_LANE] = {};
   load_lane(q_lane, q + (long long)row * D, lane);
-  float max = -INFINITY, sum = 0;
+  float max = -INFINITY;
+  double sum = 0;  // of up to 131072 terms: a float would lose those below half a unit in its last place
   for (int j = 0; j < keys; ++j) {
     const long long page = page_table[b * pages + j / PS];
     const long long key = ((page * PS + j % PS) * Hkv + hk) * D;

@@ -93,6 +93,21 @@ TEST_CASE("gpu: only the timed launches are timed") {
   CHECK(other.elapsed_us > 1900);
 }
 
+TEST_CASE("gpu: what runs beside the timed launches runs while they do, and is waited for") {
+  KERNELITES_GPU_OR_SKIP(device);
+  const Buffer flag = device->allocate(4, "flag");
+  const auto module = load_kernels(*device);
+  BoundLaunch waits = launch_of(module, "spin", {argument(flag.address)});
+  waits.is_beside = true;
+  const BoundLaunch releases = launch_of(module, "poke", {argument(flag.address)});
+  for (int i = 0; i < 3; ++i) {
+    device->fill(flag, 0);
+    // One after the other they would never end.
+    const SequenceOutcome outcome = device->run({&waits, 1}, {&releases, 1}, RunMode::full, 5);
+    REQUIRE_FALSE(outcome.fault);
+  }
+}
+
 TEST_CASE("gpu: clusters have the size that was asked for") {
   KERNELITES_GPU_OR_SKIP(device);
   const Buffer out = device->allocate(32 * 4, "out");

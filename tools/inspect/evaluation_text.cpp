@@ -79,7 +79,7 @@ std::string duel_text(const Task& task, const DeviceFacts& device, const Duel& d
     const auto timing = duel.timing.find(workload.name);
     if (timing == duel.timing.end() || timing->second.empty()) continue;
     const ArmTiming& own = timing->second.front();
-    const RooflineShare share = roofline_share(roofline_counts(task, workload), device, own.time_us_median);
+    const RooflineShare share = roofline_share(counts_on(device, task, workload), device, own.time_us_median);
     std::vector<std::string> row{workload.name,
                                  fmt::format("{:.2f}", own.time_us_median),
                                  fmt::format("{:.2f}", own.time_us_p10),
@@ -107,7 +107,7 @@ Json rates_json(const Task& task, const DeviceFacts& device, const Duel& duel) {
     const auto timing = duel.timing.find(workload.name);
     if (timing == duel.timing.end() || timing->second.empty()) continue;
     const ArmTiming& own = timing->second.front();
-    const RooflineShare share = roofline_share(roofline_counts(task, workload), device, own.time_us_median);
+    const RooflineShare share = roofline_share(counts_on(device, task, workload), device, own.time_us_median);
     json.push_back({{"workload", workload.name},
                     {"time_us_median", own.time_us_median},
                     {"time_us_p10", own.time_us_p10},

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Errors of one kernel over many keys: every family, check shapes and metadata contents in turn, all rows; of large shapes,
-// where a task has no others, a sample.
+// Errors of one kernel over many keys: every family, check shapes and metadata contents in turn, all rows; of large
+// shapes, where a task has no others, a sample.
 #include <fmt/format.h>
 
 #include <algorithm>

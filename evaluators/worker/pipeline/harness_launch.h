@@ -49,8 +49,8 @@ BoundLaunch clock_launch(ModuleId harness, const Buffer& log);
 inline constexpr std::uint32_t k_clock_slots = 128, k_clock_ns = 20000;
 inline constexpr std::int64_t k_clock_log_bytes = 8 * (1 + 2 * k_clock_slots);
 
-/// A rival for the multiprocessors, beside what is launched next: by `seed` it takes all but a few of them, half of them,
-/// or a part of each, every block for a time of its own, and reads `buffer` here and there.
+/// A rival for the multiprocessors, beside what is launched next: by `seed` it takes all but a few of them, half of
+/// them, or a part of each, every block for a time of its own, and reads `buffer` here and there.
 BoundLaunch rival_launch(ModuleId harness, const DeviceFacts& device, const Buffer& buffer,
                          std::uint64_t seed);
 inline constexpr std::uint32_t k_rival_ns_max = 800000;

@@ -38,9 +38,10 @@ struct ArmRun {
   std::uint64_t placement = 0;
   std::uint64_t poison_seed = 0;
   int poison_kind = 0;
-  std::uint64_t schedule_seed = 0;  ///< 0: the device's own order of blocks and warps; gpu: disturbed by a rival
-  std::size_t repeats = 1;          ///< of all that is timed, back to back
-  int samples = 1;                  ///< of everything, what is done before included; each timed by itself
+  std::uint64_t schedule_seed =
+      0;                    ///< 0: the device's own order of blocks and warps; gpu: disturbed by a rival
+  std::size_t repeats = 1;  ///< of all that is timed, back to back
+  int samples = 1;          ///< of everything, what is done before included; each timed by itself
   RunMode mode = RunMode::full;
   double deadline_s = 10;
 };

@@ -105,10 +105,35 @@ TEST_CASE("outputs that fit into the L2 need no memory traffic within a call") {
 
 TEST_CASE("a task may say how many times data are gone over, and else it is once") {
   const Task task = load_task(std::filesystem::path(KERNELITES_SOURCE_DIR) / "tasks" / "softmax_row");
-  CHECK(passes_of(task) == 1);
   Json document = task.document;
-  document["roofline"]["passes"] = 2;
-  CHECK(passes_of(parse_task(document, task.reference_source, "two passes")) == 2);
+  document["roofline"].erase("passes");
+  document["roofline"].erase("pass_bytes");
+  document["roofline"].erase("pass_pieces");
+  CHECK(passes_of(parse_task(document, task.reference_source, "one pass")) == 1);
   document["roofline"]["passes"] = 0;
   CHECK_THROWS_AS(parse_task(document, task.reference_source, "no pass"), ConfigError);
+  document["roofline"]["passes"] = 2;
+  CHECK_THROWS_AS(parse_task(document, task.reference_source, "of what"), ConfigError);
+  document["roofline"]["pass_bytes"] = "2*N";
+  document["roofline"]["pass_pieces"] = "M - M";
+  CHECK_THROWS_AS(parse_task(document, task.reference_source, "of nothing"), ConfigError);
+}
+
+TEST_CASE("what a second pass cannot find on the chip is read again, and is part of the floor") {
+  const Task task = load_task(std::filesystem::path(KERNELITES_SOURCE_DIR) / "tasks" / "softmax_row");
+  REQUIRE(passes_of(task) == 2);
+  for (const Workload& workload : task.bench) CHECK(reloaded_bytes(task, workload, h100()) == 0);
+  // Three rows of 400 MB: the L2, the registers and the shared memory of all multiprocessors hold some 120 MB.
+  Workload wide = task.bench.front();
+  wide.dims["M"] = 3;
+  wide.dims["N"] = 200'000'000;
+  const DeviceFacts device = h100();
+  const double chip = static_cast<double>(device.l2_bytes) +
+                      device.sm_count * (4.0 * device.registers_per_sm +
+                                         static_cast<double>(device.shared_bytes_per_block_max));
+  CHECK(reloaded_bytes(task, wide, device) == Approx(3 * (4e8 - chip)));
+  const double once = roofline_counts(task, wide).bytes, all = counts_on(device, task, wide).bytes;
+  CHECK(all == Approx(once + 3 * (4e8 - chip)));
+  CHECK(roofline_share(counts_on(device, task, wide), device, 1e6).floor_us == Approx(all / 3.352e6));
+  CHECK(impossible_below_us(task, wide, device, {}) > 0.95 * (all - device.l2_bytes) / 3.352e6);
 }
