@@ -182,11 +182,13 @@ def print_is_light(rig):
 
 
 def young_run_has_a_page(rig):
-    """A run that has only begun is drawn as such, without a complaint."""
+    """A run that has only begun, and one that has only its seeds, are drawn as such, without a complaint."""
     page = rig.page
-    page.go(rig.report(rig.fill("bare", "--bare")))
-    expect(page.problems == [], f"the console says {page.problems}")
-    expect("No kernel has been proven" in page.evaluate("document.querySelector('.hero').innerText"), "no word of it")
+    for name, option, words in (("bare", "--bare", "No kernel has been proven"),
+                                ("seeds", "--variations=0", "Nothing has beaten the best seed")):
+        page.go(rig.report(rig.fill(name, option)))
+        expect(page.problems == [], f"the console says {page.problems}")
+        expect(words in page.evaluate("document.querySelector('.hero').innerText"), f"not a word of it: {words}")
 
 
 def model_text_stays_text(rig):

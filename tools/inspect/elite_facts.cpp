@@ -66,7 +66,7 @@ WorkloadTime time_at(const RunReader& run, const Workload& workload, const Evalu
   for (std::size_t arm = 1; arm < duel.arms.size() && arm < arms.size(); ++arm)
     if (duel.arms[arm] == run.baseline_id) time.baseline = arms[arm];
   time.over_baseline = gain_over(counted, run.baseline_id, {{workload.name, 1.0}});
-  const RooflineCounts counts = roofline_counts(run.task, workload);
+  const RooflineCounts counts = counts_on(deciding.provenance.device, run.task, workload);
   const RooflineShare share = roofline_share(counts, deciding.provenance.device, time.own.time_us_median);
   time.gb_per_s = share.gb_per_s;
   time.tflop_per_s = share.tflop_per_s;

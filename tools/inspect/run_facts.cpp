@@ -58,7 +58,7 @@ std::vector<WorkloadFacts> workloads_of(const RunReader& run) {
     WorkloadFacts facts{.name = workload.name,
                         .weight = workload.weight,
                         .shape = shape_of(run.task, workload),
-                        .counts = roofline_counts(run.task, workload),
+                        .counts = counts_on(run.device, run.task, workload),
                         .champion = {}};
     if (const auto all_roofs = roofs(facts.counts, run.device); !all_roofs.empty()) {
       facts.floor_us = all_roofs.front().time_us;

@@ -35,9 +35,20 @@
       `${kern.interval(gain)}`), `, measured; ${over}, n = ${kern.plural(gain.rounds, "paired round")} in ${kern.plural(gain.duels, "duel")}.`);
   }
 
+  /** The best is the baseline itself: nothing to compare it with. */
+  const isUnbeaten = (data) => Boolean(data.baseline) && data.baseline.ordinal === data.best.ordinal;
+
+  /** How near the best is to what the device can do at most. */
+  function roomLeft(best) {
+    const shares = best.times.map((time) => time.of_floor).filter((share) => share > 0);
+    if (shares.length === 0) return null;
+    const low = number.share(Math.min(...shares)), high = number.share(Math.max(...shares));
+    return el("li", {}, "at ", low === high ? low : `${low} to ${high}`, " of its roofs, by the maker’s figures");
+  }
+
   function whatCard(data) {
     const best = data.best;
-    const timed = best.times.filter((time) => time.over_baseline);
+    const timed = isUnbeaten(data) ? [] : best.times.filter((time) => time.over_baseline);
     const byGain = [...timed].sort((a, b) => b.over_baseline.x - a.over_baseline.x);
     const line = (time) => number.us(time.baseline.us) + " → " + number.us(time.own.us) + " at " + time.workload;
     const registers = best.kernels.map((kernel) => kernel.registers);
@@ -51,7 +62,7 @@
         byGain.length > 0 && byGain.at(-1).baseline ? el("li", {}, byGain.length > 1 ? "least: " : "",
           number.factor(byGain.at(-1).over_baseline.x), ", ", line(byGain.at(-1))) : null,
         registers.length ? el("li", {}, kern.plural(registers.length, "kernel"), ", ", Math.max(...registers),
-          " registers at most") : null),
+          " registers at most") : null, roomLeft(best)),
       el("p", {}, el("a", { href: "#source" }, "Source and what changed")));
   }
 
@@ -60,9 +71,11 @@
     const sure = gains.filter((gain) => gain.low > 1).length;
     const marks = [];
     const where = sure < gains.length ? `${sure} of ${gains.length} workloads` : sure === 1 ? "its workload" : `every one of ${sure} workloads`;
-    if (gains.length) marks.push(mark(sure === gains.length, "Faster on ", where, best.is_modelled ? " by the time model" :
+    if (gains.length && !isUnbeaten(data)) marks.push(mark(sure === gains.length, "Faster on ", where, best.is_modelled ? " by the time model" :
       ": whole interval above 1×"));
     if (best.is_modelled) marks.push(mark(false, "Times are modelled; run it on a GPU before you believe them"));
+    else if (isUnbeaten(data))
+      marks.push(mark(null, kern.plural(best.proof.duels, "duel"), " with the other seeds and with itself"));
     else if (best.proof.confirmations > 0)
       marks.push(mark(true, "Confirmed in a fresh process with fresh inputs (", kern.plural(best.proof.duels, "duel"), ")"));
     else marks.push(mark(null, "First of its cell: ", kern.plural(best.proof.duels, "duel"), ", none to confirm it"));
@@ -88,7 +101,19 @@
     return marks;
   }
 
+  /** Where most proposals ended, and who came nearest. */
+  function whyNothingCard(data) {
+    const lost = [...data.funnel].sort((a, b) => b.ended - a.ended).filter((step) => step.ended > 0).slice(0, 3);
+    const nearest = [...data.elites].filter((elite) => elite.ordinal !== data.best.ordinal && elite.speedup > 0)
+      .sort((a, b) => b.speedup - a.speedup)[0];
+    return el("div", { class: "card" }, el("h2", {}, "Why nothing is faster"), el("ul", {},
+      nearest ? el("li", {}, "nearest of another kind: #" + nearest.ordinal + " at " + number.factor(nearest.speedup)) : null,
+      lost.map((step) => el("li", {}, `${number.whole(step.ended)} of ${number.whole(step.reached)} ended at ${step.step}: ` +
+        step.reasons.slice(0, 2).map((reason) => reason.reason).join(", ")))));
+  }
+
   function whyCard(data) {
+    if (isUnbeaten(data)) return whyNothingCard(data);
     const reasons = data.reasons, best = data.best, lines = [];
     const add = (...children) => lines.push(el("li", {}, ...children));
     const steps = reasons.steps.map((step) => "#" + step.ordinal +

@@ -14,11 +14,13 @@
       kern.fill("times-table");
       return;
     }
-    const gains = best.times.filter((time) => time.over_baseline);
+    const isUnbeaten = data.baseline?.ordinal === best.ordinal;
+    const gains = isUnbeaten ? [] : best.times.filter((time) => time.over_baseline);
     const name = data.baseline ? "#" + data.baseline.ordinal : "the best seed";
-    lead.append(`How much faster the best kernel #${best.ordinal} is than ${name}` + (best.is_modelled ? ", by the virtual GPU’s time " +
-      "model, which is exact and no measurement." : ", paired round by round in one process; the interval is by bootstrap.") +
-      " A workload’s champion may be another kernel: exports choose among champions.");
+    const method = best.is_modelled ? "by the virtual GPU’s time model, which is exact and no measurement" :
+      "paired round by round in one process; the interval is by bootstrap";
+    lead.append(isUnbeaten ? "The best seed is the fastest kernel so far." : `How much faster the best kernel #${best.ordinal} is ` +
+      `than ${name}, ${method}.`, " A workload’s champion may be another kernel: exports choose among champions.");
     const champions = data.workloads.filter((workload) => workload.champion && workload.champion.ordinal !== best.ordinal);
     const labels = gains.map((time) => time.workload);
     const championOf = (label) => champions.find((workload) => workload.name === label)?.champion;
