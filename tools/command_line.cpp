@@ -38,6 +38,7 @@ constexpr CommandRow k_commands[] = {
     {"judge", "Ask a model about suspicious winners of a run; its answer can only flag", add_judge_command},
     {"agent-tools", "For coding agents: the tools of a run, as a command and as an MCP server",
      add_agent_tools_command},
+    {"export", "The winners of a run as a C++ library, or as files", add_export_command},
     {"dump", "The canonical text of a run, or its signature", add_dump_command},
     {"dataset", "Runs as step-centric records for training, with splits and a schema", add_dataset_command},
     {"env", "The harness as an environment for trainers, in JSON lines", add_env_command},

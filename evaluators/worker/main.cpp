@@ -14,6 +14,7 @@
 #include "evaluators/worker/pipeline/code_export.h"
 #include "evaluators/worker/pipeline/executor.h"
 #include "evaluators/worker/pipeline/inspection.h"
+#include "evaluators/worker/pipeline/library_order.h"
 #include "evaluators/worker/pipeline/lone_launch.h"
 #include "evaluators/worker/pipeline/referee.h"
 #include "evaluators/worker/pipeline/supervisor.h"
@@ -48,7 +49,7 @@ int run(int argc, char** argv) {
       "Evaluates candidates on one device. Serves requests on stdin (docs/architecture.md), or a batch:\n"
       "  kernelites-worker --device vgpu --batch IN.jsonl OUT.jsonl"};
   WorkerOptions options;
-  std::vector<std::string> batch, code;
+  std::vector<std::string> batch, code, order;
   std::string toolkit;
   std::vector<std::string> further;
   app.add_option("--device", options.device, "auto, gpu, vgpu or vgpu:rtx4090")
@@ -64,6 +65,10 @@ int run(int argc, char** argv) {
   app.add_option("--code", code, "IN OUT: write the code of the duels of a file, for programs that launch it")
       ->expected(2)
       ->excludes("--batch");
+  app.add_option("--order", order, "IN OUT: compile what an export ships; needs a toolkit and no device")
+      ->expected(2)
+      ->excludes("--batch")
+      ->excludes("--code");
   try {
     app.parse(argc, argv);
   } catch (const CLI::ParseError& error) {
@@ -78,6 +83,7 @@ int run(int argc, char** argv) {
   }
   if (!batch.empty()) return serve_batch(options, batch[0], batch[1]);
   if (!code.empty()) return export_code(options, code[0], code[1]);
+  if (!order.empty()) return serve_order(options, order[0], order[1]);
   const auto [input, output] = take_protocol_descriptors();
   return serve_lines(options, input, output);
 }

@@ -9,6 +9,7 @@
 #include <limits>
 #include <optional>
 
+#include "evaluators/worker/contract/plan_batch.h"
 #include "evaluators/worker/contract/problem_source.h"
 #include "evaluators/worker/contract/ptx_text.h"
 
@@ -76,6 +77,11 @@ class WordReader {
       for (int k = 0; k < 8 && i + k < bytes; ++k) text.push_back(static_cast<char>(packed >> (8 * k)));
     }
     return text;
+  }
+  std::size_t at() const { return at_; }
+  PlanWords since(std::size_t begin) const {
+    return {words_.begin() + static_cast<std::ptrdiff_t>(begin),
+            words_.begin() + static_cast<std::ptrdiff_t>(at_)};
   }
 
  private:
@@ -157,11 +163,12 @@ TensorMap read_map(WordReader& reader) {
   return map;
 }
 
-LaunchPlan read_plan(WordReader& reader) {
+/// Throws for an error that the plan recorded, unless `keeps_errors`.
+LaunchPlan read_plan(WordReader& reader, bool keeps_errors = false) {
   LaunchPlan plan;
   const std::int64_t error = reader.word();
   const std::int64_t index = reader.word();
-  if (error != 0) throw plan_error(error, index);
+  if (error != 0 && !keeps_errors) throw plan_error(error, index);
   plan.unsupported = reader.text();
   const std::int64_t launches = reader.within(0, k_launches_max, "the number of launches");
   for (std::int64_t i = 0; i < launches; ++i) plan.launches.push_back(read_launch(reader));
@@ -239,17 +246,43 @@ std::vector<std::uint64_t> read_words(std::string_view ptx) {
 
 }  // namespace
 
-std::variant<std::vector<LaunchPlan>, Verdict> read_plans(std::string_view ptx, std::size_t points) {
-  // A failure is thrown only within this file, to leave the nested readers.
+namespace {
+
+/// Calls `read` for every plan of the stream. A failure is thrown only within this file, to leave the nested readers.
+template <typename Result, typename Read>
+std::variant<std::vector<Result>, Verdict> read_each(std::string_view ptx, std::size_t points, Read read) {
   try {
     WordReader reader(read_words(ptx));
     if (static_cast<std::uint64_t>(reader.word()) != k_magic ||
         static_cast<std::uint64_t>(reader.word()) != points) {
       throw ReadFailure{"plan_unreadable", "the plan data does not begin as it should"};
     }
-    std::vector<LaunchPlan> plans;
-    for (std::size_t i = 0; i < points; ++i) plans.push_back(read_plan(reader));
-    return plans;
+    std::vector<Result> results;
+    for (std::size_t i = 0; i < points; ++i) results.push_back(read(reader));
+    return results;
+  } catch (const ReadFailure& failure) {
+    return Verdict::failed("plan", failure.code, failure.words);
+  }
+}
+
+}  // namespace
+
+std::variant<std::vector<LaunchPlan>, Verdict> read_plans(std::string_view ptx, std::size_t points) {
+  return read_each<LaunchPlan>(ptx, points, [](WordReader& reader) { return read_plan(reader); });
+}
+
+std::variant<std::vector<PlanWords>, Verdict> read_plan_words(std::string_view ptx, std::size_t points) {
+  return read_each<PlanWords>(ptx, points, [](WordReader& reader) {
+    const std::size_t begin = reader.at();
+    read_plan(reader, true);
+    return reader.since(begin);
+  });
+}
+
+std::variant<LaunchPlan, Verdict> decode_plan(const PlanWords& words) {
+  try {
+    WordReader reader(words);
+    return read_plan(reader);
   } catch (const ReadFailure& failure) {
     return Verdict::failed("plan", failure.code, failure.words);
   }

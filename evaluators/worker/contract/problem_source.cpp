@@ -10,6 +10,7 @@
 
 #include "engine/core/embedded_file.h"
 #include "engine/core/error.h"
+#include "evaluators/worker/contract/plan_batch.h"
 
 namespace kernelites {
 extern const std::vector<EmbeddedFile> k_contract_headers;
@@ -213,19 +214,23 @@ std::string code_unit(const Task& task, Form form, std::span<const PlanPoint> po
                      problem_struct(task, form, points), k_candidate_file, source);
 }
 
-std::string plan_unit(const Task& task, Form form, std::span<const PlanPoint> points,
-                      const DeviceFacts& device, std::string_view source) {
-  std::string text = code_unit(task, form, points, source);
-  text += fmt::format("#line 1 \"{}\"\n", k_suffix_file);
+std::string problem_declaration(const Task& task, Form form, std::span<const PlanPoint> typed_by) {
+  return problem_struct(task, form, typed_by);
+}
+
+namespace {
+
+/// Behind the candidate: evaluates all plans into a stream of the given type.
+std::string evaluation_suffix(const Task& task, Form form, std::span<const PlanPoint> points,
+                              const DeviceFacts& device, const std::string& stream_type) {
+  std::string text = fmt::format("#line 1 \"{}\"\n", k_suffix_file);
   // Each plan is encoded as soon as it is evaluated: keeping them all costs the evaluator twice the time.
-  text +=
-      "constexpr void kernelites_evaluate(const Problem& problem, kl::detail::Encoder& encoder) {\n"
-      "  kl::Plan result;\n  ::plan(problem, result);\n  encoder.plan(result);\n}\n"
-      "constexpr auto kernelites_evaluate_all() {\n";
   text += fmt::format(
-      "  kl::detail::Stream<{0}> stream{{}};\n  kl::detail::Encoder encoder{{stream.words, 0}};\n"
-      "  encoder.begin({0});\n",
-      points.size());
+      "constexpr void kernelites_evaluate(const Problem& problem, kl::detail::Encoder& encoder) {{\n"
+      "  kl::Plan result;\n  ::plan(problem, result);\n  encoder.plan(result);\n}}\n"
+      "constexpr auto kernelites_evaluate_all() {{\n"
+      "  {} stream{{}};\n  kl::detail::Encoder encoder{{stream.words, 0}};\n  encoder.begin({});\n",
+      stream_type, points.size());
   for (const PlanPoint& point : points) {
     text += fmt::format("  kernelites_evaluate({}, encoder);\n", problem_value(task, form, point, device));
   }
@@ -234,6 +239,22 @@ std::string plan_unit(const Task& task, Form form, std::span<const PlanPoint> po
       "extern \"C\" __device__ constexpr auto {} = kernelites_evaluate_all();\n",
       k_plans_symbol);
   return text;
+}
+
+}  // namespace
+
+std::string plan_unit(const Task& task, Form form, std::span<const PlanPoint> points,
+                      const DeviceFacts& device, std::string_view source) {
+  return code_unit(task, form, points, source) +
+         evaluation_suffix(task, form, points, device, fmt::format("kl::detail::Stream<{}>", points.size()));
+}
+
+std::string plan_batch_unit(const Task& task, Form form, std::span<const PlanPoint> typed_by,
+                            std::span<const PlanPoint> points, const DeviceFacts& device,
+                            std::string_view source, std::size_t words_max) {
+  return code_unit(task, form, typed_by, source) +
+         fmt::format("struct KernelitesBatch {{ unsigned long long words[{}]; }};\n", words_max + 2) +
+         evaluation_suffix(task, form, points, device, "KernelitesBatch");
 }
 
 }  // namespace kernelites::worker

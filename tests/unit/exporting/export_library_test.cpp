@@ -1,0 +1,220 @@
+// SPDX-License-Identifier: Apache-2.0
+// An exported library builds with the host compiler alone and asks the driver for what the plans say.
+#include <stdlib.h>
+
+#include <fstream>
+#include <sstream>
+
+#include "engine/core/error.h"
+#include "tests/support/catch.h"
+#include "tests/support/temporary_folder.h"
+#include "tests/unit/exporting/library_candidate.h"
+#include "tools/exporting/export_session.h"
+#include "tools/exporting/manifest.h"
+#include "tools/exporting/plan_closure.h"
+
+using namespace kernelites;
+namespace fs = std::filesystem;
+
+namespace {
+
+const fs::path k_worker = fs::path(KERNELITES_BUILD_DIR) / "evaluators" / "worker" / "kernelites-worker";
+const fs::path k_source = KERNELITES_SOURCE_DIR;
+
+ExportInputs made(const Task& task, const Portfolio& portfolio, PlanMode plans, bool has_test = false) {
+  ExportOrder order;
+  order.plans = plans;
+  order.proof_shapes = 80;
+  order.worker = k_worker;
+  order.has_test = has_test;
+  return make_export(task, portfolio, order, [](const std::string&) {});
+}
+
+void write_all(const fs::path& to, const ExportInputs& inputs) {
+  std::vector<ExportFile> files = cpp_files(inputs);
+  files.push_back(manifest_file(manifest_json(inputs.portfolio, inputs.task, "cpp", inputs.facts, files)));
+  write_export(to, files);
+}
+
+/// What the command said; empty if it went well.
+std::string trouble_of(const fs::path& folder, const std::string& command) {
+  const std::string log = (folder / "log.txt").string();
+  const int code =
+      std::system(("cd " + folder.string() + " && (" + command + ") > " + log + " 2>&1").c_str());
+  return code == 0 ? "" : command + "\n" + read_text(log);
+}
+
+std::vector<std::string> lines_of(const fs::path& file) {
+  std::vector<std::string> lines;
+  std::ifstream stream(file);
+  for (std::string line; std::getline(stream, line);) lines.push_back(line);
+  return lines;
+}
+
+std::string line_with(const std::vector<std::string>& lines, const std::string& words) {
+  for (const std::string& line : lines)
+    if (line.find(words) != std::string::npos) return line;
+  return "";
+}
+
+/// A program that launches two shapes twice, asks for a third that nobody takes, and one that the fallback takes.
+const char* const k_program = R"(
+#include <dlfcn.h>
+#include <cstdio>
+#include <thread>
+#include "scaled_rows.hpp"
+static scaled_rows_status own(void* user, const scaled_rows_problem* p, const scaled_rows_tensors*, CUstream) {
+  std::printf("fallback %d %lld\n", *(int*)user, (long long)p->N);
+  return SCALED_ROWS_OK;
+}
+static void log_line(const char* text) {
+  FILE* file = fopen("fake_cuda.log", "a");
+  fprintf(file, "%s\n", text);
+  fclose(file);
+}
+int main() {
+  scaled_rows_library* nothing = nullptr;
+  if (scaled_rows_open(&nothing) != SCALED_ROWS_NO_CONTEXT) return 10;
+  std::printf("%s\n", scaled_rows_error());
+  void* cuda = dlopen("libcuda.so.1", RTLD_NOW);
+  void* context = nullptr;
+  ((int (*)(void**, int))dlsym(cuda, "cuDevicePrimaryCtxRetain"))(&context, 0);
+  ((int (*)(void*))dlsym(cuda, "cuCtxSetCurrent"))(context);
+  scaled_rows::Library library;
+  scaled_rows::Problem tall = {512, 64, 0.5}, wide = {16, 1024, 0.5};
+  const scaled_rows::Tensors tensors = {(void*)0x100000, (void*)0x200000, (void*)0x300000};
+  std::printf("workspace %zu %zu choice %d %d\n", library.workspace_size(tall), library.workspace_size(wide),
+              scaled_rows_choice(library.get(), &tall), scaled_rows_choice(library.get(), &wide));
+  library.workspace_init((void*)0x400000, 1 << 20, (CUstream)7);
+  log_line("-- launches");
+  library.launch(tall, tensors, (void*)0x400000, 1 << 20, (CUstream)7);
+  library.launch(wide, tensors, (void*)0x400000, 1 << 20, (CUstream)7);
+  log_line("-- again, by threads");
+  std::thread others[4];
+  for (std::thread& other : others)
+    other = std::thread([&] {
+      ((int (*)(void*))dlsym(cuda, "cuCtxSetCurrent"))(context);
+      library.launch(wide, tensors, (void*)0x400000, 1 << 20, (CUstream)7);
+    });
+  for (std::thread& other : others) other.join();
+  log_line("-- refusals");
+  const auto status = [&](scaled_rows::Problem p, scaled_rows::Tensors t, size_t bytes) {
+    const int code = scaled_rows_launch(library.get(), &p, &t, (void*)0x400000, bytes, nullptr);
+    std::printf("status %d %s\n", code, scaled_rows_error());
+  };
+  status({0, 64, 0.5}, tensors, 1 << 20);
+  status({4096, 64, 0.5}, tensors, 1 << 20);
+  status(tall, {(void*)0x100008, (void*)0x200000, (void*)0x300000}, 1 << 20);
+  status(tall, {nullptr, (void*)0x200000, (void*)0x300000}, 1 << 20);
+  status(tall, tensors, 100);
+  size_t bytes = 0;
+  scaled_rows::Problem third = {3, 5, 0.37};
+  std::printf("third %d %s\n", scaled_rows_workspace_size_of(library.get(), 1, &third, &bytes), scaled_rows_error());
+  int user = 42;
+  scaled_rows_set_fallback(library.get(), own, &user);
+  std::printf("choice %d\n", scaled_rows_choice(library.get(), &tall));
+  return 0;
+}
+)";
+
+/// Compiles library, program and the fake driver; what the program printed.
+std::vector<std::string> built_and_run(const fs::path& folder) {
+  std::ofstream(folder / "program.cpp") << k_program;
+  const std::string fake = (k_source / "tests" / "support" / "fake_cuda_driver.cpp").string();
+  const std::string compiler = "c++ -std=c++20 -O0 -Wall -Wextra -Werror ";
+  CHECK(trouble_of(folder, compiler + "-shared -fPIC -Wno-unused -o libcuda.so.1 " + fake) == "");
+  CHECK(trouble_of(folder,
+                   compiler + "-ffp-contract=off -Iout/include -Iout/src -c out/src/*.cpp program.cpp") ==
+        "");
+  CHECK(trouble_of(folder, "c++ *.o -o program -ldl -pthread") == "");
+  CHECK(trouble_of(folder, "LD_LIBRARY_PATH=. ./program > program.txt") == "");
+  return lines_of(folder / "program.txt");
+}
+
+}  // namespace
+
+TEST_CASE("the plan of a file comes out with what it needs and nothing of its kernels") {
+  const auto closure = plan_closure(k_rich_candidate);
+  REQUIRE(std::holds_alternative<std::string>(closure));
+  const std::string& text = std::get<std::string>(closure);
+  for (const char* word :
+       {"constexpr void plan", "ROUNDED", "struct Shared", "rows()", "second_step", "waves", "TILE = 8"})
+    CHECK(text.find(word) != std::string::npos);
+  for (const char* word : {"asm", "__global__", "make_float4", "lane_of", "#include"})
+    CHECK(text.find(word) == std::string::npos);
+  CHECK(std::holds_alternative<ClosureProblem>(plan_closure("__global__ void k() {}")));
+  CHECK(std::holds_alternative<ClosureProblem>(
+      plan_closure("constexpr void plan(const Problem& p, kl::Plan& plan) {")));
+}
+
+TEST_CASE(
+    "an exported library launches what the plans say, on the arm that the dispatch says, and refuses with "
+    "words") {
+  TemporaryFolder folder;
+  const Task task = library_task();
+  const Portfolio portfolio = library_portfolio();
+  const ExportInputs inputs = made(task, portfolio, PlanMode::code, true);
+  CHECK(inputs.facts.at("plans").at("proof").at("shapes_equal") == 160);
+  write_all(folder.path() / "out", inputs);
+  const std::vector<std::string> printed = built_and_run(folder.path());
+  CHECK(line_with(printed, "no CUDA context") != "");
+  CHECK(line_with(printed, "workspace ") == "workspace 534528 0 choice 1 0");
+  CHECK(line_with(printed, "status 1 ") == "status 1 M = 0 is not within 1 to 512");
+  CHECK(line_with(printed, "status 5 ") == "status 5 M = 4096 is not within 1 to 512");
+  CHECK(line_with(printed, "aligned") == "status 1 x is not aligned to 256 bytes");
+  CHECK(line_with(printed, "x is null") != "");
+  CHECK(line_with(printed, "status 7 ") == "status 7 this shape needs a workspace of 534528 bytes");
+  const std::vector<std::string> log = lines_of(folder.path() / "fake_cuda.log");
+  const auto begin = std::find(log.begin(), log.end(), "-- launches"),
+             end = std::find(log.begin(), log.end(), "-- again, by threads");
+  REQUIRE(end - begin == 6);
+  // x as [512, 64 * 8] bf16 (9); rows of 8 by 8; 0.5 * 1.5 = 0.75f is 0x3f400000.
+  CHECK(begin[1] == "encode 1048576 type 9 extents 512 512 strides 1024 box 8 8 swizzle 0 promotion 2");
+  CHECK(begin[2] == "memset 4718592 0 2048");
+  CHECK(begin[3].find("scale_5") != std::string::npos);
+  CHECK(begin[3].find(" grid 128,1,1 block 64,1,1 shared 149 stream 7 attribute 4=2,1,1 77 2097152 3145728 "
+                      "1061158912 64") != std::string::npos);
+  CHECK(
+      begin[4] ==
+      "launch finish_4 grid 1,1,1 block 32,1,1 shared 0 stream 7 attribute 6=1 4194304 4720640 4718592 512");
+  CHECK(begin[5] == "launch plain_4 grid 16,1,1 block 32,1,1 shared 0 stream 7 1048576 2097152 3145728 3072");
+  CHECK(std::count(end, log.end(), begin[5]) == 4);
+  for (const char* call : {"allocate", "synchronise"}) CHECK(std::count(log.begin(), log.end(), call) == 0);
+  CHECK(std::count(log.begin(), log.end(), "load cubin") == 2);
+  CHECK(line_with(log, "set finish_4 8 ") == "set finish_4 8 232448");
+}
+
+TEST_CASE("tables hold no text of the run for the host, and refuse shapes that they do not have") {
+  const Task task = library_task();
+  const Portfolio portfolio = library_portfolio();
+  const ExportInputs inputs = made(task, portfolio, PlanMode::table);
+  const std::vector<ExportFile> files = library_files(inputs);
+  for (const ExportFile& file : files) {
+    CHECK(file.path.find("plan_arm") == std::string::npos);
+    if (file.path.starts_with("src/")) CHECK(file.bytes.find("more than 1024 columns") == std::string::npos);
+  }
+  CHECK(inputs.facts.at("plans").at("shapes").size() == 3);
+  CHECK(file_at(files, "src/scaled_rows.cpp").bytes.find("inside::k_table_arm_1, 3") != std::string::npos);
+  const std::vector<ExportFile> annotated = annotated_files(inputs);
+  CHECK(file_at(annotated, "arm_1.cu").bytes.find(k_rich_candidate) != std::string::npos);
+}
+
+TEST_CASE("a plan that says something else to the host compiler is not exported as code") {
+  const Task task = library_task();
+  Portfolio portfolio = library_portfolio();
+  portfolio.arms.resize(1);
+  portfolio.dispatch = {};
+  portfolio.arms[0].candidate.source =
+      "extern \"C\" __global__ void k_1(unsigned short* y) {}\n"
+      "#ifdef __NVCC__\nconstexpr int threads = 64;\n#elif defined(__CUDACC_RTC__)\nconstexpr int threads = "
+      "32;\n#else\n"
+      "constexpr int threads = 96;\n#endif\n"
+      "constexpr void plan(const Problem& p, kl::Plan& plan) { plan.launch(\"k_1\").grid(1).block(threads)"
+      ".arg(p.y); }\n";
+  try {
+    made(task, portfolio, PlanMode::code);
+    FAIL("it was exported");
+  } catch (const Error& error) {
+    CHECK_THAT(error.what(), Catch::Contains("--plans table"));
+  }
+}

@@ -1,0 +1,194 @@
+// SPDX-License-Identifier: Apache-2.0
+// kernelites export: the winners of a run as a library, an extension or a file that others use.
+#include <fmt/format.h>
+#include <fmt/ranges.h>
+
+#include <algorithm>
+#include <charconv>
+#include <memory>
+
+#include "engine/core/error.h"
+#include "tools/command_line.h"
+#include "tools/data_root.h"
+#include "tools/exporting/export_session.h"
+#include "tools/exporting/manifest.h"
+#include "tools/exporting/measured_files.h"
+#include "tools/inspect/run_reader.h"
+
+namespace kernelites {
+namespace {
+
+/// What --as may be. A further target is one row here.
+constexpr ExportTarget k_targets[] = {
+    {"cpp", "C++ library with a C interface, CMake package, test and bench", cpp_files},
+    {"cu", "each kernel as one annotated file", annotated_files},
+};
+
+struct ExportOptions {
+  std::string run, to, as = "cpp", elite, plans = "code";
+  std::vector<std::string> architectures, domain, shapes, scalars;
+  std::string confirm, tested, fallback_times;
+  double gain_min = 0.01;
+  std::size_t proof_shapes = 10000;
+  std::string host_compiler = "c++", worker, toolkit;
+};
+
+const ExportTarget& target_of(const std::string& name) {
+  std::vector<std::string> names;
+  for (const ExportTarget& target : k_targets) {
+    if (name == target.name) return target;
+    names.emplace_back(target.name);
+  }
+  throw ConfigError("--as", name, fmt::format("is unknown; known are {}", fmt::join(names, ", ")));
+}
+
+/// "B=1,S=4096" by dim.
+std::map<std::string, std::int64_t> shape_from(const std::string& text, const Task& task) {
+  std::map<std::string, std::int64_t> dims;
+  for (const DimSpec& dim : task.dims)
+    if (dim.constant) dims[dim.name] = *dim.constant;
+  const std::vector<std::string> known = variable_dims(task);
+  for (std::size_t at = 0; at < text.size();) {
+    const std::size_t end = std::min(text.find(',', at), text.size()), equals = text.find('=', at);
+    std::int64_t value = 0;
+    if (equals != std::string::npos && equals < end)
+      std::from_chars(text.data() + equals + 1, text.data() + end, value);
+    const std::string name = equals < end ? text.substr(at, equals - at) : "";
+    if (value < 1 || std::find(known.begin(), known.end(), name) == known.end())
+      throw ConfigError(
+          "--shape", text,
+          fmt::format("expected extents of {}, as \"{}=1,...\"", fmt::join(known, ", "), known[0]));
+    dims[name] = value;
+    at = end + 1;
+  }
+  return dims;
+}
+
+std::map<std::string, double> scalars_from(const std::vector<std::string>& texts, const Task& task) {
+  std::map<std::string, double> scalars;
+  for (const std::string& text : texts) {
+    const std::size_t equals = text.find('=');
+    double value = 0;
+    const char* const end = text.data() + text.size();
+    const bool is_known =
+        equals != std::string::npos &&
+        std::any_of(task.scalars.begin(), task.scalars.end(),
+                    [&](const ScalarSpec& scalar) { return scalar.name == text.substr(0, equals); });
+    if (!is_known || std::from_chars(text.data() + equals + 1, end, value).ptr != end)
+      throw ConfigError("--scalar", text, "expected NAME=VALUE, with a scalar of the task");
+    scalars[text.substr(0, equals)] = value;
+  }
+  return scalars;
+}
+
+ExportOrder order_of(const ExportOptions& options, const Task& task, const Program& program) {
+  ExportOrder order{.plans = options.plans == "table" ? PlanMode::table : PlanMode::code,
+                    .architectures = options.architectures,
+                    .domain = options.domain,
+                    .shapes = {},
+                    .scalars = scalars_from(options.scalars, task),
+                    .proof_shapes = options.proof_shapes,
+                    .host_compiler = options.host_compiler,
+                    .worker = find_worker(options.worker, program.executable),
+                    .toolkit = options.toolkit};
+  for (const std::string& shape : options.shapes) order.shapes.push_back(shape_from(shape, task));
+  return order;
+}
+
+void print_portfolio(const Portfolio& portfolio, std::ostream& out) {
+  std::vector<std::string> labels;
+  for (const PortfolioArm& arm : portfolio.arms) {
+    labels.push_back(arm.label);
+    out << fmt::format("{}: #{} {} ({:.3f}x the baseline over all bench workloads): {}\n", arm.label,
+                       arm.ordinal, arm.candidate_id.substr(0, 8), arm.speedup, arm.summary.substr(0, 80));
+  }
+  for (const DispatchRule& rule : portfolio.dispatch.rules) out << "  " << rule_words(rule, labels) << "\n";
+  out << fmt::format("  everywhere else -> {}\n",
+                     labels[static_cast<std::size_t>(portfolio.dispatch.default_arm)]);
+  for (const auto& [workload, gain] : dispatch_gains(portfolio.dispatch, portfolio.shapes))
+    if (gain != 1) out << fmt::format("  {}: {:.3f}x the best single kernel\n", workload, gain);
+  out << fmt::format("times are {}\n", portfolio.is_confirmed  ? "the exported dispatcher's own"
+                                       : portfolio.is_modelled ? "the run's duels, modelled"
+                                                               : "the run's duels, measured");
+}
+
+void export_run(const ExportOptions& options, Program& program) {
+  const ExportTarget& target = target_of(options.as);
+  check_export_folder(options.to);
+  const RunReader run = read_run(options.run);
+  PortfolioChoice choice{.only = {}, .gain_min = options.gain_min, .fallback_us = {}};
+  if (!options.elite.empty()) choice.only = find_candidate(run, options.elite).ordinal;
+  if (!options.fallback_times.empty())
+    choice.fallback_us = read_fallback_times(options.fallback_times, run.task);
+  Portfolio portfolio = read_portfolio(run.archive, run.task, choice);
+  ExportOrder order = order_of(options, run.task, program);
+  if (!options.tested.empty()) order.tested = read_findings(options.tested);
+  if (!options.confirm.empty()) {
+    MeasuredBench bench = read_bench(options.confirm, portfolio, run.task);
+    order.measured = std::move(bench.document);
+    portfolio = with_measured(std::move(portfolio), std::move(bench.shapes), options.gain_min);
+  }
+  print_portfolio(portfolio, program.out);
+  const ExportInputs inputs = make_export(run.task, portfolio, order, [&](const std::string& line) {
+    program.out << line << "\n" << std::flush;
+  });
+  std::vector<ExportFile> files = target.make(inputs);
+  files.push_back(manifest_file(manifest_json(portfolio, run.task, target.name, inputs.facts, files)));
+  write_export(options.to, files);
+  program.out << fmt::format("{} files in {}\n", files.size(), options.to);
+  if (inputs.has_host_plans && options.as != "cu")
+    program.out << "your compiler will be given text from the run: src/plan_*.cpp (README.md says what); "
+                   "--plans table ships "
+                   "data instead\n";
+}
+
+}  // namespace
+
+void add_export_command(CLI::App& command, Program& program) {
+  auto options = std::make_shared<ExportOptions>();
+  command.add_option("run", options->run, "The run folder")->required();
+  command.add_option("--to", options->to, "The folder to be made; an older export there is replaced")
+      ->required();
+  std::string targets;
+  for (const ExportTarget& target : k_targets)
+    targets += fmt::format("{}{}: {}", targets.empty() ? "" : "; ", target.name, target.purpose);
+  command.add_option("--as", options->as, targets);
+  command.add_option("--elite", options->elite,
+                     "This candidate alone (number or id) instead of all champions");
+  command
+      .add_option("--plans", options->plans,
+                  "code: plans become host code, after a proof; table: data for listed shapes")
+      ->check(CLI::IsMember({"code", "table"}));
+  command
+      .add_option("--arch", options->architectures,
+                  "Architectures to compile for (sm_90a,...); by default the run's")
+      ->delimiter(',');
+  command.add_option("--domain", options->domain, "Another range of a dim: S=1:262144 (repeatable)");
+  command.add_option("--shape", options->shapes,
+                     "With --plans table: a further shape, B=1,S=4096 (repeatable)");
+  command.add_option("--scalar", options->scalars,
+                     "With --plans table: the value of a scalar, scale=0.0884 (repeatable)");
+  command
+      .add_option("--proof-shapes", options->proof_shapes,
+                  "Shapes at which host code is compared with the evaluated plans")
+      ->check(CLI::Range(1, 100000));
+  command.add_option("--confirm", options->confirm,
+                     "What the exported bench printed: the dispatch is made from it");
+  command.add_option("--tested", options->tested,
+                     "What the exported regression test printed, for the manifest");
+  command.add_option(
+      "--fallback-times", options->fallback_times,
+      "JSON, workload -> microseconds of your own kernel: where it is faster, the dispatcher calls it");
+  command
+      .add_option("--gain", options->gain_min,
+                  "Share that a kernel must gain at a workload to be called there")
+      ->check(CLI::Range(0.0, 1.0));
+  command.add_option("--host-compiler", options->host_compiler,
+                     "What compiles plans for the proof, in a jail");
+  command.add_option("--worker", options->worker, "The worker program");
+  command.add_option("--toolkit", options->toolkit, "Folder of a CUDA toolkit (include, lib64)");
+  command.footer("Example: kernelites export runs/first --to attention --as cpp");
+  command.callback([options, &program] { export_run(*options, program); });
+}
+
+}  // namespace kernelites

@@ -1,0 +1,205 @@
+// SPDX-License-Identifier: Apache-2.0
+// The steps of an export.
+#include "tools/exporting/export_session.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <set>
+
+#include "engine/core/error.h"
+#include "tools/exporting/host_plan.h"
+#include "tools/exporting/host_proof.h"
+
+namespace kernelites {
+namespace {
+
+constexpr std::size_t k_tables_max = 2048;
+
+std::vector<std::string> host_plans(const Task& task, const Portfolio& portfolio) {
+  std::vector<std::string> plans;
+  for (const PortfolioArm& arm : portfolio.arms) {
+    auto plan = host_plan(task, arm);
+    if (const auto* problem = std::get_if<ClosureProblem>(&plan))
+      throw ConfigError(
+          "--plans", "code",
+          fmt::format("cannot be: the plan of #{} cannot be taken out of its file ({}); --plans table ships "
+                      "data instead",
+                      arm.ordinal, problem->words));
+    plans.push_back(std::get<std::string>(plan));
+  }
+  return plans;
+}
+
+std::vector<Shape> table_shapes(const Task& task, const ExportOrder& order) {
+  std::vector<Shape> shapes;
+  const auto add = [&](const std::map<std::string, std::int64_t>& dims) {
+    for (const std::string& dim : variable_dims(task))
+      if (!dims.contains(dim)) throw ConfigError("--shape", dim, "is missing: a shape has all variable dims");
+    const Shape shape = shape_of(task, dims);
+    if (std::find(shapes.begin(), shapes.end(), shape) == shapes.end()) shapes.push_back(shape);
+  };
+  for (const Workload& workload : task.bench) add(workload.dims);
+  for (const Workload& workload : task.check) add(workload.dims);
+  for (const auto& dims : order.shapes) add(dims);
+  if (shapes.size() > k_tables_max)
+    throw ConfigError("--shape", "", fmt::format("at most {} shapes", k_tables_max));
+  return shapes;
+}
+
+/// The domain of tables must hold their shapes.
+LibraryDomain spanned(LibraryDomain domain, const std::vector<Shape>& shapes) {
+  for (const Shape& shape : shapes) {
+    for (std::size_t i = 0; i < shape.size(); ++i) {
+      domain.ranges[i].low = std::min(domain.ranges[i].low, shape[i]);
+      domain.ranges[i].high = std::max(domain.ranges[i].high, shape[i]);
+    }
+  }
+  domain.multiples.clear();
+  return domain;
+}
+
+/// Compares host code with the evaluator. Returns how many plans are the same: all of them.
+std::size_t prove(const Task& task, const Portfolio& portfolio, const ExportOrder& order,
+                  const ExportInputs& inputs, const std::vector<ProofBatch>& batches) {
+  std::size_t count = 0;
+  for (std::size_t arm = 0; arm < portfolio.arms.size(); ++arm) {
+    const std::string& label = portfolio.arms[arm].label;
+    const auto digests = host_digests(task, label, inputs.host_plans[arm], order.host_compiler, batches);
+    if (const auto* problem = std::get_if<HostProblem>(&digests))
+      throw ConfigError("--plans", "code",
+                        fmt::format("cannot be for #{}: {}; --plans table ships data instead",
+                                    portfolio.arms[arm].ordinal, problem->words));
+    const auto& host = std::get<PlanDigests>(digests);
+    const PlanDigests& constant = inputs.code.arms[arm].proof;
+    if (host.size() != constant.size()) throw Error("the compiler answered for other shapes than were asked");
+    for (std::size_t batch = 0; batch < host.size(); ++batch) {
+      if (host[batch].size() != constant[batch].size())
+        throw Error("the compiler answered for other shapes than were asked");
+      for (std::size_t i = 0; i < host[batch].size(); ++i, ++count)
+        if (host[batch][i] != constant[batch][i])
+          throw ConfigError(
+              "--plans", "code",
+              fmt::format("cannot be for #{}: host code and constant evaluation differ at {}; --plans table "
+                          "ships data instead",
+                          portfolio.arms[arm].ordinal, fmt::join(batches[batch].shapes[i], " x ")));
+    }
+  }
+  return count;
+}
+
+Json code_facts(const Portfolio& portfolio, const LibraryCode& code) {
+  Json facts = Json::array();
+  for (std::size_t i = 0; i < portfolio.arms.size(); ++i) {
+    const PortfolioArm& arm = portfolio.arms[i];
+    for (const LibraryImage& image : code.arms[i].images)
+      facts.push_back({{"label", arm.label},
+                       {"architecture", image.architecture},
+                       {"code_digest", image.code_digest},
+                       {"is_code_that_was_proved", image.code_digest == arm.examination.code_digest}});
+  }
+  return facts;
+}
+
+std::string origin_words(const Portfolio& portfolio) {
+  std::string words;
+  for (const PortfolioArm& arm : portfolio.arms) {
+    const bool is_model = std::any_of(arm.lineage.begin(), arm.lineage.end(),
+                                      [](const LineageStep& step) { return !step.endpoint.empty(); });
+    words += fmt::format("{}`src/plan_{}.cpp` ({})", words.empty() ? "" : ", ", arm.label,
+                         is_model ? "text of a language model" : "text of a seed");
+  }
+  return words;
+}
+
+Json plan_facts(const Portfolio& portfolio, const ExportInputs& inputs, const ExportOrder& order,
+                std::size_t proved) {
+  Json arms = Json::array();
+  for (const ArmCode& arm : inputs.code.arms)
+    arms.push_back({{"label", arm.label},
+                    {"unsupported", arm.unsupported},
+                    {"invalid", arm.invalid},
+                    {"first_invalid", arm.first_invalid}});
+  Json facts{{"mode", inputs.has_host_plans ? "code" : "table"}, {"arms", arms}};
+  if (inputs.has_host_plans) {
+    facts["proof"] = {{"shapes_equal", proved},
+                      {"shapes_different", 0},
+                      {"host_compiler", order.host_compiler},
+                      {"flags", fmt::format("-std=c++20 -O2 {}", k_plan_flags)},
+                      {"against", inputs.code.toolkit + ", constant evaluation"},
+                      {"was_jailed", true}};
+    facts["words"] = fmt::format(
+        "Besides this program's own sources, your compiler is given how the kernels are launched, as C++: "
+        "{}. Each is the "
+        "constexpr arithmetic that the kernel's `plan` consists of, and was compared with NVRTC's constant "
+        "evaluator at "
+        "{} shapes of the domain when this was exported: all plans are the same, bit for bit. To have no "
+        "such text on the "
+        "host, export with `--plans table`: plans are then data for a list of shapes.",
+        origin_words(portfolio), proved / std::max<std::size_t>(portfolio.arms.size(), 1));
+    return facts;
+  }
+  facts["shapes"] = inputs.table_shapes;
+  facts["scalars"] = inputs.scalars;
+  facts["words"] = fmt::format(
+      "This program's own sources only. Plans are data, for the {} shapes in MANIFEST.json (\"plans\") and "
+      "the scalars there; "
+      "no text of a model is compiled on the host. Other shapes and scalars are refused.",
+      inputs.table_shapes.size());
+  return facts;
+}
+
+}  // namespace
+
+ExportInputs make_export(const Task& task, const Portfolio& portfolio, const ExportOrder& order,
+                         const std::function<void(const std::string&)>& tell) {
+  ExportInputs inputs{.task = task,
+                      .portfolio = portfolio,
+                      .domain = domain_of(task, order.domain),
+                      .code = {},
+                      .has_host_plans = order.plans == PlanMode::code,
+                      .host_plans = {},
+                      .table_shapes = {},
+                      .scalars = order.scalars};
+  for (const ScalarSpec& scalar : task.scalars) inputs.scalars.emplace(scalar.name, scalar.value);
+  DeviceFacts device = portfolio.arms.front().provenance.device;
+  device.is_virtual = false;
+  std::vector<std::string> architectures = order.architectures;
+  if (architectures.empty()) architectures.push_back(device.architecture);
+  std::vector<ProofBatch> batches;
+  if (inputs.has_host_plans) {
+    inputs.host_plans = host_plans(task, portfolio);
+    batches = proof_batches(task, inputs.domain, device, order.proof_shapes);
+  } else {
+    inputs.table_shapes = table_shapes(task, order);
+    inputs.domain = spanned(inputs.domain, inputs.table_shapes);
+  }
+  tell(fmt::format(
+      "compiling {} kernel{} for {}{}", portfolio.arms.size(), portfolio.arms.size() == 1 ? "" : "s",
+      fmt::join(architectures, ", "),
+      batches.empty() ? "" : fmt::format(" and evaluating plans at {} shapes", order.proof_shapes)));
+  inputs.code = compile_library({.task = task,
+                                 .portfolio = portfolio,
+                                 .architectures = architectures,
+                                 .tables = inputs.table_shapes,
+                                 .scalars = inputs.scalars,
+                                 .proof = batches,
+                                 .device = device,
+                                 .has_test = order.has_test},
+                                order.worker, order.toolkit);
+  std::size_t proved = 0;
+  if (inputs.has_host_plans) {
+    proved = prove(task, portfolio, order, inputs, batches);
+    tell(fmt::format("plans as host code are the evaluated ones at {} shapes, bit for bit", proved));
+  }
+  inputs.facts = {{"domain", inputs.domain},
+                  {"plans", plan_facts(portfolio, inputs, order, proved)},
+                  {"toolkit", inputs.code.toolkit},
+                  {"architectures", architectures},
+                  {"code", code_facts(portfolio, inputs.code)},
+                  {"measured", order.measured},
+                  {"tested", order.tested}};
+  return inputs;
+}
+
+}  // namespace kernelites

@@ -1,0 +1,129 @@
+// SPDX-License-Identifier: Apache-2.0
+// Writes the order, runs the worker on it, and reads the answer.
+#include "tools/exporting/library_code.h"
+
+#include <fmt/format.h>
+#include <stdlib.h>
+
+#include <chrono>
+
+#include "engine/core/error.h"
+#include "evaluators/child_process.h"
+
+namespace kernelites {
+namespace {
+
+namespace fs = std::filesystem;
+
+/// Three compiles a shape and architecture at most, and 6 ms for each plan of the proof.
+constexpr std::chrono::seconds k_deadline{1800};
+constexpr std::size_t k_log_words_max = 2000;
+
+struct Scratch {
+  Scratch() {
+    std::string name = (fs::temp_directory_path() / "kernelites-order-XXXXXX").string();
+    if (::mkdtemp(name.data()) == nullptr) throw Error("no temporary folder can be made");
+    folder = name;
+  }
+  ~Scratch() {
+    std::error_code ignored;
+    fs::remove_all(folder, ignored);
+  }
+  Scratch(const Scratch&) = delete;
+  fs::path folder;
+};
+
+Json order_json(const LibraryOrder& order) {
+  Json arms = Json::array(), proof = Json::array();
+  for (const PortfolioArm& arm : order.portfolio.arms)
+    arms.push_back({{"label", arm.label}, {"candidate", arm.candidate}});
+  for (const ProofBatch& batch : order.proof)
+    proof.push_back({{"device", batch.device}, {"scalars", batch.scalars}, {"shapes", batch.shapes}});
+  return {{"kernelites_order", 1},
+          {"task", order.task.document},
+          {"reference_source", order.task.reference_source},
+          {"device", order.device},
+          {"architectures", order.architectures},
+          {"arms", arms},
+          {"tables", order.tables},
+          {"scalars", order.scalars},
+          {"proof", proof},
+          {"with_test", order.has_test}};
+}
+
+std::string bytes_of(const std::string& hex) {
+  const auto digit = [](char c) { return c >= 'a' ? c - 'a' + 10 : c - '0'; };
+  std::string bytes;
+  for (std::size_t i = 0; i + 1 < hex.size(); i += 2)
+    bytes.push_back(static_cast<char>(digit(hex[i]) * 16 + digit(hex[i + 1])));
+  return bytes;
+}
+
+std::vector<LibraryImage> images_from(const Json& json) {
+  std::vector<LibraryImage> images;
+  for (const auto& [architecture, image] : json.items())
+    images.push_back({.architecture = architecture,
+                      .cubin = bytes_of(image.at("cubin").get<std::string>()),
+                      .lowered = image.value("lowered", std::map<std::string, std::string>()),
+                      .code_digest = image.value("code_digest", "")});
+  return images;
+}
+
+ArmCode arm_from(const Json& json) {
+  const auto label = json.at("label").get<std::string>();
+  if (const auto refused = json.at("refused").get<std::string>(); !refused.empty())
+    throw ConfigError("--elite", label, "cannot be exported: " + refused);
+  return {.label = label,
+          .images = images_from(json.at("images")),
+          .tables = json.at("tables").get<std::vector<std::vector<std::uint64_t>>>(),
+          .proof = json.at("proof").get<PlanDigests>(),
+          .unsupported = json.at("unsupported").get<std::int64_t>(),
+          .invalid = json.at("invalid").get<std::int64_t>(),
+          .first_invalid = json.at("first_invalid").get<std::string>()};
+}
+
+}  // namespace
+
+LibraryCode library_code_from(const Json& answer) {
+  if (const auto error = answer.at("error").get<std::string>(); !error.empty()) throw Error(error);
+  LibraryCode code{.toolkit = answer.at("toolkit").get<std::string>(), .arms = {}, .reference = {}};
+  for (const Json& arm : answer.at("arms")) code.arms.push_back(arm_from(arm));
+  const Json& test = answer.at("test");
+  if (test.is_null()) return code;
+  code.harness = images_from(test.at("harness"));
+  if (const Json& reference = test.at("reference"); !reference.is_null()) {
+    code.reference = images_from(reference.at("images"));
+    for (const auto& [workload, plan] : reference.at("workloads").items())
+      code.reference_plans[workload] = {.rows = plan.at("rows").get<std::int64_t>(),
+                                        .words = plan.at("words").get<std::vector<std::uint64_t>>()};
+  }
+  for (const auto& [workload, tensors] : test.at("fills").items())
+    for (const auto& [tensor, fill] : tensors.items())
+      code.fills[workload][tensor] = {.order = bytes_of(fill.at("order").get<std::string>()),
+                                      .unit = fill.at("unit").get<double>()};
+  for (const auto& [workload, draws] : test.at("metadata").items())
+    for (const Json& draw : draws)
+      code.metadata[workload].push_back(draw.get<std::map<std::string, std::vector<std::int32_t>>>());
+  return code;
+}
+
+LibraryCode compile_library(const LibraryOrder& order, const fs::path& worker, const std::string& toolkit) {
+  const Scratch scratch;
+  const fs::path in = scratch.folder / "order.json", out = scratch.folder / "answer.json",
+                 log = scratch.folder / "log";
+  write_text_atomically(in, order_json(order).dump());
+  std::vector<std::string> command{worker.string(), "--order", in.string(), out.string()};
+  if (!toolkit.empty()) command.insert(command.end(), {"--toolkit", toolkit});
+  ChildProcess child(command, log);
+  if (!child.wait_for_end(k_deadline)) throw Error("the compiler of the export did not end in time");
+  if (child.end() != "exit code 0")
+    throw Error(fmt::format("the export cannot be compiled here ({}): {}", child.end(),
+                            read_text(log).substr(0, k_log_words_max)));
+  try {
+    return library_code_from(Json::parse(read_text(out)));
+  } catch (const Json::exception& error) {
+    throw Error(fmt::format("the compiler's answer makes no sense: {}", error.what()));
+  }
+}
+
+}  // namespace kernelites

@@ -1,0 +1,79 @@
+// SPDX-License-Identifier: Apache-2.0
+// Machine code, plans and test data of an export, as the worker's compiler gives them (pipeline/library_order.h).
+#pragma once
+
+#include <filesystem>
+#include <map>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "engine/core/json.h"
+#include "tools/exporting/host_proof.h"
+#include "tools/exporting/portfolio.h"
+
+namespace kernelites {
+
+/// One arm's code for one architecture.
+struct LibraryImage {
+  std::string architecture;                    ///< "sm_90a"
+  std::string cubin;                           ///< bytes
+  std::map<std::string, std::string> lowered;  ///< kernel as plans write it -> symbol
+  std::string code_digest;                     ///< as examinations have it
+};
+
+struct ArmCode {
+  std::string label;
+  std::vector<LibraryImage> images;
+  std::vector<std::vector<std::uint64_t>> tables;  ///< words, one plan for each table shape
+  PlanDigests proof;                               ///< as constants, by batch and shape
+  std::int64_t unsupported = 0;                    ///< of proof and table shapes, by the plan's own word
+  std::int64_t invalid = 0;                        ///< whose plan no launch could follow
+  std::string first_invalid;
+};
+
+/// The reference of one workload: how many rows it computes, and its plan.
+struct ReferencePlanWords {
+  std::int64_t rows = 0;
+  std::vector<std::uint64_t> words;
+};
+
+/// How an input is drawn: bytes of the harness's FillOrder (pipeline/fill.h).
+struct InputFill {
+  std::string order;
+  double unit = 0;
+};
+
+struct LibraryCode {
+  std::string toolkit;
+  std::vector<ArmCode> arms;          ///< in the portfolio's order
+  std::vector<LibraryImage> harness;  ///< kernels around a launch, for the export's test and bench
+  std::vector<LibraryImage> reference;
+  std::map<std::string, ReferencePlanWords>
+      reference_plans;  ///< by workload; empty: no test compares with a reference
+  /// By workload and input tensor: a FillOrder of the harness, and the length of its vectors.
+  std::map<std::string, std::map<std::string, InputFill>> fills;
+  /// By workload: contents of the metadata tensors, several draws.
+  std::map<std::string, std::vector<std::map<std::string, std::vector<std::int32_t>>>> metadata;
+};
+
+struct LibraryOrder {
+  const Task& task;
+  const Portfolio& portfolio;
+  std::vector<std::string> architectures;
+  std::vector<Shape> tables;
+  std::map<std::string, double> scalars;  ///< of the tables
+  std::vector<ProofBatch> proof;
+  DeviceFacts device;
+  bool has_test = true;  ///< with everything that tests and benches need
+};
+
+/// Has `worker` compile everything. Throws Error with its words if it cannot, ConfigError naming the arm if a candidate
+/// is refused.
+LibraryCode compile_library(const LibraryOrder& order, const std::filesystem::path& worker,
+                            const std::string& toolkit);
+
+/// The answer as values; throws Error if it makes no sense.
+LibraryCode library_code_from(const Json& answer);
+
+}  // namespace kernelites
