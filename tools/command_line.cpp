@@ -7,6 +7,7 @@
 #include <algorithm>
 
 #include "engine/core/error.h"
+#include "tools/export_command.h"
 
 namespace kernelites {
 namespace {

@@ -56,7 +56,6 @@ void add_log_command(CLI::App& command, Program& program);
 void add_report_command(CLI::App& command, Program& program);
 void add_prompt_command(CLI::App& command, Program& program);
 void add_agent_tools_command(CLI::App& command, Program& program);
-void add_export_command(CLI::App& command, Program& program);
 void add_dump_command(CLI::App& command, Program& program);
 void add_dataset_command(CLI::App& command, Program& program);
 void add_env_command(CLI::App& command, Program& program);

@@ -1,5 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // kernelites export: the winners of a run as a library, an extension or a file that others use.
+#include "tools/export_command.h"
+
 #include <fmt/format.h>
 #include <fmt/ranges.h>
 

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// A libcuda.so.1 for tests of exported libraries: every call becomes a line of the file fake_cuda.log, and nothing runs.
+// A libcuda.so.1 for tests of exported libraries: calls become lines of the file fake_cuda.log, and nothing runs.
 //
 // A kernel is named "..._<n>": so many parameters are read, eight bytes each. The device has 132 multiprocessors and
 // compute capability 9.0. Calls that a launch must not make (allocating, waiting) are lines like all others.

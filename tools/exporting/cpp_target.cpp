@@ -54,7 +54,7 @@ std::string times_table(const ExportInputs& inputs) {
     std::string words;
     for (const std::string& dim : variable_dims(inputs.task))
       words += fmt::format("{}{} {}", words.empty() ? "" : ", ", dim, shape.dims.at(dim));
-    text += fmt::format("| {} | {} |", shape.workload, words);
+    text += fmt::format("| {} | {} |", one_line(shape.workload), words);
     for (const double time_us : shape.time_us)
       text += time_us > 0 ? fmt::format(" {:.2f} |", time_us) : " - |";
     const int arm = arm_at(portfolio.dispatch, shape.dims);
@@ -99,15 +99,15 @@ std::string readme(const ExportInputs& inputs, const std::string& example) {
   return filled(export_text("library_readme.md.in"),
                 {{"name", inputs.task.name},
                  {"NAME", upper_case(inputs.task.name)},
-                 {"title", inputs.task.title},
-                 {"formula", inputs.task.formula},
+                 {"title", one_line(inputs.task.title)},
+                 {"formula", one_line(inputs.task.formula)},
                  {"domain", limits},
                  {"dispatch", dispatch_words(inputs)},
                  {"times", times_table(inputs)},
                  {"plans", plans.at("words").get<std::string>()},
                  {"made_from", inputs.portfolio.is_confirmed ? "measured with this library's own dispatcher"
                                                              : "measured by the run's duels"},
-                 {"device", inputs.portfolio.arms.front().provenance.device.kind},
+                 {"device", one_line(inputs.portfolio.arms.front().provenance.device.kind)},
                  {"example", example}});
 }
 
@@ -118,7 +118,7 @@ std::vector<ExportFile> cpp_files(const ExportInputs& inputs) {
   std::vector<ExportFile> files = library_files(inputs);
   const std::string example = example_source(inputs);
   std::map<std::string, std::string> values{
-      {"name", name},   {"NAME", upper_case(name)},     {"title", inputs.task.title},
+      {"name", name},   {"NAME", upper_case(name)},     {"title", one_line(inputs.task.title)},
       {"version", "1"}, {"sources", sources_of(files)}, {"plan_sources", plan_sources(inputs)}};
   files.push_back({"CMakeLists.txt", filled(export_text("library_cmake.txt.in"), values)});
   files.push_back(

@@ -5,6 +5,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <cctype>
 #include <set>
 
 #include "engine/core/error.h"
@@ -45,6 +46,15 @@ std::vector<Shape> table_shapes(const Task& task, const ExportOrder& order) {
   if (shapes.size() > k_tables_max)
     throw ConfigError("--shape", "", fmt::format("at most {} shapes", k_tables_max));
   return shapes;
+}
+
+/// "sm_90" or "sm_90a": it is an option of the compiler and part of a file's name.
+void check_architecture(const std::string& text) {
+  const bool is_one =
+      text.starts_with("sm_") && text.size() >= 5 && text.size() <= 8 &&
+      std::all_of(text.begin() + 3, text.end() - 1, [](unsigned char c) { return std::isdigit(c); }) &&
+      std::isalnum(static_cast<unsigned char>(text.back()));
+  if (!is_one) throw ConfigError("--arch", text, "expected an architecture, as sm_90a");
 }
 
 /// The domain of tables must hold their shapes.
@@ -99,6 +109,21 @@ Json code_facts(const Portfolio& portfolio, const LibraryCode& code) {
                        {"is_code_that_was_proved", image.code_digest == arm.examination.code_digest}});
   }
   return facts;
+}
+
+/// What is known of determinism, batches and graphs, and from where.
+Json test_facts(const Task& task, const Json& findings) {
+  Json properties = Json::array();
+  for (const Property& property : task.properties)
+    properties.push_back({{"name", property.name}, {"kind", property.kind}, {"is_exact", property.is_exact}});
+  return {{"how",
+           "the export's regression test on a device: every launch made twice and compared bit for bit "
+           "(deterministic), first "
+           "and last element of a batch computed alone and compared bit for bit (batch-invariant), a graph "
+           "captured with one "
+           "draw of lengths and replayed with others against the reference"},
+          {"findings", findings},
+          {"properties_that_the_harness_tried", properties}};
 }
 
 std::string origin_words(const Portfolio& portfolio) {
@@ -166,6 +191,7 @@ ExportInputs make_export(const Task& task, const Portfolio& portfolio, const Exp
   device.is_virtual = false;
   std::vector<std::string> architectures = order.architectures;
   if (architectures.empty()) architectures.push_back(device.architecture);
+  for (const std::string& architecture : architectures) check_architecture(architecture);
   std::vector<ProofBatch> batches;
   if (inputs.has_host_plans) {
     inputs.host_plans = host_plans(task, portfolio);
@@ -198,7 +224,7 @@ ExportInputs make_export(const Task& task, const Portfolio& portfolio, const Exp
                   {"architectures", architectures},
                   {"code", code_facts(portfolio, inputs.code)},
                   {"measured", order.measured},
-                  {"tested", order.tested}};
+                  {"tested", test_facts(task, order.tested)}};
   return inputs;
 }
 

@@ -29,7 +29,7 @@ struct ExportOrder {
   Json tested = nullptr;    ///< what an exported regression test said
 };
 
-/// Compiles, proves and writes out. `tell` gets a line about each step. Throws ConfigError for what the user can change,
+/// Compiles, proves and writes out. `tell` gets a line about each step. Throws ConfigError for what users can change,
 /// Error for trouble with compiler or jail, and if a plan as host code differs from its evaluated self.
 ExportInputs make_export(const Task& task, const Portfolio& portfolio, const ExportOrder& order,
                          const std::function<void(const std::string&)>& tell);

@@ -115,8 +115,8 @@ std::string arms_table(const ExportInputs& inputs) {
         inputs.has_host_plans ? "nullptr, 0"
                               : fmt::format("inside::k_table_{}, {}", arm.label, inputs.table_shapes.size());
     text += fmt::format(
-        "    {{\"{0}\", \"{1}\", inside::k_images_{0}, {2}, inside::k_kernels_{0}, {3}, {4}, {5}}},\n",
-        arm.label, arm.candidate_id, inputs.code.arms[i].images.size(),
+        "    {{\"{0}\", {1}, inside::k_images_{0}, {2}, inside::k_kernels_{0}, {3}, {4}, {5}}},\n", arm.label,
+        c_literal(arm.candidate_id), inputs.code.arms[i].images.size(),
         inputs.code.arms[i].images.front().lowered.size(), plan, table);
   }
   return text + "};\n";

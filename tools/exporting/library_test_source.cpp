@@ -139,9 +139,9 @@ class CaseTables {
     const bool is_bench =
         &workload >= task_.bench.data() && &workload < task_.bench.data() + task_.bench.size();
     return fmt::format(
-        "    {{\"{0}\", {1}, k_dims_{2}, k_shapes_{2}, {3}, {4}, {5}, k_counts_{2}, k_rows_{2}, "
+        "    {{{0}, {1}, k_dims_{2}, k_shapes_{2}, {3}, {4}, {5}, k_counts_{2}, k_rows_{2}, "
         "k_totals_{2}}},\n",
-        workload.name, is_bench, i, fills, metadata, draw_count);
+        c_literal(workload.name), is_bench, i, fills, metadata, draw_count);
   }
 
   std::string fills_of(const Workload& workload, std::size_t i) {

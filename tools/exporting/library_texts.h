@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// Texts that exports are made of: files of this folder that go out as they are, and templates with {{names}} to fill in.
+// Texts that exports are made of: files that go out as they are, and templates with {{names}} to fill in.
 #pragma once
 
 #include <map>

@@ -56,7 +56,7 @@ std::optional<PortfolioArm> arm_of(const Archive& archive, const Task& task, std
   const CandidateRecord& record = evaluated->record;
   PortfolioArm arm{.label = {},
                    .ordinal = ordinal,
-                   .candidate_id = record.id,
+                   .candidate_id = candidate_id(record.candidate),
                    .candidate = record.candidate,
                    .summary = record.summary,
                    .lineage = {},

@@ -14,29 +14,6 @@
 namespace kernelites {
 namespace {
 
-/// A name expression as a C string literal. Plans hold names of NVRTC's, but the text is the candidate's.
-std::string literal(const std::string& text) {
-  std::string quoted = "\"";
-  for (const char c : text) {
-    const auto code = static_cast<unsigned char>(c);
-    if (c == '"' || c == '\\')
-      quoted += fmt::format("\\{}", c);
-    else if (code < 32 || code > 126 || c == '?')
-      quoted += fmt::format("\\{:03o}", code);
-    else
-      quoted += c;
-  }
-  return quoted + "\"";
-}
-
-/// As a line of a `//` comment: nothing that ends it or continues it.
-std::string comment_text(const std::string& text) {
-  std::string line;
-  for (const char c : text) line += static_cast<unsigned char>(c) < 32 ? ' ' : c;
-  while (!line.empty() && (line.back() == '\\' || line.back() == ' ')) line.pop_back();
-  return line;
-}
-
 std::string argument_words(const Argument& argument, const Task& task) {
   switch (argument.kind) {
     case ArgumentKind::tensor:
@@ -63,7 +40,7 @@ std::string launch_words(const PlannedLaunch& launch, const Task& task) {
   if (launch.is_programmatic) flags += ", programmatic (starts while the one before drains)";
   return fmt::format(
       "//     {}<<<grid ({}), block ({}), {} bytes of dynamic shared memory{}>>>\n//       ({})\n",
-      comment_text(launch.kernel), fmt::join(launch.grid, ", "), fmt::join(launch.block, ", "),
+      one_line(launch.kernel), fmt::join(launch.grid, ", "), fmt::join(launch.block, ", "),
       launch.shared_bytes, flags, fmt::join(arguments, ", "));
 }
 
@@ -89,7 +66,7 @@ std::string plans_words(const PortfolioArm& arm, const Task& task) {
     for (const std::string& dim : variable_dims(task))
       shape += fmt::format("{}{} = {}", shape.empty() ? "" : ", ", dim, workload.dims.at(dim));
     const auto time = arm.times.find(workload.name);
-    text += fmt::format("//   {} ({})", workload.name, shape);
+    text += fmt::format("//   {} ({})", one_line(workload.name), shape);
     if (time != arm.times.end())
       text += fmt::format(": {:.2f} us {} (n = {}), {:.3f}x the baseline", time->second.timing.time_us_median,
                           time->second.timing.is_modelled ? "modelled" : "measured",
@@ -107,12 +84,33 @@ std::string lineage_words(const PortfolioArm& arm) {
   std::string text;
   for (const LineageStep& step : arm.lineage)
     text += fmt::format("//   #{} {} by {}{}: {}\n", step.ordinal, step.candidate_id.substr(0, 12),
-                        comment_text(step.operator_name), step.endpoint.empty() ? "" : " (a language model)",
-                        comment_text(step.summary).substr(0, 140));
+                        one_line(step.operator_name), step.endpoint.empty() ? "" : " (a language model)",
+                        one_line(step.summary).substr(0, 140));
   return text;
 }
 
 }  // namespace
+
+std::string one_line(const std::string& text) {
+  std::string line;
+  for (const char c : text) line += static_cast<unsigned char>(c) < 32 || c == 127 ? ' ' : c;
+  while (!line.empty() && (line.back() == '\\' || line.back() == ' ')) line.pop_back();
+  return line;
+}
+
+std::string c_literal(const std::string& text) {
+  std::string quoted = "\"";
+  for (const char c : text) {
+    const auto code = static_cast<unsigned char>(c);
+    if (c == '"' || c == '\\')
+      quoted += fmt::format("\\{}", c);
+    else if (code < 32 || code > 126 || c == '?')
+      quoted += fmt::format("\\{:03o}", code);
+    else
+      quoted += c;
+  }
+  return quoted + "\"";
+}
 
 std::string upper_case(std::string text) {
   for (char& c : text) c = static_cast<char>(std::toupper(static_cast<unsigned char>(c)));
@@ -138,12 +136,12 @@ std::string image_tables(const std::vector<LibraryImage>& images, const std::str
   for (std::size_t i = 0; i < images.size(); ++i) {
     text += fmt::format("alignas(64) static const unsigned long long k_image_{}_{}[] = {{{}}};\n", label, i,
                         word_list(images[i].cubin));
-    rows += fmt::format("    {{{}, k_image_{}_{}}},\n", literal(images[i].architecture), label, i);
+    rows += fmt::format("    {{{}, k_image_{}_{}}},\n", c_literal(images[i].architecture), label, i);
   }
   text += fmt::format("extern const ImageDescription k_images_{}[] = {{\n{}}};\n", label, rows);
   rows.clear();
   for (const auto& [planned, symbol] : images.front().lowered)
-    rows += fmt::format("    {{{}, {}}},\n", literal(planned), literal(symbol));
+    rows += fmt::format("    {{{}, {}}},\n", c_literal(planned), c_literal(symbol));
   // Symbols do not depend on the architecture; what does is an export's bug.
   for (const LibraryImage& image : images)
     if (image.lowered != images.front().lowered)
@@ -185,9 +183,9 @@ std::string annotated_kernel(const ExportInputs& inputs, std::size_t index) {
       "order. Dynamic shared\n"
       "// memory above 48 KB must be allowed first (cuFuncSetAttribute). Below is the file as it was "
       "proved.\n\n",
-      arm.label, comment_text(task.name), arm.candidate_id, comment_text(task.formula),
-      comment_text(arm.provenance.device.kind), arm.examination.verdict.reason,
-      comment_text(arm.provenance.harness_version), arm.examination.checks.size(), lineage_words(arm),
+      arm.label, one_line(task.name), arm.candidate_id, one_line(task.formula),
+      one_line(arm.provenance.device.kind), arm.examination.verdict.reason,
+      one_line(arm.provenance.harness_version), arm.examination.checks.size(), lineage_words(arm),
       tuning.empty() ? "" : ", options", tuning, plans_words(arm, task));
   return text + arm.candidate.source;
 }

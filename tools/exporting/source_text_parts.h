@@ -9,6 +9,10 @@
 
 namespace kernelites {
 
+/// Texts of a run in places where they must not end a line or continue it: comments, a README, a package file.
+std::string one_line(const std::string& text);
+/// As a string of C or C++, whatever its bytes.
+std::string c_literal(const std::string& text);
 std::string upper_case(std::string text);
 
 /// Bytes as 64-bit words, lowest byte first, padded with zeros; eight to a line.

@@ -16,8 +16,8 @@
 //              "tables": [[words]], "proof": [[digest]], "unsupported", "invalid", "first_invalid": words}],
 //    "test": as test_material.h says, or null}
 //
-// A plan's digest is the SHA-256 of its words, eight bytes each, lowest first. Everything of a candidate is compiled in the
-// jail that every compile has; no device is needed.
+// A plan's digest is the SHA-256 of its words, eight bytes each, lowest first. Everything of a candidate is compiled in
+// the jail that every compile has; no device is needed.
 #pragma once
 
 #include <filesystem>

@@ -27,12 +27,9 @@ constexpr std::size_t k_metadata_values_max = 1 << 18;
 Json harness_images(Compiler& compiler, const TestOrder& order) {
   Json images = Json::object();
   for (const std::string& architecture : order.architectures) {
-    const CompileOutput output = compiler.compile({.source = harness_source(),
-                                                   .file_name = "harness.cu",
-                                                   .headers = {},
-                                                   .options = {"-arch=" + architecture, "--std=c++20", "-default-device"},
-                                                   .name_expressions = {}},
-                                                  k_code_deadline_s);
+    CompileInput input{.source = harness_source(), .file_name = "harness.cu"};
+    input.options = {"-arch=" + architecture, "--std=c++20", "-default-device"};
+    const CompileOutput output = compiler.compile(input, k_code_deadline_s);
     if (!output.ok) throw Error(fmt::format("the kernels around a launch do not compile: {}", output.log));
     images[architecture] = {{"cubin", hex_of(output.cubin.data(), output.cubin.size())}};
   }

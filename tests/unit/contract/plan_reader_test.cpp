@@ -7,6 +7,7 @@
 
 #include <cstring>
 
+#include "evaluators/worker/contract/plan_batch.h"
 #include "tests/support/catch.h"
 
 using namespace kernelites;
@@ -85,4 +86,21 @@ TEST_CASE("forged plan data is refused") {
   words = small_stream();
   words[2] = 2;  // the plan's own error
   CHECK(reason_of(declaration<std::uint64_t>(words, "u64")) == "plan_too_many_arguments");
+}
+
+TEST_CASE("words of plans are those that were written, and decode to the plans that are read") {
+  std::vector<std::uint64_t> words = small_stream();
+  words[1] = 2;
+  const std::vector<std::uint64_t> plan(words.begin() + 2, words.end());
+  words.insert(words.end(), plan.begin(), plan.end());
+  const std::string ptx = declaration<std::uint64_t>(words, "u64", 40);
+  const auto list = read_plan_words(ptx, 2);
+  REQUIRE(std::holds_alternative<std::vector<PlanWords>>(list));
+  CHECK(std::get<std::vector<PlanWords>>(list) == std::vector<PlanWords>{plan, plan});
+  const auto decoded = decode_plan(plan);
+  REQUIRE(std::holds_alternative<LaunchPlan>(decoded));
+  const auto read = read_plans(ptx, 2);
+  REQUIRE(std::holds_alternative<std::vector<LaunchPlan>>(read));
+  CHECK(std::get<LaunchPlan>(decoded) == std::get<std::vector<LaunchPlan>>(read).at(1));
+  CHECK(std::holds_alternative<Verdict>(decode_plan({plan.begin(), plan.end() - 1})));
 }

@@ -117,18 +117,45 @@ int main() {
 }
 )";
 
-/// Compiles library, program and the fake driver; what the program printed.
+/// The first fenced block of a language in a text.
+std::string block_of(const std::string& text, const std::string& language) {
+  const std::size_t begin = text.find("```" + language + "\n") + 4 + language.size();
+  return text.substr(begin, text.find("```", begin) - begin);
+}
+
+/// Builds and installs the library by CMake as its README says, then `k_program` by pkg-config and the fake driver;
+/// what the program printed.
 std::vector<std::string> built_and_run(const fs::path& folder) {
   std::ofstream(folder / "program.cpp") << k_program;
   const std::string fake = (k_source / "tests" / "support" / "fake_cuda_driver.cpp").string();
-  const std::string compiler = "c++ -std=c++20 -O0 -Wall -Wextra -Werror ";
-  CHECK(trouble_of(folder, compiler + "-shared -fPIC -Wno-unused -o libcuda.so.1 " + fake) == "");
-  CHECK(trouble_of(folder,
-                   compiler + "-ffp-contract=off -Iout/include -Iout/src -c out/src/*.cpp program.cpp") ==
-        "");
-  CHECK(trouble_of(folder, "c++ *.o -o program -ldl -pthread") == "");
+  CHECK(trouble_of(
+            folder,
+            "cmake -G Ninja -S out -B build -DCMAKE_BUILD_TYPE=Debug -DCMAKE_INSTALL_PREFIX=$PWD/installed "
+            "-DCMAKE_CXX_FLAGS='-O0 -g0 -Wall -Wextra -Werror' && cmake --build build && cmake --install "
+            "build") == "");
+  CHECK(trouble_of(folder, "c++ -shared -fPIC -O0 -w -o libcuda.so.1 " + fake) == "");
+  CHECK(trouble_of(
+            folder,
+            "export PKG_CONFIG_PATH=installed/lib/pkgconfig && c++ -std=c++17 -O0 program.cpp -o program "
+            "$(pkg-config --static --cflags --libs scaled_rows)") == "");
   CHECK(trouble_of(folder, "LD_LIBRARY_PATH=. ./program > program.txt") == "");
   return lines_of(folder / "program.txt");
+}
+
+/// The project and the program of the README, built against what `built_and_run` installed; not run: it needs a
+/// device.
+void build_readme_project(const fs::path& folder) {
+  const std::string readme = read_text(folder / "out" / "README.md");
+  fs::create_directories(folder / "downstream");
+  std::ofstream(folder / "downstream" / "CMakeLists.txt") << block_of(readme, "cmake");
+  std::ofstream(folder / "downstream" / "main.cpp") << block_of(readme, "cpp");
+  const std::string trouble = trouble_of(
+      folder,
+      "cmake -G Ninja -S downstream -B there -DCMAKE_PREFIX_PATH=$PWD/installed && cmake --build there");
+  if (trouble.find("Could NOT find CUDAToolkit") != std::string::npos)
+    WARN("the README's program is not built: it takes its buffers from the CUDA runtime, which is not here");
+  else
+    CHECK(trouble == "");
 }
 
 }  // namespace
@@ -157,6 +184,7 @@ TEST_CASE(
   CHECK(inputs.facts.at("plans").at("proof").at("shapes_equal") == 160);
   write_all(folder.path() / "out", inputs);
   const std::vector<std::string> printed = built_and_run(folder.path());
+  build_readme_project(folder.path());
   CHECK(line_with(printed, "no CUDA context") != "");
   CHECK(line_with(printed, "workspace ") == "workspace 534528 0 choice 1 0");
   CHECK(line_with(printed, "status 1 ") == "status 1 M = 0 is not within 1 to 512");

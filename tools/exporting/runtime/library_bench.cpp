@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 // Times an exported library: the dispatcher and every arm at every bench workload, host time per call, graph replays.
 //
-// As the search times: caches cold (the L2 evicted before every launch), 20 us in which the host enqueues, events around
-// the launches, samples of all arms interleaved in every round. A sample is the mean of the middle half of its launches.
+// As the search times: caches cold (the L2 evicted before every launch), 20 us in which the host enqueues, events
+// around the launches, samples of all arms interleaved in every round. A sample is the mean of the middle half of its
+// launches.
 // Prints JSON; `kernelites export --confirm FILE` makes the dispatch from it.
 #include <algorithm>
 #include <chrono>

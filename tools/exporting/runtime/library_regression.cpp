@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Tests an exported library on a device: every arm at every workload against the float64 reference, repeated launches bit
-// for bit, single elements against whole batches, and a captured graph whose lengths change.
+// Tests an exported library on a device: every arm at every workload against the float64 reference, repeated launches
+// bit for bit, single elements against whole batches, and a captured graph whose lengths change.
 //
 // Prints one line for each workload and a JSON object at the end. Exit code 1: something differs from the reference.
 #include <algorithm>

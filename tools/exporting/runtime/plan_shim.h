@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// CUDA's words for a host compiler that reads a plan: qualifiers that mean nothing here, and types that only have a size.
+// CUDA's words for a host compiler that reads a plan: qualifiers without a meaning here, types that only have a size.
 #pragma once
 
 #define __device__

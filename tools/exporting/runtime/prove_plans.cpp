@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// Plans of one kernel at many shapes, by host code: records on stdin, counted words on stdout. Part of an export's proof.
+// Plans of one kernel at many shapes, by host code: records on stdin, counted words on stdout. For an export's proof.
 #include <cstdio>
 
 #include "tools/exporting/runtime/library_name.h"
