@@ -244,6 +244,8 @@ def live_page_follows_the_run(rig):
         told = rig.page.evaluate("kern.data.counters.told")
         figures = rig.page.evaluate("document.querySelector('.figures').innerText")
         expect(f"of {told:,}" in figures, f"the figures are old: {figures}")
+        spoken = rig.page.evaluate("document.getElementById('live-spoken').innerText")
+        expect("stopped" in spoken and "best is #" in spoken, f"it is told as: {spoken}")
         expect("live" in rig.page.evaluate("document.getElementById('live').innerText"), "it does not say 'live'")
         expect(rig.page.problems == [], f"the console says {rig.page.problems}")
         expect(rig.page.evaluate("document.getElementById('steer').hidden"), "it offers to steer")

@@ -27,6 +27,13 @@ kern.fill = function (id, ...children) {
   return node;
 };
 
+/** The same for what is read aloud when it changes: what would look the same stays, so that nothing is said again. */
+kern.refill = function (id, ...children) {
+  const node = document.getElementById(id), fresh = kern.el("div", {}, ...children);
+  const shown = kern.el("div", {}, ...[...node.childNodes].map((child) => child.cloneNode(true)));
+  if (!shown.isEqualNode(fresh)) node.replaceChildren(...fresh.childNodes);
+};
+
 const number = {
   /** 12,345 */
   whole: (value) => Math.round(value).toLocaleString("en-US"),

@@ -77,14 +77,14 @@
 
   kern.drawElite = function () {
     const data = kern.data, elite = data.elites.find((one) => one.ordinal === kern.selected);
-    if (!elite) return kern.fill("elite", el("p", { class: "soft" }, "No elite yet."));
+    if (!elite) return kern.refill("elite", el("p", { class: "soft" }, "No elite yet."));
     const over = (gain, whom) => gain ? `${number.factor(gain.x)} ${whom} (${number.percentInterval(gain)} ${kern.interval(gain)}, ` +
       `n = ${kern.plural(gain.rounds, "round")})` : null;
     const facts = [over(elite.over_baseline, "over the baseline"), elite.parent ? over(elite.over_parent, `over its parent #${elite.parent}`) : null,
       elite.bottleneck || null, elite.kernels.length ? elite.kernels.map((kernel) => `${kern.brief(kernel.kernel, 40)}: ${kernel.registers} registers` +
         (kernel.spill_bytes ? `, ${kernel.spill_bytes} B of spills` : "")).join("; ") : null,
       elite.proof.judgement.startsWith("flagged") ? "A model has doubts: " + elite.proof.judgement : null].filter(Boolean);
-    return kern.fill("elite", el("h3", {}, `#${elite.ordinal} `, el("code", {}, elite.id.slice(0, 8)), ` ${elite.cell.split("/").join(" · ")}, by ` +
+    return kern.refill("elite", el("h3", {}, `#${elite.ordinal} `, el("code", {}, elite.id.slice(0, 8)), ` ${elite.cell.split("/").join(" · ")}, by ` +
       `${elite.operator}${elite.endpoint ? " with " + elite.endpoint : ""}`, " ", kern.tag(elite.is_modelled)),
     el("ul", {}, facts.map((fact) => el("li", {}, fact))),
     elite.summary ? el("p", { class: "quote" }, kern.brief(elite.summary, 600)) : null,

@@ -5,11 +5,19 @@
 {
   const { el } = kern;
 
-  function say(text, isOff) {
-    const line = document.getElementById("live");
+  /** The line shows every reading; `spoken`, which is read aloud, changes only when something happened. */
+  function say(text, spoken, isOff) {
+    const line = document.getElementById("live"), status = document.getElementById("live-spoken");
     line.hidden = false;
     line.textContent = text;
     line.classList.toggle("is-off", Boolean(isOff));
+    if (status.textContent !== spoken) status.textContent = spoken;
+  }
+
+  function spoken() {
+    const best = kern.data.best;
+    return `The run is ${kern.data.run.state}` + (best && best.speedup > 0 ? `, the best is #${best.ordinal} at ` +
+      kern.number.factor(best.speedup) : "");
   }
 
   function follow() {
@@ -17,11 +25,11 @@
     events.addEventListener("facts", (event) => {
       kern.data = JSON.parse(event.data);
       kern.render();
-      say("live · " + new Date().toLocaleTimeString() + " · " + kern.data.run.state);
+      say("live · " + new Date().toLocaleTimeString() + " · " + kern.data.run.state, spoken());
     });
-    events.addEventListener("problem", (event) => say(JSON.parse(event.data), true));
-    events.addEventListener("error", () => say("connection lost, trying again", true));
-    events.addEventListener("open", () => say("live · " + kern.data.run.state));
+    events.addEventListener("problem", (event) => say(JSON.parse(event.data), JSON.parse(event.data), true));
+    events.addEventListener("error", () => say("connection lost, trying again", "connection lost", true));
+    events.addEventListener("open", () => say("live · " + kern.data.run.state, spoken()));
   }
 
   const token = () => document.getElementById("steer-token").value.trim();
