@@ -84,8 +84,9 @@ DeviceStatus updated(const DeviceStatus& before, const DeviceStatus& now) {
   DeviceStatus result = now;
   for (const auto& [name, task] : before.tasks) {
     const auto [kept, is_new] = result.tasks.try_emplace(name, task);
-    if (!is_new && kept->second.times.empty() && kept->second.digest == task.digest)
-      kept->second.times = task.times;
+    if (is_new || kept->second.digest != task.digest) continue;
+    kept->second.seeds.insert(task.seeds.begin(), task.seeds.end());
+    if (kept->second.times.empty()) kept->second.times = task.times;
   }
   return result;
 }

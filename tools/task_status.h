@@ -41,8 +41,8 @@ struct DeviceStatus {
   void add(const Reply& reply, const std::map<std::string, Task>& known);
 };
 
-/// `before` with what `now` says: its date, its tasks in place of earlier ones; times of a task that `now` did not time
-/// stay, if the task is the same. Throws ConfigError if they are of different devices.
+/// `before` with what `now` says: its date, its tasks in place of earlier ones. Of a task that is the same, seeds that
+/// `now` did not examine stay, and times if it timed none. Throws ConfigError if they are of different devices.
 DeviceStatus updated(const DeviceStatus& before, const DeviceStatus& now);
 
 Json to_json(const DeviceStatus& status);

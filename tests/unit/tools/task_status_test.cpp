@@ -85,12 +85,13 @@ TEST_CASE("a status is the same after a file, and batches become one without the
 TEST_CASE(
     "a record of one task leaves the other tasks of the file, and times of the same task, as they are") {
   const SeedTime time{.workload = "wide", .seed = "good.cu", .time_us = 2};
-  const DeviceStatus before{.device = "Some GPU",
-                            .date = "2026-01-02",
-                            .copy_gb_per_s = 1000,
-                            .tasks = {{"other", {"o", {{"naive.cu", "passed"}}, {}}},
-                                      {"same", {"s", {{"naive.cu", "check/wrong"}}, {time}}},
-                                      {"changed", {"old", {{"naive.cu", "passed"}}, {time}}}}};
+  const DeviceStatus before{
+      .device = "Some GPU",
+      .date = "2026-01-02",
+      .copy_gb_per_s = 1000,
+      .tasks = {{"other", {"o", {{"naive.cu", "passed"}}, {}}},
+                {"same", {"s", {{"naive.cu", "check/wrong"}, {"good.cu", "passed"}}, {time}}},
+                {"changed", {"old", {{"naive.cu", "passed"}}, {time}}}}};
   const DeviceStatus now{.device = "Some GPU",
                          .date = "2026-01-03",
                          .copy_gb_per_s = 1100,
@@ -100,6 +101,7 @@ TEST_CASE(
   CHECK(both.date == "2026-01-03");
   CHECK(both.tasks.at("other").seeds == before.tasks.at("other").seeds);
   CHECK(both.tasks.at("same").seeds.at("naive.cu") == "passed");
+  CHECK(both.tasks.at("same").seeds.at("good.cu") == "passed");
   CHECK(both.tasks.at("same").times.size() == 1);
   CHECK(both.tasks.at("changed").times.empty());
   CHECK(both.tasks.at("changed").seeds.count("naive.cu") == 0);
