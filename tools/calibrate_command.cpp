@@ -64,7 +64,7 @@ Task calibrated_task(const Task& task, const CalibrateOptions& options) {
     Json families = Json::object();
     for (const std::string& name : options.families) {
       if (!document["families"].contains(name))
-        throw ConfigError("--family", name, fmt::format("a family of inputs of {}", task.name));
+        throw ConfigError("--family", "", fmt::format("{} has no family of inputs '{}'", task.name, name));
       families[name] = document["families"][name];
     }
     document["families"] = std::move(families);
