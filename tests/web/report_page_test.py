@@ -4,6 +4,7 @@
 
 import argparse
 import os
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -16,6 +17,7 @@ from pathlib import Path
 from chromium import BrowserError, Page, find_browser
 
 HOSTILE = "</script><img src=x onerror=\"window.hacked=1\"><svg onload='window.hacked=2'>{{data}}<!-- \u2028 &lt;"
+SHARED_BYTES_MIN = 512 << 20
 LOAD_S_MAX = 2
 REPORT_S_MAX = 3
 CHARTS = ("times-chart", "best-chart", "qd-chart", "roofline-chart", "arms-chart")
@@ -299,7 +301,9 @@ def main():
         print("0 passed, 1 failed")
         return 1
     passed = failed = 0
-    memory = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None  # the dice need no disk
+    memory = "/dev/shm"  # the dice need no disk; in a container it may be small
+    if not os.access(memory, os.W_OK) or shutil.disk_usage(memory).free < SHARED_BYTES_MIN:
+        memory = None
     with tempfile.TemporaryDirectory(prefix="kernelites_web_", dir=memory) as folder, Page(browser) as page:
         rig = Rig(options, folder)
         rig.page = page
