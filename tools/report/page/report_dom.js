@@ -58,7 +58,11 @@ const number = {
   usd: (value) => "$" + (value === 0 ? "0" : value.toFixed(value < 1 ? 4 : value < 100 ? 2 : 0)),
   tokens: (value) => (value < 1e4 ? number.whole(value) : value < 1e7 ? (value / 1e3).toFixed(0) + " k" :
     (value / 1e6).toFixed(1) + " M"),
-  percentInterval: (gain) => (100 * gain.confidence).toFixed(gain.confidence > 0.99 ? 1 : 0) + " % interval",
+  /** "98 % interval", "99.98 % interval": as many digits as tell it from certainty. */
+  percentInterval(gain) {
+    const left = 1 - gain.confidence, digits = left > 0 ? Math.max(0, Math.ceil(-Math.log10(left) - 2 - 1e-9)) : 0;
+    return (100 * gain.confidence).toFixed(digits) + " % interval";
+  },
 };
 kern.number = number;
 
