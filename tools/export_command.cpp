@@ -10,6 +10,8 @@
 #include <memory>
 
 #include "engine/core/error.h"
+#include "tools/bindings/flashinfer_target.h"
+#include "tools/bindings/torch_target.h"
 #include "tools/command_line.h"
 #include "tools/data_root.h"
 #include "tools/exporting/export_session.h"
@@ -24,6 +26,8 @@ namespace {
 constexpr ExportTarget k_targets[] = {
     {"cpp", "C++ library with a C interface, CMake package, test and bench", cpp_files},
     {"cu", "each kernel as one annotated file", annotated_files},
+    {"torch", "PyTorch package with the operator, for pip", torch_files},
+    {"flashinfer-bench", "trace set of FlashInfer-Bench", flashinfer_files},
 };
 
 struct ExportOptions {
