@@ -171,7 +171,9 @@ ReportServer::~ReportServer() { stop(); }
 
 int ReportServer::port() const { return body_->port; }
 std::string ReportServer::url() const { return fmt::format("http://{}:{}/", k_loopback, body_->port); }
-void ReportServer::serve() { body_->server.listen_after_bind(); }
+void ReportServer::serve() {
+  if (!body_->facts.is_stopped()) body_->server.listen_after_bind();
+}
 
 void ReportServer::stop() {
   body_->facts.stop();
