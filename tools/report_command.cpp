@@ -5,7 +5,10 @@
 #include <memory>
 
 #include "engine/core/error.h"
+#include "tools/baseline_table.h"
 #include "tools/command_line.h"
+#include "tools/data_root.h"
+#include "tools/inspect/run_reader.h"
 #include "tools/report/report_page.h"
 #include "tools/report/report_server.h"
 
@@ -21,9 +24,40 @@ struct ReportOptions {
   bool is_json = false;
 };
 
+/// Of the files of docs/measured the one of the run's kind of device; null where there is none.
+Json libraries_of(const std::string& folder, const Program& program) {
+  const RunReader run = read_run(folder);
+  if (run.device.is_virtual) return {};
+  try {
+    const std::filesystem::path measured = find_data_root("", program.executable).measured();
+    for (const auto& entry : std::filesystem::directory_iterator(measured)) {
+      if (!entry.path().filename().string().starts_with("baselines_")) continue;
+      const MeasuredBaselines known = read_measured(entry.path());
+      const auto table = known.tasks.find(run.task.name);
+      if (known.device.kind != run.device.kind || table == known.tasks.end()) continue;
+      Json times = Json::array();
+      for (const LibraryRow& row : table->second.rows)
+        if (const LibraryArm* const arm = fastest(row, true))
+          times.push_back({{"workload", row.workload},
+                           {"name", arm->name},
+                           {"us", arm->timing.time_us_median},
+                           {"p10", arm->timing.time_us_p10},
+                           {"p90", arm->timing.time_us_p90},
+                           {"n", arm->timing.samples}});
+      return {{"date", known.date}, {"torch", known.torch}, {"times", times}};
+    }
+  } catch (const ConfigError&) {
+    // A program without its data folders still reports what the run holds.
+  }
+  return {};
+}
+
 void serve(const ReportOptions& options, Program& program) {
   const std::string token = options.can_steer ? fresh_token() : "";
-  ReportServer server({.folder = options.run, .port = options.port, .token = token});
+  ReportServer server({.folder = options.run,
+                       .port = options.port,
+                       .token = token,
+                       .libraries = libraries_of(options.run, program)});
   program.out << server.url() << (token.empty() ? "" : "#token=" + token) << "\n"
               << (token.empty() ? "read-only; --steer lets the page steer the run"
                                 : "whoever has this address can steer the run: keep it to yourself")
@@ -34,7 +68,7 @@ void serve(const ReportOptions& options, Program& program) {
 
 void write_report(const ReportOptions& options, Program& program) {
   const RunFacts facts = run_facts(options.run);
-  const Json data = page_data(facts, {});
+  const Json data = page_data(facts, {.libraries = libraries_of(options.run, program)});
   if (options.is_json) {
     program.out << data.dump(2, ' ', false, Json::error_handler_t::replace) << "\n";
     return;

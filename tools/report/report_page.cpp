@@ -127,6 +127,7 @@ std::string html_text(const std::string& text) {
 Json page_data(const RunFacts& facts, const PageOptions& options) {
   Json data = run_facts_json(facts);
   data["source"] = source_json(facts);
+  data["libraries"] = options.libraries;
   if (options.is_live) data["live"] = {{"can_steer", options.can_steer}};
   return data;
 }

@@ -16,6 +16,9 @@ namespace kernelites {
 struct PageOptions {
   bool is_live = false;    ///< served: it follows the run through `events` beside it
   bool can_steer = false;  ///< served: it may write steer.json
+  /// What libraries' kernels took on a device of the run's kind at another time: {"date", "torch", "times":
+  /// [{"workload", "name", "us", "p10", "p90", "n"}]}; null: not known.
+  Json libraries = {};
 };
 
 /// What the page draws: the facts, the best source against its parent's, and `live`.

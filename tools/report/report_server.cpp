@@ -152,8 +152,9 @@ struct ReportServer::Body {
 };
 
 ReportServer::ReportServer(const ServerSettings& settings)
-    : body_(std::make_unique<Body>(settings,
-                                   PageOptions{.is_live = true, .can_steer = !settings.token.empty()})) {
+    : body_(std::make_unique<Body>(settings, PageOptions{.is_live = true,
+                                                         .can_steer = !settings.token.empty(),
+                                                         .libraries = settings.libraries})) {
   body_->server.new_task_queue = [] { return new httplib::ThreadPool(k_streams_max + k_other_threads); };
   body_->server.set_payload_max_length(k_steering_bytes_max);
   body_->server.set_keep_alive_max_count(1000);

@@ -15,6 +15,8 @@
 #include <memory>
 #include <string>
 
+#include "engine/core/json.h"
+
 namespace kernelites {
 
 /// Event streams at a time; each holds a thread.
@@ -24,6 +26,7 @@ struct ServerSettings {
   std::string folder;
   int port = 0;                         ///< 0: any free one
   std::string token;                    ///< what steering takes; empty: nobody may steer
+  Json libraries = {};                  ///< as PageOptions has them
   std::chrono::milliseconds poll{500};  ///< how often it is looked whether the run has written
 };
 

@@ -42,22 +42,29 @@
         gains.map((time) => [time.workload, number.factor(time.over_baseline.x), number.factor(time.over_baseline.low),
           number.factor(time.over_baseline.high), number.whole(time.over_baseline.rounds)])),
     });
-    const spread = (timing) => !timing ? "–" : timing.n < 2 ? number.us(timing.us) : [number.us(timing.us), el("span", { class: "soft" }, " (" + timing.p10.toPrecision(4) + " – " +
-      timing.p90.toPrecision(4) + ")")];
+    const spread = (timing) => !timing ? "–" : timing.n < 2 ? number.us(timing.us) : [number.us(timing.us), el("br"), el("span", { class: "soft" },
+      timing.p10.toPrecision(4) + " – " + timing.p90.toPrecision(4))];
+    const libraries = data.libraries?.times || [];
+    const libraryAt = (time) => {
+      const library = libraries.find((one) => one.workload === time.workload);
+      return library ? el("span", {}, spread(library), el("br"), el("span", { class: "soft" }, library.name)) : "–";
+    };
     const row = (time) => {
       const workload = data.workloads.find((one) => one.name === time.workload);
       const champion = workload?.champion;
       return [el("span", {}, time.workload, el("br"), el("span", { class: "soft" }, workload ? workload.shape : "")),
         el("span", {}, spread(time.baseline)), el("span", {}, spread(time.own)), number.whole(time.own.n),
-        time.over_baseline ? number.factor(time.over_baseline.x) : "–", number.whole(time.gb_per_s),
+        time.over_baseline ? number.factor(time.over_baseline.x) : "–", ...(libraries.length ? [libraryAt(time)] : []),
+        number.whole(time.gb_per_s),
         time.of_copy_rate > 0 ? number.share(time.of_copy_rate) : "?", number.fixed(time.tflop_per_s, 2),
         time.floor_us > 0 ? el("span", {}, number.us(time.floor_us), el("br"), el("span", { class: "soft" }, time.limit)) : "?",
         champion ? el("span", {}, kern.candidate(champion.ordinal), " ", number.factor(champion.speedup)) : "–"];
     };
     kern.fill("times-table", kern.table("Medians with 10th and 90th percentile, " + kern.measured(best.is_modelled) + " on " +
-      data.run.device + "; rates count the task’s compulsory work only; a floor is modelled from the maker’s peaks.",
-    [["workload"], ["baseline " + name, true], ["best #" + best.ordinal, true], ["n", true], ["×", true], ["GB/s", true],
-      ["of copy rate", true], ["TFLOP/s", true], ["floor", true], ["champion", true]], best.times.map(row)));
+      data.run.device + (libraries.length ? `; libraries on ${data.libraries.date} on a device of this kind (torch ` +
+      `${data.libraries.torch}), not paired with these` : "") + "; rates count the task’s compulsory work only; a floor is modelled from the maker’s peaks.",
+    [["workload"], ["baseline " + name, true], ["best #" + best.ordinal, true], ["n", true], ["×", true],
+      ...(libraries.length ? [["fastest library", true]] : []), ["GB/s", true], ["of copy rate", true], ["TFLOP/s", true], ["floor", true], ["champion", true]], best.times.map(row)));
   });
 
   function roofLines(data, low, high) {
