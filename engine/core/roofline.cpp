@@ -22,7 +22,10 @@ std::vector<Roof> roofs(const RooflineCounts& counts, const DeviceFacts& device)
   return roofs;
 }
 
-int passes_of(const Task& task) { return task.document.at("roofline").value("passes", 1); }
+int passes_of(const Task& task) {
+  // A task that was not read from a document has none.
+  return task.document.contains("roofline") ? task.document.at("roofline").value("passes", 1) : 1;
+}
 
 double reloaded_bytes(const Task& task, const Workload& workload, const DeviceFacts& device) {
   const int passes = passes_of(task);
