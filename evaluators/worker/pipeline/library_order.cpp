@@ -191,9 +191,16 @@ class ArmOrder {
     if (auto* verdict = std::get_if<Verdict>(&result)) return *verdict;
     const auto& compiled = std::get<CompiledCandidate>(result);
     if (auto verdict = screen(compiled, compiler_.defences())) return *verdict;
+    Json kernels = Json::array();
+    for (const KernelResources& kernel : compiled.kernels)
+      kernels.push_back({{"kernel", kernel.kernel},
+                         {"registers", kernel.registers},
+                         {"static_shared_bytes", kernel.static_shared_bytes},
+                         {"local_bytes", kernel.local_bytes},
+                         {"code_bytes", kernel.code_bytes}});
     answer_["images"][architecture] = {{"cubin", hex_of(compiled.cubin.data(), compiled.cubin.size())},
                                        {"lowered", compiled.lowered},
-                                       {"code_digest", compiled.code_digest}};
+                                       {"kernels", kernels}};
     return std::nullopt;
   }
 
