@@ -93,11 +93,10 @@ Archive Archive::open(const std::filesystem::path& folder) {
 Archive Archive::open_read_only(const std::filesystem::path& folder) {
   const int version = version_in(folder);
   if (version == 0) refuse_missing(folder);
-  if (version != k_schema_version)
-    throw ConfigError(
-        folder.string(), "",
-        fmt::format("format {} must be brought to {} first: resume the run once", version, k_schema_version));
-  return Archive(nullptr, Database(database_file(folder), Database::Mode::read_only));
+  if (version == k_schema_version)
+    return Archive(nullptr, Database(database_file(folder), Database::Mode::read_only));
+  // Who only looks must not change the file, and may not be allowed to.
+  return Archive(nullptr, migrated_copy(database_file(folder)));
 }
 
 }  // namespace kernelites

@@ -6,7 +6,12 @@
 
 #include <fmt/format.h>
 
+#include <stdlib.h>
+#include <unistd.h>
+
 #include <array>
+#include <cerrno>
+#include <cstring>
 #include <string>
 #include <vector>
 
@@ -22,7 +27,8 @@ namespace {
 // 1 -> 2: the ledger (arms, reasoning and cache tokens, reservations), conversations with tools, shared messages.
 // 2 -> 3: bounds of costs, results of inner evaluations.
 // 3 -> 4: prompts that evolve, tunings of one source, evidence of earlier runs, indices for long histories.
-constexpr std::array<Migration, 3> k_migrations{{
+// 4 -> 5: indices that hold what sums of costs need.
+constexpr std::array<Migration, 4> k_migrations{{
     {1,
      "ALTER TABLE variation ADD COLUMN prompt_version TEXT NOT NULL DEFAULT '';"
      "ALTER TABLE candidate ADD COLUMN told_unix_s REAL NOT NULL DEFAULT 0.0;"
@@ -56,6 +62,11 @@ constexpr std::array<Migration, 3> k_migrations{{
      "state TEXT NOT NULL CHECK (state IN ('live', 'retired')), created_unix_s REAL NOT NULL) STRICT;"
      "CREATE TABLE lesson_evidence (id TEXT PRIMARY KEY, body TEXT NOT NULL) STRICT;"
      "UPDATE run SET configuration = json_remove(configuration, '$.greed');"},
+    {4,
+     "CREATE INDEX evaluation_cost ON evaluation (ordinal, state, verb, is_passed, worker_s, device_s);"
+     "CREATE INDEX model_call_cost ON model_call (ordinal, state, input_tokens, cached_input_tokens, "
+     "output_tokens, usd,\n"
+     "  reasoning_tokens, cache_write_tokens, tokens_most, usd_most, latency_s);"},
 }};
 
 void set_version(Database& database, int version) {
@@ -99,6 +110,27 @@ void migrate(Database& database, std::span<const Migration> steps) {
     set_version(database, step.from + 1);
     transaction.commit();
   }
+}
+
+Database migrated_copy(const std::filesystem::path& file) {
+  std::string name = (std::filesystem::temp_directory_path() / "kernelites-copy-XXXXXX").string();
+  const int descriptor = ::mkstemp(name.data());  // makes it, so that nobody else can
+  if (descriptor < 0) throw Error(fmt::format("{}: cannot be made: {}", name, std::strerror(errno)));
+  ::close(descriptor);
+  struct Remove {
+    std::string name;
+    ~Remove() { ::unlink(name.c_str()); }
+  };
+  const Remove remove{name};
+  {
+    Database database(file, Database::Mode::read_only);
+    Statement statement = database.prepare("VACUUM INTO ?1");  // one snapshot, into an empty file
+    statement.bind(name);
+    (void)statement.step();
+  }
+  Database copy(name, Database::Mode::read_write);
+  migrate(copy, migrations());
+  return copy;
 }
 
 }  // namespace kernelites

@@ -12,13 +12,17 @@ namespace kernelites {
 /// "KLTE": SQLite keeps it in the file's header, so that `file` and we know our own.
 inline constexpr int k_application_id = 0x4b4c5445;
 /// Version of archive/schema.sql. The first is 1.
-inline constexpr int k_schema_version = 4;
+inline constexpr int k_schema_version = 5;
 
 /// A step from version `from` to `from + 1`.
 struct Migration {
   int from;
   const char* sql;
 };
+/// A copy of `file` in today's format that nobody else sees: it lies where temporary files do, and its name is gone
+/// already. For who only reads: the file stays as it is. Throws Error if there is no room for it.
+Database migrated_copy(const std::filesystem::path& file);
+
 /// All steps, oldest first; the last leads to k_schema_version.
 std::span<const Migration> migrations();
 

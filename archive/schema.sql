@@ -1,7 +1,7 @@
 -- SPDX-License-Identifier: Apache-2.0
 -- run.db: everything that a run asked, spent, found and kept. This text is the format's specification.
 --
--- FILE. A SQLite 3 database in WAL mode with application_id 1263293509 ("KLTE") and user_version 4 (archive/migrations
+-- FILE. A SQLite 3 database in WAL mode with application_id 1263293509 ("KLTE") and user_version 5 (archive/migrations
 -- lists how an older version becomes this one; a newer one is refused). One process writes, under a lock on run.lock
 -- beside the file; others may read meanwhile. Tables are STRICT and foreign keys are on.
 --
@@ -107,6 +107,8 @@ CREATE TABLE evaluation (
 CREATE INDEX evaluation_ordinal ON evaluation (ordinal, verb);
 CREATE INDEX evaluation_state ON evaluation (state);
 CREATE INDEX evaluation_code ON evaluation (code_digest);
+-- Sums of costs without the long bodies that stand before them in a row.
+CREATE INDEX evaluation_cost ON evaluation (ordinal, state, verb, is_passed, worker_s, device_s);
 
 -- Who holds a cell now. A cache of elite_history's last step per cell, written in the same transaction.
 CREATE TABLE elite (
@@ -187,6 +189,8 @@ CREATE TABLE model_call (
 ) STRICT;
 CREATE INDEX model_call_ordinal ON model_call (ordinal);
 CREATE INDEX model_call_state ON model_call (state);
+CREATE INDEX model_call_cost ON model_call (ordinal, state, input_tokens, cached_input_tokens, output_tokens, usd,
+  reasoning_tokens, cache_write_tokens, tokens_most, usd_most, latency_s);
 
 -- The messages of prompts, each once: conversations share their beginnings.
 CREATE TABLE message (

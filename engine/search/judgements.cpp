@@ -52,8 +52,12 @@ std::vector<Judgement> judgements(const Archive& archive) {
 }
 
 std::string judgement_words(const Archive& archive, std::uint64_t ordinal) {
+  return judgement_words(judgements(archive), ordinal);
+}
+
+std::string judgement_words(const std::vector<Judgement>& known, std::uint64_t ordinal) {
   std::string words;
-  for (const Judgement& judgement : judgements(archive)) {
+  for (const Judgement& judgement : known) {
     if (judgement.ordinal != ordinal) continue;
     words = judgement.opinion == k_opinion_none ? "no opinion" : judgement.opinion;
     if (judgement.opinion == k_opinion_flagged)

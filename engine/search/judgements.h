@@ -35,5 +35,7 @@ Json event_of(const Judgement& judgement);
 std::vector<Judgement> judgements(const Archive& archive);
 /// "flagged: skips_work, lines 12 13 (asked because of large_gain)"; empty where nobody was asked about `ordinal`.
 std::string judgement_words(const Archive& archive, std::uint64_t ordinal);
+/// The same of judgements that were read before: of many candidates each event is read once.
+std::string judgement_words(const std::vector<Judgement>& known, std::uint64_t ordinal);
 
 }  // namespace kernelites

@@ -12,6 +12,15 @@ constexpr std::size_t k_rising_max = 4;
 
 std::int64_t millionths(double value) { return std::llround(1e6 * value); }
 
+/// `usd`: what counts of it now.
+ArmOfVariation arm_of(const VariationRecord& variation, double usd) {
+  return {.variation = variation.ordinal,
+          .operator_name = variation.operator_name,
+          .endpoint = variation.endpoint,
+          .prompt_version = variation.prompt_version,
+          .usd = usd};
+}
+
 }  // namespace
 
 HistorySettings history_settings(const RunConfig& config) {
@@ -30,7 +39,8 @@ void SearchHistory::catch_up() {
 }
 
 void SearchHistory::rejected(std::uint64_t variation) {
-  if (const auto record = archive_.variation(variation)) count(*record, {}, 0, true);
+  if (const auto record = archive_.variation(variation))
+    count(arm_of(*record, archive_.usd_of(variation)), {}, 0, true);
 }
 
 void SearchHistory::handed_in(std::uint64_t variation) { rejected(variation); }
@@ -56,21 +66,36 @@ void SearchHistory::take_told(const CandidateRecord& record) {
   const bool is_over = record.ordinal == record.variation ||
                        variation->decision.value("submitted", std::uint64_t{0}) == record.ordinal;
   const double device_s = settings_.counts_device ? archive_.cost_of(record.ordinal).device_s : 0;
-  count(*variation, gain == gain_of_.end() ? EliteGain{} : gain->second, device_s, is_over);
+  count(arm_of(*variation, is_over ? archive_.usd_of(variation->ordinal) : 0),
+        gain == gain_of_.end() ? EliteGain{} : gain->second, device_s, is_over);
 }
 
-void SearchHistory::count(const VariationRecord& variation, const EliteGain& gain, double device_s,
+void SearchHistory::take(const HistoryRows& rows) {
+  for (const ArmOfVariation& variation : rows.rejected) count(variation, {}, 0, true);
+  take_steps();
+  for (const ToldRow& row : rows.told) {
+    told_ = row.told;
+    if (row.arm.operator_name == "seed") continue;
+    const auto gain = gain_of_.find(row.ordinal);
+    const bool is_over = row.ordinal == row.arm.variation || row.submitted == row.ordinal;
+    count(row.arm, gain == gain_of_.end() ? EliteGain{} : gain->second,
+          settings_.counts_device ? row.device_s : 0, is_over);
+  }
+  gain_of_.clear();
+}
+
+void SearchHistory::count(const ArmOfVariation& variation, const EliteGain& gain, double device_s,
                           bool is_over) {
-  const double usd = is_over ? archive_.usd_of(variation.ordinal) : 0;
+  const double usd = is_over ? variation.usd : 0;
   const double device_usd = device_s * settings_.bandit.usd_per_device_hour / 3600;
-  bandit_.add({variation.operator_name, variation.endpoint, variation.prompt_version}, variation.ordinal,
+  bandit_.add({variation.operator_name, variation.endpoint, variation.prompt_version}, variation.variation,
               {.variations = is_over ? 1 : 0,
                .elites = gain.bits > 0 ? 1 : 0,
                .gain_ubits = millionths(gain.bits),
                .cost_uusd = millionths(usd + device_usd),
                .device_ms = std::llround(1e3 * device_s)});
-  if (is_over) stagnation_.over(variation.ordinal, usd, device_s);
-  if (gain.is_best) stagnation_.improved(variation.ordinal);
+  if (is_over) stagnation_.over(variation.variation, usd, device_s);
+  if (gain.is_best) stagnation_.improved(variation.variation);
 }
 
 }  // namespace kernelites

@@ -9,6 +9,7 @@
 #include <deque>
 
 #include "archive/archive.h"
+#include "archive/told_rows.h"
 #include "engine/search/bandit.h"
 #include "engine/search/elite_gains.h"
 #include "engine/search/run_config.h"
@@ -35,6 +36,8 @@ class SearchHistory {
   void read_rejections();
   /// Takes what was told since the last call.
   void catch_up();
+  /// The same as `read_rejections` and the first `catch_up`, from rows read in one go: for views of long runs.
+  void take(const HistoryRows& rows);
   /// The variation ended without a candidate.
   void rejected(std::uint64_t variation);
   /// The variation submitted a candidate that had been told before.
@@ -48,7 +51,7 @@ class SearchHistory {
  private:
   void take_steps();
   void take_told(const CandidateRecord& record);
-  void count(const VariationRecord& variation, const EliteGain& gain, double device_s, bool is_over);
+  void count(const ArmOfVariation& variation, const EliteGain& gain, double device_s, bool is_over);
 
   const Archive& archive_;
   HistorySettings settings_;

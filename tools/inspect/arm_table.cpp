@@ -55,8 +55,12 @@ std::vector<ArmWeight> weights_of(const std::vector<ArmLedger>& ledgers, const R
 ArmTable arm_table(const RunReader& run, const RunConfig& config, const std::string& folder) {
   ArmTable table;
   SearchHistory history(run.archive, history_settings(config));
-  history.read_rejections();
-  history.catch_up();
+  if (const auto rows = read_history_rows(std::filesystem::path(folder) / "run.db")) {
+    history.take(*rows);
+  } else {
+    history.read_rejections();
+    history.catch_up();
+  }
   table.stagnation = history.stagnation();
   const std::vector<ArmLedger> ledgers = run.archive.arms();
   Steering steering;

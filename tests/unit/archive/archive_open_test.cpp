@@ -179,21 +179,48 @@ TEST_CASE("a run file says whose it is, which version, and writes ahead") {
   CHECK(database.text("PRAGMA journal_mode") == "wal");
 }
 
-TEST_CASE("a version 1 file opens with the present schema and its run") {
-  const TemporaryFolder folder;
-  const std::filesystem::path frozen =
-      std::filesystem::path(KERNELITES_SOURCE_DIR) / "tests/unit/archive/schema_version_1.sql";
-  {
-    Database old(folder.database(), Database::Mode::create);
-    old.execute(read_text(frozen));
-    old.execute(
-        "PRAGMA application_id = 1263293509; PRAGMA user_version = 1;"
-        "INSERT INTO run VALUES (1, 7, 'rmsnorm', 'd', '{}', 'r', '{}', 1.5, 'stopped', 2.5)");
+namespace {
+
+/// A run as version `version` wrote it.
+void make_old_file(const std::filesystem::path& file, int version) {
+  Database old(file, Database::Mode::create);
+  old.execute(
+      read_text(std::filesystem::path(KERNELITES_SOURCE_DIR) / "tests/unit/archive/schema_version_1.sql"));
+  old.execute(
+      "PRAGMA application_id = 1263293509; PRAGMA user_version = 1;"
+      "INSERT INTO run VALUES (1, 7, 'rmsnorm', 'd', '{}', 'r', '{}', 1.5, 'stopped', 2.5)");
+  migrate(old, migrations().first(static_cast<std::size_t>(version) - 1));
+}
+
+}  // namespace
+
+TEST_CASE("a file of every older version opens with the present schema and its run") {
+  for (int version = 1; version < k_schema_version; ++version) {
+    CAPTURE(version);
+    const TemporaryFolder folder;
+    make_old_file(folder.database(), version);
+    CHECK(Archive::open(folder.path()).run().seed == 7);
+    const TemporaryFolder fresh_folder;
+    { Archive::create(fresh_folder.path(), sample_run()); }
+    Database migrated(folder.database(), Database::Mode::read_only);
+    Database fresh(fresh_folder.database(), Database::Mode::read_only);
+    CHECK(schema_of(migrated) == schema_of(fresh));
   }
-  CHECK(Archive::open(folder.path()).run().seed == 7);
-  const TemporaryFolder fresh_folder;
-  { Archive::create(fresh_folder.path(), sample_run()); }
-  Database migrated(folder.database(), Database::Mode::read_only);
-  Database fresh(fresh_folder.database(), Database::Mode::read_only);
-  CHECK(schema_of(migrated) == schema_of(fresh));
+}
+
+TEST_CASE("who only reads a file of an older version sees its run and leaves it as it is") {
+  for (int version = 1; version < k_schema_version; ++version) {
+    CAPTURE(version);
+    const TemporaryFolder folder;
+    make_old_file(folder.database(), version);
+    const std::string before = read_text(folder.database());
+    {
+      const Archive archive = Archive::open_read_only(folder.path());
+      CHECK(archive.run().seed == 7);
+      CHECK(archive.prompt_versions().empty());  // a table of version 4
+    }
+    CHECK(read_text(folder.database()) == before);
+    Database file(folder.database(), Database::Mode::read_only);
+    CHECK(file.integer("PRAGMA user_version") == version);
+  }
 }

@@ -279,3 +279,31 @@ TEST_CASE("half of the variations aim at the cells in focus, from the nearest el
     aimed += record.decision.value("target_cell", std::string()) == "shared/fma/persistent" ? 1 : 0;
   CHECK(static_cast<double>(aimed) / static_cast<double>(variations.size()) == Approx(0.5).margin(0.2));
 }
+
+TEST_CASE("a past that is read in one go is the same as one that is read candidate by candidate") {
+  SearchRig rig;
+  rig.config.budget.candidates = 40;
+  FakeEvaluator evaluator;
+  FakeModel first, second;
+  first.called = "first";
+  second.called = "second";
+  rig.run(evaluator, EndpointSet({&first, &second}));
+  const Archive archive = Archive::open_read_only(rig.folder.path());
+  SearchHistory slow(archive, history_settings(rig.config)), fast(archive, history_settings(rig.config));
+  slow.read_rejections();
+  slow.catch_up();
+  const auto rows = read_history_rows(rig.folder.path() / "run.db");
+  REQUIRE(rows);
+  fast.take(*rows);
+  const auto expected = slow.bandit().totals(), got = fast.bandit().totals();
+  REQUIRE(expected.size() > 2);
+  REQUIRE(got.size() == expected.size());
+  for (const auto& [arm, sums] : expected) {
+    REQUIRE(got.contains(arm));
+    CHECK(got.at(arm).gain_ubits == sums.gain_ubits);
+    CHECK(got.at(arm).variations == sums.variations);
+    CHECK(got.at(arm).cost_uusd == sums.cost_uusd);
+  }
+  CHECK(fast.stagnation().barren() == slow.stagnation().barren());
+  CHECK(fast.rising_cells() == slow.rising_cells());
+}

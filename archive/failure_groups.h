@@ -1,0 +1,24 @@
+// SPDX-License-Identifier: Apache-2.0
+// What failed repeatedly, and whose it was: failed candidates and refused replies by cause, operator and endpoint.
+#pragma once
+
+#include <cstdint>
+#include <filesystem>
+#include <string>
+#include <vector>
+
+namespace kernelites {
+
+struct FailureGroup {
+  std::string stage;   ///< of the harness; "reply" for a reply without a candidate
+  std::string reason;  ///< a code
+  std::string operator_name;
+  std::string endpoint;  ///< empty: no model
+  std::int64_t count = 0;
+  std::uint64_t newest = 0;  ///< ordinal of the last of them
+};
+
+/// The most frequent first. Reads no long text. Throws Error if the database fails.
+std::vector<FailureGroup> failure_groups(const std::filesystem::path& database);
+
+}  // namespace kernelites
