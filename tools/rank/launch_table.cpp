@@ -1,0 +1,79 @@
+// SPDX-License-Identifier: Apache-2.0
+// Kernel launches as a trace is read: small records, names kept once, summed up at the end.
+#include "tools/rank/launch_table.h"
+
+#include <algorithm>
+#include <map>
+#include <tuple>
+
+#include "engine/core/error.h"
+
+namespace kernelites {
+namespace {
+
+/// Names of kernels from template libraries run to tens of kilobytes.
+constexpr std::size_t k_name_bytes_max = 8192;
+
+}  // namespace
+
+std::uint32_t LaunchTable::name_index(const std::string& text) {
+  const std::string name = text.substr(0, k_name_bytes_max);
+  const auto [found, is_new] = index_.emplace(name, static_cast<std::uint32_t>(names_.size()));
+  if (is_new) names_.push_back(name);
+  return found->second;
+}
+
+void LaunchTable::add_launch(const std::string& kernel, std::uint64_t operation, double start_us,
+                             double duration_us) {
+  if (launches_.size() >= k_trace_launches_max)
+    throw ConfigError(file_, "", "has more kernels than can be ranked: record a few steps of the model only");
+  launches_.push_back({name_index(kernel), operation, start_us, std::max(duration_us, 0.0)});
+}
+
+void LaunchTable::add_operation(std::uint64_t id, const OperationFacts& facts) {
+  operations_.push_back({id, name_index(facts.name), name_index(facts.shapes), name_index(facts.types)});
+}
+
+KernelTrace LaunchTable::summed() {
+  KernelTrace trace;
+  trace.copy_us = copy_us_;
+  trace.launches = static_cast<std::int64_t>(launches_.size());
+  std::stable_sort(operations_.begin(), operations_.end(),
+                   [](const OperationRow& a, const OperationRow& b) { return a.id < b.id; });
+  std::sort(launches_.begin(), launches_.end(),
+            [](const Launch& a, const Launch& b) { return a.start_us < b.start_us; });
+  std::map<std::tuple<std::uint32_t, std::uint32_t, std::uint32_t, std::uint32_t>, KernelUse> uses;
+  double covered_us = launches_.empty() ? 0 : launches_.front().start_us;
+  const double begin_us = covered_us;
+  for (const Launch& launch : launches_) {
+    const double end_us = launch.start_us + launch.duration_us;
+    trace.kernel_us += launch.duration_us;
+    trace.busy_us += std::max(0.0, end_us - std::max(covered_us, launch.start_us));
+    covered_us = std::max(covered_us, end_us);
+    OperationRow operation{};
+    const auto found =
+        std::lower_bound(operations_.begin(), operations_.end(), launch.operation,
+                         [](const OperationRow& row, std::uint64_t id) { return row.id < id; });
+    if (launch.operation != 0 && found != operations_.end() && found->id == launch.operation)
+      operation = *found;
+    KernelUse& use = uses[{launch.kernel, operation.name, operation.shapes, operation.types}];
+    if (use.launches == 0) {
+      use.name = names_[launch.kernel];
+      use.operation = names_[operation.name];
+      use.shapes = names_[operation.shapes];
+      use.types = names_[operation.types];
+      use.least_us = use.most_us = launch.duration_us;
+    }
+    ++use.launches;
+    use.total_us += launch.duration_us;
+    use.least_us = std::min(use.least_us, launch.duration_us);
+    use.most_us = std::max(use.most_us, launch.duration_us);
+  }
+  trace.span_us = covered_us - begin_us;
+  for (auto& [key, use] : uses) trace.kernels.push_back(std::move(use));
+  std::stable_sort(trace.kernels.begin(), trace.kernels.end(),
+                   [](const KernelUse& a, const KernelUse& b) { return a.total_us > b.total_us; });
+  return trace;
+}
+
+}  // namespace kernelites
