@@ -2,15 +2,16 @@
 // kernelites elites: the grid of a run as a table and a heat map.
 #include <fmt/format.h>
 
-#include <cmath>
 #include <memory>
 
 #include "archive/qd_metrics.h"
 #include "engine/search/judgements.h"
 #include "tools/command_line.h"
+#include "tools/inspect/heat_map.h"
 #include "tools/inspect/qd_text.h"
 #include "tools/inspect/run_reader.h"
 #include "tools/inspect/text_table.h"
+#include "tools/terminal.h"
 
 namespace kernelites {
 namespace {
@@ -19,42 +20,6 @@ struct ElitesOptions {
   std::string run;
   bool is_json = false;
 };
-
-/// A cell's colour by speed-up against the best: the 256-colour ramp from dark green to yellow.
-std::string painted(const std::string& text, double share, bool has_color) {
-  if (!has_color) return text;
-  constexpr int k_ramp[] = {22, 28, 34, 70, 106, 142, 178, 220};
-  const int step = std::min(7, static_cast<int>(share * 8));
-  return fmt::format("\x1b[30;48;5;{}m{}\x1b[0m", k_ramp[step], text);
-}
-
-/// Columns: the last axis; rows: all others, those that hold an elite. Empty cells are dots.
-void print_heat_map(const Grid& grid, bool has_color, std::ostream& out) {
-  const double best = grid.best() ? grid.best()->speedup : 1;
-  const auto& columns = grid.axes().back().labels;
-  std::size_t width = 22, empty_rows = 0;
-  for (const std::string& cell : grid.cells()) width = std::max(width, cell.rfind('/') + 2);
-  out << fmt::format("{:<{}}", "", width);
-  for (std::string_view column : columns) out << fmt::format("{:>13}", column);
-  out << "\n";
-  for (std::size_t row = 0; row < grid.cell_count(); row += columns.size()) {
-    std::string line;
-    bool is_empty = true;
-    for (std::size_t column = 0; column < columns.size(); ++column) {
-      const Elite* elite = grid.find(grid.cells()[row + column]);
-      is_empty = is_empty && elite == nullptr;
-      line += elite == nullptr ? fmt::format("{:>13}", ".")
-                               : "    " + painted(fmt::format("{:>8.3f}x", elite->speedup),
-                                                  elite->speedup / best, has_color);
-    }
-    const std::string& name = grid.cells()[row];
-    if (is_empty)
-      ++empty_rows;
-    else
-      out << fmt::format("{:<{}}", name.substr(0, name.rfind('/')), width) << line << "\n";
-  }
-  if (empty_rows > 0) out << fmt::format("and {} rows without an elite\n", empty_rows);
-}
 
 Json axis_names(const Grid& grid) {
   Json names = Json::array();
@@ -98,15 +63,17 @@ void print_elites(const ElitesOptions& options, Program& program) {
       "{} on {}: {} candidates told, {} passed; speed-ups {} over {}\n\n", run.task.name, run.device.kind,
       counters.told, counters.passed, run.device.is_virtual ? "are modelled," : "are measured,",
       baseline ? fmt::format("#{} ({})", baseline->ordinal, baseline->summary) : "no baseline yet");
-  print_heat_map(grid, program.has_color, program.out);
+  for (const std::string& line : heat_map_lines(grid, screen_columns(program, 0), program.has_color))
+    program.out << line << "\n";
   std::string flags;
+  const std::vector<Judgement> judged = judgements(run.archive);
   std::vector<std::vector<std::string>> rows{{"cell", "#", "id", "operator", "speed-up", "summary"}};
   for (const Elite& elite : grid.elites()) {
     const auto record = run.archive.candidate(elite.ordinal);
     rows.push_back({elite.cell, fmt::to_string(elite.ordinal), elite.candidate_id.substr(0, 8),
                     record ? record->operator_name : "", fmt::format("{:.3f}", elite.speedup),
                     record ? record->summary.substr(0, 48) : ""});
-    if (const std::string words = judgement_words(run.archive, elite.ordinal);
+    if (const std::string words = judgement_words(judged, elite.ordinal);
         words.starts_with(k_opinion_flagged))
       flags += fmt::format("#{} {}\n", elite.ordinal, words);
   }

@@ -6,6 +6,7 @@
 #include <cstdlib>
 #include <filesystem>
 #include <iostream>
+#include <string_view>
 
 #include "tools/command_line.h"
 
@@ -17,7 +18,10 @@ int main(int argc, char** argv) {
                               .err = std::cerr,
                               .executable = std::filesystem::read_symlink("/proc/self/exe", ignored),
                               .is_terminal = isatty(STDOUT_FILENO) != 0};
-  // The one setting that the whole world agrees to read from the environment: https://no-color.org
+  // A terminal that says it is dumb cannot rewrite lines: it gets the text that a file gets.
+  const char* kind = std::getenv("TERM");
+  program.is_terminal = program.is_terminal && !(kind != nullptr && std::string_view(kind) == "dumb");
+  // The other setting that the whole world agrees to read from the environment: https://no-color.org
   const char* no_color = std::getenv("NO_COLOR");
   program.has_color = program.is_terminal && (no_color == nullptr || *no_color == 0);
   return kernelites::run_program({argv + 1, argv + argc}, program);

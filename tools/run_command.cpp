@@ -1,9 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // kernelites run: starts a run, or goes on with the one that is in the folder.
 #include <fmt/format.h>
-#include <signal.h>
-#include <sys/signalfd.h>
-#include <unistd.h>
 
 #include <ctime>
 #include <memory>
@@ -24,7 +21,10 @@
 #include "tools/command_line.h"
 #include "tools/data_root.h"
 #include "tools/export_lessons.h"
+#include "tools/live/live_screen.h"
 #include "tools/run_endpoints.h"
+#include "tools/stop_signals.h"
+#include "tools/terminal.h"
 #include "tools/worker_setup.h"
 
 namespace kernelites {
@@ -40,33 +40,7 @@ struct RunOptions {
   std::vector<std::string> operators;
   RunConfig given;  ///< what options said; which ones is asked of CLI11
   bool is_json = false;
-};
-
-/// SIGINT and SIGTERM as a readable descriptor instead of the end of the process; undone at the end.
-class StopSignals {
- public:
-  StopSignals() {
-    sigset_t set;
-    sigemptyset(&set);
-    sigaddset(&set, SIGINT);
-    sigaddset(&set, SIGTERM);
-    sigprocmask(SIG_BLOCK, &set, &before_);
-    descriptor_ = signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
-  }
-  ~StopSignals() {
-    // Signals that arrived have done their work; pending ones would end the process now.
-    signalfd_siginfo info;
-    while (read(descriptor_, &info, sizeof info) == sizeof info) {
-    }
-    close(descriptor_);
-    sigprocmask(SIG_SETMASK, &before_, nullptr);
-  }
-  StopSignals(const StopSignals&) = delete;
-  int descriptor() const { return descriptor_; }
-
- private:
-  sigset_t before_;
-  int descriptor_ = -1;
+  bool is_plain = false;
 };
 
 /// Every event as a line of JSON on stdout, for --json.
@@ -269,6 +243,29 @@ std::filesystem::path worker_path(const RunConfig& config, const Program& progra
   return worker;
 }
 
+/// How the run is shown: `live` is the sink where it is a picture that is redrawn.
+struct Shown {
+  std::unique_ptr<EventSink> sink;
+  LiveScreen* live = nullptr;
+};
+
+Shown shown_as(const RunOptions& options, const RunConfig& config, const Archive& archive, const Clock& clock,
+               Program& program) {
+  if (options.is_json) return {.sink = std::make_unique<JsonSink>(program.out)};
+  if (!program.is_terminal || options.is_plain)
+    return {.sink = std::make_unique<ConsoleSink>(
+                program.out,
+                ConsoleStyle{.is_terminal = false, .has_color = program.has_color && !options.is_plain})};
+  auto live = std::make_unique<LiveScreen>(LiveScreen::Parts{.out = program.out,
+                                                             .limits = config.budget,
+                                                             .has_color = program.has_color,
+                                                             .grid = [&archive] { return archive.grid(); },
+                                                             .size = terminal_size,
+                                                             .clock = clock});
+  LiveScreen* const screen = live.get();
+  return {.sink = std::move(live), .live = screen};
+}
+
 void run(RunOptions& options, const CLI::App& command, Program& program) {
   const StopSignals stop;
   const DataRoot data = find_data_root(options.data, program.executable);
@@ -306,9 +303,7 @@ void run(RunOptions& options, const CLI::App& command, Program& program) {
   const RunEndpoints endpoints(wanted, config.replies, context);
 
   EventLog log(folder.events());
-  ConsoleSink console(program.out, {program.is_terminal, program.has_color});
-  JsonSink json(program.out);
-  EventSink* shown = options.is_json ? static_cast<EventSink*>(&json) : &console;
+  const Shown shown = shown_as(options, config, *archive, clock, program);
   RunParts parts{
       .task = task,
       .config = config,
@@ -320,13 +315,17 @@ void run(RunOptions& options, const CLI::App& command, Program& program) {
       .device = workers.pool ? device_of(now) : device_kind(config.device),
       .run_key = config.is_deterministic ? Key::fixed(fmt::format("golden {}", config.seed)) : Key::random(),
       .clock = clock,
-      .sinks = {&log, shown},
+      .sinks = {&log, shown.sink.get()},
       .stop_descriptor = stop.descriptor(),
       .incidents = {},
       .steering = folder.steering()};
   LessonBook book(*archive, task, config.effect_min);
   if (!config.knowledge.empty()) parts.lessons = book.reader();
-  if (workers.pool) parts.incidents = [&] { return workers.pool->take_incidents(); };
+  // The loop asks between any two waits, which is also when a picture may be due.
+  parts.incidents = [&] {
+    if (shown.live) shown.live->tick();
+    return workers.pool ? workers.pool->take_incidents() : std::vector<std::string>();
+  };
   const LoopEnd end = Loop(parts).run();
   if (workers.batch) workers.batch->write();
   if (!config.knowledge.empty()) export_lessons(*archive, task, config, options.is_json, program);
@@ -386,6 +385,8 @@ void add_run_command(CLI::App& command, Program& program) {
   command.add_flag("--deterministic", given.is_deterministic,
                    "Golden run: fixed key, results told in the order asked");
   command.add_option("--data", options->data, "Folder that holds tasks/, kernels_seed/ and prompts/");
+  command.add_flag("--plain", options->is_plain,
+                   "Lines of text, on a terminal too, instead of a picture that is redrawn");
   command.add_flag("--json", options->is_json, "Print every event as a line of JSON");
   command.footer("Example: kernelites run --task gqa_decode_splitkv --out runs/first --budget-candidates 40");
   command.callback([options, &command, &program] { run(*options, command, program); });

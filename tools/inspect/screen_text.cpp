@@ -1,0 +1,98 @@
+// SPDX-License-Identifier: Apache-2.0
+// Text for a terminal: whatever a model wrote, no control character reaches the screen and no line is too long.
+#include "tools/inspect/screen_text.h"
+
+#include <algorithm>
+
+namespace kernelites {
+namespace {
+
+constexpr std::size_t k_tab = 8;
+
+bool is_continuation(unsigned char c) { return (c & 0xC0) == 0x80; }
+
+/// Bytes of the character that begins at `at`; 0: it is broken, or a control character of two bytes (C1).
+std::size_t character_bytes(std::string_view text, std::size_t at) {
+  const auto first = static_cast<unsigned char>(text[at]);
+  const std::size_t bytes = first < 0x80 ? 1 : first >= 0xF0 && first < 0xF5 ? 4 : first >= 0xE0 ? 3 : 2;
+  if (first >= 0xF5 || (first >= 0x80 && first < 0xC2) || at + bytes > text.size()) return 0;
+  for (std::size_t i = 1; i < bytes; ++i)
+    if (!is_continuation(static_cast<unsigned char>(text[at + i]))) return 0;
+  if (first == 0xC2 && static_cast<unsigned char>(text[at + 1]) < 0xA0) return 0;
+  return bytes;
+}
+
+/// The bytes of the first `count` characters.
+std::size_t bytes_of(std::string_view clean, std::size_t count) {
+  std::size_t at = 0;
+  for (; at < clean.size() && count > 0; --count) {
+    ++at;
+    while (at < clean.size() && is_continuation(static_cast<unsigned char>(clean[at]))) ++at;
+  }
+  return at;
+}
+
+}  // namespace
+
+std::string clean_line(std::string_view text) {
+  std::string clean;
+  std::size_t column = 0;
+  for (std::size_t at = 0; at < text.size();) {
+    const auto c = static_cast<unsigned char>(text[at]);
+    const std::size_t bytes = character_bytes(text, at);
+    if (c == '\t') {
+      const std::size_t spaces = k_tab - column % k_tab;
+      clean.append(spaces, ' ');
+      column += spaces;
+    } else if (c == '\r' && at + 1 == text.size()) {
+      // the end of a line from elsewhere
+    } else {
+      clean += bytes == 0 || c < 0x20 || c == 0x7F ? std::string_view("?") : text.substr(at, bytes);
+      ++column;
+    }
+    at += std::max<std::size_t>(bytes, 1);
+  }
+  return clean;
+}
+
+std::size_t columns_of(std::string_view clean) {
+  return static_cast<std::size_t>(std::count_if(
+      clean.begin(), clean.end(), [](char c) { return !is_continuation(static_cast<unsigned char>(c)); }));
+}
+
+std::string cut_to(std::string_view clean, std::size_t width) {
+  if (columns_of(clean) <= width) return std::string(clean);
+  if (width == 0) return "";
+  return std::string(clean.substr(0, bytes_of(clean, width - 1))) + ">";
+}
+
+std::string padded_to(std::string_view clean, std::size_t width) {
+  std::string text = cut_to(clean, width);
+  text.append(width - columns_of(text), ' ');
+  return text;
+}
+
+std::string wrapped(std::string_view text, std::size_t width, std::size_t indent, std::size_t hang) {
+  std::string lines, line(indent, ' ');
+  std::size_t used = indent;
+  bool is_begun = false;
+  for (std::size_t at = 0; at < text.size();) {
+    const std::size_t end = std::min(text.find_first_of(" \n", at), text.size());
+    const std::string word = clean_line(text.substr(at, end - at));
+    at = end + 1;
+    if (word.empty()) continue;
+    if (is_begun && used + 1 + columns_of(word) > width) {
+      lines += line + "\n";
+      line.assign(indent + hang, ' ');
+      used = indent + hang;
+      is_begun = false;
+    }
+    if (is_begun) line += ' ', ++used;
+    is_begun = true;
+    line += word;
+    used += columns_of(word);
+  }
+  return is_begun ? lines + line + "\n" : lines;
+}
+
+}  // namespace kernelites
