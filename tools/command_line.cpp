@@ -8,6 +8,7 @@
 
 #include "engine/core/error.h"
 #include "tools/export_command.h"
+#include "tools/reading_commands.h"
 
 namespace kernelites {
 namespace {
@@ -17,12 +18,16 @@ constexpr CommandRow k_commands[] = {
     {"elites", "The grid of a run: table and heat map", add_elites_command},
     {"show", "One candidate of a run: source, verdict, timing, lineage", add_show_command},
     {"lineage", "Who came from whom, as a tree with what each step gained", add_lineage_command},
+    {"diff", "Two candidates side by side: times, plan, code, counters, source", add_diff_command},
+    {"explain", "Why a candidate is faster than its parent, and the way from its seed", add_explain_command},
     {"log", "What happened in a run, event by event; with --follow as it happens", add_log_command},
     {"status", "Where a run stands, and what each arm cost and brought", add_status_command},
     {"report", "A run as one HTML page: a file that needs no network, or live on loopback",
      add_report_command},
     {"compare", "Runs of one task side by side: best-so-far, QD score, coverage, with intervals",
      add_compare_command},
+    {"rank", "Where a model's GPU time goes by its profile, and which tasks cover it", add_rank_command},
+    {"archive", "Care of a run's database: verify, compact, merge, prune", add_archive_command},
     {"knowledge", "What runs have learned: list, show, import, export, forget", add_knowledge_command},
     {"prompt", "Exactly what a model was, or would be, sent", add_prompt_command},
     {"evaluate", "One kernel file through all stages; the exit code says the verdict", add_evaluate_command},

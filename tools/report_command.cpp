@@ -8,9 +8,11 @@
 #include "tools/baseline_table.h"
 #include "tools/command_line.h"
 #include "tools/data_root.h"
+#include "tools/inspect/morning_text.h"
 #include "tools/inspect/run_reader.h"
 #include "tools/report/report_page.h"
 #include "tools/report/report_server.h"
+#include "tools/terminal.h"
 
 namespace kernelites {
 namespace {
@@ -21,6 +23,7 @@ struct ReportOptions {
   bool is_served = false;
   bool can_steer = false;
   int port = 0;
+  bool is_text = false;
   bool is_json = false;
 };
 
@@ -85,7 +88,11 @@ void write_report(const ReportOptions& options, Program& program) {
 void report(const ReportOptions& options, Program& program) {
   if (options.can_steer && !options.is_served)
     throw ConfigError("--steer", "", "needs --serve: a file cannot steer");
-  if (options.is_served)
+  if (options.is_served && options.is_text)
+    throw ConfigError("--text", "", "is one page on this terminal; --serve serves another one");
+  if (options.is_text && !options.is_json)
+    program.out << morning_text(morning_facts(options.run), screen_columns(program, 0));
+  else if (options.is_served)
     serve(options, program);
   else
     write_report(options, program);
@@ -101,6 +108,8 @@ void add_report_command(CLI::App& command, Program& program) {
   command.add_option("--port", options->port, "With --serve: the port; 0 is any free one")
       ->check(CLI::Range(0, 65535));
   command.add_flag("--steer", options->can_steer, "With --serve: let the page steer the run, by a token");
+  command.add_flag("--text", options->is_text,
+                   "Print the run on one page of text instead: what won, why, what to do next");
   command.add_flag("--json", options->is_json, "Print what the page draws as JSON");
   command.footer("Example: kernelites report runs/first --out first.html");
   command.callback([options, &program] { report(*options, program); });

@@ -58,23 +58,30 @@ std::string_view meaning_of(std::string_view advisory) {
 
 }  // namespace
 
+std::vector<std::pair<std::string, std::int64_t>> instruction_groups(const StaticCounts& counts) {
+  std::vector<std::pair<std::string, std::int64_t>> sums;
+  std::int64_t all = 0, grouped = 0;
+  for (const auto& [mnemonic, occurrences] : counts.sass) all += occurrences;
+  for (const InstructionGroup& group : groups()) {
+    std::int64_t sum = 0;
+    for (const std::string_view mnemonic : group.mnemonics) {
+      const auto found = counts.sass.find(std::string(mnemonic));
+      if (found != counts.sass.end()) sum += found->second;
+    }
+    grouped += sum;
+    if (sum > 0) sums.emplace_back(group.name, sum);
+  }
+  if (all > grouped) sums.emplace_back("other", all - grouped);
+  return sums;
+}
+
 std::vector<FeedbackRow> sass_rows(const Examination& examination) {
   constexpr std::size_t k_advisories_max = 3;
   std::vector<FeedbackRow> rows;
   std::vector<std::string> words;
-  std::int64_t all = 0, grouped = 0;
-  for (const auto& [mnemonic, occurrences] : examination.counts.sass) all += occurrences;
-  for (const InstructionGroup& group : groups()) {
-    std::int64_t sum = 0;
-    for (const std::string_view mnemonic : group.mnemonics) {
-      const auto found = examination.counts.sass.find(std::string(mnemonic));
-      if (found != examination.counts.sass.end()) sum += found->second;
-    }
-    grouped += sum;
-    if (sum > 0) words.push_back(fmt::format("{} {}", group.name, sum));
-  }
-  if (all > grouped) words.push_back(fmt::format("other {}", all - grouped));
-  if (all > 0)
+  for (const auto& [group, count] : instruction_groups(examination.counts))
+    words.push_back(fmt::format("{} {}", group, count));
+  if (!words.empty())
     rows.push_back({"machine instructions", fmt::format("{}", fmt::join(words, ", ")),
                     "in the compiled code, counted once each and not executed"});
   std::int64_t stores = 0, loads = 0;

@@ -111,8 +111,8 @@ TEST_CASE("wrong input is one clear sentence, exit code 2, and changes nothing")
 }
 
 TEST_CASE("every command has help with an example") {
-  for (const char* name :
-       {"run", "elites", "show", "lineage", "log", "evaluate", "tune", "tasks", "knowledge", "dump"}) {
+  for (const char* name : {"run", "elites", "show", "lineage", "diff", "explain", "log", "evaluate", "tune",
+                           "tasks", "knowledge", "rank", "dump"}) {
     const Result result = call({name, "--help"});
     CHECK(result.code == exit_done);
     CHECK_THAT(result.out,

@@ -1,0 +1,85 @@
+// SPDX-License-Identifier: Apache-2.0
+// Advice from the facts of a run: explicit rules, each with its command line.
+#include <fmt/format.h>
+
+#include "tools/inspect/morning_text.h"
+
+namespace kernelites {
+namespace {
+
+constexpr double k_head_room = 0.8;       // below this share of the floor there is something to win
+constexpr double k_failure_share = 0.25;  // of one cause among all that was proposed
+
+std::string goes_on(const MorningFacts& facts, const std::string& more) {
+  return fmt::format("kernelites run --out {} {}", facts.run.folder, more);
+}
+
+/// The workload that is farthest from its floor, by weight; null if nothing is known.
+const WorkloadFacts* most_head_room(const RunFacts& run) {
+  const WorkloadFacts* chosen = nullptr;
+  double most = 0;
+  for (const WorkloadFacts& workload : run.workloads) {
+    if (!workload.champion || workload.floor_us <= 0) continue;
+    const double room = 1 - workload.floor_us / workload.champion->timing.time_us_median;
+    if (room * workload.weight <= most) continue;
+    most = room * workload.weight;
+    chosen = &workload;
+  }
+  return chosen;
+}
+
+void advise_on_failures(const MorningFacts& facts, std::vector<Advice>& advice) {
+  if (facts.failures.empty()) return;
+  const FailureGroup& most = facts.failures.front();
+  const auto tried = static_cast<double>(facts.run.counters.variations);
+  if (static_cast<double>(most.count) < k_failure_share * tried) return;
+  advice.push_back({fmt::format("{} of {} variations ended at {}: {}; look at one of them{}", most.count,
+                                facts.run.counters.variations, most.stage, most.reason,
+                                most.stage == "reply" ? " and at the prompt" : ""),
+                    fmt::format("kernelites show {} {}{}", facts.run.folder, most.newest,
+                                most.stage == "reply" ? " --prompt" : "")});
+}
+
+}  // namespace
+
+std::vector<Advice> next_steps(const MorningFacts& facts) {
+  const RunFacts& run = facts.run;
+  std::vector<Advice> advice;
+  if (!run.best) {
+    advice.push_back({"nothing was proven yet: see why the seeds fail, or let the run go on",
+                      fmt::format("kernelites log {}", run.folder)});
+    return advice;
+  }
+  if (run.run.state != "done" && run.run.state != "running")
+    advice.push_back({"the run can go on; with a larger budget if that was its end",
+                      goes_on(facts, fmt::format("--budget-candidates {}",
+                                                 run.spent.candidates - run.spent.seeds + 100))});
+  if (const WorkloadFacts* room = most_head_room(run)) {
+    const double share = room->floor_us / room->champion->timing.time_us_median;
+    if (share < k_head_room)
+      advice.push_back({fmt::format("most is left at {}: {:.0f} % of the floor that {} sets", room->name,
+                                    100 * share, room->limit),
+                        fmt::format("kernelites explain {} {}", run.folder, room->champion->ordinal)});
+  }
+  if (!facts.best_chain.empty() && facts.best_chain.back().reasons.explained == Explained::uncounted &&
+      !run.device.is_virtual)
+    advice.push_back(
+        {"no counters say why the best is faster",
+         fmt::format("kernelites show {0} {1} --source > best.cu && kernelites profile best.cu --task {2}",
+                     run.folder, run.best->ordinal, run.run.task)});
+  if (run.device.is_virtual)
+    advice.push_back(
+        {"all times are modelled: prove the best on a GPU before you believe them",
+         fmt::format("kernelites show {0} {1} --source > best.cu && kernelites evaluate best.cu --task {2} "
+                     "--device gpu",
+                     run.folder, run.best->ordinal, run.run.task)});
+  advise_on_failures(facts, advice);
+  if (run.spent.model_calls == 0)
+    advice.push_back({"no model took part; one proposes what a tuner cannot",
+                      goes_on(facts, "--endpoint openai:MODEL --budget-usd 5")});
+  advice.push_back({"what changed on the way to the best",
+                    fmt::format("kernelites explain {} {} --all", run.folder, run.best->ordinal)});
+  return advice;
+}
+
+}  // namespace kernelites
