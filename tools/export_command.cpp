@@ -97,6 +97,9 @@ ExportOrder order_of(const ExportOptions& options, const Task& task, const Progr
                     .host_compiler = options.host_compiler,
                     .worker = find_worker(options.worker, program.executable),
                     .toolkit = options.toolkit};
+  if (order.plans == PlanMode::code && !(options.shapes.empty() && options.scalars.empty()))
+    throw ConfigError(options.shapes.empty() ? "--scalar" : "--shape", "",
+                      "is for --plans table: code takes every shape");
   for (const std::string& shape : options.shapes) order.shapes.push_back(shape_from(shape, task));
   return order;
 }

@@ -15,6 +15,12 @@ namespace kernelites {
 
 extern const std::vector<EmbeddedFile> k_binding_texts;
 
+namespace {
+
+constexpr std::size_t k_line_max = 400;
+
+}  // namespace
+
 std::string binding_text(std::string_view name) {
   const auto found = std::find_if(k_binding_texts.begin(), k_binding_texts.end(),
                                   [&](const EmbeddedFile& file) { return file.name == name; });
@@ -24,7 +30,7 @@ std::string binding_text(std::string_view name) {
 
 std::string plain_line(std::string_view text) {
   std::string line;
-  for (const char c : text.substr(0, 160))
+  for (const char c : text.substr(0, k_line_max))
     line += c < 32 || c > 126 || c == '"' || c == '\'' || c == '\\' || c == '`' ? ' ' : c;
   return line;
 }

@@ -16,7 +16,7 @@ namespace kernelites {
 /// that name.
 std::string binding_text(std::string_view name);
 
-/// Printable ASCII without quotes and backslashes, at most 160 characters: fit
+/// Printable ASCII without quotes and backslashes, at most 400 characters: fit
 /// for a docstring and a Python string.
 std::string plain_line(std::string_view text);
 /// "-a -b" as the items of a Python list: "\"-a\", \"-b\", ".

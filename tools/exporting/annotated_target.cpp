@@ -20,15 +20,14 @@ std::vector<ExportFile> annotated_files(const ExportInputs& inputs) {
     for (const LibraryImage& image : inputs.code.arms[i].images)
       files.push_back({fmt::format("{}.{}.cubin", label, image.architecture), image.cubin});
   }
-  files.push_back(
-      {"problem.cuh",
-       "// SPDX-License-Identifier: Apache-2.0\n"
-       "// What a kernel's file expects before it: include this first (nvcc -include problem.cuh).\n"
-       "#pragma once\n\n#include <kernelites/plan.cuh>\n\n" +
-           problem});
+  files.push_back({"problem.cuh",
+                   "// SPDX-License-Identifier: Apache-2.0\n"
+                   "// What a kernel's file expects before it: NVRTC's --pre-include=problem.cuh.\n"
+                   "#pragma once\n\n#include <kernelites/plan.cuh>\n\n" +
+                       problem});
   files.push_back({"reference.cu", inputs.task.reference_source});
   for (const worker::HeaderText& header : worker::contract_headers())
-    if (header.name.starts_with("kernelites/")) files.push_back({header.name, header.text});
+    files.push_back({"nvrtc/" + header.name, header.text});
   return files;
 }
 

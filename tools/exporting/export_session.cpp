@@ -98,6 +98,22 @@ std::size_t prove(const Task& task, const Portfolio& portfolio, const ExportOrde
   return count;
 }
 
+/// Whether kernels that were proved have the same registers, memory and bytes of code here. The archive keeps no digest
+/// of a kernel alone; one that covers the plans of a run's secret shapes too cannot be made again.
+bool is_as_proved(const Examination& examination, const LibraryImage& image) {
+  const auto is_same = [](const KernelResources& a, const KernelResources& b) {
+    return a.kernel == b.kernel && a.registers == b.registers &&
+           a.static_shared_bytes == b.static_shared_bytes && a.local_bytes == b.local_bytes &&
+           a.code_bytes == b.code_bytes;
+  };
+  return !examination.kernels.empty() &&
+         std::all_of(
+             examination.kernels.begin(), examination.kernels.end(), [&](const KernelResources& proved) {
+               return std::any_of(image.kernels.begin(), image.kernels.end(),
+                                  [&](const KernelResources& kernel) { return is_same(proved, kernel); });
+             });
+}
+
 Json code_facts(const Portfolio& portfolio, const LibraryCode& code) {
   Json facts = Json::array();
   for (std::size_t i = 0; i < portfolio.arms.size(); ++i) {
@@ -105,8 +121,9 @@ Json code_facts(const Portfolio& portfolio, const LibraryCode& code) {
     for (const LibraryImage& image : code.arms[i].images)
       facts.push_back({{"label", arm.label},
                        {"architecture", image.architecture},
-                       {"code_digest", image.code_digest},
-                       {"is_code_that_was_proved", image.code_digest == arm.examination.code_digest}});
+                       {"kernels", image.kernels.size()},
+                       {"proved_on", arm.provenance.device.architecture},
+                       {"kernels_are_as_proved", is_as_proved(arm.examination, image)}});
   }
   return facts;
 }

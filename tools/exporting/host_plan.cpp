@@ -29,10 +29,11 @@ constexpr const char* k_begin = R"(// SPDX-License-Identifier: Apache-2.0
 // evaluator at the shapes that MANIFEST.json counts under "plans". `export --plans table` ships data instead.
 #include "library_name.h"
 
-// No standard header is included here: these names stay strangers to the program's own.
+#include "plan_shim.h"
+
+// From here on these names are strangers to the program's own.
 #define std kernelites_plan_std
 #define kernelites kernelites_plan_contract
-#include "plan_shim.h"
 {tunables}#include <kernelites/plan.cuh>
 
 namespace formula {{

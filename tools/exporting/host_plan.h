@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // A candidate's plan as a source file of the exported library: what the user's host compiler is given.
 //
-// The file includes kernelites/plan.cuh and no standard header; `std` and `kernelites` are renamed in it, so that what
-// those headers define never meets the definitions of the program around it.
+// The file includes kernelites/plan.cuh and of the standard headers <initializer_list> alone; `std` and `kernelites`
+// are renamed in it, so that what those headers define never meets the definitions of the program around it.
 #pragma once
 
 #include <string>

@@ -61,11 +61,21 @@ std::string bytes_of(const std::string& hex) {
 
 std::vector<LibraryImage> images_from(const Json& json) {
   std::vector<LibraryImage> images;
+  const auto kernels_from = [](const Json& list) {
+    std::vector<KernelResources> kernels;
+    for (const Json& row : list)
+      kernels.push_back({.kernel = row.at("kernel").get<std::string>(),
+                         .registers = row.at("registers").get<int>(),
+                         .static_shared_bytes = row.at("static_shared_bytes").get<int>(),
+                         .local_bytes = row.at("local_bytes").get<int>(),
+                         .code_bytes = row.at("code_bytes").get<int>()});
+    return kernels;
+  };
   for (const auto& [architecture, image] : json.items())
     images.push_back({.architecture = architecture,
                       .cubin = bytes_of(image.at("cubin").get<std::string>()),
                       .lowered = image.value("lowered", std::map<std::string, std::string>()),
-                      .code_digest = image.value("code_digest", "")});
+                      .kernels = kernels_from(image.value("kernels", Json::array()))});
   return images;
 }
 

@@ -19,7 +19,7 @@ struct LibraryImage {
   std::string architecture;                    ///< "sm_90a"
   std::string cubin;                           ///< bytes
   std::map<std::string, std::string> lowered;  ///< kernel as plans write it -> symbol
-  std::string code_digest;                     ///< as examinations have it
+  std::vector<KernelResources> kernels;        ///< of the kernels that plans launch
 };
 
 struct ArmCode {

@@ -174,10 +174,11 @@ std::string annotated_kernel(const ExportInputs& inputs, std::size_t index) {
       "// {} for {}, found and proved by a search (candidate {}).\n//\n"
       "// Computes: {}\n// Device: {}. Verdict: {} by harness version {}, {} checks of outputs.\n// "
       "Lineage:\n{}//\n"
-      "// Compile: NVRTC or nvcc with --std=c++20 and the folder of kernelites/plan.cuh on the include path, "
-      "after\n"
-      "// `struct Problem` of the task{}{}. Every kernel below is launched as its plan says; what the plan "
-      "says for the\n"
+      "// Compile: NVRTC with --std=c++20 -default-device -arch={} -Invrtc --pre-include=problem.cuh{}; the "
+      "cubin beside\n"
+      "// this file is what that gives (nvcc brings headers of its own, which clash with those in nvrtc/). "
+      "Every kernel\n"
+      "// below is launched as its plan says; what the plan says for the\n"
       "// workloads that were timed:\n{}//\n"
       "// Tensors are dense, row-major and aligned to 256 bytes. All launches go to one stream, in this "
       "order. Dynamic shared\n"
@@ -186,7 +187,7 @@ std::string annotated_kernel(const ExportInputs& inputs, std::size_t index) {
       arm.label, one_line(task.name), arm.candidate_id, one_line(task.formula),
       one_line(arm.provenance.device.kind), arm.examination.verdict.reason,
       one_line(arm.provenance.harness_version), arm.examination.checks.size(), lineage_words(arm),
-      tuning.empty() ? "" : ", options", tuning, plans_words(arm, task));
+      inputs.code.arms[index].images.front().architecture, tuning, plans_words(arm, task));
   return text + arm.candidate.source;
 }
 

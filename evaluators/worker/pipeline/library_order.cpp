@@ -191,9 +191,16 @@ class ArmOrder {
     if (auto* verdict = std::get_if<Verdict>(&result)) return *verdict;
     const auto& compiled = std::get<CompiledCandidate>(result);
     if (auto verdict = screen(compiled, compiler_.defences())) return *verdict;
+    Json kernels = Json::array();
+    for (const KernelResources& kernel : compiled.kernels)
+      kernels.push_back({{"kernel", kernel.kernel},
+                         {"registers", kernel.registers},
+                         {"static_shared_bytes", kernel.static_shared_bytes},
+                         {"local_bytes", kernel.local_bytes},
+                         {"code_bytes", kernel.code_bytes}});
     answer_["images"][architecture] = {{"cubin", hex_of(compiled.cubin.data(), compiled.cubin.size())},
                                        {"lowered", compiled.lowered},
-                                       {"code_digest", compiled.code_digest}};
+                                       {"kernels", kernels}};
     return std::nullopt;
   }
 
@@ -231,7 +238,9 @@ Json worked_out(Compiler& compiler, const Json& order, int jobs) {
     answer["arms"].back()["label"] = arm.at("label");
   }
   if (order.at("with_test")) {
-    const TestOrder wanted{.task = task,
+    // The reference answers for the scalars that tables were made for.
+    const Task scaled = with_scalars(task, order.at("scalars"));
+    const TestOrder wanted{.task = scaled,
                            .points = listed,
                            .device = order.at("device").get<DeviceFacts>(),
                            .architectures = order.at("architectures").get<std::vector<std::string>>(),

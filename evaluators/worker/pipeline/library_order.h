@@ -12,7 +12,7 @@
 // `dims` are the variable ones in the task's order. The answer, another file:
 //
 //   {"kernelites_library": 1, "error": words, "toolkit",
-//    "arms": [{"label", "refused": words, "images": {architecture: {"cubin": hex, "lowered", "code_digest"}},
+//    "arms": [{"label", "refused": words, "images": {architecture: {"cubin": hex, "lowered", "kernels"}},
 //              "tables": [[words]], "proof": [[digest]], "unsupported", "invalid", "first_invalid": words}],
 //    "test": as test_material.h says, or null}
 //

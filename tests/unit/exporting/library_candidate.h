@@ -53,7 +53,11 @@ __device__ __forceinline__ unsigned lane_of(unsigned x) {
 template <int N>
 __device__ int spread(int value) { return __shfl_xor_sync(0xffffffffu, value, N); }
 namespace shapes {
-constexpr int waves(const Problem& p) { return kl::cdiv(p.M, p.device.sms); }
+constexpr int waves(const Problem& p) {
+  int least = 1;
+  for (const int step : {1, 2}) least = step == 1 ? kl::cdiv(p.M, p.device.sms) : least;
+  return least;
+}
 }
 template <int KIND>
 __global__ void __launch_bounds__(THREADS) scale_5(const __grid_constant__ CUtensorMap map, const int* len, __nv_bfloat16* y, float factor, int n) {
