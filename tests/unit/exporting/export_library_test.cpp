@@ -57,7 +57,7 @@ std::string line_with(const std::vector<std::string>& lines, const std::string& 
   return "";
 }
 
-/// A program that launches two shapes twice, asks for a third that nobody takes, and one that the fallback takes.
+/// A program that launches two shapes, one of them by four threads too, asks for what is refused, and has a fallback.
 const char* const k_program = R"(
 #include <dlfcn.h>
 #include <cstdio>
@@ -107,12 +107,12 @@ int main() {
   status(tall, {(void*)0x100008, (void*)0x200000, (void*)0x300000}, 1 << 20);
   status(tall, {nullptr, (void*)0x200000, (void*)0x300000}, 1 << 20);
   status(tall, tensors, 100);
-  size_t bytes = 0;
-  scaled_rows::Problem third = {3, 5, 0.37};
-  std::printf("third %d %s\n", scaled_rows_workspace_size_of(library.get(), 1, &third, &bytes), scaled_rows_error());
   int user = 42;
   scaled_rows_set_fallback(library.get(), own, &user);
-  std::printf("choice %d\n", scaled_rows_choice(library.get(), &tall));
+  std::printf("with fallback: choice %d %d\n", scaled_rows_choice(library.get(), &tall),
+              scaled_rows_choice(library.get(), &wide));
+  log_line("-- fallback");
+  library.launch(wide, tensors, nullptr, 0, nullptr);
   return 0;
 }
 )";
@@ -192,6 +192,8 @@ TEST_CASE(
   CHECK(line_with(printed, "aligned") == "status 1 x is not aligned to 256 bytes");
   CHECK(line_with(printed, "x is null") != "");
   CHECK(line_with(printed, "status 7 ") == "status 7 this shape needs a workspace of 534528 bytes");
+  CHECK(line_with(printed, "with fallback") == "with fallback: choice 1 -1");
+  CHECK(line_with(printed, "fallback 42") == "fallback 42 1024");
   const std::vector<std::string> log = lines_of(folder.path() / "fake_cuda.log");
   const auto begin = std::find(log.begin(), log.end(), "-- launches"),
              end = std::find(log.begin(), log.end(), "-- again, by threads");
@@ -207,6 +209,8 @@ TEST_CASE(
       "launch finish_4 grid 1,1,1 block 32,1,1 shared 0 stream 7 attribute 6=1 4194304 4720640 4718592 512");
   CHECK(begin[5] == "launch plain_4 grid 16,1,1 block 32,1,1 shared 0 stream 7 1048576 2097152 3145728 3072");
   CHECK(std::count(end, log.end(), begin[5]) == 4);
+  CHECK(log.end() - std::find(log.begin(), log.end(), "-- fallback") ==
+        2);  // and "unload", twice, at the end
   for (const char* call : {"allocate", "synchronise"}) CHECK(std::count(log.begin(), log.end(), call) == 0);
   CHECK(std::count(log.begin(), log.end(), "load cubin") == 2);
   CHECK(line_with(log, "set finish_4 8 ") == "set finish_4 8 232448");

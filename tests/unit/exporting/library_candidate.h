@@ -110,13 +110,14 @@ inline PortfolioArm library_arm(std::string label, std::uint64_t ordinal, const 
   return arm;
 }
 
-/// The rich one where there are more than 100 rows or so, the plain one elsewhere.
+/// The rich one where there are more than 100 rows or so; elsewhere the caller's own function, or the plain one.
 inline Portfolio library_portfolio() {
   Portfolio portfolio;
   portfolio.task = "scaled_rows";
   portfolio.arms = {library_arm("arm_0", 1, k_plain_candidate), library_arm("arm_1", 2, k_rich_candidate)};
-  portfolio.shapes = {{.workload = "wide", .dims = {{"M", 16}, {"N", 1024}}, .time_us = {10, 12}},
-                      {.workload = "tall", .dims = {{"M", 512}, {"N", 64}}, .time_us = {10, 9}}};
+  portfolio.shapes = {
+      {.workload = "wide", .dims = {{"M", 16}, {"N", 1024}}, .time_us = {10, 12}, .fallback_us = 8},
+      {.workload = "tall", .dims = {{"M", 512}, {"N", 64}}, .time_us = {10, 9}}};
   portfolio.dispatch = choose_dispatch(portfolio.shapes, {"M", "N"}, 0.01);
   return portfolio;
 }
