@@ -372,10 +372,8 @@ void add_run_command(CLI::App& command, Program& program) {
                      "Words before the worker's command: \"ssh host\", \"srun --gpus=1\"");
   command.add_option("--in-flight", given.in_flight,
                      "Variations under way together; with --batch a generation");
-  command.add_option(
-      "--patience", given.stagnation.patience,
-      "Variations without a faster elite before each step against stagnation, the last of which "
-      "ends the run; 0: no steps");
+  command.add_option("--patience", given.stagnation.patience,
+                     "Variations without a faster elite that end the run; 0: nothing ends it");
   command.add_option("--rounds", given.rounds, "Paired rounds of a duel");
   command.add_option("--strategy", given.strategy,
                      "How parents are chosen: map-elites, or a control: best-of-n, hill-climb, random");

@@ -95,25 +95,25 @@ std::vector<Bandit::Posterior> Bandit::posteriors(std::span<const ArmWeight> arm
   return posteriors;
 }
 
-std::size_t Bandit::draw(std::span<const ArmWeight> arms, Rng& rng, double floor) const {
-  return draw(arms, posteriors(arms), rng, floor);
+std::size_t Bandit::draw(std::span<const ArmWeight> arms, Rng& rng) const {
+  return draw(arms, posteriors(arms), rng);
 }
 
-std::vector<double> Bandit::shares(std::span<const ArmWeight> arms, double floor) const {
+std::vector<double> Bandit::shares(std::span<const ArmWeight> arms) const {
   if (weight_max(arms) <= 0 || !settings_.is_on) return weight_shares(arms);
   const std::vector<Posterior> believed = posteriors(arms);
   std::vector<double> shares(arms.size());
   Rng rng(1);
-  for (int i = 0; i < k_share_draws; ++i) shares[draw(arms, believed, rng, floor)] += 1.0 / k_share_draws;
+  for (int i = 0; i < k_share_draws; ++i) shares[draw(arms, believed, rng)] += 1.0 / k_share_draws;
   return shares;
 }
 
-std::size_t Bandit::draw(std::span<const ArmWeight> arms, const std::vector<Posterior>& believed, Rng& rng,
-                         double floor) const {
+std::size_t Bandit::draw(std::span<const ArmWeight> arms, const std::vector<Posterior>& believed,
+                         Rng& rng) const {
   const double most = weight_max(arms);
   KERNELITES_ASSERT(most > 0);
   const auto by_weight = [&] { return rng.weighted(weight_shares(arms)); };
-  if (!settings_.is_on || rng.uniform() < std::max(floor, settings_.floor)) return by_weight();
+  if (!settings_.is_on || rng.uniform() < settings_.floor) return by_weight();
   // A winner is taken with a chance in proportion to its weight: shares are (chance to be best) x (weight).
   for (int redraw = 0; redraw < k_redraws_max; ++redraw) {
     std::size_t best = 0;

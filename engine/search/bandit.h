@@ -27,11 +27,10 @@ class Bandit {
   /// Counts what the variation `ordinal` brought or cost; in any number of parts, in any order.
   void add(const Arm& arm, std::uint64_t ordinal, const ArmSums& sums);
 
-  /// Index of an arm of `arms`; `floor`: at least so large a share goes by the weights alone.
-  /// REQUIRES: some weight is positive.
-  std::size_t draw(std::span<const ArmWeight> arms, Rng& rng, double floor = 0) const;
+  /// Index of an arm of `arms`. REQUIRES: some weight is positive.
+  std::size_t draw(std::span<const ArmWeight> arms, Rng& rng) const;
   /// What share of the draws each gets, by simulation: good to about 0.01. All 0 if no weight is positive.
-  std::vector<double> shares(std::span<const ArmWeight> arms, double floor = 0) const;
+  std::vector<double> shares(std::span<const ArmWeight> arms) const;
 
   /// Bits per dollar, recent results counting most; 0: nothing was spent.
   double recent_gain(const Arm& arm) const;
@@ -53,8 +52,7 @@ class Bandit {
   };
   Faded faded(const Record& record) const;
   std::vector<Posterior> posteriors(std::span<const ArmWeight> arms) const;
-  std::size_t draw(std::span<const ArmWeight> arms, const std::vector<Posterior>& believed, Rng& rng,
-                   double floor) const;
+  std::size_t draw(std::span<const ArmWeight> arms, const std::vector<Posterior>& believed, Rng& rng) const;
 
   BanditSettings settings_;
   std::map<Arm, Record> records_;

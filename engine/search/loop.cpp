@@ -29,13 +29,9 @@ SteeringNames steering_names(const RunParts& parts) {
   return names;
 }
 
-std::string forecast_text(const Stagnation& stagnation) {
-  const Forecast forecast = stagnation.forecast();
-  return fmt::format(
-      "no faster elite in {} variations; the next improvement costs about ${:.2f} / {:.0f} GPU minutes "
-      "({:.0f} "
-      "variations)",
-      stagnation.barren(), forecast.usd, forecast.device_s / 60, forecast.variations);
+std::string stagnation_text(const Stagnation& stagnation) {
+  return fmt::format("no faster elite in {} variations; {}", stagnation.barren(),
+                     forecast_text(stagnation.forecast()));
 }
 
 }  // namespace
@@ -204,7 +200,7 @@ void Loop::ask() {
 bool Loop::may_ask() const {
   if (interrupted_at_s_ >= 0 || variations_.has_held_back()) return false;
   if (steer_file_.steering().pause || steer_file_.steering().stop) return false;
-  if (variations_.stagnation().rung() == Rung::stop) return false;
+  if (variations_.stagnation().is_over_due()) return false;
   if (variations_.rejections_after(candidates_.last_told()) >= parts_.config.barren_max) return false;
   const auto in_flight = static_cast<std::size_t>(parts_.config.in_flight);
   const std::size_t under_way = parts_.config.is_deterministic
@@ -263,8 +259,8 @@ std::optional<LoopEnd> Loop::ending() {
   if (!spent_up.empty()) return LoopEnd{StopReason::budget, spent_up};
   if (variations_.rejections_after(candidates_.last_told()) >= parts_.config.barren_max)
     return LoopEnd{StopReason::barren, variations_.last_rejection()};
-  if (variations_.stagnation().rung() == Rung::stop)
-    return LoopEnd{StopReason::stagnated, forecast_text(variations_.stagnation())};
+  if (variations_.stagnation().is_over_due())
+    return LoopEnd{StopReason::stagnated, stagnation_text(variations_.stagnation())};
   if (has_nothing_to_ask_) return LoopEnd{StopReason::exhausted, ""};
   return std::nullopt;
 }

@@ -40,7 +40,7 @@ const std::string& OpenVariations::prompt_version(const std::string& operator_na
   return at->second;
 }
 
-/// What may be chosen for the variation `ordinal`; what steering and the ladder add is noted in its decision.
+/// What may be chosen for the variation `ordinal`; what steering adds is noted in its decision.
 Choices OpenVariations::choices(const Grid& grid, const Steering& steering, std::uint64_t ordinal,
                                 Json& decision) {
   std::map<std::string, double> operators = parts_.config.operators;
@@ -55,36 +55,15 @@ Choices OpenVariations::choices(const Grid& grid, const Steering& steering, std:
   choices.bandit = &history_.bandit();
   choices.pool = &pool_;
   choices.baseline_id = baseline_id_;
-  Rng rng = Rng::keyed(parts_.config.seed, ordinal, "impulse");
-  const Rung rung = history_.stagnation().rung();
-  const Impulse impulse = impulse_of(rung, rng);
-  choices.floor = impulse.floor;
-  choices.is_restarted = impulse.is_restarted;
-  const bool is_focused = !steering.focus_cells.empty() && rng.below(2) == 0;
-  if (is_focused)
+  Rng rng = Rng::keyed(parts_.config.seed, ordinal, "focus");
+  if (!steering.focus_cells.empty() && rng.below(2) == 0)
     choices.target_cell = steering.focus_cells[rng.below(steering.focus_cells.size())];
-  else if (impulse.is_redirected)
-    choices.target_cell = redirect_cell(grid, history_.rising_cells(), rng);
-  if (impulse.is_nudged) decision["barren"] = history_.stagnation().barren();
-  if (rung != Rung::none) decision["rung"] = rung_name(rung);
   if (const Json steered = steering_json(steering); !steered.empty()) decision["steering"] = steered;
   if (!steering.hints.empty()) decision["hints"] = steering.hints;
   return choices;
 }
 
-void OpenVariations::look_back() {
-  history_.catch_up();
-  const Stagnation& stagnation = history_.stagnation();
-  if (stagnation.rung() == announced_) return;
-  announced_ = stagnation.rung();
-  const Forecast forecast = stagnation.forecast();
-  announcer_.announce({{"event", "stagnation"},
-                       {"rung", rung_name(announced_)},
-                       {"barren", stagnation.barren()},
-                       {"forecast_variations", forecast.variations},
-                       {"forecast_usd", forecast.usd},
-                       {"forecast_device_s", forecast.device_s}});
-}
+void OpenVariations::look_back() { history_.catch_up(); }
 
 bool OpenVariations::ask(const Grid& grid, const std::string& baseline_id, const Steering& steering) {
   const std::uint64_t ordinal = parts_.archive.next_ordinal();

@@ -50,7 +50,7 @@ class OpenVariations {
 
   /// Takes up what the archive says is open; recorded replies are used again, calls in flight are made again.
   void resume(const std::string& baseline_id);
-  /// Takes in what was told since the last call, and announces the ladder's rung if it is another.
+  /// Takes in what was told since the last call.
   void look_back();
   /// Chooses, records and starts one more. False if there is nothing to do: no elites, no model and nothing to tune.
   bool ask(const Grid& grid, const std::string& baseline_id, const Steering& steering);
@@ -126,7 +126,6 @@ class OpenVariations {
   std::int64_t pool_told_ = 0;  // as far as it has read
   PromptEvolution evolution_;
   std::map<std::string, std::string> prompt_versions_;  // by operator
-  Rung announced_ = Rung::none;
 };
 
 }  // namespace kernelites

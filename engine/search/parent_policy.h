@@ -35,9 +35,7 @@ struct Choices {
   std::vector<std::string> improvers = {};  ///< elites faster than their parent that were not minimised
   std::vector<ArmWeight> arms = {};  ///< that may be asked; empty: the configuration's, of one endpoint
   const Bandit* bandit = nullptr;    ///< null: arms are drawn by their weights
-  double floor = 0;  ///< at least so large a share of the draws goes by weights, whatever the bandit says
   std::string target_cell = {};      ///< the parent is to be near it, and the child in it; empty: as it comes
-  bool is_restarted = false;         ///< parents are elites of all kinds but the fastest
   const ParentPool* pool = nullptr;  ///< null: nothing is known beside the elites
   std::string baseline_id = {};      ///< for the control that always starts from it
 };
@@ -59,9 +57,9 @@ bool has_parent(const OperatorRow& row, const Grid& grid, const Choices& choices
 /// Strategy map-elites: of the elites, and of contenders that are at most `softness` slower than the elite of their
 /// cell, the one with the highest log(speed-up) / `speed_scale` - log(1 + children): who is slower by `speed_scale`
 /// gets a parent's turn when the others have e times its children. Tuning starts from tunable elites alone, chosen in
-/// the same way; a target cell narrows the choice to the cells nearest to it; after a restart any elite but the fastest
-/// is drawn. Repair: any that failed. Inspirations: the best of the other cells and uniform draws of the rest; none
-/// for controls. Empty if the grid holds no elite that the operator can start from.
+/// the same way; a target cell narrows the choice to the cells nearest to it. Repair: any that failed. Inspirations:
+/// the best of the other cells and uniform draws of the rest; none for controls. Empty if the grid holds no elite
+/// that the operator can start from.
 std::optional<Parents> choose_parents(const OperatorRow& row, const Grid& grid, const Choices& choices,
                                       const RunConfig& config, Rng& rng);
 

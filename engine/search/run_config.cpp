@@ -66,11 +66,17 @@ BanditSettings parse_bandit(const Json& json, const std::string& where, BanditSe
   return base;
 }
 
+constexpr int k_patience_max = 1'000'000;
+
 StagnationSettings parse_stagnation(const Json& json, const std::string& where, StagnationSettings base) {
   ObjectReader reader(json, where, "stagnation");
   base.is_on = reader.optional("is_on", base.is_on);
   base.patience = reader.optional("patience", base.patience);
-  base.stops = reader.optional("stops", base.stops);
+  if (json.contains("stops")) {  // recorded when there were five steps, each after `patience`
+    const bool stops = reader.optional("stops", true);
+    base.is_on = base.is_on && stops;
+    base.patience = std::min(5 * base.patience, k_patience_max);
+  }
   reader.finish();
   return base;
 }
@@ -162,7 +168,7 @@ void check_run_config(const RunConfig& config, const std::string& where) {
   check_range(where, "bandit.half_life", config.bandit.half_life, 1.0, 1e6);
   check_range(where, "bandit.usd_per_device_hour", config.bandit.usd_per_device_hour, 0.0, 1e6);
   check_range(where, "bandit.usd_per_variation", config.bandit.usd_per_variation, 1e-6, 1e3);
-  check_range(where, "stagnation.patience", config.stagnation.patience, 1, 1'000'000);
+  check_range(where, "stagnation.patience", config.stagnation.patience, 1, k_patience_max);
   check_range(where, "agent.steps", config.agent.steps, 2, 1000);
   check_range<std::int64_t>(where, "agent.tokens", config.agent.tokens, 0, 1'000'000'000);
   check_range(where, "agent.device_s", config.agent.device_s, 0.0, 86400.0);
@@ -227,10 +233,7 @@ Json run_config_json(const RunConfig& config) {
             {"half_life", config.bandit.half_life},
             {"usd_per_device_hour", config.bandit.usd_per_device_hour},
             {"usd_per_variation", config.bandit.usd_per_variation}}},
-          {"stagnation",
-           {{"is_on", config.stagnation.is_on},
-            {"patience", config.stagnation.patience},
-            {"stops", config.stagnation.stops}}},
+          {"stagnation", {{"is_on", config.stagnation.is_on}, {"patience", config.stagnation.patience}}},
           {"agent",
            {{"steps", config.agent.steps},
             {"tokens", config.agent.tokens},

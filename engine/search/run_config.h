@@ -72,7 +72,7 @@ struct RunConfig {
   std::int64_t prompt_tokens_max = 48'000;  ///< prompts are trimmed to this estimate
   int output_tokens_max = 16'384;           ///< of one reply
   BanditSettings bandit;                    ///< who is asked how often
-  StagnationSettings stagnation;            ///< what is done when nothing comes out any more
+  StagnationSettings stagnation;            ///< when a run ends because nothing comes out any more
   PopulationSettings prompts;               ///< how prompts evolve
   AgentLimits agent;                        ///< of one episode of the agent operator
   BudgetLimits budget;

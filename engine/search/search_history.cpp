@@ -8,8 +8,6 @@
 namespace kernelites {
 namespace {
 
-constexpr std::size_t k_rising_max = 4;
-
 std::int64_t millionths(double value) { return std::llround(1e6 * value); }
 
 /// `usd`: what counts of it now.
@@ -49,11 +47,7 @@ void SearchHistory::take_steps() {
   for (const EliteStep& step : archive_.elite_history(step_)) {
     step_ = step.sequence;
     const EliteGain gain = gains_.take(step.status, step.elite.cell, step.elite.fitness);
-    if (gain.bits <= 0) continue;
-    gain_of_[step.elite.ordinal] = gain;
-    std::erase(rising_, step.elite.cell);
-    if (step.status == "improved") rising_.push_front(step.elite.cell);
-    if (rising_.size() > k_rising_max) rising_.pop_back();
+    if (gain.bits > 0) gain_of_[step.elite.ordinal] = gain;
   }
 }
 

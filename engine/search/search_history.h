@@ -6,8 +6,6 @@
 // not count, since they are never the same twice.
 #pragma once
 
-#include <deque>
-
 #include "archive/archive.h"
 #include "archive/told_rows.h"
 #include "engine/search/bandit.h"
@@ -45,8 +43,6 @@ class SearchHistory {
 
   const Bandit& bandit() const { return bandit_; }
   const Stagnation& stagnation() const { return stagnation_; }
-  /// Cells whose elites improved last, the newest first, each once.
-  std::vector<std::string> rising_cells() const { return {rising_.begin(), rising_.end()}; }
 
  private:
   void take_steps();
@@ -59,7 +55,6 @@ class SearchHistory {
   Stagnation stagnation_;
   EliteGains gains_;
   std::map<std::uint64_t, EliteGain> gain_of_;  // of candidates that entered a cell and are not yet taken
-  std::deque<std::string> rising_;
   std::int64_t step_ = 0, told_ = 0;
 };
 

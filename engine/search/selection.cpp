@@ -20,7 +20,7 @@ std::vector<ArmWeight> working_arms(const Grid& grid, const Choices& choices, co
 }
 
 std::size_t draw_arm(const std::vector<ArmWeight>& arms, const Choices& choices, Rng& rng) {
-  if (choices.bandit != nullptr) return choices.bandit->draw(arms, rng, choices.floor);
+  if (choices.bandit != nullptr) return choices.bandit->draw(arms, rng);
   return rng.weighted(weight_shares(arms));
 }
 

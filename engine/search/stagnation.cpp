@@ -1,42 +1,27 @@
 // SPDX-License-Identifier: Apache-2.0
-// Counting, rungs and the forecast.
+// Counting, and the forecast.
 #include "engine/search/stagnation.h"
 
+#include <fmt/format.h>
+
 #include <algorithm>
-#include <array>
-#include <cmath>
+#include <utility>
 
 namespace kernelites {
 namespace {
 
-constexpr double k_redirect_share = 0.5;
-constexpr double k_restart_share = 0.5;
-constexpr double k_switched_floor = 0.8;
-constexpr int k_rungs = 5;
-/// What came after the run's first 1/k_window says how often improvements come now; and so much more than there were:
-/// where there was none the next is far away, but not infinitely far. Both were chosen in the frozen landscapes.
-constexpr int k_window = 4;
-constexpr double k_forecast_prior = 0.25;
+/// Of the law of waits: the share of improvements that were the last, and the wait that half of the others exceed.
+constexpr double k_last_share = 0.22;
+constexpr double k_wait = 6.7;
 /// With fewer variations nothing can be said of the next improvement.
 constexpr int k_forecast_variations_min = 8;
 
+/// The chance that an improvement comes later than `wait` variations after the one before it.
+double overdue(double wait) { return k_last_share + (1 - k_last_share) * k_wait / (k_wait + wait); }
+/// The wait with that chance; the inverse of `overdue`.
+double wait_of(double chance) { return k_wait * ((1 - k_last_share) / (chance - k_last_share) - 1); }
+
 }  // namespace
-
-const char* rung_name(Rung rung) {
-  constexpr std::array<const char*, 6> k_names{"none", "nudge", "redirect", "switch_mix", "restart", "stop"};
-  return k_names.at(static_cast<std::size_t>(rung));
-}
-
-Impulse impulse_of(Rung rung, Rng& rng) {
-  Impulse impulse;
-  impulse.is_nudged = rung >= Rung::nudge;
-  impulse.is_redirected = rng.uniform() < k_redirect_share && rung >= Rung::redirect;
-  impulse.floor = rung_floor(rung);
-  impulse.is_restarted = rng.uniform() < k_restart_share && rung >= Rung::restart;
-  return impulse;
-}
-
-double rung_floor(Rung rung) { return rung >= Rung::switch_mix ? k_switched_floor : 0; }
 
 void Stagnation::over(std::uint64_t ordinal, double usd, double device_s) {
   ++variations_;
@@ -47,25 +32,45 @@ void Stagnation::over(std::uint64_t ordinal, double usd, double device_s) {
 }
 
 void Stagnation::improved(std::uint64_t ordinal) {
-  improved_.push_back(ordinal);
   last_improved_ = std::max(last_improved_, ordinal);
   since_.erase(since_.begin(), since_.upper_bound(last_improved_));
 }
 
-Rung Stagnation::rung() const {
-  if (!settings_.is_on) return Rung::none;
-  const int level = barren() / settings_.patience;
-  return static_cast<Rung>(settings_.stops ? std::min(level, k_rungs) : level % k_rungs);
-}
+bool Stagnation::is_over_due() const { return settings_.is_on && barren() >= settings_.patience; }
 
 Forecast Stagnation::forecast() const {
   if (variations_ < k_forecast_variations_min) return {};
-  const auto recent = std::count_if(improved_.begin(), improved_.end(),
-                                    [&](std::uint64_t ordinal) { return ordinal > newest_ / k_window; });
-  const double c = (static_cast<double>(recent) + k_forecast_prior) / std::log(k_window);
   const auto n = static_cast<double>(variations_);
-  const double wait = n * (std::exp2(1 / c) - 1);
-  return {.variations = wait, .usd = wait * usd_ / n, .device_s = wait * device_s_ / n};
+  const double waited = barren();
+  const double now = overdue(waited), then = overdue(waited + n);
+  const auto cost = [&](double quantile) {
+    const double wait = wait_of(now - quantile * (now - then)) - waited;
+    return ForecastCost{.variations = wait, .usd = wait * usd_ / n, .device_s = wait * device_s_ / n};
+  };
+  return {
+      .is_known = true, .chance = 1 - then / now, .low = cost(0.1), .median = cost(0.5), .high = cost(0.9)};
+}
+
+std::string forecast_text(const Forecast& forecast) {
+  if (!forecast.is_known) return "too early for a forecast";
+  return fmt::format(
+      "the next improvement costs about ${:.2f} / {:.1f} GPU minutes (80 %: ${:.2f} to ${:.2f}), if it "
+      "comes: "
+      "with {:.0f} % within as many variations again",
+      forecast.median.usd, forecast.median.device_s / 60, forecast.low.usd, forecast.high.usd,
+      100 * forecast.chance);
+}
+
+Json forecast_json(const Forecast& forecast) {
+  Json json{{"forecast_chance", forecast.chance}};
+  const std::pair<const char*, const ForecastCost&> costs[] = {
+      {"_low", forecast.low}, {"", forecast.median}, {"_high", forecast.high}};
+  for (const auto& [end, cost] : costs) {
+    json[fmt::format("forecast_variations{}", end)] = cost.variations;
+    json[fmt::format("forecast_usd{}", end)] = cost.usd;
+    json[fmt::format("forecast_device_s{}", end)] = cost.device_s;
+  }
+  return json;
 }
 
 }  // namespace kernelites

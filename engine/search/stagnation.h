@@ -1,43 +1,36 @@
 // SPDX-License-Identifier: Apache-2.0
-// The ladder of what a search does when nothing comes out any more: a pure function of its history.
+// When a search stops because nothing comes out any more, and what the next improvement would cost: a pure function of
+// its history.
 //
-// Counted are variations that are over since the fastest elite was last beaten. After `patience` of them comes the
-// first rung, and each rung lasts as long: nudge (the prompt says that small changes lead nowhere), redirect
-// (variations aim at an empty cell beside an elite, or at one that rises), switch_mix (arms are drawn by their
-// weights, whatever the bandit thinks), restart (parents are elites of all kinds but the fastest), stop. A better
-// elite leads back to the ground. What a rung adds, the next ones keep up in turn: each has a share of the variations.
+// Counted are variations that are over since the fastest elite was last beaten. After `patience` of them the run ends.
+// Rungs before that (prompts that say so, aiming at empty cells, other shares of operators, other parents) were
+// measured and brought nothing (docs/steering.md).
 #pragma once
 
 #include <cstdint>
 #include <set>
-#include <vector>
+#include <string>
 
-#include "engine/core/rng.h"
+#include "engine/core/json.h"
 #include "engine/search/stagnation_settings.h"
 
 namespace kernelites {
 
-enum class Rung { none, nudge, redirect, switch_mix, restart, stop };
-const char* rung_name(Rung rung);
-
-/// What a rung does to one variation.
-struct Impulse {
-  bool is_nudged = false;      ///< the prompt says that nothing has come out lately
-  bool is_redirected = false;  ///< it aims at a cell
-  bool is_restarted = false;   ///< its parent is any elite but the fastest
-  double floor = 0;            ///< at least so large a share of the arms goes by weights
+/// Variations and what they cost at the run's rates.
+struct ForecastCost {
+  double variations = 0, usd = 0, device_s = 0;
 };
-/// What `rung` does to the next variation: what it and those below it add, each now and then.
-Impulse impulse_of(Rung rung, Rng& rng);
-/// Its `floor` alone.
-double rung_floor(Rung rung);
 
-/// What the next improvement of the fastest elite will cost: by the middle of its distribution.
+/// When the fastest elite will be beaten, and what it costs until then.
 struct Forecast {
-  double variations = 0;  ///< 0: unknown, too little has happened
-  double usd = 0;
-  double device_s = 0;
+  bool is_known = false;           ///< false: too little has happened
+  double chance = 0;               ///< that it is beaten within as many variations as the run has had
+  ForecastCost low, median, high;  ///< until then, if it is: 10 %, 50 % and 90 % of its distribution
 };
+/// "the next improvement costs about $1.20 / 3 GPU minutes (80 %: $0.10 to $7.00), if it comes; ...".
+std::string forecast_text(const Forecast& forecast);
+/// The members forecast_chance, and _variations, _usd and _device_s, each with _low and _high; 0: unknown.
+Json forecast_json(const Forecast& forecast);
 
 /// A value: variations that are over, and those among them that brought a new fastest elite.
 class Stagnation {
@@ -51,16 +44,16 @@ class Stagnation {
 
   /// Variations that are over since.
   int barren() const { return static_cast<int>(since_.size()); }
-  Rung rung() const;
-  /// Improvements become rarer as records do: their rate falls with the number n of variations as c/n. Those of the
-  /// last three quarters of the run say what c is, and half of the time the next one has come when n has grown by
-  /// 2^(1/c).
+  /// Nothing has come out for as long as the settings allow.
+  bool is_over_due() const;
+  /// What is long overdue is far away: of what came at all, the wait t after the improvement before it exceeded s/(s+t)
+  /// of the time, and a share of the improvements was the last. Both figures are of the frozen landscapes
+  /// (docs/steering.md).
   Forecast forecast() const;
 
  private:
   StagnationSettings settings_;
   std::set<std::uint64_t> since_;
-  std::vector<std::uint64_t> improved_;  // ordinals that did, as they were told
   std::uint64_t last_improved_ = 0, newest_ = 0;
   std::int64_t variations_ = 0;
   double usd_ = 0, device_s_ = 0;

@@ -1,13 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
-// What the ladder against stagnation can be told.
+// When a run ends because nothing comes out any more.
 #pragma once
 
 namespace kernelites {
 
 struct StagnationSettings {
-  bool is_on = true;  ///< false: nothing changes, and nothing ends, because nothing comes out
-  int patience = 50;  ///< variations without a faster elite before the first rung, and on each
-  bool stops = true;  ///< false: after the last rung they begin again
+  bool is_on = true;   ///< false: nothing ends because nothing comes out
+  int patience = 250;  ///< variations without a faster elite that end the run
   bool operator==(const StagnationSettings&) const = default;
 };
 

@@ -25,28 +25,10 @@ int cell_distance(const std::string& a, const std::string& b) {
   return distance;
 }
 
-std::vector<std::string> empty_neighbours(const Grid& grid) {
-  std::vector<std::string> cells;
-  const std::vector<Elite> elites = grid.elites();
-  for (const std::string& cell : grid.cells())
-    if (grid.find(cell) == nullptr && std::any_of(elites.begin(), elites.end(), [&](const Elite& elite) {
-          return cell_distance(elite.cell, cell) == 1;
-        }))
-      cells.push_back(cell);
-  return cells;
-}
-
-std::string redirect_cell(const Grid& grid, const std::vector<std::string>& rising, Rng& rng) {
-  const std::vector<std::string> empty = empty_neighbours(grid);
-  const bool wants_empty = rng.below(2) == 0;
-  const std::vector<std::string>& chosen = (wants_empty && !empty.empty()) || rising.empty() ? empty : rising;
-  return chosen.empty() ? "" : chosen[rng.below(chosen.size())];
-}
-
-void keep_nearest(std::vector<Elite>& elites, const std::string& cell) {
+void keep_nearest(std::vector<const Elite*>& elites, const std::string& cell) {
   int nearest = INT_MAX;
-  for (const Elite& elite : elites) nearest = std::min(nearest, cell_distance(elite.cell, cell));
-  std::erase_if(elites, [&](const Elite& elite) { return cell_distance(elite.cell, cell) > nearest; });
+  for (const Elite* elite : elites) nearest = std::min(nearest, cell_distance(elite->cell, cell));
+  std::erase_if(elites, [&](const Elite* elite) { return cell_distance(elite->cell, cell) > nearest; });
 }
 
 }  // namespace kernelites

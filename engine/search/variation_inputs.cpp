@@ -104,7 +104,6 @@ VariationInput variation_input(const InputSource& source, const VariationRecord&
     input.second_parent = specimen_of(source.archive, record.parents[1], source.baseline_id, weights);
   input.target_cell = record.decision.value("target_cell", std::string());
   input.hints = record.decision.value("hints", std::vector<std::string>());
-  input.barren = record.decision.value("barren", 0);
   input.target_workload = record.decision.value("target_workload", std::string());
   for (const std::string& id : record.inspirations)
     input.inspirations.push_back(specimen_of(source.archive, id, source.baseline_id, weights));

@@ -62,7 +62,6 @@ struct VariationInput {
   std::optional<PromptStudy> study = {};    ///< meta: whose prompt is rewritten
   LessonReader lessons;                     ///< of earlier runs; empty: there are none
   std::vector<std::string> hints;           ///< lines of the person who watches the run
-  int barren = 0;                           ///< variations without a faster elite, if the model is to know it
   std::int64_t prompt_tokens_max = 48'000;  ///< prompts are trimmed to this estimate
   int output_tokens_max = 16'384;
   AgentLimits agent;

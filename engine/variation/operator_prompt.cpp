@@ -39,15 +39,6 @@ PromptSection rejections_of(const VariationInput& input) {
   return section;
 }
 
-/// Other elites, one line each: for an operator that must not resemble them.
-PromptSection known_kinds_of(const VariationInput& input, const PromptLibrary& library) {
-  PromptSection section{
-      .name = "inspirations", .items = {}, .if_empty = "None: only the kernel above is known.\n"};
-  for (const Specimen& inspiration : input.inspirations)
-    section.items.push_back(library.render("parts/known_kind", known_kind_values(inspiration)));
-  return section;
-}
-
 std::string specimen_text(const VariationInput& input, const PromptLibrary& library,
                           const Specimen& specimen) {
   return library.render("parts/parent", specimen_values(input.task, input.device, specimen));
@@ -60,13 +51,10 @@ std::string rival_of(const VariationInput& input, const PromptLibrary& library) 
 
 /// What is told while the run is under way; "" in most variations, whose prompts are then the same as without it.
 std::string steering_text(const VariationInput& input, const PromptLibrary& library) {
-  std::string text;
-  if (input.barren > 0)
-    text += "\n" + library.render("parts/nudge", {{"variations", fmt::to_string(input.barren)}});
-  if (input.hints.empty()) return text;
+  if (input.hints.empty()) return "";
   std::string lines;
   for (const std::string& hint : input.hints) lines += fmt::format("- {}\n", hint);
-  return text + "\n" + library.render("parts/hints", {{"hints", lines}});
+  return "\n" + library.render("parts/hints", {{"hints", lines}});
 }
 
 }  // namespace
@@ -128,7 +116,7 @@ OperatorPrompt render_operator(const std::string& name, const VariationInput& in
   const std::string second = uses("second_parent") ? specimen_text(input, library, *input.second_parent) : "";
   const std::string rival = uses("rival") ? rival_of(input, library) : "";
   std::vector<PromptSection> sections{
-      uses("known_kinds") ? known_kinds_of(input, library) : inspirations_of(input, library),
+      inspirations_of(input, library),
       failures_of(input, library),
       rejections_of(input),
       {.name = "lessons", .items = lesson_lines(input, library), .if_empty = "There are none yet.\n"}};
@@ -151,7 +139,6 @@ OperatorPrompt render_operator(const std::string& name, const VariationInput& in
                                                 {"workload", workload},
                                                 {"rival", rival},
                                                 {"inspirations", section_text(sections[0])},
-                                                {"known_kinds", section_text(sections[0])},
                                                 {"feedback", feedback},
                                                 {"lessons", section_text(sections[3])},
                                                 {"reply_format", library.render("parts/reply_format", {})},

@@ -76,10 +76,9 @@ void check_filled(const PromptFile& prompt, const std::set<std::string>& filled,
 }
 
 /// Files that only some operators show: those of tools, and those with this placeholder.
-constexpr std::array<std::pair<std::string_view, std::string_view>, 5> k_special_files{
+constexpr std::array<std::pair<std::string_view, std::string_view>, 4> k_special_files{
     {{"labels/", "target"},
      {"parts/target", "target"},
-     {"parts/known_kind", "known_kinds"},
      {"parts/workload", "workload"},
      {"parts/reply_regions", "reply_regions"}}};
 

@@ -119,11 +119,9 @@ const std::vector<PromptUse>& prompt_uses() {
        {"cell", "speedup", "tuning", "verdict", "timing", "resources", "notes", "source"}},
       {"parts/failure", {"operator", "stage", "verdict"}},
       {"parts/hints", {"hints"}},
-      {"parts/nudge", {"variations"}},
       {"parts/lesson", {"technique", "state", "architecture", "shape_class", "effect", "counts"}},
       {"parts/target", {"axes"}},
       {"parts/target_axis", {"axis", "change", "meaning"}},
-      {"parts/known_kind", {"cell", "speedup", "operator"}},
       {"parts/reply_regions", {}},
       {"parts/workload", {"name", "dims", "weight", "time", "ratio"}},
       {"exchange/cut_off", {}},
@@ -178,10 +176,9 @@ PromptValues specimen_values(const Task& task, const DeviceFacts& device, const 
 
 const std::set<std::string>& operator_placeholders() {
   static const std::set<std::string> names{
-      "parent",       "inspirations", "feedback",       "lessons",          "reply_format",
-      "reply_edits",  "target",       "known_kinds",    "workload",         "second_parent",
-      "rival",        "studied_name", "studied_prompt", "studied_versions", "studied_outcomes",
-      "reply_regions"};
+      "parent",       "inspirations",   "feedback",         "lessons",          "reply_format",
+      "reply_edits",  "target",         "workload",         "second_parent",    "rival",
+      "studied_name", "studied_prompt", "studied_versions", "studied_outcomes", "reply_regions"};
   return names;
 }
 
@@ -214,12 +211,6 @@ PromptValues failure_values(const Specimen& specimen) {
   return {{"operator", specimen.operator_name},
           {"stage", specimen.verdict.stage},
           {"verdict", describe_verdict(specimen.verdict)}};
-}
-
-PromptValues known_kind_values(const Specimen& specimen) {
-  return {{"cell", describe_cell(specimen.examination.descriptors)},
-          {"speedup", describe_speedup(specimen)},
-          {"operator", specimen.operator_name}};
 }
 
 PromptValues workload_values(const VariationInput& input) {

@@ -40,8 +40,6 @@ PromptValues specimen_values(const Task& task, const DeviceFacts& device, const 
 PromptValues lesson_values(const Lesson& lesson);
 /// For parts/failure.
 PromptValues failure_values(const Specimen& specimen);
-/// For parts/known_kind.
-PromptValues known_kind_values(const Specimen& specimen);
 /// For parts/workload: what the parent does at the target workload. REQUIRES: the task has it.
 PromptValues workload_values(const VariationInput& input);
 

@@ -167,6 +167,7 @@ void measure_durable(const DurableOptions& options) {
 }
 
 void measure_selection(int count) {
+  constexpr int k_candidates = 100'000;
   Grid grid(axes_of_family("decode"));
   Choices choices{.has_model = true};
   std::uint64_t ordinal = 0;
@@ -176,6 +177,18 @@ void measure_selection(int count) {
     choices.tunable_elites.push_back(elite.candidate_id);
     grid.put(std::move(elite));
   }
+  // As a run knows its past: most candidates are slower than their cell's elite, some are ties with it.
+  ParentPool pool;
+  Rng rng(21);
+  const std::vector<Elite> elites = grid.elites();
+  for (int i = 0; i < k_candidates; ++i) {
+    const Elite& elite = elites[rng.below(elites.size())];
+    Contender contender{fmt::format("{:064x}", ++ordinal), ordinal, elite.cell};
+    contender.speedup = elite.speedup * (1 - 0.5 * rng.uniform() * rng.uniform());
+    pool.admit(contender);
+    pool.count_children(rng.below(2) == 0 ? elite.candidate_id : contender.candidate_id, rng.below(2) == 0);
+  }
+  choices.pool = &pool;
   for (int i = 0; i < 16; ++i) choices.failed.push_back(fmt::format("{:064x}", 1000 + i));
   const RunConfig config;
   std::vector<double> us;
@@ -190,6 +203,7 @@ void measure_selection(int count) {
   print_measure({{"measure", "selection"},
                  {"n", count},
                  {"elites", grid.elite_count()},
+                 {"candidates", k_candidates},
                  {"chosen", chosen},
                  {"us_median", median(us)},
                  {"us_p99", quantile(us, 0.99)}});

@@ -71,7 +71,7 @@ ArmTable arm_table(const RunReader& run, const RunConfig& config, const std::str
   }
   table.steering = steering_json(steering);
   const std::vector<ArmWeight> weights = weights_of(ledgers, config, steering);
-  const std::vector<double> shares = history.bandit().shares(weights, rung_floor(table.stagnation.rung()));
+  const std::vector<double> shares = history.bandit().shares(weights);
   const auto totals = history.bandit().totals();
   for (const ArmLedger& ledger : ledgers) {
     const Arm arm{ledger.operator_name, ledger.endpoint, ledger.prompt_version};
@@ -98,26 +98,16 @@ Json arms_json(const ArmTable& table) {
 }
 
 Json stagnation_json(const ArmTable& table) {
-  const Forecast forecast = table.stagnation.forecast();
-  Json json{{"stagnation",
-             {{"rung", rung_name(table.stagnation.rung())},
-              {"barren", table.stagnation.barren()},
-              {"forecast_variations", forecast.variations},
-              {"forecast_usd", forecast.usd},
-              {"forecast_device_s", forecast.device_s}}},
-            {"steering", table.steering}};
+  Json stagnation = forecast_json(table.stagnation.forecast());
+  stagnation["barren"] = table.stagnation.barren();
+  Json json{{"stagnation", std::move(stagnation)}, {"steering", table.steering}};
   if (!table.steering_problem.empty()) json["steering_problem"] = table.steering_problem;
   return json;
 }
 
 std::string stagnation_text(const ArmTable& table) {
-  const Forecast forecast = table.stagnation.forecast();
-  std::string text = fmt::format("stagnation  {} variations since the last faster elite, rung {}",
-                                 table.stagnation.barren(), rung_name(table.stagnation.rung()));
-  if (forecast.variations > 0)
-    text += fmt::format("; the next costs about ${:.2f} / {:.1f} GPU minutes ({:.0f} variations)",
-                        forecast.usd, forecast.device_s / 60, forecast.variations);
-  text += "\n";
+  std::string text = fmt::format("stagnation  {} variations since the last faster elite; {}\n",
+                                 table.stagnation.barren(), forecast_text(table.stagnation.forecast()));
   if (!table.steering_problem.empty())
     text += "steering    refused: " + table.steering_problem + "\n";
   else if (!table.steering.empty())

@@ -31,7 +31,7 @@ ArmTable arm_table(const RunReader& run, const RunConfig& config, const std::str
 Json arms_json(const ArmTable& table);
 /// The members "stagnation" and "steering".
 Json stagnation_json(const ArmTable& table);
-/// Two lines: the ladder with its forecast, and what steers the run if anything does.
+/// Two lines: how long nothing came, with the forecast, and what steers the run if anything does.
 std::string stagnation_text(const ArmTable& table);
 std::string arms_text(const ArmTable& table);
 

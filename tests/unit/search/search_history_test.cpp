@@ -79,8 +79,7 @@ TEST_CASE("a golden run with several endpoints is the same after kills") {
   const auto prepare = [](SearchRig& rig) {
     rig.config.is_deterministic = true;
     rig.config.budget.candidates = 30;
-    rig.config.stagnation.patience = 4;
-    rig.config.stagnation.stops = false;
+    rig.config.stagnation.is_on = false;
     rig.config.operators = {{"refine", 0.5}, {"edit", 0.3}, {"tune", 0.2}};
   };
   const auto session = [](SearchRig& rig, std::uint64_t order) {
@@ -136,38 +135,27 @@ TEST_CASE("every variation is one pull of its arm, with what its calls and its d
   CHECK(gain > 0);
 }
 
-TEST_CASE(
-    "a run in which nothing comes out climbs the ladder, says so in prompts, and stops with a forecast") {
+TEST_CASE("a run in which nothing comes out stops with a forecast") {
   SearchRig rig;
   rig.config.operators = {{"refine", 1}};
   rig.config.in_flight = 1;
   rig.config.budget.candidates = 100;
-  rig.config.stagnation.patience = 3;
+  rig.config.stagnation.patience = 15;
   FakeEvaluator evaluator;
   FakeModel model;
   model.script = [](const ModelRequest& request) { return kernel(request, 500); };
   const LoopEnd end = rig.run(evaluator, &model);
   CHECK(end.reason == StopReason::stagnated);
   CHECK(end.detail.find("next improvement costs about $") != std::string::npos);
-  std::vector<std::string> rungs;
-  for (const Json& event : rig.sink.events)
-    if (event.at("event") == "stagnation") rungs.push_back(event.at("rung"));
-  CHECK(rungs == std::vector<std::string>{"nudge", "redirect", "switch_mix", "restart", "stop"});
   Archive archive = rig.open();
-  const auto variations = asked(archive);
-  CHECK(variations.size() == 15);
-  CHECK_FALSE(variations[2].decision.contains("rung"));
-  CHECK(variations[3].decision.at("rung") == "nudge");
-  CHECK(prompt_of(archive, variations[2].ordinal).find("Small changes lead nowhere") == std::string::npos);
-  CHECK(prompt_of(archive, variations[3].ordinal).find("Small changes lead nowhere") != std::string::npos);
-  CHECK(prompt_of(archive, variations[3].ordinal).find("The last 3 attempts") != std::string::npos);
+  CHECK(asked(archive).size() == 15);
 }
 
 TEST_CASE("a run that stagnated goes on when it is told to have more patience") {
   SearchRig rig;
   rig.config.operators = {{"refine", 1}};
   rig.config.budget.candidates = 20;
-  rig.config.stagnation.patience = 2;
+  rig.config.stagnation.patience = 10;
   FakeEvaluator evaluator;
   FakeModel model;
   model.script = [](const ModelRequest& request) { return kernel(request, 500); };
@@ -200,8 +188,7 @@ TEST_CASE("without steer.json nothing is noted and nothing added to a prompt") {
   rig.run(evaluator, &model);
   Archive archive = rig.open();
   for (const VariationRecord& record : asked(archive)) {
-    for (const char* key : {"steering", "hints", "rung", "barren"})
-      CHECK_FALSE(record.decision.contains(key));
+    for (const char* key : {"steering", "hints"}) CHECK_FALSE(record.decision.contains(key));
     CHECK(prompt_of(archive, record.ordinal).find("Hints of the person") == std::string::npos);
   }
 }
@@ -305,5 +292,4 @@ TEST_CASE("a past that is read in one go is the same as one that is read candida
     CHECK(got.at(arm).cost_uusd == sums.cost_uusd);
   }
   CHECK(fast.stagnation().barren() == slow.stagnation().barren());
-  CHECK(fast.rising_cells() == slow.rising_cells());
 }

@@ -276,16 +276,6 @@ TEST_CASE("target names the axes that change and the ones that stay, and what ea
   CHECK_THAT(prompt, Contains("split: from `tile` to `split_kv`. Parts of one output"));
 }
 
-TEST_CASE("explore lists other kinds in a line each and shows none of their sources") {
-  const Task task = sample_task();
-  VariationInput input = sample_input(task);
-  input.inspirations[0].examination.descriptors = {{"movement", "tma"}};
-  input.inspirations[0].operator_name = "edit";
-  const std::string prompt = prompt_of("explore", input);
-  CHECK_THAT(prompt, Contains("- movement: tma: not timed (last changed by edit)"));
-  CHECK_THAT(prompt, !Contains("void other_kind()"));
-}
-
 TEST_CASE("port states the workload, the parent's time there, and how far ahead the fastest is") {
   const Task task = sample_task();
   VariationInput input = sample_input(task);

@@ -105,8 +105,7 @@ TEST_CASE("a rewrite that would break the prompt is refused, by reason") {
 TEST_CASE("the operators that write kernels have regions, and their markers reach no model") {
   const PromptLibrary prompts = library();
   const auto names = prompts.evolvable();
-  for (const char* name :
-       {"refine", "edit", "repair", "agent", "crossover", "explore", "target", "port", "simplify"})
+  for (const char* name : {"refine", "edit", "repair", "agent", "crossover", "target", "port"})
     CHECK(std::find(names.begin(), names.end(), name) != names.end());
   for (const std::string& name : prompts.names())
     CHECK(prompts.file(name).text.find("<!--") == std::string::npos);
