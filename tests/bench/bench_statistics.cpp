@@ -1,7 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
-// Bootstrap intervals of medians and of their ratios.
+// Bootstrap intervals of medians and of their ratios, and runs in threads.
 #include <algorithm>
+#include <atomic>
 #include <cmath>
+#include <thread>
 
 #include "engine/core/error.h"
 #include "engine/core/rng.h"
@@ -46,6 +48,16 @@ Estimate bootstrap_ratio(const std::vector<std::vector<double>>& a,
     ratios.push_back(std::exp(mean_log_ratio(of_a, of_b)));
   }
   return {std::exp(mean_log_ratio(a, b)), quantile(ratios, 0.025), quantile(ratios, 0.975)};
+}
+
+void for_each_run(const BenchOptions& options, std::size_t count,
+                  const std::function<void(std::size_t index)>& run) {
+  std::atomic<std::size_t> next = 0;
+  std::vector<std::jthread> threads;
+  for (int i = 0; i < std::max(1, options.threads); ++i)
+    threads.emplace_back([&] {
+      for (std::size_t index = next++; index < count; index = next++) run(index);
+    });
 }
 
 }  // namespace kernelites

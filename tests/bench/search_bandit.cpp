@@ -68,6 +68,11 @@ struct Chooser {
   Reward reward = Reward::bits;
 };
 
+/// Of one run.
+struct Outcome {
+  double reached[2] = {}, area = 0, money_to_goal = 0;
+};
+
 /// Of the runs in one landscape.
 struct Outcomes {
   std::vector<double> reached[2];     // by money
@@ -87,14 +92,15 @@ double worth(Reward reward, const EliteGain& gain) {
   return gain.bits;
 }
 
-void run_once(const Arena& arena, const BenchOptions& options, const std::vector<BenchArm>& arms,
-              const Chooser& chooser, std::uint64_t seed, Outcomes& outcomes) {
-  SearchWorld world(arena, {.seed = seed, .noise = options.noise});
+Outcome run_once(const Arena& arena, const BenchOptions& options, const std::vector<BenchArm>& arms,
+                 const Chooser& chooser, std::uint64_t seed) {
+  Outcome outcome;
+  SearchWorld world(arena, {.seed = seed, .rule = {.looks_max = options.looks}, .noise = options.noise});
   Bandit bandit(chooser.settings);
   EliteGains gains;
   gains.take("added", world.grid().elites().front().cell, 1);
   RunConfig config;
-  Choices choices;
+  Choices choices = world.choices();
   for (std::size_t i = 0; i < arms.size(); ++i)
     if (chooser.only < 0 || chooser.only == static_cast<int>(i))
       choices.arms.push_back({{"refine", arms[i].name, ""}, 1});
@@ -129,14 +135,15 @@ void run_once(const Arena& arena, const BenchOptions& options, const std::vector
     if (spent < k_money[0]) area += reached * std::min(step, k_money[0] - spent) / k_money[0];
     spent += step;
     if (!is_first_taken && spent >= k_money[0]) {
-      outcomes.reached[0].push_back(world.reached());
+      outcome.reached[0] = world.reached();
       is_first_taken = true;
     }
     if (world.reached() >= k_goal) to_goal = std::min(to_goal, spent);
   }
-  outcomes.area.push_back(area);
-  outcomes.reached[1].push_back(world.reached());
-  outcomes.money_to_goal.push_back(to_goal);
+  outcome.area = area;
+  outcome.reached[1] = world.reached();
+  outcome.money_to_goal = to_goal;
+  return outcome;
 }
 
 std::vector<Chooser> choosers(const std::vector<BenchArm>& arms) {
@@ -200,9 +207,17 @@ void print_scenario(const Scenario& scenario, const BenchOptions& options, const
   std::vector<Row> rows;
   for (const Chooser& chooser : all) {
     Row& row = rows.emplace_back(arenas.size());
-    for (std::size_t a = 0; a < arenas.size(); ++a)
-      for (int seed = 1; seed <= options.seeds; ++seed)
-        run_once(arenas[a], options, scenario.arms, chooser, static_cast<std::uint64_t>(seed), row[a]);
+    for (std::size_t a = 0; a < arenas.size(); ++a) {
+      std::vector<Outcome> runs(static_cast<std::size_t>(options.seeds));
+      for_each_run(options, runs.size(), [&](std::size_t i) {
+        runs[i] = run_once(arenas[a], options, scenario.arms, chooser, options.first_seed + i);
+      });
+      for (const Outcome& run : runs) {
+        for (const int money : {0, 1}) row[a].reached[money].push_back(run.reached[money]);
+        row[a].area.push_back(run.area);
+        row[a].money_to_goal.push_back(run.money_to_goal);
+      }
+    }
   }
   fmt::print("\n{}\n\n|  |", scenario.name);
   for (const Column& column : k_columns) fmt::print(" {} |", column.name);
@@ -214,6 +229,7 @@ void print_scenario(const Scenario& scenario, const BenchOptions& options, const
     }
   }
   fmt::print("\n");
+  std::fflush(stdout);
 }
 
 }  // namespace

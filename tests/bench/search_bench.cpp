@@ -21,7 +21,10 @@ constexpr Experiment k_experiments[] = {
     {"lessons", "what runs in other landscapes teach, and what wrong lessons do", run_lessons},
     {"policies", "who becomes a parent: strategies and policies", run_policies},
     {"bandit", "whom to ask: single arms, all of them, and the bandit", run_bandit},
-    {"stagnation", "the ladder against stagnation, and its forecast", run_stagnation},
+    {"operators", "what each operator that asks a model is worth beside refine", run_operators},
+    {"forecast", "whether the next improvement comes when the forecast says", run_forecast},
+    {"prompts", "what evolving prompts bring and cost", run_prompts},
+    {"stagnation", "what stopping saves, and rungs before it", run_stagnation},
     {"tuner", "which tuning is tried next: sweeps, halving, climbing, a model of effects", run_tuner},
 };
 
@@ -43,6 +46,8 @@ int main(int argc, char** argv) {
     command->add_option("--insight", options.rates.insight, "EditRates::insight")->capture_default_str();
     command->add_option("--further", options.rates.further, "EditRates::further")->capture_default_str();
     command->add_option("--jump", options.rates.jump, "EditRates::jump")->capture_default_str();
+    command->add_option("--threads", options.threads, "runs at the same time")->capture_default_str();
+    command->add_option("--rows", options.rows, "of policies: only the first so many");
     command->callback([&chosen, &experiment] { chosen = &experiment; });
   }
   CLI11_PARSE(app, argc, argv);

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <filesystem>
+#include <functional>
 #include <string>
 #include <vector>
 
@@ -17,6 +18,8 @@ struct BenchOptions {
   std::uint64_t first_seed = 1;
   double noise = 1;  ///< times what was measured
   int looks = EliteRule{}.looks_max;
+  int threads = 1;  ///< runs at the same time; no figure depends on it
+  int rows = 0;     ///< of `policies`: only the first so many; 0: all
   EditRates rates;
 };
 
@@ -31,7 +34,14 @@ Estimate bootstrap_median(const std::vector<double>& samples);
 Estimate bootstrap_ratio(const std::vector<std::vector<double>>& a,
                          const std::vector<std::vector<double>>& b);
 
+/// Calls `run` with 0 to `count` - 1, in `options.threads` threads. REQUIRES: calls share nothing that they write.
+void for_each_run(const BenchOptions& options, std::size_t count,
+                  const std::function<void(std::size_t index)>& run);
+
 void run_bandit(const BenchOptions& options, const std::vector<Arena>& arenas);
+void run_forecast(const BenchOptions& options, const std::vector<Arena>& arenas);
+void run_operators(const BenchOptions& options, const std::vector<Arena>& arenas);
+void run_prompts(const BenchOptions& options, const std::vector<Arena>& arenas);
 void run_stagnation(const BenchOptions& options, const std::vector<Arena>& arenas);
 void run_tuner(const BenchOptions& options, const std::vector<Arena>& arenas);
 void run_lessons(const BenchOptions& options, const std::vector<Arena>& arenas);

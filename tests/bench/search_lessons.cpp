@@ -84,6 +84,11 @@ School school_of(const Arena& arena, double noise) {
       .arena = &arena,
       .task = load_task(std::filesystem::path(KERNELITES_SOURCE_DIR) / "tasks" / arena.landscape.name)};
   const Landscape& landscape = arena.landscape;
+  std::erase_if(school.task.bench, [&](const Workload& workload) {
+    return std::find(landscape.workloads.begin(), landscape.workloads.end(), workload.name) ==
+           landscape.workloads.end();
+  });
+  if (school.task.bench.size() == 1) school.task.name += "_" + landscape.workloads.front();
   for (std::size_t i = 0; i < landscape.points.size(); ++i) {
     ChangeEnd end;
     end.specimen.id = fmt::format("{} {}", landscape.name, i);
@@ -113,12 +118,14 @@ std::vector<Effect> effects_of(const School& school, std::size_t parent, std::si
   return effects_between(school.task, school.ends[parent], school.ends[child], facts, 0.005);
 }
 
+/// Whose effects are imported.
+enum class Source { none, other_tasks, same_task, other_shape };
+
 /// How one arm of the experiment learns.
 struct Teaching {
   const char* name;
-  bool has_others = false;   ///< effects of the other landscapes' runs
-  bool has_earlier = false;  ///< of an earlier run in the same landscape instead
-  bool has_own = false;      ///< and of the run itself, as they come in
+  Source source = Source::none;
+  bool has_own = false;  ///< and effects of the run itself, as they come in
   bool is_inverted = false;
   bool is_shuffled = false;
   LessonRules rules = {};
@@ -196,13 +203,30 @@ RunResult run_in(const School& school, const BenchOptions& options, const Teachi
   return result;
 }
 
-/// Everything that one untaught run in each of the other landscapes leaves in a knowledge file.
-std::vector<Effect> lessons_of_others(const std::vector<std::vector<Effect>>& by_landscape, std::size_t self,
-                                      const Teaching& teaching, std::uint64_t seed) {
+/// Whether what was learned in `other` is imported in `self`.
+bool is_source(const std::vector<School>& schools, std::size_t other, std::size_t self, Source source) {
+  const Landscape &there = schools[other].arena->landscape, &here = schools[self].arena->landscape;
+  switch (source) {
+    case Source::none:
+      return false;
+    case Source::other_tasks:
+      return there.name != here.name;
+    case Source::same_task:
+      return other == self;
+    case Source::other_shape:
+      return there.name == here.name && other != self;
+  }
+  return false;
+}
+
+/// Everything that one untaught run in each of the source's landscapes leaves in a knowledge file.
+std::vector<Effect> lessons_for(const std::vector<std::vector<Effect>>& by_school,
+                                const std::vector<School>& schools, std::size_t self,
+                                const Teaching& teaching, std::uint64_t seed) {
   EffectSet set;
-  for (std::size_t i = 0; i < by_landscape.size(); ++i)
-    if ((i == self) == teaching.has_earlier)
-      for (const Effect& effect : by_landscape[i]) set.add(effect);
+  for (std::size_t i = 0; i < by_school.size(); ++i)
+    if (is_source(schools, i, self, teaching.source))
+      for (const Effect& effect : by_school[i]) set.add(effect);
   std::vector<Effect> effects;
   for (const auto& [id, effect] : set.effects) effects.push_back(effect);
   Rng rng = Rng::keyed(seed, 0, "shuffle");
@@ -236,60 +260,62 @@ LessonRules without_similarity() {
           .other_dtype = 1};
 }
 
-}  // namespace
-
-void run_lessons(const BenchOptions& options, const std::vector<Arena>& arenas) {
-  const Teaching k_teachings[] = {
-      {.name = "none"},
-      {.name = "of the other landscapes", .has_others = true, .has_own = true},
-      {.name = "the same, without the run's own effects", .has_others = true},
-      {.name = "the same, all cases alike",
-       .has_others = true,
-       .has_own = true,
-       .rules = without_similarity()},
-      {.name = "the same, by the mean instead of its bound",
-       .has_others = true,
-       .has_own = true,
-       .rules = {.bound = 0}},
-      {.name = "the run's own effects only", .has_own = true},
-      {.name = "of an earlier run in the same landscape",
-       .has_others = true,
-       .has_earlier = true,
-       .has_own = true},
-      {.name = "shuffled techniques", .has_others = true, .has_own = true, .is_shuffled = true},
-      {.name = "inverted", .has_others = true, .has_own = true, .is_inverted = true},
-      {.name = "inverted, without the run's own effects", .has_others = true, .is_inverted = true},
-  };
-  std::vector<School> schools;
-  for (const Arena& arena : arenas) schools.push_back(school_of(arena, options.noise));
-  std::vector<std::vector<std::vector<Effect>>> taught;  // by seed and landscape
-  for (int i = 0; i < options.seeds; ++i) {
-    taught.emplace_back();
-    for (const School& school : schools)
-      taught.back().push_back(run_in(school, options, k_teachings[0], {},
-                                     k_teaching_seeds + options.first_seed + static_cast<std::uint64_t>(i),
-                                     k_teaching_evaluations, 0)
-                                  .effects);
+/// The landscape at one of its workloads alone: the same kernels as a task of another shape.
+Arena at_workload(const Arena& arena, std::size_t workload) {
+  Arena one = arena;
+  one.landscape.workloads = {arena.landscape.workloads[workload]};
+  for (LandscapePoint& point : one.landscape.points) {
+    const auto keep = [&](std::vector<double>& times) {
+      if (!times.empty()) times = {times[workload]};
+    };
+    keep(point.time_us);
+    keep(point.time_us_p10);
+    keep(point.time_us_p90);
+    for (std::vector<double>& again : point.again) keep(again);
   }
+  const Ruggedness figures = ruggedness_of(one.landscape);
+  one.noise = figures.noise;
+  one.speedup_best = figures.speedup_best;
+  return one;
+}
+
+/// What an untaught run in every school leaves in a knowledge file, by seed and school.
+using Taught = std::vector<std::vector<std::vector<Effect>>>;
+
+Taught taught_in(const std::vector<School>& schools, const BenchOptions& options) {
+  Taught taught(static_cast<std::size_t>(options.seeds));
+  for_each_run(options, taught.size(), [&](std::size_t i) {
+    for (const School& school : schools)
+      taught[i].push_back(run_in(school, options, {.name = "none"}, {},
+                                 k_teaching_seeds + options.first_seed + i, k_teaching_evaluations, 0)
+                              .effects);
+  });
+  return taught;
+}
+
+void print_table(const std::vector<School>& schools, std::span<const Teaching> teachings,
+                 const BenchOptions& options) {
+  const Taught taught = taught_in(schools, options);
   fmt::print("| lessons |");
-  for (const Arena& arena : arenas) fmt::print(" `{}` |", arena.landscape.name);
+  for (const School& school : schools)
+    fmt::print(" `{}` {} |", school.arena->landscape.name,
+               schools.size() > 5 ? school.arena->landscape.workloads.front() : "");
   fmt::print(" of none |\n| --- |");
-  for (std::size_t i = 0; i <= arenas.size(); ++i) fmt::print(" --- |");
+  for (std::size_t i = 0; i <= schools.size(); ++i) fmt::print(" --- |");
   fmt::print("\n");
   std::vector<std::vector<double>> untaught;
-  for (const Teaching& teaching : k_teachings) {
+  for (const Teaching& teaching : teachings) {
     std::vector<std::vector<double>> all;
     fmt::print("| {} |", teaching.name);
     for (std::size_t s = 0; s < schools.size(); ++s) {
-      std::vector<double> evaluations;
-      for (int i = 0; i < options.seeds; ++i) {
-        const std::uint64_t seed = options.first_seed + static_cast<std::uint64_t>(i);
+      std::vector<double> evaluations(taught.size());
+      for_each_run(options, taught.size(), [&](std::size_t i) {
+        const std::uint64_t seed = options.first_seed + i;
         std::vector<Effect> imported;
-        if (teaching.has_others)
-          imported = lessons_of_others(taught[static_cast<std::size_t>(i)], s, teaching, seed);
-        evaluations.push_back(
-            run_in(schools[s], options, teaching, imported, seed, options.budget, k_goal).evaluations);
-      }
+        if (teaching.source != Source::none) imported = lessons_for(taught[i], schools, s, teaching, seed);
+        evaluations[i] =
+            run_in(schools[s], options, teaching, imported, seed, options.budget, k_goal).evaluations;
+      });
       const Estimate estimate = bootstrap_median(evaluations);
       fmt::print(" {:.0f} ({:.0f}-{:.0f}) |", estimate.value, estimate.low, estimate.high);
       all.push_back(std::move(evaluations));
@@ -299,6 +325,53 @@ void run_lessons(const BenchOptions& options, const std::vector<Arena>& arenas) 
     fmt::print(" {:.2f} ({:.2f}-{:.2f}) |\n", ratio.value, ratio.low, ratio.high);
     std::fflush(stdout);
   }
+}
+
+}  // namespace
+
+void run_lessons(const BenchOptions& options, const std::vector<Arena>& arenas) {
+  const Teaching k_teachings[] = {
+      {.name = "none"},
+      {.name = "of the other landscapes", .source = Source::other_tasks, .has_own = true},
+      {.name = "the same, without the run's own effects", .source = Source::other_tasks},
+      {.name = "the same, all cases alike",
+       .source = Source::other_tasks,
+       .has_own = true,
+       .rules = without_similarity()},
+      {.name = "the same, by the mean instead of its bound",
+       .source = Source::other_tasks,
+       .has_own = true,
+       .rules = {.bound = 0}},
+      {.name = "the run's own effects only", .has_own = true},
+      {.name = "of an earlier run in the same landscape", .source = Source::same_task, .has_own = true},
+      {.name = "shuffled techniques", .source = Source::other_tasks, .has_own = true, .is_shuffled = true},
+      {.name = "inverted", .source = Source::other_tasks, .has_own = true, .is_inverted = true},
+      {.name = "inverted, without the run's own effects", .source = Source::other_tasks, .is_inverted = true},
+  };
+  const Teaching k_of_shapes[] = {
+      {.name = "none"},
+      {.name = "of the other shape", .source = Source::other_shape, .has_own = true},
+      {.name = "the same, without the run's own effects", .source = Source::other_shape},
+      {.name = "of the other shape, shuffled techniques",
+       .source = Source::other_shape,
+       .has_own = true,
+       .is_shuffled = true},
+      {.name = "of the other shape, inverted",
+       .source = Source::other_shape,
+       .has_own = true,
+       .is_inverted = true},
+  };
+  std::vector<School> schools, of_shapes;
+  for (const Arena& arena : arenas) schools.push_back(school_of(arena, options.noise));
+  std::vector<Arena> shapes;
+  for (const Arena& arena : arenas)
+    for (std::size_t w = 0; w < arena.landscape.workloads.size(); ++w)
+      shapes.push_back(at_workload(arena, w));
+  for (const Arena& shape : shapes)  // where the default is at the goal there is nothing to learn
+    if (shape.speedup_best * k_goal > 1) of_shapes.push_back(school_of(shape, options.noise));
+  print_table(of_shapes, k_of_shapes, options);
+  fmt::print("\n");
+  print_table(schools, k_teachings, options);
 }
 
 }  // namespace kernelites

@@ -224,14 +224,19 @@ void run_policies(const BenchOptions& options, const std::vector<Arena>& arenas)
   for (std::size_t i = 0; i < arenas.size() + 4; ++i) fmt::print(" --- |");
   fmt::print("\n");
   std::vector<std::vector<double>> first;
+  int row = 0;
   for (const Policy& policy : policies()) {
+    if (options.rows > 0 && row++ == options.rows) break;
     std::vector<std::vector<double>> evaluations;
     double reached = 0, area = 0, duels = 0;
     fmt::print("| {} |", policy.name);
     for (const Arena& arena : arenas) {
       std::vector<double>& of_arena = evaluations.emplace_back();
-      for (int i = 0; i < options.seeds; ++i) {
-        const Run run = run_once(arena, options, policy, options.first_seed + static_cast<std::uint64_t>(i));
+      std::vector<Run> runs(static_cast<std::size_t>(options.seeds));
+      for_each_run(options, runs.size(), [&](std::size_t i) {
+        runs[i] = run_once(arena, options, policy, options.first_seed + i);
+      });
+      for (const Run& run : runs) {
         of_arena.push_back(run.evaluations);
         const double share = 1 / static_cast<double>(arenas.size()) / options.seeds;
         reached += share * run.has_reached;
@@ -245,6 +250,7 @@ void run_policies(const BenchOptions& options, const std::vector<Arena>& arenas)
     const Estimate ratio = bootstrap_ratio(evaluations, first);
     fmt::print(" {:.2f}x ({:.2f}-{:.2f}) | {:.0f} % | {:.1f} % | {:.2f} |\n", ratio.value, ratio.low,
                ratio.high, 100 * reached, 100 * area, duels);
+    std::fflush(stdout);
   }
 }
 

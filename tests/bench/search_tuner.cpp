@@ -50,10 +50,10 @@ void submit(TunerRun& run, const Tuning& tuning, const std::string& parent_id) {
   run.tried.push_back({.tuning = tuning, .is_passed = told.is_passed, .log_speedup = told.log_speedup_at});
 }
 
-/// As in a run: an elite, by greed or uniformly.
+/// As in a run.
 Parents parent_of(const TunerRun& run, Rng& rng) {
   static const OperatorRow k_row{.name = "tune"};
-  return *choose_parents(k_row, run.world.grid(), {}, RunConfig{}, rng);
+  return *choose_parents(k_row, run.world.grid(), run.world.choices(), RunConfig{}, rng);
 }
 
 bool sweep(TunerRun& run, Rng& rng) {
@@ -149,21 +149,6 @@ bool halve(TunerRun& run, Rng& rng, std::size_t count) {
   return true;
 }
 
-bool has_champions(const TunerRun& run) {
-  const Landscape& landscape = run.arena.landscape;
-  for (std::size_t workload = 0; workload < landscape.workloads.size(); ++workload) {
-    double best = 0;
-    for (const LandscapePoint& point : landscape.points)
-      if (point.is_passed() && (best == 0 || point.time_us[workload] < best)) best = point.time_us[workload];
-    for (const Champion& champion : run.world.champions()) {
-      if (champion.workload != landscape.workloads[workload]) continue;
-      const LandscapePoint& point = landscape.points[run.world.point_of(champion.candidate_id)];
-      if (point.time_us[workload] * k_goal > best) return false;
-    }
-  }
-  return true;
-}
-
 struct Reached {
   double elite = 0, champions = 0, rounds = 0;
 };
@@ -171,7 +156,8 @@ struct Reached {
 Reached reach(const Arena& arena, const BenchOptions& options, std::uint64_t seed,
               const TuningStrategy& step) {
   TunerRun run{.arena = arena,
-               .world = SearchWorld(arena, {.seed = seed, .noise = options.noise}),
+               .world = SearchWorld(
+                   arena, {.seed = seed, .rule = {.looks_max = options.looks}, .noise = options.noise}),
                .known = {arena.landscape.tuning(0)},
                .tried = {}};
   run.tried.push_back({.tuning = arena.landscape.tuning(0), .is_passed = true});
@@ -186,7 +172,7 @@ Reached reach(const Arena& arena, const BenchOptions& options, std::uint64_t see
       reached.elite = now;
       reached.rounds = rounds;
     }
-    if (reached.champions == 0 && (is_over || has_champions(run))) reached.champions = now;
+    if (reached.champions == 0 && (is_over || run.world.has_champions(k_goal))) reached.champions = now;
   }
   return reached;
 }
@@ -209,8 +195,11 @@ void run_tuner(const BenchOptions& options, const std::vector<Arena>& arenas) {
       elite.emplace_back();
       champions.emplace_back();
       std::vector<double> rounds;
-      for (int seed = 1; seed <= options.seeds; ++seed) {
-        const Reached reached = reach(arena, options, static_cast<std::uint64_t>(seed), strategy);
+      std::vector<Reached> runs(static_cast<std::size_t>(options.seeds));
+      for_each_run(options, runs.size(), [&, &strategy = strategy](std::size_t i) {
+        runs[i] = reach(arena, options, options.first_seed + i, strategy);
+      });
+      for (const Reached& reached : runs) {
         elite.back().push_back(reached.elite);
         champions.back().push_back(reached.champions);
         rounds.push_back(reached.rounds);

@@ -108,6 +108,20 @@ double SearchWorld::reached() const {
   return landscape().speedup(points_.at(grid_.best()->candidate_id)) / arena_->speedup_best;
 }
 
+bool SearchWorld::has_champions(double goal) const {
+  for (std::size_t workload = 0; workload < landscape().workloads.size(); ++workload) {
+    double best = 0;
+    for (const LandscapePoint& point : landscape().points)
+      if (point.is_passed() && (best == 0 || point.time_us[workload] < best)) best = point.time_us[workload];
+    for (const Champion& champion : champions_) {
+      if (champion.workload != landscape().workloads[workload]) continue;
+      const LandscapePoint& point = landscape().points[point_of(champion.candidate_id)];
+      if (point.time_us[workload] * goal > best) return false;
+    }
+  }
+  return true;
+}
+
 Course SearchWorld::examined(std::uint64_t ordinal, const std::string& parent_id,
                              const ScriptedEdit& edit) const {
   Course course;

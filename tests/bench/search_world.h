@@ -82,6 +82,8 @@ class SearchWorld {
   std::string cell_of(const std::string& candidate_id) const;
   /// True speed of the best elite as share of the landscape's best: what a run would hand out.
   double reached() const;
+  /// Every workload's champion has, in truth, the share `goal` of the best speed there.
+  bool has_champions(double goal) const;
 
  private:
   Course examined(std::uint64_t ordinal, const std::string& parent_id, const ScriptedEdit& edit) const;
