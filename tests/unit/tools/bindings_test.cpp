@@ -44,11 +44,9 @@ struct Sample {
     portfolio.run_started = "1764115200";
     portfolio.arms.push_back(arm_of(task));
     inputs.domain = domain_of(task, {});
-    inputs.code.arms.push_back({.label = "arm_0",
-                                .images = {{.architecture = "sm_90a",
-                                            .cubin = "not really",
-                                            .lowered = {{"k", "_Z1kv"}},
-                                            .code_digest = "c"}}});
+    inputs.code.arms.push_back(
+        {.label = "arm_0",
+         .images = {{.architecture = "sm_90a", .cubin = "not really", .lowered = {{"k", "_Z1kv"}}}}});
     inputs.host_plans = {"// plan\n"};
   }
   Task task;
