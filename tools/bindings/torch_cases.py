@@ -17,15 +17,15 @@ def load():
     return json.loads((Path(__file__).resolve().parent / "cases.json").read_text())
 
 
-def fill(tensor, generator, device):
-    """One input tensor; None for a kind that this file cannot draw."""
+def fill(tensor, generator, device, is_full):
+    """One input tensor; None for a kind that this file cannot draw. `is_full`: every length is the greatest."""
     shape, dtype, kind = tensor["shape"], DTYPES[tensor["dtype"]], tensor.get("kind", "")
     if dtype.is_floating_point:
         values = torch.randn(shape, generator=generator, device=device, dtype=torch.float32)
         return values.to(dtype)
     if kind.startswith("lengths"):
         bound = tensor["bound"]
-        values = torch.randint(1, bound + 1, shape, generator=generator, device=device)
+        values = torch.randint(bound if is_full else 1, bound + 1, shape, generator=generator, device=device)
         values.view(-1)[0] = bound
         return values.to(dtype)
     if kind.startswith("offsets"):
@@ -37,10 +37,10 @@ def fill(tensor, generator, device):
     return None
 
 
-def inputs_of(case, device="cuda", seed=1):
+def inputs_of(case, device="cuda", seed=1, is_full=False):
     """name -> tensor, without the outputs; None if some kind cannot be drawn here."""
     generator = torch.Generator(device=device).manual_seed(seed)
-    drawn = {t["name"]: fill(t, generator, device) for t in case["tensors"] if t["role"] != "output"}
+    drawn = {t["name"]: fill(t, generator, device, is_full) for t in case["tensors"] if t["role"] != "output"}
     return None if any(value is None for value in drawn.values()) else drawn
 
 
