@@ -31,9 +31,12 @@ constexpr const char* k_begin = R"(// SPDX-License-Identifier: Apache-2.0
 
 #include "plan_shim.h"
 
-// From here on these names are strangers to the program's own.
-#define std kernelites_plan_std
-#define kernelites kernelites_plan_contract
+namespace {name}_plan_std {{
+using std::initializer_list;
+}}
+// From here on these names are strangers to the program's own, and to those of other exported libraries.
+#define std {name}_plan_std
+#define kernelites {name}_plan_contract
 {tunables}#include <kernelites/plan.cuh>
 
 namespace formula {{
@@ -46,14 +49,14 @@ static inline double exp(double a) {{ return __builtin_exp(a); }}
 static inline double log(double a) {{ return __builtin_log(a); }}
 }}  // namespace formula
 
-namespace plan_of_{label} {{
+namespace plan_of_{name}_{label} {{
 
 {problem}
 // =====================================================================================================================
 {closure}
 // =====================================================================================================================
 
-}}  // namespace plan_of_{label}
+}}  // namespace plan_of_{name}_{label}
 
 namespace {{
 
@@ -78,9 +81,9 @@ namespace KERNELITES_LIBRARY {{
 int plan_{label}(const long long* d, const double* s, const long long* f, unsigned long long* words) {{
   (void)d, (void)s;
 {named}
-  const plan_of_{label}::Problem problem{{{members}}};
+  const plan_of_{name}_{label}::Problem problem{{{members}}};
   kl::Plan plan;
-  plan_of_{label}::plan(problem, plan);
+  plan_of_{name}_{label}::plan(problem, plan);
   kl::detail::Encoder encoder{{words, 0}};
   encoder.plan(plan);
   return encoder.at;
@@ -189,10 +192,11 @@ std::variant<std::string, ClosureProblem> host_plan(const Task& task, const Port
   return fmt::format(fmt::runtime(k_begin), fmt::arg("id_short", arm.candidate_id.substr(0, 12)),
                      fmt::arg("origin", origin_of(arm)),
                      fmt::arg("lines", std::count(text.begin(), text.end(), '\n')),
-                     fmt::arg("label", arm.label), fmt::arg("tunables", tunables_of(arm.candidate)),
-                     fmt::arg("problem", problem), fmt::arg("closure", text)) +
-         fmt::format(fmt::runtime(k_end), fmt::arg("label", arm.label), fmt::arg("named", named_dims(task)),
-                     fmt::arg("members", members_of(task)));
+                     fmt::arg("label", arm.label), fmt::arg("name", task.name),
+                     fmt::arg("tunables", tunables_of(arm.candidate)), fmt::arg("problem", problem),
+                     fmt::arg("closure", text)) +
+         fmt::format(fmt::runtime(k_end), fmt::arg("label", arm.label), fmt::arg("name", task.name),
+                     fmt::arg("named", named_dims(task)), fmt::arg("members", members_of(task)));
 }
 
 std::vector<ExportFile> host_plan_headers() {

@@ -2,11 +2,7 @@
 // CUDA's words for a host compiler that reads a plan: qualifiers without a meaning here, types that only have a size.
 #pragma once
 
-#include <initializer_list>  // lists in braces are of this type, whatever else std is renamed to
-
-namespace kernelites_plan_std {
-using std::initializer_list;
-}
+#include <initializer_list>  // lists in braces are of this type, whatever std is renamed to
 
 #define __device__
 #define __host__
