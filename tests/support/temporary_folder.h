@@ -24,6 +24,8 @@ class TemporaryFolder {
   TemporaryFolder& operator=(const TemporaryFolder&) = delete;
 
   const std::filesystem::path& path() const { return path_; }
+  /// Where a run in this folder keeps its database.
+  std::filesystem::path database() const { return path_ / "run.db"; }
 
  private:
   std::filesystem::path path_;

@@ -2,31 +2,13 @@
 // Small records and a whole small run for the archive's tests.
 #pragma once
 
-#include <unistd.h>
-
 #include <cmath>
-#include <filesystem>
 #include <string>
 
 #include "archive/archive.h"
+#include "tests/support/temporary_folder.h"
 
 namespace kernelites {
-
-/// A fresh folder that is removed with everything in it.
-class TemporaryFolder {
- public:
-  TemporaryFolder() {
-    std::string name = (std::filesystem::temp_directory_path() / "kernelites_archive_XXXXXX").string();
-    path_ = mkdtemp(name.data());
-  }
-  ~TemporaryFolder() { std::filesystem::remove_all(path_); }
-  TemporaryFolder(const TemporaryFolder&) = delete;
-  const std::filesystem::path& path() const { return path_; }
-  std::filesystem::path database() const { return path_ / "run.db"; }
-
- private:
-  std::filesystem::path path_;
-};
 
 inline RunRecord sample_run() {
   return {.seed = 0xfedcba9876543210u,  // more than a signed integer holds
