@@ -66,7 +66,9 @@ constexpr std::array<Migration, 4> k_migrations{{
      "CREATE INDEX evaluation_cost ON evaluation (ordinal, state, verb, is_passed, worker_s, device_s);"
      "CREATE INDEX model_call_cost ON model_call (ordinal, state, input_tokens, cached_input_tokens, "
      "output_tokens, usd,\n"
-     "  reasoning_tokens, cache_write_tokens, tokens_most, usd_most, latency_s);"},
+     "  reasoning_tokens, cache_write_tokens, tokens_most, usd_most, latency_s);"
+     "DROP INDEX candidate_variation;"
+     "CREATE INDEX candidate_variation ON candidate (variation, told, outcome, told_unix_s);"},
 }};
 
 void set_version(Database& database, int version) {

@@ -64,7 +64,8 @@ CREATE TABLE candidate (
   CHECK ((state = 'done') = (told IS NOT NULL))
 ) STRICT;
 CREATE INDEX candidate_state ON candidate (state);
-CREATE INDEX candidate_variation ON candidate (variation);
+-- Whatever is counted over an arm: a row lies behind its source, and reaching it would read the source.
+CREATE INDEX candidate_variation ON candidate (variation, told, outcome, told_unix_s);
 CREATE INDEX candidate_told ON candidate (told, outcome, variation);
 CREATE INDEX candidate_source ON candidate (source_digest, told);
 

@@ -40,9 +40,8 @@ void check_operator(const std::string& name) {
   const OperatorRow* row = find_operator(name);
   if (row == nullptr || !row->needs_model || row->is_scheduled || row->evaluates_inside ||
       row->parent != ParentKind::elite || row->wants_target_cell || row->wants_target_workload)
-    throw ConfigError(
-        "--operator", name,
-        "expected an operator that asks a model about one parent: refine, edit, explore, simplify");
+    throw ConfigError("--operator", name,
+                      "expected an operator that asks a model about one parent: refine, edit");
 }
 
 /// Waiting for a turn on a GPU that other environments use may take as long as their evaluations.
