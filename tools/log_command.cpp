@@ -23,7 +23,7 @@ struct LogOptions {
 void log(const LogOptions& options, Program& program) {
   const Archive archive = Archive::open_read_only(options.run);
   // Lines stay: no progress line is rewritten at the bottom.
-  ConsoleSink console(program.out, {.is_terminal = false, .has_color = program.has_color});
+  ConsoleSink console(program.out, program.has_color);
   std::int64_t after = 0;
   for (;;) {
     const std::string state = archive.run().state;

@@ -253,9 +253,7 @@ Shown shown_as(const RunOptions& options, const RunConfig& config, const Archive
                Program& program) {
   if (options.is_json) return {.sink = std::make_unique<JsonSink>(program.out)};
   if (!program.is_terminal || options.is_plain)
-    return {.sink = std::make_unique<ConsoleSink>(
-                program.out,
-                ConsoleStyle{.is_terminal = false, .has_color = program.has_color && !options.is_plain})};
+    return {.sink = std::make_unique<ConsoleSink>(program.out, program.has_color && !options.is_plain)};
   auto live = std::make_unique<LiveScreen>(LiveScreen::Parts{.out = program.out,
                                                              .limits = config.budget,
                                                              .has_color = program.has_color,

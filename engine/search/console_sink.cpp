@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// The run as lines in a terminal: one per result, and a progress line that stays at the bottom.
+// The run as plain lines: one per result, and a progress line now and then.
 #include "engine/search/console_sink.h"
 
 #include <fmt/format.h>
@@ -10,7 +10,7 @@ namespace kernelites {
 namespace {
 
 constexpr std::size_t k_columns = 79;
-constexpr int k_plain_progress_every = 10;  // results
+constexpr int k_progress_every = 10;  // results
 /// `text` as one line of the terminal: no control characters, cut at a character.
 std::string fitted(std::string text) {
   for (char& c : text)
@@ -84,17 +84,15 @@ void ConsoleSink::on_told(const Json& event) {
   print(fmt::format("#{} {} {} {} {}", event.value("ordinal", 0), event.value("operator", ""), outcome, what,
                     speedup > 0 ? fmt::format("{:.3f}x", speedup) : ""),
         is_elite ? k_green : "");
-  if (!style_.is_terminal && told_ % k_plain_progress_every == 0) print(progress_line());
+  if (told_ % k_progress_every == 0) print(progress_line());
 }
 
 void ConsoleSink::print(const std::string& line, const char* color) {
   const std::string text = fitted(line);
-  if (style_.is_terminal) out_ << "\r\x1b[K";
-  if (style_.has_color && *color != 0)
+  if (has_color_ && *color != 0)
     out_ << color << text << "\x1b[0m\n";
   else
     out_ << text << '\n';
-  if (style_.is_terminal) out_ << fitted(progress_line());
   out_ << std::flush;
 }
 

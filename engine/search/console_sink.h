@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// The run as lines in a terminal: one per result, and a progress line that stays at the bottom.
+// The run as plain lines: one per result, and a progress line now and then.
 #pragma once
 
 #include <ostream>
@@ -9,17 +9,10 @@
 
 namespace kernelites {
 
-/// How the terminal is.
-struct ConsoleStyle {
-  bool is_terminal =
-      false;               ///< the progress line is rewritten in place; otherwise it is printed now and then
-  bool has_color = false;  ///< never set where NO_COLOR is
-};
-
-/// Prints to `out`, which outlives it; no line is longer than 79 characters.
+/// Prints to `out`, which outlives it; no line is longer than 79 characters. No colors where NO_COLOR is set: the caller looks.
 class ConsoleSink : public EventSink {
  public:
-  ConsoleSink(std::ostream& out, ConsoleStyle style) : out_(out), style_(style) {}
+  ConsoleSink(std::ostream& out, bool has_color) : out_(out), has_color_(has_color) {}
   void on_event(const Json& event) override;
 
   /// "2 seeds +   37 told  5 elites 10.4 %  QD 7.31  best 1.840x  $0.42  3.1/min"
@@ -31,7 +24,7 @@ class ConsoleSink : public EventSink {
   void take_grid_figures(const Json& event);
 
   std::ostream& out_;
-  ConsoleStyle style_;
+  bool has_color_;
   int told_ = 0;
   int told_before_ = 0;  // in earlier sessions
   int seeds_ = 0;        // of those told; budgets do not count them

@@ -19,17 +19,17 @@ Json told(int ordinal) {
           {"qd_score", 7.31},     {"best_speedup", 1.84}};
 }
 
-std::string printed(ConsoleStyle style, const std::vector<Json>& events) {
+std::string printed(const std::vector<Json>& events, bool has_color = false) {
   std::ostringstream out;
-  ConsoleSink sink(out, style);
+  ConsoleSink sink(out, has_color);
   for (const Json& event : events) sink.on_event(event);
   return out.str();
 }
 
 }  // namespace
 
-TEST_CASE("without a terminal results are plain lines") {
-  const std::string text = printed({}, {told(3)});
+TEST_CASE("results are plain lines") {
+  const std::string text = printed({told(3)});
   CHECK(text == "#3 refine added cp_async/mma/split_kv 1.500x\n");
 }
 
@@ -37,7 +37,7 @@ TEST_CASE("what failed is told with its stage and reason") {
   Json event = told(4);
   event.update({{"outcome", "failed"}, {"cell", ""}, {"speedup", 0.0}});
   event.update({{"stage", "sanitize"}, {"reason", "race"}});
-  CHECK(printed({}, {event}) == "#4 refine failed sanitize: race\n");
+  CHECK(printed({event}) == "#4 refine failed sanitize: race\n");
 }
 
 TEST_CASE("a refused reply is told with its reason") {
@@ -46,20 +46,20 @@ TEST_CASE("a refused reply is told with its reason") {
                    {"operator", "edit"},
                    {"reason", "no_code"},
                    {"message", "a text"}};
-  CHECK(printed({}, {event}) == "#5 edit refused: no_code: a text\n");
+  CHECK(printed({event}) == "#5 edit refused: no_code: a text\n");
 }
 
 TEST_CASE("seeds are counted apart, as budgets do") {
   std::vector<Json> events;
   for (int i = 1; i <= 10; ++i) events.push_back(told(i));
   for (int i = 0; i < 2; ++i) events[i]["operator"] = "seed";
-  CHECK_THAT(printed({}, events), Catch::Contains("2 seeds +    8 told   5 elites"));
+  CHECK_THAT(printed(events), Catch::Contains("2 seeds +    8 told   5 elites"));
 }
 
 TEST_CASE("every tenth result brings the progress line") {
   std::vector<Json> events;
   for (int i = 1; i <= 10; ++i) events.push_back(told(i));
-  CHECK_THAT(printed({}, events),
+  CHECK_THAT(printed(events),
              Catch::Contains("10 told   5 elites 10.4 %  QD 7.31  best 1.840x  $0.00  10.0/min"));
 }
 
@@ -67,13 +67,13 @@ TEST_CASE("a resumed run begins with the figures of the grid it has") {
   const Json started{{"event", "started"}, {"task", "t"},        {"device", "d"}, {"told", 9},
                      {"seeds", 2},         {"usd", 1.5},         {"elites", 3},   {"coverage", 0.0625},
                      {"qd_score", 4.0},    {"best_speedup", 2.0}};
-  CHECK_THAT(printed({}, {started, {{"event", "stopped"}, {"reason", "budget"}}}),
+  CHECK_THAT(printed({started, {{"event", "stopped"}, {"reason", "budget"}}}),
              Catch::Contains("2 seeds +    7 told   3 elites  6.2 %  QD 4.00  best 2.000x  $1.50"));
 }
 
 TEST_CASE("color is used only where it is wanted") {
-  CHECK_THAT(printed({.is_terminal = true, .has_color = true}, {told(1)}), Catch::Contains("\x1b[32m"));
-  CHECK_THAT(printed({.is_terminal = true, .has_color = false}, {told(1)}), !Catch::Contains("\x1b[32m"));
+  CHECK_THAT(printed({told(1)}, true), Catch::Contains("\x1b[32m"));
+  CHECK_THAT(printed({told(1)}, false), !Catch::Contains("\x1b[32m"));
 }
 
 TEST_CASE("a hostile message stays one short line") {
@@ -81,7 +81,7 @@ TEST_CASE("a hostile message stays one short line") {
                    {"ordinal", 1},
                    {"operator", "refine"},
                    {"message", std::string(500, 'x') + "\x1b[2J\n"}};
-  const std::string text = printed({}, {event});
+  const std::string text = printed({event});
   CHECK(text.size() <= 80);
   CHECK(text.find('\x1b') == std::string::npos);
 }
