@@ -205,6 +205,15 @@ MeasuredBaselines read_measured(const std::filesystem::path& file) {
   }
 }
 
+std::vector<std::filesystem::path> measured_files(const std::filesystem::path& folder) {
+  std::vector<std::filesystem::path> files;
+  std::error_code none;
+  for (const auto& entry : std::filesystem::directory_iterator(folder, none))
+    if (entry.path().filename().string().starts_with("baselines_")) files.push_back(entry.path());
+  std::sort(files.begin(), files.end());
+  return files;
+}
+
 void record(MeasuredBaselines& measured, const BaselineTable& table) {
   if (!measured.tasks.empty() && measured.device.kind != table.device.kind)
     throw Error(fmt::format("the file holds figures of {}, these are of {}", measured.device.kind,

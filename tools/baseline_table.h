@@ -68,6 +68,8 @@ void from_json(const Json& json, MeasuredBaselines& measured);
 
 /// Reads such a file; nothing measured if there is none. Throws ConfigError.
 MeasuredBaselines read_measured(const std::filesystem::path& file);
+/// The files of that name in a folder, by name; none where there is no such folder.
+std::vector<std::filesystem::path> measured_files(const std::filesystem::path& folder);
 /// Puts one task's table into it. Throws Error if it holds another device's figures.
 void record(MeasuredBaselines& measured, const BaselineTable& table);
 

@@ -33,9 +33,8 @@ Json libraries_of(const std::string& folder, const Program& program) {
   if (run.device.is_virtual) return {};
   try {
     const std::filesystem::path measured = find_data_root("", program.executable).measured();
-    for (const auto& entry : std::filesystem::directory_iterator(measured)) {
-      if (!entry.path().filename().string().starts_with("baselines_")) continue;
-      const MeasuredBaselines known = read_measured(entry.path());
+    for (const std::filesystem::path& file : measured_files(measured)) {
+      const MeasuredBaselines known = read_measured(file);
       const auto table = known.tasks.find(run.task.name);
       if (known.device.kind != run.device.kind || table == known.tasks.end()) continue;
       Json times = Json::array();
@@ -50,7 +49,7 @@ Json libraries_of(const std::string& folder, const Program& program) {
       return {{"date", known.date}, {"torch", known.torch}, {"times", times}};
     }
   } catch (const ConfigError&) {
-    // A program without its data folders still reports what the run holds.
+    // A program without its data still reports what the run holds.
   }
   return {};
 }

@@ -69,6 +69,14 @@ void blot_out_hidden(std::string& text) {
   }
 }
 
+/// PATH, HOME and LANG are handed to agents too, and their values are words of many texts.
+bool is_key_name(std::string name) {
+  for (char& c : name) c = static_cast<char>(std::toupper(static_cast<unsigned char>(c)));
+  for (const char* word : {"KEY", "TOKEN", "SECRET", "PASSW", "CREDENTIAL"})
+    if (name.find(word) != std::string::npos) return true;
+  return false;
+}
+
 /// What a configuration says of where keys are: it never holds one itself.
 struct KeyPlaces {
   std::set<std::string> variables{"OPENAI_API_KEY", "ANTHROPIC_API_KEY"};
@@ -85,7 +93,8 @@ void collect(const Json& json, KeyPlaces& places) {
   text("api_key_file", places.files);
   if (json.is_object() && json.contains("environment"))
     for (const Json& name : json.at("environment"))
-      if (name.is_string()) places.variables.insert(name.get<std::string>());
+      if (name.is_string() && is_key_name(name.get<std::string>()))
+        places.variables.insert(name.get<std::string>());
   for (const Json& child : json) collect(child, places);
 }
 

@@ -10,8 +10,9 @@
 
 namespace kernelites {
 
-/// Values of the keys that a run's configuration names by environment variable ("api_key_env", "environment") or file
-/// ("api_key_file"), and of the two that `openai:` and `anthropic:` stand for; those that are not here are left out.
+/// Values of the keys that a run's configuration names by environment variable ("api_key_env"; of "environment" those
+/// whose names speak of a key, token, secret, password or credential) or file ("api_key_file"), and of the two that
+/// `openai:` and `anthropic:` stand for; those that are not here are left out.
 std::vector<std::string> keys_named_in(const Json& configuration, const SecretSource& source);
 
 /// `text` without `secrets`, without words that have the form of a well-known key or of a bearer token, and without

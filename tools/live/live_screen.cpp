@@ -16,7 +16,8 @@ namespace {
 constexpr const char* k_green = "\x1b[32m";
 constexpr const char* k_red = "\x1b[31m";
 constexpr std::size_t k_bar_columns = 40;
-constexpr std::size_t k_above_max = 64;  // lines that wait for the next picture
+constexpr std::size_t k_results_least = 5;  // before there is room for the grid
+constexpr std::size_t k_above_max = 64;     // lines that wait for the next picture
 
 std::string duration_text(double seconds) {
   const auto whole = static_cast<std::int64_t>(std::max(0.0, seconds));
@@ -60,7 +61,7 @@ std::vector<std::string> head_lines(const RunProgress& progress, const BudgetLim
                               progress.is_resumed ? ", resumed" : ""));
   if (const auto share = nearest_limit(progress, limits)) lines.push_back(limit_text(*share));
   lines.push_back(fmt::format("{} told, {} seeds, {} under way, {:.1f}/min", progress.told - progress.seeds,
-                              progress.seeds, progress.in_flight, progress.rate()));
+                              progress.seeds, progress.under_way.size(), progress.rate()));
   std::string best = fmt::format("best {:.3f}x", progress.best_speedup);
   if (progress.best_time_s >= 0)
     best += fmt::format(" since {}", duration_text(progress.time_s - progress.best_time_s));
@@ -98,14 +99,15 @@ std::vector<std::string> live_lines(const RunProgress& progress, const BudgetLim
   std::vector<std::string> lines;
   for (const std::string& line : head_lines(progress, limits))
     lines.push_back(cut_to(clean_line(line), width));
-  // A line between, at least three results; the grid gets the rest.
   const std::size_t results = std::min(progress.results.size(), k_results_kept);
-  if (grid.elite_count() > 0 && rows > lines.size() + 7) {
+  // Results come before the grid, which has a line above, one of names, and one that tells of other rows.
+  const std::size_t others = lines.size() + 3 + (results > 0 ? 1 + std::min(results, k_results_least) : 0);
+  if (grid.elite_count() > 0 && rows > others) {
     lines.emplace_back();
-    const std::size_t room = rows - lines.size() - std::min<std::size_t>(results, 5) - 3;
-    for (std::string& line : heat_map_lines(grid, width, has_color, room)) lines.push_back(std::move(line));
+    for (std::string& line : heat_map_lines(grid, width, has_color, rows - others))
+      lines.push_back(std::move(line));
   }
-  if (results > 0 && rows > lines.size() + 2) {
+  if (results > 0 && rows > lines.size() + 1) {
     lines.emplace_back();
     const std::size_t count = std::min(results, rows - lines.size());
     for (std::size_t i = results - count; i < results; ++i) {

@@ -42,6 +42,7 @@ void take_told(const Json& event, RunProgress& progress) {
 
 void RunProgress::take(const Json& event) {
   const std::string name = event.value("event", "");
+  const auto ordinal = event.value("ordinal", std::uint64_t{0});
   time_s = event.value("time_s", time_s);
   if (name == "started") {
     task = event.value("task", "");
@@ -54,21 +55,26 @@ void RunProgress::take(const Json& event) {
     state = "running";
     take_grid(event, *this);
   } else if (name == "asked") {
-    ++in_flight;
+    under_way.insert(ordinal);
   } else if (name == "answered") {
     usd += event.value("usd", 0.0);
   } else if (name == "evaluated") {
     device_s += event.value("device_s", 0.0);
   } else if (name == "told") {
     take_told(event, *this);
-    if (in_flight > 0 && event.value("operator", "") != "seed") --in_flight;
+    // A variation's own candidate has its number; those that it had evaluated inside have numbers of their own.
+    under_way.erase(ordinal);
   } else if (name == "rejected") {
     ++refused;
-    if (in_flight > 0) --in_flight;
+    under_way.erase(ordinal);
     remember(*this,
              fmt::format("#{} {} refused: {}: {}", event.value("ordinal", 0), event.value("operator", ""),
                          event.value("reason", ""), event.value("message", "")),
              false);
+  } else if (name == "handed_in") {
+    under_way.erase(event.value("variation", std::uint64_t{0}));
+  } else if (name == "prompt_written") {
+    under_way.erase(ordinal);
   } else if (name == "incident") {
     ++incidents;
     last_incident = event.value("message", "");

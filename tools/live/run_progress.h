@@ -3,7 +3,9 @@
 #pragma once
 
 #include <cstddef>
+#include <cstdint>
 #include <deque>
+#include <set>
 #include <string>
 
 #include "engine/core/json.h"
@@ -28,7 +30,7 @@ struct RunProgress {
   int told_before = 0;                                         ///< in earlier sessions
   int seeds = 0;                                               ///< of those told
   int failed = 0, refused = 0, duplicates = 0, incidents = 0;  ///< of this session
-  int in_flight = 0;                                           ///< variations asked for and not over
+  std::set<std::uint64_t> under_way;                           ///< variations asked for and not over
   std::size_t elites = 0;
   double coverage = 0, qd_score = 0, best_speedup = 0;
   double usd = 0, device_s = 0;  ///< device_s: of this session

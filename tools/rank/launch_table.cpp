@@ -25,12 +25,15 @@ std::uint32_t LaunchTable::name_index(const std::string& text) {
 
 void LaunchTable::add_launch(const std::string& kernel, std::uint64_t operation, double start_us,
                              double duration_us) {
-  if (launches_.size() >= k_trace_launches_max)
+  if (launches_.size() >= rows_max_)
     throw ConfigError(file_, "", "has more kernels than can be ranked: record a few steps of the model only");
   launches_.push_back({name_index(kernel), operation, start_us, std::max(duration_us, 0.0)});
 }
 
 void LaunchTable::add_operation(std::uint64_t id, const OperationFacts& facts) {
+  if (operations_.size() >= rows_max_)
+    throw ConfigError(file_, "",
+                      "has more operations than can be ranked: record a few steps of the model only");
   operations_.push_back({id, name_index(facts.name), name_index(facts.shapes), name_index(facts.types)});
 }
 

@@ -2,6 +2,7 @@
 // Kernel launches as a trace is read: small records, names kept once, summed up at the end.
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
 #include <string>
 #include <unordered_map>
@@ -20,11 +21,12 @@ struct OperationFacts {
 
 class LaunchTable {
  public:
-  /// `file` is named in errors.
-  explicit LaunchTable(std::string file) : file_(std::move(file)) {}
+  /// `file` is named in errors; `rows_max` bounds launches and operations, each.
+  explicit LaunchTable(std::string file, std::size_t rows_max = k_trace_launches_max)
+      : file_(std::move(file)), rows_max_(rows_max) {}
 
-  /// `operation` is the id under which `add_operation` tells it, before or after; 0: none. Throws ConfigError beyond
-  /// k_trace_launches_max.
+  /// `operation` is the id under which `add_operation` tells it, before or after; 0: none. Both throw ConfigError
+  /// beyond `rows_max`.
   void add_launch(const std::string& kernel, std::uint64_t operation, double start_us, double duration_us);
   void add_operation(std::uint64_t id, const OperationFacts& facts);
   void add_copy(double duration_us) { copy_us_ += duration_us; }
@@ -45,6 +47,7 @@ class LaunchTable {
     std::uint32_t name, shapes, types;
   };
   std::string file_;
+  std::size_t rows_max_;
   std::vector<std::string> names_{""};
   std::unordered_map<std::string, std::uint32_t> index_{{"", 0}};
   std::vector<Launch> launches_;

@@ -20,7 +20,7 @@ LiveFacts::LiveFacts(std::string folder, PageOptions options, std::chrono::milli
                 Database::Mode::read_only) {
   seen_ = stamp();  // before it is read: what is written meanwhile shows at the first look
   state_.revision = 1;
-  state_.data = page_data(run_facts(folder_), options_);
+  state_.data = std::make_shared<const Json>(page_data(run_facts(folder_), options_));
   asked_ = std::chrono::steady_clock::now();
   watcher_ = std::thread([this] { watch(); });
 }
@@ -62,18 +62,22 @@ std::string LiveFacts::stamp() {
   return fmt::format("{} {}", run_revision(database_), none ? 0 : steered.time_since_epoch().count());
 }
 
-void LiveFacts::read() {
-  LiveState next{.data = {}, .problem = {}};
+bool LiveFacts::read() {
+  std::shared_ptr<const Json> data;
+  std::string problem;
   try {
-    next.data = page_data(run_facts(folder_), options_);
+    data = std::make_shared<const Json>(page_data(run_facts(folder_), options_));
   } catch (const std::exception& error) {
-    next.problem = error.what();
+    problem = error.what();
   }
   const std::lock_guard lock(mutex_);
-  if (next.problem.empty()) state_.data = std::move(next.data);
-  state_.problem = next.problem;
+  // What failed is tried again and again: the same words are told once.
+  if (data == nullptr && problem == state_.problem) return false;
+  if (data != nullptr) state_.data = std::move(data);
+  state_.problem = std::move(problem);
   ++state_.revision;
   changed_.notify_all();
+  return state_.problem.empty();
 }
 
 bool LiveFacts::is_wanted() const { return std::chrono::steady_clock::now() - asked_ < k_idle_after; }
@@ -91,8 +95,7 @@ void LiveFacts::watch() {
     if (begin < not_before) continue;
     try {
       if (std::string now = stamp(); now != seen_) {
-        seen_ = std::move(now);
-        read();
+        if (read()) seen_ = std::move(now);
       }
     } catch (const Error&) {
       continue;  // busy; the next look tells

@@ -5,6 +5,7 @@
 #include <chrono>
 #include <condition_variable>
 #include <cstdint>
+#include <memory>
 #include <mutex>
 #include <optional>
 #include <string>
@@ -17,9 +18,9 @@ namespace kernelites {
 
 /// One state of the run as the page takes it.
 struct LiveState {
-  std::int64_t revision = 0;  ///< grows with every change
-  Json data;
-  std::string problem;  ///< not empty: the run could not be read, and `data` is older
+  std::int64_t revision = 0;         ///< grows with every change
+  std::shared_ptr<const Json> data;  ///< shared by everybody who shows this state; never null
+  std::string problem;               ///< not empty: the run could not be read, and `data` is older
 };
 
 /// After so long without a question nothing is read until the next one.
@@ -44,7 +45,8 @@ class LiveFacts {
   bool is_wanted() const;
   /// What differs when the run or a person has written: the database's version, the time of steer.json.
   std::string stamp();
-  void read();
+  /// False if the run could not be read: then the state says why.
+  bool read();
 
   std::string folder_;
   PageOptions options_;
@@ -56,7 +58,7 @@ class LiveFacts {
   std::chrono::steady_clock::time_point asked_;  // last, by anybody
   bool is_idle_ = false;                         // nobody asks: changes are not read
   bool is_stopped_ = false;
-  std::string seen_;  // of the watching thread
+  std::string seen_;  // the stamp that was read last; of the watching thread
   std::thread watcher_;
 };
 

@@ -5,6 +5,7 @@
 #include <fmt/format.h>
 #include <sodium.h>
 
+#include <algorithm>
 #include <array>
 #include <string_view>
 #include <vector>
@@ -52,8 +53,10 @@ std::string filled(std::string_view frame,
     const std::size_t close = frame.find("}}", open);
     KERNELITES_ASSERT(close != std::string_view::npos);
     const std::string_view name = frame.substr(open + 2, close - open - 2);
-    for (const auto& [key, value] : values)
-      if (key == name) page += value;
+    const auto value =
+        std::find_if(values.begin(), values.end(), [&](const auto& one) { return one.first == name; });
+    KERNELITES_ASSERT(value != values.end());
+    page += value->second;
     at = close + 2;
   }
   return page;

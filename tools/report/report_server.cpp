@@ -48,7 +48,7 @@ bool is_token(const std::string& given, const std::string& token) {
 
 std::string event_text(const LiveState& state) {
   if (!state.problem.empty()) return "event: problem\ndata: " + script_json(state.problem) + "\n\n";
-  return "event: facts\ndata: " + script_json(state.data) + "\n\n";
+  return "event: facts\ndata: " + script_json(*state.data) + "\n\n";
 }
 
 /// What steer.json may name, out of what the page shows: endpoints of arms, cells of the grid.
@@ -76,7 +76,7 @@ struct ReportServer::Body {
       : settings(given), options(page), facts(given.folder, page, given.poll) {}
 
   void send_page(httplib::Response& response) {
-    response.set_content(report_page(facts.now().data, options), "text/html; charset=utf-8");
+    response.set_content(report_page(*facts.now().data, options), "text/html; charset=utf-8");
   }
 
   void stream(httplib::Response& response) {
@@ -110,7 +110,7 @@ struct ReportServer::Body {
       return refuse(response, 415, "expected application/json");
     try {
       const Json json = parse_json(request.body, "steer");
-      const Steering steering = parse_steering(json, "steer", names_in(facts.now().data));
+      const Steering steering = parse_steering(json, "steer", names_in(*facts.now().data));
       write_text_atomically(RunFolder{settings.folder}.steering(), steering_json(steering).dump(2) + "\n");
     } catch (const ConfigError& error) {
       return refuse(response, 400, error.what());
@@ -133,7 +133,7 @@ struct ReportServer::Body {
          {"Cache-Control", "no-store"}});
     server.Get("/", [this](const httplib::Request&, httplib::Response& response) { send_page(response); });
     server.Get("/data.json", [this](const httplib::Request&, httplib::Response& response) {
-      response.set_content(script_json(facts.now().data), "application/json");
+      response.set_content(script_json(*facts.now().data), "application/json");
     });
     server.Get("/events", [this](const httplib::Request&, httplib::Response& response) { stream(response); });
     server.Post("/steer", [this](const httplib::Request& request, httplib::Response& response) {

@@ -261,6 +261,37 @@ TEST_CASE("a picture fits its terminal, however small") {
   }
 }
 
+TEST_CASE("of a low terminal the results get the rows before the grid does") {
+  Grid grid;
+  RunProgress progress;
+  for (const std::string& cell : grid.cells()) grid.put(elite(cell, 1.25));
+  for (int i = 0; i < 5; ++i) progress.results.push_back({"result", false});
+  std::size_t taken_before = 0;
+  for (std::size_t height = 3; height <= 40; ++height) {
+    CAPTURE(height);
+    const std::vector<std::string> lines = live_lines(progress, {}, grid, {80, height}, false);
+    CHECK(lines.size() < height);
+    CHECK(lines.size() >= taken_before);
+    taken_before = lines.size();
+    const auto results = std::count(lines.begin(), lines.end(), "result");
+    CHECK(results == std::clamp<std::ptrdiff_t>(static_cast<std::ptrdiff_t>(height) - 6, 0, 5));
+  }
+  CHECK(taken_before > 20);  // the grid is there in the end
+}
+
+TEST_CASE("a variation is under way from its question to its own end, however much it has evaluated inside") {
+  RunProgress progress;
+  for (const int ordinal : {1, 2, 3, 4}) progress.take({{"event", "asked"}, {"ordinal", ordinal}});
+  for (const int inside : {5, 6, 7}) progress.take({{"event", "told"}, {"ordinal", inside}});
+  CHECK(progress.under_way.size() == 4);
+  progress.take({{"event", "told"}, {"ordinal", 1}});
+  CHECK(progress.under_way == std::set<std::uint64_t>{2, 3, 4});
+  progress.take({{"event", "rejected"}, {"ordinal", 2}});
+  progress.take({{"event", "handed_in"}, {"ordinal", 6}, {"variation", 3}});
+  progress.take({{"event", "prompt_written"}, {"ordinal", 4}});
+  CHECK(progress.under_way.empty());
+}
+
 TEST_CASE("the heat map shows rows with elites, the best ones where not all fit") {
   Grid grid;
   grid.put(elite(grid.cells().front(), 1.5));

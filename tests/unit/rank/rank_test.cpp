@@ -11,6 +11,7 @@
 #include "tests/support/catch.h"
 #include "tests/support/temporary_folder.h"
 #include "tools/rank/kernel_name.h"
+#include "tools/rank/launch_table.h"
 #include "tools/rank/operation_work.h"
 #include "tools/rank/rank_text.h"
 
@@ -330,4 +331,15 @@ TEST_CASE("shapes say whether a product is bound by memory or by arithmetic") {
   CHECK(kernel_named(ranking, "gemm_tiny").bound.resource == "latency");
   CHECK(kernel_named(ranking, "gemm_unshaped").bound.resource == "compute");
   CHECK_FALSE(kernel_named(ranking, "gemm_unshaped").bound.is_by_shape);
+}
+
+TEST_CASE("launches and operations beyond the limit are refused") {
+  LaunchTable table("trace.json", 2);
+  for (const std::uint64_t id : {1, 2}) {
+    table.add_launch("kernel", id, static_cast<double>(id), 1);
+    table.add_operation(id, {.name = "aten::mm", .shapes = {}, .types = {}});
+  }
+  CHECK_THROWS_AS(table.add_launch("kernel", 3, 3, 1), ConfigError);
+  CHECK_THROWS_AS(table.add_operation(3, {.name = "aten::mm", .shapes = {}, .types = {}}), ConfigError);
+  CHECK(table.summed().launches == 2);
 }

@@ -181,3 +181,14 @@ TEST_CASE("what a machine lacks is told in the adapter's words") {
 TEST_CASE("a task without baselines says so") {
   CHECK_THROWS_AS(baseline_job(small_task(), {}), ConfigError);
 }
+
+TEST_CASE("measured files are found by name and in its order, and none where there is no folder") {
+  const TemporaryFolder folder;
+  for (const char* name : {"baselines_h200.json", "notes.json", "baselines_a100.json", "baselines_h100.json"})
+    std::ofstream(folder.path() / name) << "{}";
+  const auto at = [&](const char* name) { return folder.path() / name; };
+  CHECK(measured_files(folder.path()) == std::vector<std::filesystem::path>{at("baselines_a100.json"),
+                                                                            at("baselines_h100.json"),
+                                                                            at("baselines_h200.json")});
+  CHECK(measured_files(at("missing")).empty());
+}

@@ -192,11 +192,13 @@ TEST_CASE("no key reaches a data set, in whatever reply it stands") {
 TEST_CASE("known keys go by value, others by their form, and words that only look like one stay") {
   const std::vector<std::string> keys = keys_named_in(
       Json::parse(
-          R"([{"kind": "openai", "api_key_env": "MINE"}, {"kind": "command", "environment": ["AGENTS"]}])"),
-      [](const std::string& name) {
-        return name == "MINE" ? std::optional<std::string>("my-own-secret") : std::nullopt;
+          R"([{"kind": "openai", "api_key_env": "MINE"}, {"kind": "command", "environment": ["agent_token", "AGENTS", "PATH"]}])"),
+      [](const std::string& name) -> std::optional<std::string> {
+        if (name == "MINE") return "my-own-secret";
+        if (name == "agent_token") return "the-agent's";
+        return name == "PATH" ? std::optional<std::string>("/usr/bin") : std::nullopt;
       });
-  REQUIRE(keys == std::vector<std::string>{"my-own-secret"});
+  REQUIRE(keys == std::vector<std::string>{"my-own-secret", "the-agent's"});
   CHECK(redacted("x my-own-secret y", keys) == "x [secret] y");
   CHECK(redacted("Authorization: Bearer abc.def-ghi_jkl0123456789", {}) == "Authorization: [secret]");
   CHECK(redacted("a\n-----BEGIN RSA PRIVATE KEY-----\nMII\n-----END RSA PRIVATE KEY-----\nb", {}) ==

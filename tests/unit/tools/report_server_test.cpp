@@ -11,6 +11,7 @@
 #include "tests/support/catch.h"
 #include "tests/support/large_run/large_run.h"
 #include "tests/support/temporary_folder.h"
+#include "tools/report/live_facts.h"
 #include "tools/report/report_page.h"
 
 using namespace kernelites;
@@ -147,6 +148,24 @@ TEST_CASE("an event stream begins with the facts and tells what was written sinc
     return heard.find("told to the page") == std::string::npos;  // false ends the stream
   });
   CHECK(heard.starts_with("event: facts\ndata: {"));
+}
+
+TEST_CASE("a reading that failed is tried again, though nothing is written meanwhile") {
+  const TemporaryFolder folder;
+  write_large_run(folder.path(),
+                  {.data = KERNELITES_SOURCE_DIR, .variations = 10, .is_small = true, .text = {}});
+  LiveFacts facts(folder.path().string(), {}, std::chrono::milliseconds(20));
+  const std::filesystem::path file = folder.path() / "run.db", away = folder.path() / "away.db";
+  std::filesystem::rename(file, away);
+  std::ofstream(folder.path() / "steer.json") << "{}";
+  const auto failed = facts.newer(1, std::chrono::seconds(20));
+  REQUIRE(failed);
+  CHECK(!failed->problem.empty());
+  CHECK(failed->data != nullptr);
+  std::filesystem::rename(away, file);
+  const auto mended = facts.newer(failed->revision, std::chrono::seconds(20));
+  REQUIRE(mended);
+  CHECK(mended->problem.empty());
 }
 
 TEST_CASE("a stream ends with the server") {

@@ -51,6 +51,7 @@
       if (values.length) next[name] = values;
     }
     delete next.pause;
+    delete next.stop;  // of an earlier session: only the button stops a run
     if (document.getElementById("steer-pause").checked) next.pause = true;
     return next;
   }
