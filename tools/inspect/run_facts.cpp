@@ -8,6 +8,7 @@
 #include <cmath>
 #include <map>
 
+#include "archive/database.h"
 #include "engine/core/device_peaks.h"
 #include "engine/core/roofline.h"
 #include "engine/search/baseline.h"
@@ -43,7 +44,7 @@ class Candidates {
   std::map<std::uint64_t, EliteFacts> facts_;
 };
 
-std::string shape_of(const Task& task, const Workload& workload) {
+std::string dims_text(const Task& task, const Workload& workload) {
   std::string text;
   for (const DimSpec& dim : task.dims)
     if (!dim.constant && workload.dims.contains(dim.name))
@@ -57,7 +58,7 @@ std::vector<WorkloadFacts> workloads_of(const RunReader& run) {
   for (const Workload& workload : run.task.bench) {
     WorkloadFacts facts{.name = workload.name,
                         .weight = workload.weight,
-                        .shape = shape_of(run.task, workload),
+                        .shape = dims_text(run.task, workload),
                         .counts = counts_on(run.device, run.task, workload),
                         .champion = {}};
     if (const auto all_roofs = roofs(facts.counts, run.device); !all_roofs.empty()) {
@@ -196,9 +197,7 @@ void add_lineage(const BriefRows& brief, Candidates& candidates, RunFacts& facts
   }
 }
 
-}  // namespace
-
-RunFacts run_facts(const std::string& folder) {
+RunFacts read_facts(const std::string& folder) {
   const RunReader run = read_run(folder);
   const BriefRows brief = read_brief_rows(RunFolder{folder}.database());
   RunFacts facts{.folder = folder, .baseline = {}, .best = {}, .best_parent = {}};
@@ -236,6 +235,25 @@ RunFacts run_facts(const std::string& folder) {
   facts.lessons = lessons_of(run, facts);
   facts.last_event = brief.last_event;
   return facts;
+}
+
+}  // namespace
+
+bool read_at_rest(const std::filesystem::path& database, const std::function<void()>& read) {
+  Database watch(database, Database::Mode::read_only);
+  for (int reading = 0; reading < k_readings_max; ++reading) {
+    const std::int64_t before = run_revision(watch);
+    read();
+    if (run_revision(watch) == before) return true;
+  }
+  return false;
+}
+
+RunFacts run_facts(const std::string& folder) {
+  Archive::open_read_only(folder);  // says in words if there is no run
+  std::optional<RunFacts> facts;
+  read_at_rest(RunFolder{folder}.database(), [&] { facts.emplace(read_facts(folder)); });
+  return std::move(*facts);
 }
 
 }  // namespace kernelites

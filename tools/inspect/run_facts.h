@@ -1,11 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
 // What a run holds, as one value that every view of a whole run shows: report page, live page, morning text.
 //
-// Read in one go from run.db, also while the run writes. Lists that grow with the run are thinned here, so that a view
+// Read from run.db, also while the run writes: again if it has written meanwhile, so that the parts are of one instant
+// wherever the run rests for as long as a reading takes. Lists that grow with the run are thinned here, so that a view
 // of ten thousand candidates is no larger than one of five hundred; each says how many it stands for.
 #pragma once
 
 #include <cstdint>
+#include <filesystem>
+#include <functional>
 #include <optional>
 #include <set>
 #include <string>
@@ -112,6 +115,12 @@ struct RunFacts {
   LessonFacts lessons;
   std::int64_t last_event = 0;
 };
+
+/// How often at most a run that keeps writing is read for one view.
+inline constexpr int k_readings_max = 4;
+/// Calls `read` until nobody has committed to `database` meanwhile, at most k_readings_max times. False: somebody did
+/// each time, and what was read last may be of several instants.
+bool read_at_rest(const std::filesystem::path& database, const std::function<void()>& read);
 
 /// Throws ConfigError if `folder` holds no run, Error if the database fails.
 RunFacts run_facts(const std::string& folder);

@@ -4,6 +4,7 @@
 
 #include <cmath>
 
+#include "archive/database.h"
 #include "tests/support/catch.h"
 #include "tests/support/large_run/large_run.h"
 #include "tests/support/temporary_folder.h"
@@ -132,4 +133,23 @@ TEST_CASE("the facts of a run agree with its archive") {
   // The series ends as the grid is.
   CHECK(facts.progress.back().best == facts.metrics.obj_max);
   CHECK(facts.progress.back().num_elites == grid.elite_count());
+}
+
+TEST_CASE("what was read while somebody wrote is read again, but not for ever") {
+  const TemporaryFolder folder;
+  Database writer(folder.database(), Database::Mode::create);
+  writer.execute("PRAGMA journal_mode = WAL; CREATE TABLE t (n INTEGER)");
+  int readings = 0;
+  const auto read_beside = [&](int writes) {
+    readings = 0;
+    return read_at_rest(folder.database(), [&] {
+      if (readings++ < writes) writer.execute("INSERT INTO t VALUES (1)");
+    });
+  };
+  CHECK(read_beside(0));
+  CHECK(readings == 1);
+  CHECK(read_beside(2));
+  CHECK(readings == 3);
+  CHECK(!read_beside(1000));
+  CHECK(readings == k_readings_max);
 }
