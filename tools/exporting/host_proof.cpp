@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// Compiles and runs the plan in a jail.
+// Compiles the plan in a jail, looks at its object file, and runs it there.
 #include "tools/exporting/host_proof.h"
 
 #include <fmt/format.h>
@@ -18,6 +18,7 @@
 #include "engine/jail/jailed_process.h"
 #include "tools/exporting/host_plan.h"
 #include "tools/exporting/library_texts.h"
+#include "tools/exporting/plan_object.h"
 
 namespace kernelites {
 namespace {
@@ -79,6 +80,17 @@ JailedCommand command_in(const fs::path& scratch, std::vector<std::string> words
   command.scratch = scratch;
   command.allows_network = false;
   return command;
+}
+
+/// What the plan's object file, made without optimisation (which would hide what is not used here), holds beyond it.
+std::string checked_object(const fs::path& scratch, const std::string& compiler, const std::string& label) {
+  std::string output;
+  const std::vector<std::string> words{
+      compiler, "-std=c++20", "-O0", "-ffp-contract=off", "-w", "-I.", "-c", "plan.cpp", "-o", "plan.o"};
+  std::string problem = run_jailed(command_in(scratch, words), k_compile_deadline, output);
+  if (!problem.empty()) return fmt::format("the host compiler refuses the plan ({})", problem);
+  problem = object_trouble(read_text(scratch / "plan.o"), "plan_" + label);
+  return problem.empty() ? "" : "the plan as host code is more than arithmetic: " + problem;
 }
 
 std::string record_of(const Task& task, const ProofBatch& batch, const Shape& shape) {
@@ -160,6 +172,8 @@ std::variant<PlanDigests, HostProblem> host_digests(const Task& task, const std:
   write_text_atomically(scratch.folder / "library_name.h", export_text("library_name.h"));
   write_text_atomically(scratch.folder / "prove_plans.cpp", export_text("prove_plans.cpp"));
   write_text_atomically(scratch.folder / "plan.cpp", source);
+  if (std::string problem = checked_object(scratch.folder, compiler, label); !problem.empty())
+    return HostProblem{std::move(problem)};
   const std::size_t dims = batches.empty() ? 0 : batches.front().shapes.front().size();
   std::vector<std::string> words{compiler, "-std=c++20", "-O2"};
   for (const char* flag : {"-ffp-contract=off", "-w"}) words.emplace_back(flag);

@@ -2,7 +2,8 @@
 // Proves that a plan as host code says what the constant evaluator says, shape by shape.
 //
 // The plan's file is compiled by the user's host compiler and run, both in a jail: a scratch folder, no network, a
-// deadline. What it answers are the words of its plans, of which only digests are compared.
+// deadline. It runs only if its object file is a function and constants (plan_object.h). What it answers are the
+// words of its plans, of which only digests are compared.
 #pragma once
 
 #include <map>

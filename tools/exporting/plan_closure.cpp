@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "evaluators/worker/contract/source_text.h"
+#include "tools/exporting/closure_rules.h"
 
 namespace kernelites {
 namespace {
@@ -31,6 +32,7 @@ struct Piece {
   std::string text;
   std::set<std::string, std::less<>> declares, uses;
   bool is_taken = false;
+  std::string word = {};  ///< of a directive: if, else, endif
 };
 
 const std::set<std::string_view> k_type_keywords{"struct", "class", "union", "enum"};
@@ -91,6 +93,19 @@ class Splitter {
     Piece piece{.kind = Piece::Kind::directive, .text = {}, .declares = {}, .uses = {}};
     piece.text =
         std::string(source_.substr(tokens_[token].begin, tokens_[token].end - tokens_[token].begin)) + "\n";
+    if (name == "define" || name == "undef") {
+      // A macro is taken where it is named, as a declaration is.
+      std::size_t macro = text.find_first_not_of(" \t", end), macro_end = macro;
+      while (macro_end < text.size() &&
+             (std::isalnum(static_cast<unsigned char>(text[macro_end])) || text[macro_end] == '_'))
+        ++macro_end;
+      if (macro >= text.size()) return;
+      piece.kind = Piece::Kind::declaration;
+      piece.declares.emplace(text.substr(macro, macro_end - macro));
+    } else {
+      piece.word = name;
+      piece.is_taken = true;
+    }
     add_words(text, piece.uses);
     pieces_.push_back(std::move(piece));
   }
@@ -144,12 +159,12 @@ class Splitter {
       if (!belongs) return false;
     }
     if (at >= tokens_.size()) return false;
-    add_edge(std::string(source_.substr(tokens_[begin].begin, tokens_[at].end - tokens_[begin].begin)) +
-             "\n");
+    // C linkage is for kernels: nothing of a plan needs it.
+    if (is_namespace) add_edge(text_of(begin, at + 1) + "\n");
     at_ = at + 1;
     scope(true, depth + 1);
     if (problem_.empty()) ++at_;
-    add_edge("}\n");
+    if (is_namespace) add_edge("}\n");
     return true;
   }
 
@@ -160,6 +175,18 @@ class Splitter {
       const std::string_view text = tokens_[at].text;
       if (text == "(" || text == "[" || text == "{") ++depth;
       if ((text == ")" || text == "]" || text == "}") && --depth == 0) return at;
+    }
+    return tokens_.size();
+  }
+
+  /// The `>` of the parameters of the `template` at `at`, whose defaults are no value of what is declared.
+  std::size_t template_end(std::size_t at) const {
+    int depth = 0;
+    for (++at; at < tokens_.size(); ++at) {
+      const std::string_view text = tokens_[at].text;
+      if (text == "<") ++depth;
+      if (text == ">" && --depth <= 0) return at;
+      if (text == "(" || text == "[" || text == "{") at = closing(at);
     }
     return tokens_.size();
   }
@@ -181,6 +208,11 @@ class Splitter {
     std::string_view before;
     for (; at < tokens_.size(); ++at) {
       const std::string_view text = tokens_[at].text;
+      if (text == "template") {
+        at = template_end(at);
+        before = ">";
+        continue;
+      }
       if (text == "constexpr" || text == "consteval") shape.is_constexpr = true;
       if (text == "const" || text == "concept" || text == "using" || text == "typedef") shape.is_const = true;
       if (k_type_keywords.contains(text) && !has_value && !shape.is_function && before != "<" &&
@@ -234,7 +266,7 @@ class Splitter {
     if (shape.is_type && !shape.is_function && shape.body != 0) {
       piece.text = type_text(begin, shape, piece);
     } else {
-      piece.text = text_of(begin, shape.end) + "\n";
+      piece.text = constant_text(begin, shape.end) + "\n";
     }
     add_words(piece.text, piece.uses);
     pieces_.push_back(std::move(piece));
@@ -242,6 +274,20 @@ class Splitter {
 
   std::string text_of(std::size_t begin, std::size_t end) const {
     return std::string(source_.substr(tokens_[begin].begin, tokens_[end - 1].end - tokens_[begin].begin));
+  }
+
+  /// The same, where a variable is constexpr: `const` alone would let its initialiser run when a program is loaded.
+  std::string constant_text(std::size_t begin, std::size_t end) const {
+    static const std::set<std::string_view> k_others{"constexpr", "consteval", "using", "typedef", "concept"};
+    std::size_t first = end;
+    for (std::size_t at = tokens_[begin].text == "template" ? template_end(begin) : begin; at < end; ++at) {
+      const std::string_view text = tokens_[at].text;
+      if (k_others.contains(text)) return text_of(begin, end);
+      if (text == "const" && first == end) first = at;
+      if (text == "=" || text == "(" || text == "{") break;
+    }
+    if (first == end) return text_of(begin, end);
+    return (first > begin ? text_of(begin, first) : "") + " constexpr " + text_of(first, end);
   }
 
   /// A type without the member functions that are not constexpr.
@@ -271,7 +317,9 @@ class Splitter {
       }
       const Shape member = measure(at);
       if (member.end == 0 || member.end > close) return text_of(begin, shape.end) + "\n";
-      if (!member.is_function || member.is_constant()) text += text_of(at, member.end) + "\n";
+      const bool is_variable = !member.is_function && tokens_[at].text == "static";
+      if (!member.is_function || member.is_constant())
+        text += (is_variable ? constant_text(at, member.end) : text_of(at, member.end)) + "\n";
       at = member.end;
     }
     return text + text_of(close, shape.end) + "\n";
@@ -310,6 +358,29 @@ bool follow(std::vector<Piece>& pieces) {
   return has_plan;
 }
 
+/// Conditions around nothing that was taken (kernels, say) stay behind.
+void drop_empty_conditions(std::vector<Piece>& pieces) {
+  struct Group {
+    std::vector<Piece*> lines;
+    bool is_needed = false;
+  };
+  std::vector<Group> open;
+  for (Piece& piece : pieces) {
+    if (piece.kind != Piece::Kind::directive) {
+      if (!open.empty() && (piece.is_taken || piece.kind == Piece::Kind::edge)) open.back().is_needed = true;
+      continue;
+    }
+    if (piece.word.starts_with("if")) open.emplace_back();
+    if (open.empty()) continue;
+    open.back().lines.push_back(&piece);
+    if (piece.word != "endif") continue;
+    const Group group = std::move(open.back());
+    open.pop_back();
+    if (group.is_needed && !open.empty()) open.back().is_needed = true;
+    for (Piece* line : group.lines) line->is_taken = group.is_needed;
+  }
+}
+
 }  // namespace
 
 std::variant<std::string, ClosureProblem> plan_closure(std::string_view source) {
@@ -317,9 +388,11 @@ std::variant<std::string, ClosureProblem> plan_closure(std::string_view source) 
   if (auto* problem = std::get_if<ClosureProblem>(&split)) return *problem;
   auto& pieces = std::get<std::vector<Piece>>(split);
   if (!follow(pieces)) return ClosureProblem{"the source has no constexpr function plan"};
+  drop_empty_conditions(pieces);
   std::string text;
   for (const Piece& piece : pieces)
-    if (piece.kind != Piece::Kind::declaration || piece.is_taken) text += piece.text;
+    if (piece.kind == Piece::Kind::edge || piece.is_taken) text += piece.text;
+  if (std::string trouble = closure_trouble(text, source); !trouble.empty()) return ClosureProblem{trouble};
   return text;
 }
 
