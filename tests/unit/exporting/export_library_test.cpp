@@ -60,12 +60,18 @@ std::string line_with(const std::vector<std::string>& lines, const std::string& 
 /// A program that launches two shapes, one of them by four threads too, asks for what is refused, and has a fallback.
 const char* const k_program = R"(
 #include <dlfcn.h>
+#include <unistd.h>
 #include <cstdio>
 #include <thread>
 #include "scaled_rows.hpp"
 static scaled_rows_status own(void* user, const scaled_rows_problem* p, const scaled_rows_tensors*, CUstream) {
   std::printf("fallback %d %lld\n", *(int*)user, (long long)p->N);
   return SCALED_ROWS_OK;
+}
+static scaled_rows_status nested(void* library, const scaled_rows_problem* p, const scaled_rows_tensors* t, CUstream) {
+  scaled_rows_problem other = *p;
+  other.M = 512, other.N = 64;
+  return scaled_rows_launch((scaled_rows_library*)library, &other, t, (void*)0x400000, 1 << 20, nullptr);
 }
 static void log_line(const char* text) {
   FILE* file = fopen("fake_cuda.log", "a");
@@ -111,6 +117,14 @@ int main() {
   scaled_rows_set_fallback(library.get(), own, &user);
   std::printf("with fallback: choice %d %d\n", scaled_rows_choice(library.get(), &tall),
               scaled_rows_choice(library.get(), &wide));
+  log_line("-- nested");
+  {
+    scaled_rows::Library fresh;
+    scaled_rows_set_fallback(fresh.get(), nested, fresh.get());
+    alarm(60);  // a lock that is held for ever ends the program
+    fresh.launch(wide, tensors, nullptr, 0, nullptr);
+    alarm(0);
+  }
   log_line("-- fallback");
   library.launch(wide, tensors, nullptr, 0, nullptr);
   return 0;
@@ -209,10 +223,15 @@ TEST_CASE(
       "launch finish_4 grid 1,1,1 block 32,1,1 shared 0 stream 7 attribute 6=1 4194304 4720640 4718592 512");
   CHECK(begin[5] == "launch plain_4 grid 16,1,1 block 32,1,1 shared 0 stream 7 1048576 2097152 3145728 3072");
   CHECK(std::count(end, log.end(), begin[5]) == 4);
-  const auto fallback = std::find(log.begin(), log.end(), "-- fallback");
+  const auto nested = std::find(log.begin(), log.end(), "-- nested"),
+             fallback = std::find(log.begin(), log.end(), "-- fallback");
+  // The fallback of a first call launched another shape.
+  CHECK(std::count_if(nested, fallback, [](const std::string& line) {
+          return line.find("scale_5") != std::string::npos && line.find(" grid ") != std::string::npos;
+        }) == 1);
   CHECK(std::vector<std::string>(fallback + 1, log.end()) == std::vector<std::string>{"unload", "unload"});
   for (const char* call : {"allocate", "synchronise"}) CHECK(std::count(log.begin(), log.end(), call) == 0);
-  CHECK(std::count(log.begin(), log.end(), "load cubin") == 2);
+  CHECK(std::count(log.begin(), log.end(), "load cubin") == 4);
   CHECK(line_with(log, "set finish_4 8 ") == "set finish_4 8 232448");
 }
 

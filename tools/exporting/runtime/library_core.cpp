@@ -125,16 +125,8 @@ class Library {
     std::unique_ptr<Known> fresh(new Known());
     fresh->call = call;
     fresh->hash = hash;
-    const std::lock_guard<std::mutex> lock(mutex_);
-    for (const Known* known = bucket.load(std::memory_order_acquire); known != nullptr; known = known->next)
-      if (known->hash == hash && is_same(known->call, call)) return use(*known);
-    work_out(*fresh);
-    if (known_count_ >= k_shapes_max) return use(*fresh);
-    ++known_count_;
-    fresh->next = bucket.load(std::memory_order_relaxed);
-    const Known& known = *fresh;
-    bucket.store(fresh.release(), std::memory_order_release);
-    return use(known);
+    // `use` calls the caller's fallback, which may call this library: never inside the lock.
+    return use(*settled(bucket, fresh));
   }
 
   const LibraryDescription& description() const { return description_; }
@@ -144,6 +136,19 @@ class Library {
   std::atomic<void*> fallback_user{nullptr};
 
  private:
+  /// The shape as the bucket has it, worked out and put there if it is new; `fresh` itself where there is no room.
+  const Known* settled(std::atomic<Known*>& bucket, std::unique_ptr<Known>& fresh) {
+    const std::lock_guard<std::mutex> lock(mutex_);
+    for (const Known* known = bucket.load(std::memory_order_acquire); known != nullptr; known = known->next)
+      if (known->hash == fresh->hash && is_same(known->call, fresh->call)) return known;
+    work_out(*fresh);
+    if (known_count_ >= k_shapes_max) return fresh.get();
+    ++known_count_;
+    fresh->next = bucket.load(std::memory_order_relaxed);
+    bucket.store(fresh.get(), std::memory_order_release);
+    return fresh.release();
+  }
+
   Status load(const ArmDescription& arm, int major, int minor) {
     const Driver& cuda = driver();
     const ImageDescription* best = nullptr;
