@@ -10,6 +10,7 @@
 #include "tools/inspect/heat_map.h"
 #include "tools/inspect/qd_text.h"
 #include "tools/inspect/run_reader.h"
+#include "tools/inspect/screen_text.h"
 #include "tools/inspect/text_table.h"
 #include "tools/terminal.h"
 
@@ -62,7 +63,8 @@ void print_elites(const ElitesOptions& options, Program& program) {
   program.out << fmt::format(
       "{} on {}: {} candidates told, {} passed; speed-ups {} over {}\n\n", run.task.name, run.device.kind,
       counters.told, counters.passed, run.device.is_virtual ? "are modelled," : "are measured,",
-      baseline ? fmt::format("#{} ({})", baseline->ordinal, baseline->summary) : "no baseline yet");
+      baseline ? fmt::format("#{} ({})", baseline->ordinal, cut_to(clean_line(baseline->summary), 80))
+               : "no baseline yet");
   for (const std::string& line : heat_map_lines(grid, screen_columns(program, 0), program.has_color))
     program.out << line << "\n";
   std::string flags;
@@ -72,10 +74,10 @@ void print_elites(const ElitesOptions& options, Program& program) {
     const auto record = run.archive.candidate(elite.ordinal);
     rows.push_back({elite.cell, fmt::to_string(elite.ordinal), elite.candidate_id.substr(0, 8),
                     record ? record->operator_name : "", fmt::format("{:.3f}", elite.speedup),
-                    record ? record->summary.substr(0, 48) : ""});
+                    record ? cut_to(clean_line(record->summary), 48) : ""});
     if (const std::string words = judgement_words(judged, elite.ordinal);
         words.starts_with(k_opinion_flagged))
-      flags += fmt::format("#{} {}\n", elite.ordinal, words);
+      flags += fmt::format("#{} {}\n", elite.ordinal, clean_line(words));
   }
   program.out << "\n" << text_table(rows);
   if (!flags.empty()) program.out << "\nA model has doubts (kernelites judge); it may be wrong:\n" << flags;

@@ -18,6 +18,7 @@
 #include "tools/exporting/manifest.h"
 #include "tools/exporting/measured_files.h"
 #include "tools/inspect/run_reader.h"
+#include "tools/inspect/screen_text.h"
 
 namespace kernelites {
 namespace {
@@ -109,7 +110,8 @@ void print_portfolio(const Portfolio& portfolio, std::ostream& out) {
   for (const PortfolioArm& arm : portfolio.arms) {
     labels.push_back(arm.label);
     out << fmt::format("{}: #{} {} ({:.3f}x the baseline over all bench workloads): {}\n", arm.label,
-                       arm.ordinal, arm.candidate_id.substr(0, 8), arm.speedup, arm.summary.substr(0, 80));
+                       arm.ordinal, arm.candidate_id.substr(0, 8), arm.speedup,
+                       cut_to(clean_line(arm.summary), 80));
   }
   for (const DispatchRule& rule : portfolio.dispatch.rules) out << "  " << rule_words(rule, labels) << "\n";
   out << fmt::format("  everywhere else -> {}\n",

@@ -21,6 +21,7 @@
 #include "tools/command_line.h"
 #include "tools/data_root.h"
 #include "tools/inspect/run_reader.h"
+#include "tools/inspect/screen_text.h"
 #include "tools/inspect/text_table.h"
 
 namespace kernelites {
@@ -137,9 +138,9 @@ void judge(const JudgeOptions& options, Program& program) {
     const auto opinion = reply.failure.empty() ? parse_opinion(reply.text, lines) : std::nullopt;
     const Judgement judgement = judgement_of(suspect.record.ordinal, suspect.grounds, opinion, reply.model);
     archive.append_event(event_of(judgement));
-    rows.push_back({fmt::to_string(judgement.ordinal), suspect.record.summary.substr(0, 40),
-                    fmt::format("{}", fmt::join(judgement.grounds, " ")), judgement.opinion, judgement.reason,
-                    fmt::format("{}", fmt::join(judgement.lines, " "))});
+    rows.push_back({fmt::to_string(judgement.ordinal), cut_to(clean_line(suspect.record.summary), 40),
+                    fmt::format("{}", fmt::join(judgement.grounds, " ")), judgement.opinion,
+                    clean_line(judgement.reason), fmt::format("{}", fmt::join(judgement.lines, " "))});
   }
   program.out << text_table(rows);
   std::map<std::string, int> counts;

@@ -80,12 +80,19 @@ std::string plans_words(const PortfolioArm& arm, const Task& task) {
   return text;
 }
 
+/// Its first bytes, without half a character at the end.
+std::string shortened(const std::string& text, std::size_t size) {
+  if (text.size() <= size) return text;
+  while (size > 0 && (static_cast<unsigned char>(text[size]) & 0xc0) == 0x80) --size;
+  return text.substr(0, size);
+}
+
 std::string lineage_words(const PortfolioArm& arm) {
   std::string text;
   for (const LineageStep& step : arm.lineage)
     text += fmt::format("//   #{} {} by {}{}: {}\n", step.ordinal, step.candidate_id.substr(0, 12),
                         one_line(step.operator_name), step.endpoint.empty() ? "" : " (a language model)",
-                        one_line(step.summary).substr(0, 140));
+                        one_line(shortened(step.summary, 140)));
   return text;
 }
 
