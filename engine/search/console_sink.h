@@ -9,7 +9,8 @@
 
 namespace kernelites {
 
-/// Prints to `out`, which outlives it; no line is longer than 79 characters. No colors where NO_COLOR is set: the caller looks.
+/// Prints to `out`, which outlives it; no line is longer than 79 characters.
+/// Whether NO_COLOR is set is for the caller to know.
 class ConsoleSink : public EventSink {
  public:
   ConsoleSink(std::ostream& out, bool has_color) : out_(out), has_color_(has_color) {}
