@@ -85,20 +85,37 @@ std::string call_sql(std::size_t source, std::int64_t last) {
       "INSERT OR IGNORE INTO main.prompt_version SELECT version, operator_name, parent, ordinal + {2}, "
       "regions, state, "
       "  created_unix_s FROM source.prompt_version;"
-      "INSERT OR IGNORE INTO main.lesson_evidence SELECT * FROM source.lesson_evidence;"
-      "INSERT INTO main.event (ordinal, event, body) SELECT "
-      "  coalesce((SELECT new FROM temp.renumbered WHERE old = ordinal), ordinal + {2}), event, "
-      "  CASE WHEN ordinal IS NULL THEN body ELSE json_set(body, '$.ordinal', "
-      "    coalesce((SELECT new FROM temp.renumbered WHERE old = ordinal), ordinal + {2})) END "
-      "  FROM source.event ORDER BY sequence;",
+      "INSERT OR IGNORE INTO main.lesson_evidence SELECT * FROM source.lesson_evidence;",
       k_call_rest, tag_of(source), last);
+}
+
+/// Every member that holds an ordinal is renumbered: that of a variation by the distance, that of a candidate to the
+/// one that is kept.
+std::string event_sql(std::int64_t last) {
+  std::string body = "e.body";
+  for (const char* member : {"parent", "same_code_as"})
+    body = fmt::format(
+        "json_replace({0}, '$.{1}', coalesce((SELECT new FROM temp.renumbered WHERE old = "
+        "json_extract(e.body, '$.{1}')), json_extract(e.body, '$.{1}')))",
+        body, member);
+  return fmt::format(
+      "INSERT INTO main.event (ordinal, event, body) SELECT numbered, event, CASE WHEN numbered IS NULL THEN "
+      "body "
+      "  ELSE json_replace(body, '$.ordinal', numbered) END FROM (SELECT e.sequence AS sequence, e.event AS "
+      "event, "
+      "  CASE WHEN e.event IN ('asked', 'answered', 'rejected', 'prompt_written') THEN e.ordinal + {0} "
+      "  ELSE coalesce((SELECT new FROM temp.renumbered WHERE old = e.ordinal), e.ordinal + {0}) END AS "
+      "numbered, "
+      "  json_replace({1}, '$.variation', json_extract(e.body, '$.variation') + {0}) AS body "
+      "  FROM source.event e) ORDER BY sequence;",
+      last, body);
 }
 
 }  // namespace
 
 std::string rows_script(std::size_t source, std::int64_t last_ordinal, std::int64_t told) {
   return run_sql(source) + variation_sql(last_ordinal) + candidate_sql(source, last_ordinal, told) +
-         call_sql(source, last_ordinal) + "DROP TABLE temp.renumbered;";
+         call_sql(source, last_ordinal) + event_sql(last_ordinal) + "DROP TABLE temp.renumbered;";
 }
 
 std::string places_script(std::size_t source) {

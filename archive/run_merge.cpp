@@ -3,6 +3,7 @@
 #include "archive/run_merge.h"
 
 #include <fmt/format.h>
+#include <stdlib.h>
 
 #include <map>
 #include <set>
@@ -183,9 +184,14 @@ MergeReport merge_into(const fs::path& file, const std::vector<fs::path>& copies
 /// Removed with everything in it unless kept.
 class Scratch {
  public:
-  explicit Scratch(fs::path path) : path_(std::move(path)) {
-    fs::remove_all(path_);
-    fs::create_directories(path_);
+  /// A fresh folder beside `target`, or above it where that folder is not made yet: on the same file system.
+  explicit Scratch(const fs::path& target) {
+    fs::path above = target.parent_path();
+    while (!fs::is_directory(above) && above.has_relative_path()) above = above.parent_path();
+    std::string name = (above / ("." + target.filename().string() + "_XXXXXX")).string();
+    if (::mkdtemp(name.data()) == nullptr)
+      throw Error(fmt::format("no folder can be made in {}", above.string()));
+    path_ = name;
   }
   ~Scratch() {
     std::error_code ignored;
@@ -198,14 +204,28 @@ class Scratch {
   fs::path path_;
 };
 
+/// Without the slash at the end that shells complete to, which would name a folder inside.
+fs::path normal_path(const fs::path& folder) {
+  fs::path path = fs::absolute(folder).lexically_normal();
+  if (!path.has_filename()) path = path.parent_path();
+  return path;
+}
+
+void put_in_place(const fs::path& made, const fs::path& target) {
+  std::error_code error;
+  fs::create_directories(target.parent_path(), error);
+  if (!error) fs::rename(made, target, error);
+  if (error) throw Error(fmt::format("{} cannot be made: {}", target.string(), error.message()));
+}
+
 }  // namespace
 
-MergeReport merge_runs(const std::vector<fs::path>& sources, const fs::path& target, bool is_dry) {
+MergeReport merge_runs(const std::vector<fs::path>& sources, const fs::path& out, bool is_dry) {
+  const fs::path target = normal_path(out);
   if (sources.size() < 2) throw ConfigError("RUN", "", "at least two runs can be merged");
-  if (fs::exists(target)) throw ConfigError("--out", target.string(), "exists; expected a new folder");
-  fs::path beside = target;
-  beside += ".merging";
-  const Scratch scratch(beside);
+  if (fs::exists(fs::symlink_status(target)))
+    throw ConfigError("--out", target.string(), "exists; expected a new folder");
+  const Scratch scratch(target);
   fs::create_directories(scratch.path() / "run");
   std::vector<fs::path> copies;
   std::optional<SourceFacts> first;
@@ -223,7 +243,7 @@ MergeReport merge_runs(const std::vector<fs::path>& sources, const fs::path& tar
   for (const RunCheck& check : check_run(scratch.path() / "run"))
     if (check.problem_count > 0)
       throw Error(fmt::format("the merged run is not whole: {}: {}", check.rule, check.problems.front()));
-  if (!is_dry) fs::rename(scratch.path() / "run", target);
+  if (!is_dry) put_in_place(scratch.path() / "run", target);
   return report;
 }
 

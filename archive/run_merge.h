@@ -21,12 +21,12 @@ struct MergeReport {
   std::int64_t reopened = 0;   ///< candidates that the resumed run duels again
 };
 
-/// Makes `target` with its run.db; the sources stay as they are. Written beside it and renamed when it is whole, so
-/// that there is a merged run or none. `is_dry`: makes it, reports, and removes it again. Throws ConfigError, naming
-/// the run and the field, if there are fewer than two sources, they differ in task, device, harness or axes of the
-/// grid, or `target` exists. REQUIRES: the runs have the same baseline (engine/search/baseline.h), which this folder
+/// Makes `out` with its run.db; the sources stay as they are. Written beside it and renamed when it is whole, so that
+/// there is a merged run or none. `is_dry`: makes it beside `out`, reports, and removes it again. Throws ConfigError,
+/// naming the run and the field, if there are fewer than two sources, they differ in task, device, harness or axes of
+/// the grid, or `out` exists. REQUIRES: the runs have the same baseline (engine/search/baseline.h), which this folder
 /// cannot ask.
-MergeReport merge_runs(const std::vector<std::filesystem::path>& sources, const std::filesystem::path& target,
+MergeReport merge_runs(const std::vector<std::filesystem::path>& sources, const std::filesystem::path& out,
                        bool is_dry);
 
 }  // namespace kernelites

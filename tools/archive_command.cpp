@@ -126,7 +126,11 @@ void merge(const ArchiveOptions& options, Program& program) {
       "on\n",
       report.candidates, report.common, report.elites, report.contested, report.reopened,
       options.is_dry ? "would be" : "are");
-  if (!options.is_dry) program.out << fmt::format("kernelites run --out {} goes on with it\n", options.out);
+  if (!options.is_dry)
+    program.out << fmt::format(
+        "kernelites run --out {} goes on with it; its budget is the first run's, and what all have spent "
+        "counts: raise it with --budget-candidates and its like\n",
+        options.out);
 }
 
 using Action = void (*)(const ArchiveOptions&, Program&);

@@ -16,6 +16,7 @@
 #include "engine/search/judgements.h"
 #include "engine/search/model_calls.h"
 #include "engine/search/placement.h"
+#include "engine/search/recorded_config.h"
 #include "engine/variation/judge.h"
 #include "engine/variation/text_rules.h"
 #include "tools/command_line.h"
@@ -126,7 +127,7 @@ void judge(const JudgeOptions& options, Program& program) {
                     {.http = http, .clock = {}, .run_folder = options.run, .recordings = {}});
   Archive archive = Archive::open(options.run);
   const BudgetLimits budget =
-      parse_run_config(archive.run().configuration, options.run + ": configuration").budget;
+      recorded_run_config(archive.run().configuration, options.run + ": configuration").budget;
   std::vector<std::vector<std::string>> rows{{"#", "summary", "because", "opinion", "reason", "lines"}};
   for (const Suspect& suspect : asked) {
     const ModelReply reply = asked_reply(archive, *endpoint, suspect, budget);

@@ -9,6 +9,7 @@
 
 #include "archive/knowledge.h"
 #include "engine/core/error.h"
+#include "engine/search/recorded_config.h"
 #include "engine/search/run_knowledge.h"
 #include "engine/variation/lesson_ranking.h"
 #include "tools/command_line.h"
@@ -142,7 +143,7 @@ void show(const KnowledgeOptions& options, Program& program) {
 EffectSet effects_in(const std::string& from) {
   if (!Archive::exists(from)) return Knowledge::open_read_only(from).read();
   const RunReader run = read_run(from);
-  const RunConfig config = parse_run_config(run.archive.run().configuration, from + ": configuration");
+  const RunConfig config = recorded_run_config(run.archive.run().configuration, from + ": configuration");
   return run_effects(run.archive, run.task, config.effect_min);
 }
 

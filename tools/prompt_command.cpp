@@ -8,6 +8,7 @@
 #include "engine/llm/conversation_json.h"
 #include "engine/search/lesson_book.h"
 #include "engine/search/model_calls.h"
+#include "engine/search/recorded_config.h"
 #include "engine/search/variation_inputs.h"
 #include "engine/variation/agent_tools.h"
 #include "engine/variation/operator_prompt.h"
@@ -88,7 +89,8 @@ void print_next(const RunReader& run, const CandidateRecord& parent, const Promp
     throw ConfigError("--as-parent-of", options.as_parent_of, "names no operator that calls a model");
   const DataRoot data = find_data_root(options.data, program.executable);
   const PromptLibrary library = PromptLibrary::load(data.prompts());
-  const RunConfig config = parse_run_config(run.archive.run().configuration, options.run + ": configuration");
+  const RunConfig config =
+      recorded_run_config(run.archive.run().configuration, options.run + ": configuration");
   VariationRecord record{.operator_name = std::string(row->name), .parents = {parent.id}};
   for (const Elite& elite : run.archive.grid().elites())
     if (elite.candidate_id != parent.id && static_cast<int>(record.inspirations.size()) < row->inspirations)

@@ -14,6 +14,7 @@
 #include "engine/search/event_log.h"
 #include "engine/search/lesson_book.h"
 #include "engine/search/loop.h"
+#include "engine/search/recorded_config.h"
 #include "engine/search/recordings.h"
 #include "engine/search/run_folder.h"
 #include "engine/search/run_knowledge.h"
@@ -82,7 +83,7 @@ std::map<std::string, double> read_operators(const std::vector<std::string>& wor
 RunConfig forked_config(const RunOptions& options, const std::filesystem::path& replies) {
   if (options.out.empty()) throw ConfigError("--fork", options.fork, "needs --out: the new run's folder");
   const Archive source = Archive::open_read_only(options.fork);
-  RunConfig config = parse_run_config(source.run().configuration, options.fork + ": configuration");
+  RunConfig config = recorded_run_config(source.run().configuration, options.fork + ": configuration");
   config.endpoint = nullptr;
   config.replies = std::filesystem::absolute(replies).string();
   return config;
@@ -93,7 +94,7 @@ RunConfig effective_config(const RunOptions& options, const CLI::App& command,
                            const std::optional<RunRecord>& resumed) {
   RunConfig config;
   if (!resumed && !options.fork.empty()) config = forked_config(options, RunFolder{options.out}.replies());
-  if (resumed) config = parse_run_config(resumed->configuration, options.out + ": configuration");
+  if (resumed) config = recorded_run_config(resumed->configuration, options.out + ": configuration");
   if (!options.config_file.empty())
     config = parse_run_config(read_json(options.config_file), options.config_file, config);
   const auto given = [&](const char* name) { return command.count(name) > 0; };

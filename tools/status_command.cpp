@@ -5,7 +5,7 @@
 #include <memory>
 
 #include "archive/qd_metrics.h"
-#include "engine/search/run_config.h"
+#include "engine/search/recorded_config.h"
 #include "tools/command_line.h"
 #include "tools/inspect/arm_table.h"
 #include "tools/inspect/qd_text.h"
@@ -67,7 +67,7 @@ Json status_json(const RunReader& run, const RunConfig& config, const ArmTable& 
 void status(const StatusOptions& options, Program& program) {
   const RunReader run = read_run(options.run);
   const RunRecord record = run.archive.run();
-  const RunConfig config = parse_run_config(record.configuration, options.run + ": configuration");
+  const RunConfig config = recorded_run_config(record.configuration, options.run + ": configuration");
   const ArmTable arms = arm_table(run, config, options.run);
   if (options.is_json) {
     program.out << status_json(run, config, arms).dump(2) << "\n";

@@ -29,7 +29,7 @@ void OpenVariations::resume(const std::string& baseline_id) {
   for (const VariationRecord& record : parts_.archive.open_variations()) {
     if (record.operator_name == "seed") continue;  // recorded together with its candidate by the loop
     Open& one = open(record, baseline_id);
-    if (may_start(one, 0, false)) start(one);
+    if (!one.is_started && may_start(one, 0, false)) start(one);
   }
 }
 
@@ -233,10 +233,15 @@ std::vector<std::string> OpenVariations::failed_candidates(
 
 OpenVariations::Open& OpenVariations::open(VariationRecord record, const std::string& baseline_id) {
   const OperatorRow* row = find_operator(record.operator_name);
-  if (row == nullptr)
-    throw Error(fmt::format("variation {}: there is no operator {}", record.ordinal, record.operator_name));
   const std::uint64_t ordinal = record.ordinal;
   baseline_id_ = baseline_id;
+  if (row == nullptr) {  // asked by an older program
+    Open over;
+    over.is_started = true;
+    over.end = Rejection{"operator_left", fmt::format("the operator {} is no more", record.operator_name)};
+    over.record = std::move(record);
+    return open_.emplace(ordinal, std::move(over)).first->second;
+  }
   VariationInput input = variation_input(source(), record);
   input.is_known = [this](const Candidate& candidate) { return is_known(candidate); };
   Open one;

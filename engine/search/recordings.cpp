@@ -9,6 +9,7 @@ namespace kernelites {
 std::vector<RecordedCall> recording_of(const Archive& archive, bool has_prompts) {
   std::vector<RecordedCall> calls;
   for (const ModelCallRecord& record : archive.ended_model_calls()) {
+    if (record.prompt.empty()) continue;  // pruned: "" would be replayed as the answer
     const ModelRequest request = request_from(record);
     RecordedCall call = recorded_call(request, reply_from(record));
     call.digest = record.prompt_digest;  // as it was when it was sent

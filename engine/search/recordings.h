@@ -9,8 +9,8 @@
 
 namespace kernelites {
 
-/// Every call of the run that has ended, by ordinal and id. `has_prompts`: with the messages, which replay does not
-/// need.
+/// Every call of the run that has ended and was not pruned, by ordinal and id. `has_prompts`: with the messages, which
+/// replay does not need.
 std::vector<RecordedCall> recording_of(const Archive& archive, bool has_prompts);
 
 }  // namespace kernelites

@@ -37,6 +37,9 @@ Json time_json(const Duel& duel) {
   return times;
 }
 
+/// Every call is sent with a prompt; `archive prune` takes it and the reply.
+bool is_pruned(const ModelCallRecord& call) { return call.prompt.empty(); }
+
 class StepReader {
  public:
   StepReader(const Archive& archive, const Task& task, const std::string& name, const StepChoice& choice)
@@ -62,6 +65,7 @@ class StepReader {
     const auto call = call_of(record.variation, record.created_unix_s);
     if (!call && !choice_.has_programs) return leave_out("proposed by a program");
     if (record.told == 0) return leave_out("not finished");
+    if (call && is_pruned(*call)) return leave_out("pruned");
     if (!evaluated || !evaluated->examination || !evaluated->examination->examination)
       return leave_out("not evaluated");
     const ChangeEnd child = end_of(*evaluated);
@@ -99,6 +103,7 @@ class StepReader {
     const auto parent = parent_of(*variation);
     // A program that has nothing to propose, a call that failed: no step of a model.
     if (!call || !parent) return leave_out(call ? "without a parent" : "nothing proposed");
+    if (is_pruned(*call)) return leave_out("pruned");
     Json json = head(rejection.ordinal, *variation, first_);
     json["is_inner"] = false;
     add_exchange(json, call);

@@ -13,6 +13,7 @@
 #include "engine/core/roofline.h"
 #include "engine/search/baseline.h"
 #include "engine/search/lesson_book.h"
+#include "engine/search/recorded_config.h"
 #include "engine/search/run_folder.h"
 #include "engine/variation/bottleneck.h"
 #include "engine/variation/kernel_measures.h"
@@ -202,7 +203,7 @@ RunFacts read_facts(const std::string& folder) {
   const BriefRows brief = read_brief_rows(RunFolder{folder}.database());
   RunFacts facts{.folder = folder, .baseline = {}, .best = {}, .best_parent = {}};
   facts.run = run.archive.run();
-  facts.config = parse_run_config(facts.run.configuration, folder + ": configuration");
+  facts.config = recorded_run_config(facts.run.configuration, folder + ": configuration");
   facts.title = run.task.title;
   facts.device = run.device;
   if (const auto provenance = run.archive.first_provenance()) {

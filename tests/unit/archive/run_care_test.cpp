@@ -256,4 +256,51 @@ TEST_CASE("a dry merge reports and makes nothing") {
   make_run(folder.path() / "b", 12, 1.5);
   CHECK(merge_runs({folder.path() / "a", folder.path() / "b"}, folder.path() / "both", true).candidates == 5);
   CHECK_FALSE(fs::exists(folder.path() / "both"));
+  merge_runs({folder.path() / "a", folder.path() / "b"}, folder.path() / "new" / "both/", true);
+  CHECK_FALSE(fs::exists(folder.path() / "new"));
+  CHECK(std::distance(fs::directory_iterator(folder.path()), {}) == 2);
+}
+
+TEST_CASE("a merge takes a path with a slash at its end and leaves what lies beside alone") {
+  const TemporaryFolder folder;
+  make_run(folder.path() / "a", 2, 1.2);
+  make_run(folder.path() / "b", 12, 1.5);
+  fs::create_directories(folder.path() / "new" / "both.merging" / "mine");
+  merge_runs({folder.path() / "a", folder.path() / "b"}, folder.path() / "new" / "both/", false);
+  CHECK(problems_of(folder.path() / "new" / "both").empty());
+  CHECK(fs::exists(folder.path() / "new" / "both.merging" / "mine"));
+  CHECK(std::distance(fs::directory_iterator(folder.path() / "new"), {}) == 2);
+}
+
+TEST_CASE("every ordinal in a merged event names the candidate or variation that it named before") {
+  const TemporaryFolder folder;
+  make_run(folder.path() / "a", 2, 1.2);
+  make_run(folder.path() / "b", 12, 1.5);
+  {
+    Archive b = Archive::open(folder.path() / "b");
+    b.append_event({{"event", "asked"}, {"ordinal", 1}, {"parent", 1}});
+    b.append_event({{"event", "asked"}, {"ordinal", 3}, {"parent", 2}});
+    b.append_event({{"event", "handed_in"}, {"ordinal", 1}, {"variation", 3}});
+    b.append_event({{"event", "told"}, {"ordinal", 3}, {"same_code_as", 1}});
+    b.append_event({{"event", "told"}, {"ordinal", 3}, {"same_code_as", 0}});
+    b.append_event({{"event", "incident"}, {"message", "m"}});
+  }
+  merge_runs({folder.path() / "a", folder.path() / "b"}, folder.path() / "both", false);
+  Database both(folder.path() / "both" / "run.db", Database::Mode::read_only);
+  Statement rows =
+      both.prepare("SELECT coalesce(ordinal, 0), body FROM event ORDER BY sequence DESC LIMIT 6");
+  // The seed, #1 of both, stays #1; variations and other candidates of the second run are three further.
+  const std::pair<std::int64_t, Json> expected[] = {
+      {0, {{"event", "incident"}, {"message", "m"}}},
+      {6, {{"event", "told"}, {"ordinal", 6}, {"same_code_as", 0}}},
+      {6, {{"event", "told"}, {"ordinal", 6}, {"same_code_as", 1}}},
+      {1, {{"event", "handed_in"}, {"ordinal", 1}, {"variation", 6}}},
+      {6, {{"event", "asked"}, {"ordinal", 6}, {"parent", 5}}},
+      {4, {{"event", "asked"}, {"ordinal", 4}, {"parent", 1}}},
+  };
+  for (const auto& [ordinal, body] : expected) {
+    REQUIRE(rows.step());
+    CHECK(rows.integer(0) == ordinal);
+    CHECK(Json::parse(rows.text(1)) == body);
+  }
 }

@@ -4,6 +4,7 @@
 
 #include "engine/core/error.h"
 #include "engine/search/budget.h"
+#include "engine/search/recorded_config.h"
 #include "tests/support/catch.h"
 
 using namespace kernelites;
@@ -47,6 +48,16 @@ TEST_CASE("a wrong configuration names the file, the field and what was expected
                       Catch::Contains(word) && Catch::Contains("x.json"));
     CHECK_THROWS_AS(parse_run_config(parse_json(text, "x.json"), "x.json"), ConfigError);
   }
+}
+
+TEST_CASE("in a recorded configuration, shares of operators that have left are refine's") {
+  const Json recorded =
+      parse_json(R"({"operators": {"explore": 0.25, "simplify": 0.25, "refine": 0.25, "tune": 0.25}})", "x");
+  CHECK(recorded_run_config(recorded, "x").operators ==
+        std::map<std::string, double>{{"refine", 0.75}, {"tune", 0.25}});
+  CHECK(recorded_run_config(parse_json(R"({"operators": {"explore": 1}})", "x"), "x").operators ==
+        std::map<std::string, double>{{"refine", 1.0}});
+  CHECK_THROWS_AS(parse_run_config(recorded, "x"), ConfigError);
 }
 
 TEST_CASE("each budget is found exhausted by its name") {

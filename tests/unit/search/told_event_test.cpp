@@ -82,3 +82,28 @@ TEST_CASE("of two candidates with one machine code the second is not timed, and 
   CHECK(counters.duplicate_codes == 1);
   CHECK(counters.distinct_codes == 3);  // the seeds' and that one
 }
+
+TEST_CASE("an open variation of an operator that has left is rejected when its run is resumed") {
+  SearchRig rig;
+  rig.config.budget.candidates = 3;
+  FakeEvaluator evaluator;
+  FakeModel model;
+  rig.run(evaluator, &model);
+  std::uint64_t ordinal = 0;
+  {
+    Archive archive = rig.open();
+    VariationRecord record = *archive.variation(archive.next_ordinal() - 1);
+    record.ordinal = ordinal = archive.next_ordinal();
+    record.operator_name = "explore";
+    record.endpoint = model.name();
+    archive.record_variation(record);
+  }
+  rig.config.budget.candidates = 6;
+  CHECK(rig.run(evaluator, &model).reason == StopReason::budget);
+  const Archive archive = rig.open();
+  CHECK(archive.variation(ordinal)->state == "rejected");
+  const auto rejections = archive.rejections();
+  CHECK(std::any_of(rejections.begin(), rejections.end(), [&](const RejectionRecord& one) {
+    return one.ordinal == ordinal && one.reason == "operator_left";
+  }));
+}

@@ -4,7 +4,9 @@
 #include <numbers>
 #include <sstream>
 
+#include "archive/run_prune.h"
 #include "engine/core/error.h"
+#include "engine/search/recordings.h"
 #include "tests/support/catch.h"
 #include "tests/support/python_block.h"
 #include "tests/unit/search/search_rig.h"
@@ -125,6 +127,26 @@ TEST_CASE("a run's records follow the schema, and the script of docs/dataset.md 
   spoilt.insert(at + 9, "1");
   std::ofstream(file) << spoilt;
   CHECK(run_python_block("dataset.md", {file}).code != 0);
+}
+
+TEST_CASE("what pruning took is neither a step nor a recorded answer") {
+  SearchRig rig;
+  rig.config.operators = {{"refine", 1}};
+  rig.config.budget.candidates = 20;
+  FakeEvaluator evaluator(false);
+  FakeModel model;
+  rig.run(evaluator, &model);
+  const std::string run = rig.folder.path().string();
+  const std::size_t before = records_of(call({"dataset", run}).out).size();
+  const std::size_t recorded = recording_of(Archive::open_read_only(rig.folder.path()), true).size();
+  const auto pruned = static_cast<std::size_t>(prune_run(rig.folder.path(), false).model_calls);
+  REQUIRE(pruned > 0);
+  const Result after = call({"dataset", run});
+  const std::vector<Json> records = records_of(after.out);
+  CHECK(records.size() < before);
+  for (const Json& record : records) CHECK_FALSE(record.at("prompt").empty());
+  CHECK_THAT(after.err, Catch::Contains("pruned"));
+  CHECK(recording_of(Archive::open_read_only(rig.folder.path()), true).size() == recorded - pruned);
 }
 
 TEST_CASE("steps that two runs share are told once, and programs' steps on request") {
