@@ -228,8 +228,8 @@ void report_end(const LoopEnd& end, const Workers& workers, const RunConfig& con
   if (is_json) return;
   if (is_waiting && files.empty())
     program.out << "waiting for replies in " << folder.spool().string() << "\n";
-  program.out << fmt::format("kernelites elites {} shows the result; the same run command goes on\n",
-                             folder.root.string());
+  program.out << fmt::format("kernelites elites {} shows the result; {}\n", folder.root.string(),
+                             way_on(end.reason));
 }
 
 /// The worker's program, here or where it is launched; empty where batches are written.

@@ -42,6 +42,14 @@ const char* stop_reason_name(StopReason reason) {
   return k_names.at(static_cast<std::size_t>(reason));
 }
 
+const char* way_on(StopReason reason) {
+  if (reason == StopReason::budget) return "with a larger budget it goes on";
+  if (reason == StopReason::exhausted || reason == StopReason::barren)
+    return "another model (--endpoint) or other operators can bring it on";
+  if (reason == StopReason::stagnated) return "more --patience lets the same run command go on";
+  return "the same run command goes on";
+}
+
 Loop::Loop(RunParts& parts)
     : parts_(parts),
       announcer_(parts),

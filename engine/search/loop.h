@@ -18,12 +18,14 @@ enum class StopReason {
   budget,       ///< a limit is reached
   exhausted,    ///< nothing left to try: no model, and every elite's tunables are swept
   barren,       ///< too many variations in a row gave no candidate
-  stagnated,    ///< no faster elite for so long that the ladder against it is at its end
+  stagnated,    ///< no faster elite for as long as the run has patience
   steered,      ///< steer.json says so
   interrupted,  ///< the user's wish
   waiting       ///< only batch replies, or a person's answers, can bring it on
 };
 const char* stop_reason_name(StopReason reason);
+/// What brings a run on that ended so, in words.
+const char* way_on(StopReason reason);
 
 struct LoopEnd {
   StopReason reason = StopReason::budget;

@@ -35,7 +35,8 @@ Json forecast_json(const Forecast& forecast);
 /// A value: variations that are over, and those among them that brought a new fastest elite.
 class Stagnation {
  public:
-  explicit Stagnation(const StagnationSettings& settings = {}) : settings_(settings) {}
+  Stagnation() = default;
+  explicit Stagnation(const StagnationSettings& settings) : settings_(settings) {}
 
   /// The variation `ordinal` is over, and cost this.
   void over(std::uint64_t ordinal, double usd, double device_s);

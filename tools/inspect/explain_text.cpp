@@ -78,8 +78,12 @@ std::string explain_text(const RunReader& run, const CandidateEnd& end, const st
     return wrapped(fmt::format("#{} is a seed: {}. There is no parent to compare it with.",
                                end.record.ordinal, end.record.summary),
                    columns);
-  std::string text = fmt::format("#{} is {:.3f}x as fast as the baseline{}\n\n", end.record.ordinal,
-                                 end.end.specimen.speedup, run.device.is_virtual ? " (modelled)" : "");
+  std::string text =
+      end.end.specimen.speedup > 0
+          ? fmt::format("#{} is {:.3f}x as fast as the baseline{}\n\n", end.record.ordinal,
+                        end.end.specimen.speedup, run.device.is_virtual ? " (modelled)" : "")
+          : fmt::format("#{} was never timed ({}); `show` says what stopped it\n\n", end.record.ordinal,
+                        end.record.outcome.empty() ? "not told yet" : end.record.outcome);
   std::vector<std::vector<std::string>> rows{
       {"#", "operator", "over its parent", "over the seed", "explained by"}};
   rows.push_back({fmt::to_string(chain.front().change.before.record.ordinal), "seed", "", "1", ""});

@@ -40,6 +40,13 @@ void advise_on_failures(const MorningFacts& facts, std::vector<Advice>& advice) 
                                 most.stage == "reply" ? " --prompt" : "")});
 }
 
+/// The best's tunables for a command that takes the file as it stands; its text alone is another kernel.
+std::string tune_words(const RunFacts& run) {
+  std::string words;
+  for (const auto& [name, value] : run.best_tuning) words += fmt::format(" {}={}", name, value);
+  return words.empty() ? "" : " --tune" + words;
+}
+
 }  // namespace
 
 std::vector<Advice> next_steps(const MorningFacts& facts) {
@@ -71,8 +78,8 @@ std::vector<Advice> next_steps(const MorningFacts& facts) {
     advice.push_back(
         {"all times are modelled: prove the best on a GPU before you believe them",
          fmt::format("kernelites show {0} {1} --source > best.cu && kernelites evaluate best.cu --task {2} "
-                     "--device gpu",
-                     run.folder, run.best->ordinal, run.run.task)});
+                     "--device gpu{3}",
+                     run.folder, run.best->ordinal, run.run.task, tune_words(run))});
   advise_on_failures(facts, advice);
   if (run.spent.model_calls == 0)
     advice.push_back({"no model took part; one proposes what a tuner cannot",

@@ -158,6 +158,11 @@ ReportServer::ReportServer(const ServerSettings& settings)
   body_->server.new_task_queue = [] { return new httplib::ThreadPool(k_streams_max + k_other_threads); };
   body_->server.set_payload_max_length(k_steering_bytes_max);
   body_->server.set_keep_alive_max_count(1000);
+  // Not the library's SO_REUSEPORT, with which two servers would take turns at one port.
+  body_->server.set_socket_options([](socket_t socket) {
+    const int yes = 1;
+    ::setsockopt(socket, SOL_SOCKET, SO_REUSEADDR, &yes, sizeof yes);
+  });
   body_->add_routes();
   if (settings.port == 0)
     body_->port = body_->server.bind_to_any_port(k_loopback);

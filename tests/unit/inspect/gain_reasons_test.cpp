@@ -125,4 +125,8 @@ TEST_CASE("the way of a candidate ends at its seed, with the gain over it") {
   const std::string text = explain_text(run, candidate_end(run, "2"), chain, true, 80);
   CHECK(text.find("1.250x") != std::string::npos);
   CHECK(explain_text(run, candidate_end(run, "1"), {}, true, 80).find("is a seed") != std::string::npos);
+  CandidateEnd untimed = candidate_end(run, "2");
+  untimed.end.specimen.speedup = 0;
+  untimed.record.outcome = "failed";
+  CHECK(explain_text(run, untimed, chain, true, 80).find("#2 was never timed (failed)") != std::string::npos);
 }

@@ -76,9 +76,10 @@ TEST_CASE("modelled times are called modelled, and a GPU is advised") {
   two.is_measured = false;
   const TemporaryFolder folder;
   record_two_kernels(folder.path(), two);
-  const MorningFacts facts = morning_facts(folder.path().string());
+  MorningFacts facts = morning_facts(folder.path().string());
   CHECK(morning_text(facts, 100).find("modelled and not measured") != std::string::npos);
-  CHECK(advises(facts, "--device gpu"));
+  facts.run.best_tuning = {{"BN", 64}, {"WARPS", 4}};
+  CHECK(advises(facts, "--device gpu --tune BN=64 WARPS=4"));  // the text alone is another kernel
 }
 
 TEST_CASE("a run without a proven candidate has a page too") {

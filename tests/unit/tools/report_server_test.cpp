@@ -40,6 +40,7 @@ class Served {
     client.set_read_timeout(10);
     return client;
   }
+  int port() const { return server_->port(); }
   std::filesystem::path steering() const { return folder_.path() / "steer.json"; }
   const std::filesystem::path& folder() const { return folder_.path(); }
 
@@ -56,6 +57,11 @@ class Served {
 };
 
 }  // namespace
+
+TEST_CASE("a port that another server listens on is refused") {
+  const Served served;
+  CHECK_THROWS_AS(ReportServer({.folder = served.folder().string(), .port = served.port()}), ConfigError);
+}
 
 TEST_CASE("no text can end the data's element or begin another") {
   const Json hostile{{"summary", "</script><img src=x onerror=alert(1)><!-- & \u2028 \u2029 \xff"}};
