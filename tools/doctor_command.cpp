@@ -1,13 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 // kernelites doctor: tries what a run would depend on, and says what to do about what does not work.
 #include <fmt/format.h>
-#include <stdlib.h>
 
 #include <filesystem>
 #include <memory>
 
 #include "engine/core/device_names.h"
 #include "engine/core/error.h"
+#include "engine/core/fresh_folder.h"
 #include "engine/llm/endpoint_check.h"
 #include "tools/command_line.h"
 #include "tools/data_root.h"
@@ -43,30 +43,12 @@ const char* word_of(CheckState state) {
   return "";
 }
 
-/// A folder for what an endpoint wants to write while it is tried.
-class TrialFolder {
- public:
-  TrialFolder() {
-    std::string name = (std::filesystem::temp_directory_path() / "kernelites-doctor-XXXXXX").string();
-    if (::mkdtemp(name.data()) != nullptr) path_ = name;
-  }
-  ~TrialFolder() {
-    std::error_code ignored;
-    if (!path_.empty()) std::filesystem::remove_all(path_, ignored);
-  }
-  TrialFolder(const TrialFolder&) = delete;
-  const std::filesystem::path& path() const { return path_; }
-
- private:
-  std::filesystem::path path_;
-};
-
 std::vector<DoctorLine> check_endpoints(const DoctorOptions& options) {
   if (options.endpoint.empty())
     return {{"endpoint", CheckState::skipped, "none was named", "try one with --endpoint before a run"}};
   const EndpointConfig config = endpoint_config_from_option(options.endpoint);
   HttpLoop http;
-  const TrialFolder folder;
+  const FreshFolder folder("doctor");  // for what an endpoint writes while it is tried
   const EndpointContext context{.http = http, .run_folder = folder.path()};
   const auto timeout = std::chrono::milliseconds(static_cast<std::int64_t>(options.timeout_s * 1000));
   return check_endpoint(config, context, timeout);

@@ -13,6 +13,7 @@
 #include "engine/core/embedded_file.h"
 #include "engine/core/error.h"
 #include "evaluators/worker/contract/plan_batch.h"
+#include "evaluators/worker/contract/problem_source.h"
 
 namespace kernelites {
 
@@ -108,19 +109,6 @@ std::string tunables_of(const Candidate& candidate) {
   return text;
 }
 
-const char* member_type(Dtype dtype) {
-  switch (dtype) {
-    case Dtype::f64:
-      return "double";
-    case Dtype::i32:
-      return "int";
-    case Dtype::i64:
-      return "long long";
-    default:
-      return "float";
-  }
-}
-
 /// The initialisers of Problem, in the order in which it declares its members.
 std::string members_of(const Task& task) {
   std::vector<std::string> members;
@@ -128,7 +116,7 @@ std::string members_of(const Task& task) {
   for (const DimSpec& spec : task.dims)
     if (!spec.constant) members.push_back(fmt::format("static_cast<int>(d[{}])", dim++));
   for (const ScalarSpec& spec : task.scalars)
-    members.push_back(fmt::format("static_cast<{}>(s[{}])", member_type(spec.dtype), scalar++));
+    members.push_back(fmt::format("static_cast<{}>(s[{}])", worker::scalar_type(spec.dtype), scalar++));
   for (const TensorSpec& spec : task.tensors) {
     std::vector<std::string> extents;
     for (const std::string& formula : spec.shape) extents.push_back(formula_expression(formula));

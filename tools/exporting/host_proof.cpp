@@ -4,7 +4,6 @@
 
 #include <fmt/format.h>
 #include <poll.h>
-#include <stdlib.h>
 
 #include <algorithm>
 #include <chrono>
@@ -14,6 +13,7 @@
 #include "engine/core/digest.h"
 #include "engine/core/embedded_file.h"
 #include "engine/core/error.h"
+#include "engine/core/fresh_folder.h"
 #include "engine/core/json.h"
 #include "engine/jail/jailed_process.h"
 #include "tools/exporting/host_plan.h"
@@ -29,22 +29,6 @@ using Clock = std::chrono::steady_clock;
 constexpr std::chrono::seconds k_compile_deadline{120}, k_run_deadline{120};
 constexpr std::uint64_t k_words_bytes_max = std::uint64_t{1} << 30;
 constexpr std::size_t k_words_max = 2816;
-
-/// A folder of its own, removed at the end.
-class Scratch {
- public:
-  Scratch() {
-    std::string name = (fs::temp_directory_path() / "kernelites-plan-XXXXXX").string();
-    if (::mkdtemp(name.data()) == nullptr) throw Error("no temporary folder can be made");
-    folder = name;
-  }
-  ~Scratch() {
-    std::error_code ignored;
-    fs::remove_all(folder, ignored);
-  }
-  Scratch(const Scratch&) = delete;
-  fs::path folder;
-};
 
 /// Runs it to its end. Empty if it ended well, else what happened.
 std::string run_jailed(JailedCommand command, std::chrono::seconds deadline, std::string& output) {
@@ -163,16 +147,16 @@ std::vector<ProofBatch> proof_batches(const Task& task, const LibraryDomain& dom
 std::variant<PlanDigests, HostProblem> host_digests(const Task& task, const std::string& label,
                                                     const std::string& source, const std::string& compiler,
                                                     const std::vector<ProofBatch>& batches) {
-  const Scratch scratch;
+  const FreshFolder scratch("plan");
   for (const ExportFile& file : host_plan_headers()) {
-    const fs::path path = scratch.folder / file.path.substr(std::string("src/").size());
+    const fs::path path = scratch.path() / file.path.substr(std::string("src/").size());
     fs::create_directories(path.parent_path());
     write_text_atomically(path, file.bytes);
   }
-  write_text_atomically(scratch.folder / "library_name.h", export_text("library_name.h"));
-  write_text_atomically(scratch.folder / "prove_plans.cpp", export_text("prove_plans.cpp"));
-  write_text_atomically(scratch.folder / "plan.cpp", source);
-  if (std::string problem = checked_object(scratch.folder, compiler, label); !problem.empty())
+  write_text_atomically(scratch.path() / "library_name.h", export_text("library_name.h"));
+  write_text_atomically(scratch.path() / "prove_plans.cpp", export_text("prove_plans.cpp"));
+  write_text_atomically(scratch.path() / "plan.cpp", source);
+  if (std::string problem = checked_object(scratch.path(), compiler, label); !problem.empty())
     return HostProblem{std::move(problem)};
   const std::size_t dims = batches.empty() ? 0 : batches.front().shapes.front().size();
   std::vector<std::string> words{compiler, "-std=c++20", "-O2"};
@@ -184,9 +168,9 @@ std::variant<PlanDigests, HostProblem> host_digests(const Task& task, const std:
         std::string("plan.cpp"), std::string("prove_plans.cpp"), std::string("-o"), std::string("prove")})
     words.push_back(word);
   std::string output;
-  std::string problem = run_jailed(command_in(scratch.folder, words), k_compile_deadline, output);
+  std::string problem = run_jailed(command_in(scratch.path(), words), k_compile_deadline, output);
   if (!problem.empty()) return HostProblem{fmt::format("the host compiler refuses the plan ({})", problem)};
-  JailedCommand prove = command_in(scratch.folder, {(scratch.folder / "prove").string()});
+  JailedCommand prove = command_in(scratch.path(), {(scratch.path() / "prove").string()});
   prove.output_bytes_max = k_words_bytes_max;
   for (const ProofBatch& batch : batches)
     for (const Shape& shape : batch.shapes) prove.input += record_of(task, batch, shape);

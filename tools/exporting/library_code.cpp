@@ -3,11 +3,11 @@
 #include "tools/exporting/library_code.h"
 
 #include <fmt/format.h>
-#include <stdlib.h>
 
 #include <chrono>
 
 #include "engine/core/error.h"
+#include "engine/core/fresh_folder.h"
 #include "evaluators/child_process.h"
 
 namespace kernelites {
@@ -18,20 +18,6 @@ namespace fs = std::filesystem;
 /// Three compiles a shape and architecture at most, and 6 ms for each plan of the proof.
 constexpr std::chrono::seconds k_deadline{1800};
 constexpr std::size_t k_log_words_max = 2000;
-
-struct Scratch {
-  Scratch() {
-    std::string name = (fs::temp_directory_path() / "kernelites-order-XXXXXX").string();
-    if (::mkdtemp(name.data()) == nullptr) throw Error("no temporary folder can be made");
-    folder = name;
-  }
-  ~Scratch() {
-    std::error_code ignored;
-    fs::remove_all(folder, ignored);
-  }
-  Scratch(const Scratch&) = delete;
-  fs::path folder;
-};
 
 Json order_json(const LibraryOrder& order) {
   Json arms = Json::array(), proof = Json::array();
@@ -118,9 +104,9 @@ LibraryCode library_code_from(const Json& answer) {
 }
 
 LibraryCode compile_library(const LibraryOrder& order, const fs::path& worker, const std::string& toolkit) {
-  const Scratch scratch;
-  const fs::path in = scratch.folder / "order.json", out = scratch.folder / "answer.json",
-                 log = scratch.folder / "log";
+  const FreshFolder scratch("order");
+  const fs::path in = scratch.path() / "order.json", out = scratch.path() / "answer.json",
+                 log = scratch.path() / "log";
   write_text_atomically(in, order_json(order).dump());
   std::vector<std::string> command{worker.string(), "--order", in.string(), out.string()};
   if (!toolkit.empty()) command.insert(command.end(), {"--toolkit", toolkit});

@@ -40,19 +40,6 @@ std::string constant_type(std::int64_t value) {
   return value > std::numeric_limits<int>::max() ? "long long" : "int";
 }
 
-const char* scalar_type(Dtype dtype) {
-  switch (dtype) {
-    case Dtype::f64:
-      return "double";
-    case Dtype::i32:
-      return "int";
-    case Dtype::i64:
-      return "long long";
-    default:
-      return "float";
-  }
-}
-
 std::string scalar_value(const ScalarSpec& scalar) {
   if (scalar.dtype == Dtype::i32 || scalar.dtype == Dtype::i64) {
     return std::to_string(static_cast<std::int64_t>(scalar.value));
@@ -156,6 +143,19 @@ std::string problem_value(const Task& task, Form form, const PlanPoint& point, c
 }
 
 }  // namespace
+
+const char* scalar_type(Dtype dtype) {
+  switch (dtype) {
+    case Dtype::f64:
+      return "double";
+    case Dtype::i32:
+      return "int";
+    case Dtype::i64:
+      return "long long";
+    default:
+      return "float";
+  }
+}
 
 std::vector<HeaderText> contract_headers() {
   std::vector<HeaderText> headers;

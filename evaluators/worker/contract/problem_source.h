@@ -57,6 +57,9 @@ inline constexpr std::string_view k_plans_symbol = "kernelites_plans";
 /// `kernelites/ptx.cuh`, `cstdint`, `math.h`, ...
 std::vector<HeaderText> contract_headers();
 
+/// The C++ type of a scalar that `Problem` holds.
+const char* scalar_type(Dtype dtype);
+
 /// R of a row group: all rows, or `point.reference_rows` of them.
 std::int64_t reference_row_count(const Task& task, std::size_t group, const PlanPoint& point);
 

@@ -12,28 +12,15 @@
 #include "tests/support/sample_effects.h"
 #include "tests/support/temporary_folder.h"
 #include "tests/unit/search/search_rig.h"
+#include "tests/unit/tools/called_program.h"
 #include "tools/inspect/text_table.h"
 
 using namespace kernelites;
+using test::call;
+using test::Called;
 namespace fs = std::filesystem;
 
 namespace {
-
-struct Result {
-  int code = 0;
-  std::string out;
-  std::string err;
-};
-
-/// Runs one command line with the repository's data and a worker that answers as `fake_worker.py MODE` does.
-Result call(std::vector<std::string> arguments) {
-  std::ostringstream out;
-  std::ostringstream err;
-  Program program{
-      .out = out, .err = err, .executable = fs::path(KERNELITES_BUILD_DIR) / "tools" / "kernelites"};
-  const int code = run_program(arguments, program);
-  return {code, out.str(), err.str()};
-}
 
 std::size_t files_in(const fs::path& folder) {
   std::size_t count = 0;
@@ -99,7 +86,7 @@ TEST_CASE("wrong input is one clear sentence, exit code 2, and changes nothing")
   };
   const std::size_t before = files_in(folder.path());
   for (const Row& row : rows) {
-    const Result result = call(row.arguments);
+    const Called result = call(row.arguments);
     INFO((row.arguments.empty() ? "" : row.arguments[0]) << ": " << result.err);
     CHECK(result.code == exit_wrong);
     CHECK_THAT(result.err, Catch::Contains(row.word));
@@ -113,7 +100,7 @@ TEST_CASE("wrong input is one clear sentence, exit code 2, and changes nothing")
 TEST_CASE("every command has help with an example") {
   for (const char* name : {"run", "elites", "show", "lineage", "diff", "explain", "log", "evaluate", "tune",
                            "tasks", "knowledge", "rank", "dump"}) {
-    const Result result = call({name, "--help"});
+    const Called result = call({name, "--help"});
     CHECK(result.code == exit_done);
     CHECK_THAT(result.out,
                Catch::Contains("Example: kernelites " + std::string(name)) && Catch::Contains("--json"));
@@ -128,7 +115,7 @@ TEST_CASE("a worker that cannot work is trouble of the machine, with its words")
                            "/tests/support/fake_worker.py problem "
                         << folder.path().string() << "\n";
   fs::permissions(worker, fs::perms::owner_all);
-  const Result result = call(
+  const Called result = call(
       {"run", "--task", "rmsnorm", "--out", (folder.path() / "run").string(), "--worker", worker.string()});
   CHECK(result.code == exit_trouble);
   CHECK_THAT(result.err, Catch::Contains("no CUDA driver"));
@@ -136,7 +123,7 @@ TEST_CASE("a worker that cannot work is trouble of the machine, with its words")
 }
 
 TEST_CASE("tasks lists every task and shows one in detail") {
-  const Result all = call({"tasks"});
+  const Called all = call({"tasks"});
   CHECK(all.code == exit_done);
   CHECK_THAT(all.out, Catch::Contains("rmsnorm") && Catch::Contains("gqa_decode_splitkv"));
   CHECK_THAT(call({"tasks", "rmsnorm"}).out, Catch::Contains("llama3_8b_prefill"));
@@ -149,7 +136,7 @@ TEST_CASE("elites, show and dump explain a run") {
   FakeModel model;
   rig.run(evaluator, &model);
   const std::string folder = rig.folder.path().string();
-  const Result elites = call({"elites", folder});
+  const Called elites = call({"elites", folder});
   CHECK(elites.code == exit_done);
   CHECK_THAT(elites.out,
              Catch::Contains("shared/fma/tile") && Catch::Contains("modelled") && Catch::Contains("wide"));
@@ -157,7 +144,7 @@ TEST_CASE("elites, show and dump explain a run") {
   CHECK(grid.at("elites").size() > 2);
   const std::string id = grid.at("elites").at(0).at("id").get<std::string>();
 
-  const Result shown = call({"show", folder, id.substr(0, 10), "--prompt"});
+  const Called shown = call({"show", folder, id.substr(0, 10), "--prompt"});
   CHECK(shown.code == exit_done);
   CHECK_THAT(shown.out, Catch::Contains("__global__") && Catch::Contains("lineage") &&
                             Catch::Contains("speed-up over the baseline"));
@@ -166,14 +153,14 @@ TEST_CASE("elites, show and dump explain a run") {
   CHECK(call({"show", folder, "999"}).code == exit_wrong);
   CHECK(call({"show", folder, "zz"}).code == exit_wrong);
 
-  const Result tree = call({"lineage", folder});
+  const Called tree = call({"lineage", folder});
   CHECK_THAT(tree.out, Catch::Contains("#1 seed") && Catch::Contains("`- #") && Catch::Contains("elite of"));
   const Json nodes = Json::parse(call({"lineage", folder, "--all", "--json"}).out);
   CHECK(nodes.size() == rig.sink.count("told"));
   CHECK(nodes.at(0).at("parent").is_null());
   CHECK(call({"lineage", folder, "999"}).code == exit_wrong);
 
-  const Result log = call({"log", folder, "--follow"});  // of a run that has stopped: it ends
+  const Called log = call({"log", folder, "--follow"});  // of a run that has stopped: it ends
   CHECK_THAT(log.out, Catch::Contains("stopped: ") && Catch::Contains("#1 seed"));
   const std::string lines = call({"log", folder, "--json"}).out;
   CHECK(static_cast<std::size_t>(std::count(lines.begin(), lines.end(), '\n')) == rig.sink.events.size());
@@ -190,7 +177,7 @@ TEST_CASE("status, prompt and recorded replies show what a run asked and paid") 
   FakeModel model;
   rig.run(evaluator, &model);
   const std::string run = rig.folder.path().string();
-  const Result status = call({"status", run});
+  const Called status = call({"status", run});
   CHECK(status.code == exit_done);
   CHECK_THAT(status.out, Catch::Contains("refine") && Catch::Contains("3 of 3") && Catch::Contains("elites"));
   const Json json = Json::parse(call({"status", run, "--json"}).out);
@@ -220,7 +207,7 @@ TEST_CASE("show of a variation that gave no candidate tells why, with what was a
   const auto refused = Archive::open_read_only(rig.folder.path()).rejections();
   REQUIRE_FALSE(refused.empty());
   const std::string number = std::to_string(refused.front().ordinal);
-  const Result shown = call({"show", run, "#" + number});
+  const Called shown = call({"show", run, "#" + number});
   CHECK(shown.code == exit_done);
   CHECK_THAT(shown.out, Catch::Contains(refused.front().reason) && Catch::Contains(refused.front().message) &&
                             Catch::Contains("from #") && Catch::Contains("--prompt"));
@@ -233,7 +220,7 @@ TEST_CASE("show of a variation that gave no candidate tells why, with what was a
 TEST_CASE("judge names its own option where the model is none") {
   SearchRig rig;
   rig.open();
-  const Result result = call({"judge", rig.folder.path().string(), "--judge", "none"});
+  const Called result = call({"judge", rig.folder.path().string(), "--judge", "none"});
   CHECK(result.code == exit_wrong);
   CHECK_THAT(result.err,
              Catch::Contains("--judge: none: expected openai:MODEL") && !Catch::Contains("--endpoint"));
@@ -243,7 +230,7 @@ TEST_CASE("adopt refuses a copy of a seed, whatever its name") {
   TemporaryFolder folder;
   const fs::path copy = folder.path() / "mine.cu";
   fs::copy_file(fs::path(KERNELITES_SOURCE_DIR) / "kernels_seed" / "rmsnorm" / "naive.cu", copy);
-  const Result result = call({"adopt", copy.string(), "--task", "rmsnorm", "--data", KERNELITES_SOURCE_DIR});
+  const Called result = call({"adopt", copy.string(), "--task", "rmsnorm", "--data", KERNELITES_SOURCE_DIR});
   CHECK(result.code == exit_wrong);
   CHECK_THAT(result.err, Catch::Contains("is the seed naive.cu, byte for byte"));
 }
@@ -298,7 +285,7 @@ TEST_CASE("a run that another process writes is refused") {
   SearchRig rig;
   rig.task = load_task(fs::path(KERNELITES_SOURCE_DIR) / "tasks" / "rmsnorm");
   Archive archive = rig.open();
-  const Result result = call({"run", "--task", "rmsnorm", "--out", rig.folder.path().string()});
+  const Called result = call({"run", "--task", "rmsnorm", "--out", rig.folder.path().string()});
   CHECK(result.code == exit_wrong);
   CHECK_THAT(result.err, Catch::Contains(rig.folder.path().string()));
 }
@@ -331,7 +318,7 @@ TEST_CASE("new-task writes tasks that load: a skeleton in either language, a cop
     const fs::path task = folder.path() / row.name;
     std::vector<std::string> arguments{"new-task", task.string(), "--data", KERNELITES_SOURCE_DIR};
     arguments.insert(arguments.end(), row.further.begin(), row.further.end());
-    const Result result = call(arguments);
+    const Called result = call(arguments);
     INFO(result.err);
     CHECK(result.code == exit_done);
     const Task loaded = load_task(task);
@@ -341,7 +328,7 @@ TEST_CASE("new-task writes tasks that load: a skeleton in either language, a cop
     CHECK(fs::exists(task / "negative" / "controls.json"));
   }
   CHECK(call({"new-task", (folder.path() / "copy").string(), "--like", "rmsnorm"}).code == exit_wrong);
-  const Result nothing =
+  const Called nothing =
       call({"new-task", (folder.path() / "other").string(), "--from-flashinfer", "no_such_file.json"});
   CHECK(nothing.code == exit_wrong);
   CHECK_FALSE(fs::exists(folder.path() / "other"));

@@ -10,29 +10,17 @@
 #include "tests/support/catch.h"
 #include "tests/support/python_block.h"
 #include "tests/unit/search/search_rig.h"
-#include "tools/command_line.h"
+#include "tests/unit/tools/called_program.h"
 #include "tools/dataset/kin_groups.h"
 #include "tools/dataset/redaction.h"
 #include "tools/dataset/step_reward.h"
 
 using namespace kernelites;
+using test::call;
+using test::Called;
 namespace fs = std::filesystem;
 
 namespace {
-
-struct Result {
-  int code = 0;
-  std::string out;
-  std::string err;
-};
-
-Result call(const std::vector<std::string>& arguments) {
-  std::ostringstream out, err;
-  Program program{
-      .out = out, .err = err, .executable = fs::path(KERNELITES_BUILD_DIR) / "tools" / "kernelites"};
-  const int code = run_program(arguments, program);
-  return {code, out.str(), err.str()};
-}
 
 std::vector<Json> records_of(const std::string& text) {
   std::vector<Json> records;
@@ -103,7 +91,7 @@ TEST_CASE("a run's records follow the schema, and the script of docs/dataset.md 
   FakeModel model;
   rig.run(evaluator, &model);
   const std::string file = (rig.folder.path() / "steps.jsonl").string();
-  const Result result = call({"dataset", rig.folder.path().string(), "--out", file});
+  const Called result = call({"dataset", rig.folder.path().string(), "--out", file});
   REQUIRE(result.code == exit_done);
   CHECK_THAT(result.out, Catch::Contains("train") && Catch::Contains("proposed by a program"));
   std::ifstream stream(file);
@@ -141,7 +129,7 @@ TEST_CASE("what pruning took is neither a step nor a recorded answer") {
   const std::size_t recorded = recording_of(Archive::open_read_only(rig.folder.path()), true).size();
   const auto pruned = static_cast<std::size_t>(prune_run(rig.folder.path(), false).model_calls);
   REQUIRE(pruned > 0);
-  const Result after = call({"dataset", run});
+  const Called after = call({"dataset", run});
   const std::vector<Json> records = records_of(after.out);
   CHECK(records.size() < before);
   for (const Json& record : records) CHECK_FALSE(record.at("prompt").empty());
@@ -156,7 +144,7 @@ TEST_CASE("steps that two runs share are told once, and programs' steps on reque
   rig.run(evaluator, &model);
   const std::string run = rig.folder.path().string();
   const std::size_t once = records_of(call({"dataset", run}).out).size();
-  const Result twice = call({"dataset", run, run + "/"});
+  const Called twice = call({"dataset", run, run + "/"});
   CHECK(records_of(twice.out).size() == once);
   CHECK_THAT(twice.err, Catch::Contains(std::to_string(once) + " repeated"));
   const std::vector<Json> all = records_of(call({"dataset", run, "--all"}).out);
@@ -206,7 +194,7 @@ TEST_CASE("no key reaches a data set, in whatever reply it stands") {
       "SUMMARY: my key is sk-abcdefghijklmnopqrstuvwx\n```cuda\n// us: 50\n// hold_out_0_1\n__global__ void "
       "k() {}\n```\n";
   rig.run(evaluator, &model);
-  const Result result = call({"dataset", rig.folder.path().string()});
+  const Called result = call({"dataset", rig.folder.path().string()});
   CHECK_THAT(result.out, Catch::Contains("[secret]") && Catch::Contains("[hidden]"));
   CHECK_THAT(result.out, !Catch::Contains("abcdefghijklmnop") && !Catch::Contains("hold_out_0_1"));
 }
