@@ -3,13 +3,13 @@
 //   S_t = decay S_{t-1} + k_t v_t^T from S_{-1} = s0[b, h],  o_t = scale S_t^T q_t,  state = S_{T-1}
 //
 // A block walks all tokens with 32 columns of S: a thread holds one column, each of the eight warps an eighth of the
-// rows. Beside it an honest chunked kernel is emulated (o_emulated, state_emulated): the weights within a chunk, the
+// rows. Beside it an honest kernel in chunks of 16 tokens is emulated (o_emulated, state_emulated): the weights within a chunk, the
 // state at its start and the decayed keys are rounded to bf16 as operands of tensor cores, everything else is exact.
 // Its weights come from a kernel of their own.
 
 #include <kernelites/reference_rounding.cuh>
 
-#define CHUNK 64
+#define CHUNK 16
 #define COLUMNS 32
 #define GROUPS 8
 

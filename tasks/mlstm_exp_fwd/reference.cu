@@ -5,13 +5,13 @@
 //   h_t = C_t^T q' / (max(|n_t . q'|, exp(-m_t)) + eps)
 //
 // Gates and denominators of all tokens come first (one block per head), then the columns of C: a block takes 32 of them,
-// a thread one, each of the eight warps an eighth of the rows. Beside it an honest chunked kernel is emulated
-// (h_emulated, c_emulated): weights within a chunk, the state at its start and the weighted keys are rounded to bf16 as
+// a thread one, each of the eight warps an eighth of the rows. Beside it an honest kernel in chunks of 16 tokens is
+// emulated (h_emulated, c_emulated): weights within a chunk, the state at its start and the weighted keys are rounded to bf16 as
 // operands of tensor cores, everything else is exact.
 
 #include <kernelites/reference_rounding.cuh>
 
-#define CHUNK 64
+#define CHUNK 16
 #define COLUMNS 32
 #define GROUPS 8
 
