@@ -123,7 +123,18 @@ int cuLaunchKernelEx(const Configuration* configuration, void* function, void** 
   return say(words), 0;
 }
 int cuMemAlloc_v2(unsigned long long* address, std::size_t bytes) {
-  return say("allocate"), *address = reinterpret_cast<std::uintptr_t>(std::malloc(bytes)), 0;
+  void* const memory = std::aligned_alloc(256, (bytes + 255) / 256 * 256);
+  std::memset(memory, 0, bytes);
+  return say("allocate " + std::to_string(bytes)), *address = reinterpret_cast<std::uintptr_t>(memory), 0;
+}
+int cuMemFree_v2(unsigned long long address) {
+  return std::free(reinterpret_cast<void*>(address)), say("release"), 0;
+}
+int cuMemcpyHtoD_v2(unsigned long long to, const void* from, std::size_t bytes) {
+  return std::memcpy(reinterpret_cast<void*>(to), from, bytes), 0;
+}
+int cuMemcpyDtoH_v2(void* to, unsigned long long from, std::size_t bytes) {
+  return std::memcpy(to, reinterpret_cast<void*>(from), bytes), 0;
 }
 int cuCtxSynchronize(void) { return say("synchronise"), 0; }
 int cuStreamSynchronize(void*) { return say("synchronise"), 0; }

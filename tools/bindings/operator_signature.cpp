@@ -75,21 +75,6 @@ OperatorSignature signature_of(const Task& task) {
   return signature;
 }
 
-std::string integer_formula(const std::string& formula, bool is_python) {
-  std::string text;
-  for (std::size_t i = 0; i < formula.size(); ++i) {
-    const char c = formula[i];
-    const bool is_word = std::isalnum(static_cast<unsigned char>(c)) || c == '_';
-    if (!is_word && std::string_view("+-*/(), ").find(c) == std::string_view::npos)
-      throw Error(fmt::format("the formula {} is no whole-number arithmetic", formula));
-    text += c == '/' && is_python ? "//" : std::string(1, c);
-  }
-  for (const char* function : {"sqrt", "exp", "log"})
-    if (text.find(std::string(function) + "(") != std::string::npos)
-      throw Error(fmt::format("the formula {} is no whole-number arithmetic", formula));
-  return text;
-}
-
 namespace {
 
 /// Arguments of the schema; with `has_results` the results are keywords among

@@ -28,11 +28,6 @@ struct OperatorSignature {
 /// no name in Python.
 OperatorSignature signature_of(const Task& task);
 
-/// A shape formula as integer arithmetic of C++ or Python: cdiv, min, max and
-/// floor are functions of the text around it. Throws Error for a formula that
-/// has more than that.
-std::string integer_formula(const std::string& formula, bool is_python);
-
 /// "name(Tensor q, Tensor len, *, float scale) -> (Tensor, Tensor)": PyTorch's
 /// schema.
 std::string torch_schema(const Task& task);

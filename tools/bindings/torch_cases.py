@@ -47,34 +47,45 @@ def inputs_of(case, device="cuda", seed=1, is_full=False):
 # --- times ---
 
 
-def microseconds(call, launches=20, rounds=15):
-    """Of one call with cold caches, in a CUDA graph: (graph of flush and call) less (graph of flush), per call."""
-    junk = torch.empty(160 << 20, dtype=torch.uint8, device="cuda")
+def microseconds(calls, launches=20, rounds=15, host_us=100):
+    """name -> (median, low, high) of one call of each, as the search times: caches cold, the device kept busy while the
+    host enqueues, events around the call, calls interleaved in every round, a sample the mean of the middle half."""
+    junk = torch.zeros(40 << 20, dtype=torch.float32, device="cuda")  # only read: no lines are left to write
+    events = [[torch.cuda.Event(enable_timing=True) for _ in range(2)] for _ in range(launches)]
 
-    def graph_of(body):
-        side = torch.cuda.Stream()
-        side.wait_stream(torch.cuda.current_stream())
-        with torch.cuda.stream(side):
-            body()
-        torch.cuda.current_stream().wait_stream(side)
-        graph = torch.cuda.CUDAGraph()
-        with torch.cuda.graph(graph):
-            for _ in range(launches):
-                body()
-        return graph
+    def sample(call):
+        for begin, end in events:
+            junk.sum()
+            torch.cuda._sleep(host_us * 2000)  # cycles
+            begin.record()
+            call()
+            end.record()
+        torch.cuda.synchronize()
+        times = sorted(begin.elapsed_time(end) * 1e3 for begin, end in events)
+        middle = times[launches // 4:launches - launches // 4]
+        return sum(middle) / len(middle)
 
-    def timed(graph):
-        begin, end = (torch.cuda.Event(enable_timing=True) for _ in range(2))
-        begin.record()
-        graph.replay()
-        end.record()
-        end.synchronize()
-        return begin.elapsed_time(end) * 1e3 / launches
+    samples = {name: [] for name in calls}
+    for call in calls.values():
+        sample(call)
+    for turn in range(rounds):
+        names = list(calls)
+        for name in names[turn % len(names):] + names[:turn % len(names)]:
+            samples[name].append(sample(calls[name]))
+    return {name: (sorted(of)[rounds // 2], min(of), max(of)) for name, of in samples.items()}
 
-    with_call, without = graph_of(lambda: (junk.zero_(), call())), graph_of(lambda: junk.zero_())
-    timed(with_call), timed(without)
-    differences = sorted(timed(with_call) - timed(without) for _ in range(rounds))
-    return differences[rounds // 2], differences[1], differences[-2]
+
+def graph_of(call):
+    """One call as a CUDA graph; what replays it."""
+    side = torch.cuda.Stream()
+    side.wait_stream(torch.cuda.current_stream())
+    with torch.cuda.stream(side):
+        call()
+    torch.cuda.current_stream().wait_stream(side)
+    graph = torch.cuda.CUDAGraph()
+    with torch.cuda.graph(graph):
+        call()
+    return graph.replay
 
 
 def host_microseconds(call, calls=2000):

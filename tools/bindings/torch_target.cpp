@@ -13,6 +13,7 @@
 #include "tools/bindings/binding_texts.h"
 #include "tools/bindings/operator_signature.h"
 #include "tools/exporting/host_plan.h"
+#include "tools/exporting/source_text_parts.h"
 
 namespace kernelites {
 namespace {

@@ -3,6 +3,8 @@
 #include <fmt/format.h>
 #include <fmt/ranges.h>
 
+#include <algorithm>
+
 #include "tools/exporting/export_target.h"
 #include "tools/exporting/host_plan.h"
 #include "tools/exporting/library_test_source.h"
@@ -65,24 +67,70 @@ std::string times_table(const ExportInputs& inputs) {
   return text;
 }
 
-/// A program for the first bench workload, by the CUDA runtime.
+/// How a host program holds elements of a tensor.
+const char* host_type(Dtype dtype) {
+  switch (dtype) {
+    case Dtype::f32:
+      return "float";
+    case Dtype::f64:
+      return "double";
+    case Dtype::i32:
+      return "int";
+    case Dtype::i64:
+      return "long long";
+    default:
+      return dtype_bytes(dtype) == 2 ? "unsigned short" : "unsigned char";
+  }
+}
+
+/// A line that sets a metadata tensor to what the first draw of a workload has, if that is short to say.
+std::string metadata_line(const ExportInputs& inputs, const TensorSpec& tensor, const Workload& workload) {
+  constexpr std::size_t k_listed_max = 8;
+  const auto draws = inputs.code.metadata.find(workload.name);
+  if (draws == inputs.code.metadata.end() || draws->second.empty()) return "";
+  const auto found = draws->second.front().find(tensor.name);
+  if (found == draws->second.front().end() || found->second.empty()) return "";
+  const std::vector<std::int32_t>& values = found->second;
+  const bool is_constant =
+      std::all_of(values.begin(), values.end(), [&](std::int32_t value) { return value == values.front(); });
+  if (!is_constant && values.size() > k_listed_max) return "";
+  const std::string list = is_constant && values.size() > 1
+                               ? fmt::format("({}, {})", values.size(), values.front())
+                               : fmt::format("{{{}}}", fmt::join(values, ", "));
+  return fmt::format("  memory.{}.set(std::vector<{}>{});\n", tensor.name, host_type(tensor.dtype), list);
+}
+
+/// A program for the first bench workload.
 std::string example_source(const ExportInputs& inputs) {
   const Task& task = inputs.task;
   const Workload& workload = task.bench.front();
-  std::string problem, buffers, tensors;
-  for (const std::string& dim : variable_dims(task))
-    problem += fmt::format("  problem.{} = {};\n", dim, workload.dims.at(dim));
+  std::vector<std::string> values, names;
+  for (const std::string& dim : variable_dims(task)) {
+    values.push_back(std::to_string(workload.dims.at(dim)));
+    names.push_back(dim);
+  }
   for (const ScalarSpec& scalar : task.scalars) {
     const auto found = inputs.scalars.find(scalar.name);
-    problem += fmt::format("  problem.{} = {};\n", scalar.name,
-                           found == inputs.scalars.end() ? scalar.value : found->second);
+    values.push_back(fmt::format("{}", found == inputs.scalars.end() ? scalar.value : found->second));
+    names.push_back(scalar.name);
   }
+  std::string metadata;
   for (const TensorSpec& tensor : task.tensors)
-    tensors +=
-        fmt::format("  tensors.{} = device_buffer({}LL * {});  // {}\n", tensor.name,
-                    element_count(tensor, workload), dtype_bytes(tensor.dtype), role_name(tensor.role));
-  return filled(export_text("example.cpp.in"),
-                {{"name", task.name}, {"problem", problem}, {"tensors", tensors}});
+    if (tensor.role == Role::metadata) metadata += metadata_line(inputs, tensor, workload);
+  const TensorSpec& output = *std::find_if(task.tensors.begin(), task.tensors.end(), is_written);
+  return filled(export_text("example.cpp.in"), {{"name", task.name},
+                                                {"values", fmt::format("{{{}}}", fmt::join(values, ", "))},
+                                                {"names", fmt::format("{}", fmt::join(names, ", "))},
+                                                {"inputs", metadata},
+                                                {"output", output.name},
+                                                {"output_type", host_type(output.dtype)},
+                                                {"output_dtype", dtype_name(output.dtype)}});
+}
+
+std::string tensor_names(const Task& task) {
+  std::vector<std::string> names;
+  for (const TensorSpec& tensor : task.tensors) names.push_back(tensor.name);
+  return fmt::format("{{{}}}", fmt::join(names, ", "));
 }
 
 std::string readme(const ExportInputs& inputs, const std::string& example) {
@@ -108,6 +156,8 @@ std::string readme(const ExportInputs& inputs, const std::string& example) {
                  {"made_from", inputs.portfolio.is_confirmed ? "measured with this library's own dispatcher"
                                                              : "measured by the run's duels"},
                  {"device", one_line(inputs.portfolio.arms.front().provenance.device.kind)},
+                 {"input", inputs.task.tensors.front().name},
+                 {"tensor_names", tensor_names(inputs.task)},
                  {"example", example}});
 }
 
@@ -124,7 +174,9 @@ std::vector<ExportFile> cpp_files(const ExportInputs& inputs) {
   files.push_back(
       {fmt::format("cmake/{}Config.cmake.in", name), filled(export_text("library_config.cmake.in"), values)});
   files.push_back({fmt::format("{}.pc.in", name), filled(export_text("library.pc.in"), values)});
-  files.push_back({"example/example.cpp", example});
+  files.push_back(
+      {"example/example.cpp",
+       fmt::format("// SPDX-License-Identifier: Apache-2.0\n// The program of README.md.\n{}", example)});
   files.push_back({"README.md", readme(inputs, example)});
   for (ExportFile& file : library_test_files(inputs)) files.push_back(std::move(file));
   return files;

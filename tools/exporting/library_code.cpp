@@ -97,6 +97,13 @@ LibraryCode library_code_from(const Json& answer) {
     for (const auto& [tensor, fill] : tensors.items())
       code.fills[workload][tensor] = {.order = bytes_of(fill.at("order").get<std::string>()),
                                       .unit = fill.at("unit").get<double>()};
+  for (const auto& [workload, outputs] : test.at("compares").items())
+    for (const auto& [output, compare] : outputs.items())
+      code.compares[workload][output] = {.order = bytes_of(compare.at("order").get<std::string>()),
+                                         .columns = compare.at("columns").get<std::int64_t>(),
+                                         .parts = compare.at("parts").get<std::int64_t>(),
+                                         .chosen = compare.at("chosen").get<std::int64_t>(),
+                                         .is_selection = compare.at("is_selection").get<bool>()};
   for (const auto& [workload, draws] : test.at("metadata").items())
     for (const Json& draw : draws)
       code.metadata[workload].push_back(draw.get<std::map<std::string, std::vector<std::int32_t>>>());

@@ -44,6 +44,13 @@ struct InputFill {
   double unit = 0;
 };
 
+/// How an output is compared: bytes of the harness's CompareOrder (pipeline/compare.h), and sizes of what it writes.
+struct OutputCompare {
+  std::string order;
+  std::int64_t columns = 0, parts = 1, chosen = 0;
+  bool is_selection = false;
+};
+
 struct LibraryCode {
   std::string toolkit;
   std::vector<ArmCode> arms;          ///< in the portfolio's order
@@ -53,6 +60,7 @@ struct LibraryCode {
       reference_plans;  ///< by workload; empty: no test compares with a reference
   /// By workload and input tensor: a FillOrder of the harness, and the length of its vectors.
   std::map<std::string, std::map<std::string, InputFill>> fills;
+  std::map<std::string, std::map<std::string, OutputCompare>> compares;  ///< by workload and output
   /// By workload: contents of the metadata tensors, several draws.
   std::map<std::string, std::vector<std::map<std::string, std::vector<std::int32_t>>>> metadata;
 };

@@ -53,13 +53,44 @@ std::string problem_members(const Task& task) {
 std::string tensor_members(const Task& task) {
   std::string members;
   for (const TensorSpec& tensor : task.tensors) {
-    const bool is_written = tensor.role == Role::output || tensor.role == Role::inout;
     members +=
-        fmt::format("  {}void* {}; /* {} [{}]: {} */\n", is_written ? "" : "const ", tensor.name,
+        fmt::format("  {}void* {}; /* {} [{}]: {} */\n", is_written(tensor) ? "" : "const ", tensor.name,
                     dtype_name(tensor.dtype), comment_line(fmt::format("{}", fmt::join(tensor.shape, ", "))),
                     comment_line(tensor.meaning));
   }
   return members;
+}
+
+std::string size_members(const Task& task) {
+  std::string members;
+  for (const TensorSpec& tensor : task.tensors) members += fmt::format("  size_t {};\n", tensor.name);
+  return members;
+}
+
+/// The bytes of every tensor as whole-number arithmetic on the extents. Names of ours end in an underscore.
+std::string size_formulas(const Task& task) {
+  std::string text;
+  for (const DimSpec& dim : task.dims)
+    text += fmt::format("  [[maybe_unused]] const int64_t {} = {};\n", dim.name,
+                        dim.constant ? std::to_string(*dim.constant) : "problem_." + dim.name);
+  for (const TensorSpec& tensor : task.tensors) {
+    text += fmt::format("  sizes_.{} = static_cast<size_t>({}", tensor.name, dtype_bytes(tensor.dtype));
+    for (const std::string& extent : tensor.shape)
+      text += fmt::format(" * ({})", integer_formula(extent, false));
+    text += ");\n";
+  }
+  return text;
+}
+
+/// How the C++ wrapper's `Memory` owns the tensors.
+std::map<std::string, std::string> memory_values(const Task& task) {
+  std::string members, values, tensors;
+  for (const TensorSpec& tensor : task.tensors) {
+    members += fmt::format("  Buffer {};\n", tensor.name);
+    values += fmt::format("{0}(sizes.{0}), ", tensor.name);
+    tensors += fmt::format("  tensors.{0} = memory.{0}.data();\n", tensor.name);
+  }
+  return {{"buffer_members", members}, {"buffer_values", values}, {"tensor_values", tensors}};
 }
 
 std::string dims_table(const Task& task) {
@@ -184,12 +215,13 @@ std::map<std::string, std::string> glue_values(const ExportInputs& inputs) {
           {"rule_count", std::to_string(inputs.portfolio.dispatch.rules.size())},
           {"default_arm", std::to_string(inputs.portfolio.dispatch.default_arm)},
           {"call_members", call},
-          {"memory_members", memory}};
+          {"memory_members", memory},
+          {"size_formulas", size_formulas(task)}};
 }
 
 std::map<std::string, std::string> header_values(const ExportInputs& inputs) {
   const std::size_t arms = inputs.portfolio.arms.size();
-  return {
+  std::map<std::string, std::string> values{
       {"name", inputs.task.name},
       {"NAME", upper_case(inputs.task.name)},
       {"title", comment_line(inputs.task.title)},
@@ -198,7 +230,10 @@ std::map<std::string, std::string> header_values(const ExportInputs& inputs) {
       {"version", std::to_string(k_interface_version)},
       {"domain_words", domain_words(inputs.domain)},
       {"problem_members", problem_members(inputs.task)},
-      {"tensor_members", tensor_members(inputs.task)}};
+      {"tensor_members", tensor_members(inputs.task)},
+      {"size_members", size_members(inputs.task)}};
+  values.merge(memory_values(inputs.task));
+  return values;
 }
 
 }  // namespace
@@ -210,9 +245,9 @@ std::vector<ExportFile> library_files(const ExportInputs& inputs) {
       {fmt::format("include/{}.h", name), filled(export_text("library_header.h.in"), header_values(inputs))});
   files.push_back({fmt::format("include/{}.hpp", name),
                    filled(export_text("library_wrapper.hpp.in"), header_values(inputs))});
-  for (const char* text :
-       {"library_driver.h", "library_driver.cpp", "library_plan.h", "library_plan.cpp", "library_shape.h",
-        "library_shape.cpp", "library_status.h", "library_status.cpp", "library_core.h", "library_core.cpp"})
+  for (const char* text : {"library_driver.h", "library_driver.cpp", "library_plan.h", "library_plan.cpp",
+                           "library_shape.h", "library_shape.cpp", "library_status.h", "library_status.cpp",
+                           "library_core.h", "library_core.cpp", "library_memory.h", "library_memory.cpp"})
     files.push_back({fmt::format("src/{}", text), export_text(text)});
   std::string own_name = export_text("library_name.h");
   own_name.replace(own_name.find("kernelites_library"), std::strlen("kernelites_library"), name + "_inside");

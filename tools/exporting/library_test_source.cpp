@@ -17,10 +17,6 @@ namespace {
 using worker::Form;
 using worker::PlanPoint;
 
-bool is_written(const TensorSpec& tensor) {
-  return tensor.role == Role::output || tensor.role == Role::inout;
-}
-
 std::vector<const Workload*> listed(const Task& task) {
   std::vector<const Workload*> workloads;
   for (const auto* list : {&task.check, &task.bench})
@@ -44,39 +40,18 @@ std::string tensors_table(const Task& task) {
   return text + "};\n";
 }
 
-/// Which axes of an output count the rows of its group, in the group's order; empty where a row is no whole axis.
-std::vector<int> row_axes(const TensorSpec& output, const RowGroup& group) {
-  std::vector<int> axes;
-  for (const std::string& dim : group.dims) {
-    const auto found = std::find(output.shape.begin(), output.shape.end(), dim);
-    if (found == output.shape.end()) return {};
-    axes.push_back(static_cast<int>(found - output.shape.begin()));
-  }
-  return axes;
+std::string byte_list(const std::string& order) {
+  std::vector<int> bytes;
+  for (const char c : order) bytes.push_back(static_cast<unsigned char>(c));
+  return fmt::format("{}", fmt::join(bytes, ","));
 }
 
-/// The dims of every tensor that the reference's form has, by name.
+/// Its number in the reference's form; -1: there is none.
 int reference_tensor(const Task& task, const std::string& name) {
   const std::size_t count = worker::tensor_count_in_form(task, Form::reference);
   for (std::size_t i = 0; i < count; ++i)
     if (worker::tensor_in_form(task, i, Form::reference).name == name) return static_cast<int>(i);
   return -1;
-}
-
-std::string gate_of(const Task& task, const TensorSpec& tensor) {
-  constexpr const char* k_none = "    {-1, 0, 0, 0, 0, 0, 0, -1, 0, {}},\n";
-  if (!is_written(tensor)) return k_none;
-  const Precision& gate = precision_of(task, task.families.front(), tensor.name);
-  const std::size_t group = row_group_of(task, tensor);
-  const std::vector<int> axes = row_axes(tensor, row_groups(task).at(group));
-  const int kind = gate.compare == Compare::values        ? 0
-                   : gate.compare == Compare::log_sum_exp ? 1
-                   : gate.compare == Compare::exact       ? 2
-                                                          : -1;
-  if (kind < 0 || axes.empty() || axes.size() > 8) return k_none;
-  return fmt::format("    {{{}, {}, {}, {}, {}, {}, {}, {}, {}, {{{}}}}},\n", kind, gate.row,
-                     gate.element_ulp, gate.element_rms, gate.absolute, gate.emulated, group,
-                     reference_tensor(task, tensor.name + "_emulated"), axes.size(), fmt::join(axes, ", "));
 }
 
 /// A dim that counts independent elements: the first axis of every tensor that has it, and of all outputs.
@@ -127,7 +102,8 @@ class CaseTables {
     text_ += fmt::format(
         "const long long k_dims_{0}[16] = {{{1}}};\nconst long long k_shapes_{0}[] = {{\n{2}}};\n", i,
         fmt::join(dims, ", "), shapes);
-    const std::string fills = fills_of(workload, i), metadata = metadata_of(workload, i);
+    const std::string fills = fills_of(workload, i), compares = compares_of(workload, i),
+                      metadata = metadata_of(workload, i);
     reference_of(workload, i);
     const auto draws = inputs_.code.metadata.find(workload.name);
     const bool has_metadata =
@@ -139,9 +115,9 @@ class CaseTables {
     const bool is_bench =
         &workload >= task_.bench.data() && &workload < task_.bench.data() + task_.bench.size();
     return fmt::format(
-        "    {{{0}, {1}, k_dims_{2}, k_shapes_{2}, {3}, {4}, {5}, k_counts_{2}, k_rows_{2}, "
+        "    {{{0}, {1}, k_dims_{2}, k_shapes_{2}, {3}, {6}, {4}, {5}, k_counts_{2}, k_rows_{2}, "
         "k_totals_{2}}},\n",
-        c_literal(workload.name), is_bench, i, fills, metadata, draw_count);
+        c_literal(workload.name), is_bench, i, fills, metadata, draw_count, compares);
   }
 
   std::string fills_of(const Workload& workload, std::size_t i) {
@@ -156,13 +132,33 @@ class CaseTables {
         rows += "    {nullptr, 0},\n";
         continue;
       }
-      std::vector<int> bytes;
-      for (const char c : fill->order) bytes.push_back(static_cast<unsigned char>(c));
-      text_ += fmt::format("const unsigned char k_fill_{}_{}[] = {{{}}};\n", i, t, fmt::join(bytes, ","));
+      text_ += fmt::format("const unsigned char k_fill_{}_{}[] = {{{}}};\n", i, t, byte_list(fill->order));
       rows += fmt::format("    {{k_fill_{}_{}, {}}},\n", i, t, fill->unit);
     }
     text_ += fmt::format("const CaseFill k_fills_{}[] = {{\n{}}};\n", i, rows);
     return fmt::format("k_fills_{}", i);
+  }
+
+  std::string compares_of(const Workload& workload, std::size_t i) {
+    const auto found = inputs_.code.compares.find(workload.name);
+    if (found == inputs_.code.compares.end()) return "nullptr";
+    std::string rows;
+    for (std::size_t t = 0; t < task_.tensors.size(); ++t) {
+      const auto own = found->second.find(task_.tensors[t].name);
+      if (own == found->second.end()) {
+        rows += "    {nullptr, 0, 0, 0, false, 0, -1},\n";
+        continue;
+      }
+      const OutputCompare& compare = own->second;
+      text_ +=
+          fmt::format("const unsigned char k_compare_{}_{}[] = {{{}}};\n", i, t, byte_list(compare.order));
+      rows += fmt::format("    {{k_compare_{}_{}, {}, {}, {}, {}, {}, {}}},\n", i, t, compare.columns,
+                          compare.parts, compare.chosen, compare.is_selection,
+                          row_group_of(task_, task_.tensors[t]),
+                          reference_tensor(task_, task_.tensors[t].name + "_emulated"));
+    }
+    text_ += fmt::format("const CaseCompare k_compares_{}[] = {{\n{}}};\n", i, rows);
+    return fmt::format("k_compares_{}", i);
   }
 
   std::string metadata_of(const Workload& workload, std::size_t i) {
@@ -258,8 +254,7 @@ std::string reference_tables(const ExportInputs& inputs) {
 std::string cases_source(const ExportInputs& inputs) {
   const Task& task = inputs.task;
   const bool has_reference = !inputs.code.reference_plans.empty();
-  std::string gates = "const CaseGate k_gates[] = {\n", problem, tensors;
-  for (const TensorSpec& tensor : task.tensors) gates += gate_of(task, tensor);
+  std::string problem, tensors;
   std::vector<std::string> scalars;
   for (const ScalarSpec& scalar : task.scalars) {
     const auto found = inputs.scalars.find(scalar.name);
@@ -273,14 +268,15 @@ std::string cases_source(const ExportInputs& inputs) {
   for (std::size_t t = 0; t < task.tensors.size(); ++t)
     tensors += fmt::format("  given.{} = tensors[{}];\n", task.tensors[t].name, t);
   const int batch = batch_dim(task);
-  std::string tables = tensors_table(task) + gates + "};\n" +
-                       fmt::format("const double k_scalars[] = {{{}}};\n", fmt::join(scalars, ", ")) +
-                       CaseTables(inputs).text() + batch_table(task, batch) +
-                       image_tables(inputs.code.harness, "harness");
+  std::string tables =
+      tensors_table(task) + fmt::format("const double k_scalars[] = {{{}}};\n", fmt::join(scalars, ", ")) +
+      CaseTables(inputs).text() + batch_table(task, batch) + image_tables(inputs.code.harness, "harness");
   if (has_reference) tables += reference_tables(inputs);
-  std::size_t fill_bytes = 0;
+  std::size_t fill_bytes = 0, compare_bytes = 0;
   for (const auto& [workload, fills] : inputs.code.fills)
     for (const auto& [tensor, fill] : fills) fill_bytes = fill.order.size();
+  for (const auto& [workload, compares] : inputs.code.compares)
+    for (const auto& [output, compare] : compares) compare_bytes = compare.order.size();
   return filled(export_text("library_cases.cpp.in"),
                 {{"name", task.name},
                  {"tables", tables},
@@ -294,6 +290,7 @@ std::string cases_source(const ExportInputs& inputs) {
                  {"group_count", std::to_string(row_groups(task).size())},
                  {"harness_count", std::to_string(inputs.code.harness.size())},
                  {"fill_bytes", std::to_string(fill_bytes)},
+                 {"compare_bytes", std::to_string(compare_bytes)},
                  {"problem_members", problem},
                  {"tensor_members", tensors}});
 }
@@ -302,8 +299,8 @@ std::string cases_source(const ExportInputs& inputs) {
 
 std::vector<ExportFile> library_test_files(const ExportInputs& inputs) {
   std::vector<ExportFile> files;
-  for (const char* name :
-       {"library_cases.h", "library_rig.h", "library_rig.cpp", "library_regression.cpp", "library_bench.cpp"})
+  for (const char* name : {"library_cases.h", "library_rig.h", "library_rig.cpp", "library_compare.h",
+                           "library_compare.cpp", "library_regression.cpp", "library_bench.cpp"})
     files.push_back({fmt::format("test/{}", name), export_text(name)});
   files.push_back({"test/library_cases.cpp", cases_source(inputs)});
   return files;

@@ -124,6 +124,25 @@ std::string upper_case(std::string text) {
   return text;
 }
 
+bool is_written(const TensorSpec& tensor) {
+  return tensor.role == Role::output || tensor.role == Role::inout;
+}
+
+std::string integer_formula(const std::string& formula, bool is_python) {
+  std::string text;
+  for (std::size_t i = 0; i < formula.size(); ++i) {
+    const char c = formula[i];
+    const bool is_word = std::isalnum(static_cast<unsigned char>(c)) || c == '_';
+    if (!is_word && std::string_view("+-*/(), ").find(c) == std::string_view::npos)
+      throw Error(fmt::format("the formula {} is no whole-number arithmetic", formula));
+    text += c == '/' && is_python ? "//" : std::string(1, c);
+  }
+  for (const char* function : {"sqrt", "exp", "log"})
+    if (text.find(std::string(function) + "(") != std::string::npos)
+      throw Error(fmt::format("the formula {} is no whole-number arithmetic", formula));
+  return text;
+}
+
 std::string word_list(const std::vector<std::uint64_t>& words) {
   std::string text;
   text.reserve(words.size() * 20);

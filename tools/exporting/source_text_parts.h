@@ -14,6 +14,12 @@ std::string one_line(const std::string& text);
 /// As a string of C or C++, whatever its bytes.
 std::string c_literal(const std::string& text);
 std::string upper_case(std::string text);
+/// Whether launches write it.
+bool is_written(const TensorSpec& tensor);
+
+/// A shape formula as integer arithmetic of C++ or Python: cdiv, min, max and floor are functions of the text around
+/// it. Throws Error for a formula that has more than that.
+std::string integer_formula(const std::string& formula, bool is_python);
 
 /// Bytes as 64-bit words, lowest byte first, padded with zeros; eight to a line.
 std::string word_list(const std::string& bytes);

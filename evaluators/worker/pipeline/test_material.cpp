@@ -10,6 +10,7 @@
 #include "engine/core/error.h"
 #include "engine/core/task_reference.h"
 #include "evaluators/worker/nvrtc/candidate_compiler.h"
+#include "evaluators/worker/pipeline/compare.h"
 #include "evaluators/worker/pipeline/fill.h"
 #include "evaluators/worker/pipeline/harness_launch.h"
 #include "evaluators/worker/pipeline/metadata.h"
@@ -87,6 +88,22 @@ Json fills_json(const Task& task, const Workload& workload, const MetadataConten
   return fills;
 }
 
+/// How every output is compared with the reference, by the gates of the same family.
+Json compares_json(const Task& task, const Workload& workload) {
+  Json compares = Json::object();
+  for (const TensorSpec& tensor : task.tensors) {
+    if (tensor.role != Role::output && tensor.role != Role::inout) continue;
+    const Precision& gates = precision_of(task, task.families.front(), tensor.name);
+    const CompareOrder order = compare_order(task, tensor, gates, workload);
+    compares[tensor.name] = {{"order", hex_of(&order, sizeof order)},
+                             {"columns", order.columns},
+                             {"parts", order.parts},
+                             {"chosen", order.chosen},
+                             {"is_selection", gates.compare == Compare::selection}};
+  }
+  return compares;
+}
+
 }  // namespace
 
 std::string hex_of(const void* bytes, std::size_t count) {
@@ -101,6 +118,7 @@ Json test_material(Compiler& compiler, const TestOrder& order) {
   Json answer{{"harness", harness_images(compiler, order)},
               {"reference", nullptr},
               {"fills", Json::object()},
+              {"compares", Json::object()},
               {"metadata", Json::object()}};
   if (!has_reference(order.task)) return answer;
   answer["reference"] = reference_json(compiler, order);
@@ -109,6 +127,7 @@ Json test_material(Compiler& compiler, const TestOrder& order) {
     const Workload& workload = *order.points[i].workload;
     Json draws = Json::array();
     std::size_t values = 0;
+    answer["compares"][workload.name] = compares_json(order.task, workload);
     for (std::size_t draw = 0; draw < k_draws; ++draw) {
       const MetadataContents contents =
           draw_metadata(order.task, workload, draw, key.derive("workload", i).derive("metadata", draw));

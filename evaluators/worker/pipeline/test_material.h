@@ -6,6 +6,7 @@
 //    "reference": {"images": {architecture: {"cubin": hex, "lowered"}},
 //                  "workloads": {name: {"rows": R, "words": [...]}}} or null,
 //    "fills": {workload: {tensor: {"order": hex of a FillOrder, "unit"}}},
+//    "compares": {workload: {output: {"order": hex of a CompareOrder, "columns", "parts", "chosen", "is_selection"}}},
 //    "metadata": {workload: [{tensor: [values]}]}}
 //
 // Tasks whose reference is Python's or that compute inputs themselves have no reference here. A workload whose metadata

@@ -20,6 +20,8 @@ namespace {
 
 const fs::path k_worker = fs::path(KERNELITES_BUILD_DIR) / "evaluators" / "worker" / "kernelites-worker";
 const fs::path k_source = KERNELITES_SOURCE_DIR;
+/// Of the CMake project and the program in a library's README, together.
+constexpr int k_readme_lines_max = 20;
 
 ExportInputs made(const Task& task, const Portfolio& portfolio, PlanMode plans, bool has_test = false) {
   ExportOrder order;
@@ -103,6 +105,27 @@ int main() {
       library.launch(wide, tensors, (void*)0x400000, 1 << 20, (CUstream)7);
     });
   for (std::thread& other : others) other.join();
+  log_line("-- carve-outs");
+  for (const scaled_rows::Problem& p : {tall, wide, tall})
+    scaled_rows_launch_arm(library.get(), 0, &p, &tensors, nullptr, 0, nullptr);
+  log_line("-- memory");
+  {
+    scaled_rows::Memory memory(library, tall);
+    std::printf("bytes %zu %zu %zu\n", memory.x.bytes(), memory.len.bytes(), memory.y.bytes());
+    memory.len.set(std::vector<int>(512, 7));
+    std::printf("len %d\n", memory.len.get<int>()[511]);
+    library.run(tall, memory, (CUstream)9);
+    try {
+      memory.len.set(std::vector<int>(3));
+    } catch (const std::exception& error) {
+      std::printf("%s\n", error.what());
+    }
+    try {
+      scaled_rows::Memory outside(library, {4096, 64, 0.5});
+    } catch (const scaled_rows::Error& error) {
+      std::printf("memory: %s\n", error.what());
+    }
+  }
   log_line("-- refusals");
   const auto status = [&](scaled_rows::Problem p, scaled_rows::Tensors t, size_t bytes) {
     const int code = scaled_rows_launch(library.get(), &p, &t, (void*)0x400000, bytes, nullptr);
@@ -156,20 +179,21 @@ std::vector<std::string> built_and_run(const fs::path& folder) {
   return lines_of(folder / "program.txt");
 }
 
-/// The project and the program of the README, built against what `built_and_run` installed; not run: it needs a
-/// device.
-void build_readme_project(const fs::path& folder) {
+/// The project and the program of the README, built against what `built_and_run` installed, on the fake driver; what it
+/// printed.
+std::string readme_project(const fs::path& folder) {
   const std::string readme = read_text(folder / "out" / "README.md");
   fs::create_directories(folder / "downstream");
-  std::ofstream(folder / "downstream" / "CMakeLists.txt") << block_of(readme, "cmake");
-  std::ofstream(folder / "downstream" / "main.cpp") << block_of(readme, "cpp");
-  const std::string trouble = trouble_of(
-      folder,
-      "cmake -G Ninja -S downstream -B there -DCMAKE_PREFIX_PATH=$PWD/installed && cmake --build there");
-  if (trouble.find("Could NOT find CUDAToolkit") != std::string::npos)
-    WARN("the README's program is not built: it takes its buffers from the CUDA runtime, which is not here");
-  else
-    CHECK(trouble == "");
+  const std::string project = block_of(readme, "cmake"), program = block_of(readme, "cpp");
+  CHECK(std::count(project.begin(), project.end(), '\n') + std::count(program.begin(), program.end(), '\n') <=
+        k_readme_lines_max);
+  std::ofstream(folder / "downstream" / "CMakeLists.txt") << project;
+  std::ofstream(folder / "downstream" / "main.cpp") << program;
+  CHECK(
+      trouble_of(folder,
+                 "cmake -G Ninja -S downstream -B there -DCMAKE_PREFIX_PATH=$PWD/installed && cmake --build "
+                 "there && cd there && LD_LIBRARY_PATH=.. ./downstream > printed.txt") == "");
+  return read_text(folder / "there" / "printed.txt");
 }
 
 }  // namespace
@@ -198,7 +222,7 @@ TEST_CASE(
   CHECK(inputs.facts.at("plans").at("proof").at("shapes_equal") == 160);
   write_all(folder.path() / "out", inputs);
   const std::vector<std::string> printed = built_and_run(folder.path());
-  build_readme_project(folder.path());
+  CHECK(readme_project(folder.path()) == "y has 131072 values\n");
   CHECK(line_with(printed, "no CUDA context") != "");
   CHECK(line_with(printed, "workspace ") == "workspace 534528 0 choice 1 0");
   CHECK(line_with(printed, "status 1 ") == "status 1 M = 0 is not within 1 to 512");
@@ -221,8 +245,26 @@ TEST_CASE(
   CHECK(
       begin[4] ==
       "launch finish_4 grid 1,1,1 block 32,1,1 shared 0 stream 7 attribute 6=1 4194304 4720640 4718592 512");
-  CHECK(begin[5] == "launch plain_4 grid 16,1,1 block 32,1,1 shared 0 stream 7 1048576 2097152 3145728 3072");
+  CHECK(begin[5] ==
+        "launch plain_4 grid 16,1,1 block 32,1,1 shared 0 stream 7 attribute 14=60 1048576 2097152 3145728 "
+        "3072");
   CHECK(std::count(end, log.end(), begin[5]) == 4);
+  const auto carve = std::find(log.begin(), log.end(), "-- carve-outs"),
+             memory = std::find(log.begin(), log.end(), "-- memory"),
+             refusals = std::find(log.begin(), log.end(), "-- refusals");
+  REQUIRE(memory - carve == 4);
+  for (int i = 1; i <= 3; ++i)  // each shape's own, whatever was launched before
+    CHECK(carve[i].find(i == 2 ? " attribute 14=60 " : " attribute 14=20 ") != std::string::npos);
+  CHECK(line_with(log, "set plain_4 9 ") == "");
+  CHECK(line_with(printed, "bytes ") == "bytes 524288 2048 524288");
+  CHECK(line_with(printed, "len ") == "len 7");
+  CHECK(line_with(printed, "was given 12") == "scaled_rows: a buffer of 2048 bytes was given 12");
+  CHECK(line_with(printed, "memory: ").find("M = 4096 is not within") != std::string::npos);
+  CHECK(std::count(memory, refusals, "allocate 534528") == 1);
+  CHECK(std::count(memory, refusals, "release") == 4);
+  CHECK(std::count_if(memory, refusals, [](const std::string& line) {
+          return line.find("scale_5") != std::string::npos && line.find("stream 9 ") != std::string::npos;
+        }) == 1);
   const auto nested = std::find(log.begin(), log.end(), "-- nested"),
              fallback = std::find(log.begin(), log.end(), "-- fallback");
   // The fallback of a first call launched another shape.
@@ -230,7 +272,11 @@ TEST_CASE(
           return line.find("scale_5") != std::string::npos && line.find(" grid ") != std::string::npos;
         }) == 1);
   CHECK(std::vector<std::string>(fallback + 1, log.end()) == std::vector<std::string>{"unload", "unload"});
-  for (const char* call : {"allocate", "synchronise"}) CHECK(std::count(log.begin(), log.end(), call) == 0);
+  for (auto line = log.begin(); line != log.end(); ++line) {
+    if (*line == "-- memory") break;  // from where the program allocates and waits itself
+    CHECK(line->find("allocate") == std::string::npos);
+    CHECK(*line != "synchronise");
+  }
   CHECK(std::count(log.begin(), log.end(), "load cubin") == 4);
   CHECK(line_with(log, "set finish_4 8 ") == "set finish_4 8 232448");
 }

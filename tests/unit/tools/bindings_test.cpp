@@ -9,6 +9,7 @@
 #include "tools/bindings/flashinfer_target.h"
 #include "tools/bindings/operator_signature.h"
 #include "tools/bindings/torch_target.h"
+#include "tools/exporting/source_text_parts.h"
 
 using namespace kernelites;
 namespace fs = std::filesystem;

@@ -48,7 +48,7 @@ class Bench {
 
   void run(const Case& test, int rounds, bool is_last) {
     CaseMemory memory = rig_.prepare(test, 0, library_, test.dims);
-    rig_.poison(test, memory, library_);
+    rig_.poison(memory, library_);
     std::vector<Subject> subjects = subjects_of(test, memory);
     for (Subject& subject : subjects) sample(test, memory, subject, 4);  // warm
     double fastest = 1e30;

@@ -13,14 +13,14 @@ struct CaseTensor {
   int rank;
 };
 
-/// How an output is compared with the reference. Rows are counted by some of its axes.
-struct CaseGate {
-  int kind;  // 0 values, 1 log of a sum of exponentials, 2 exact, -1 not compared
-  double row, element_ulp, element_rms, absolute, emulated;
+/// How an output is compared with the reference, by the kernels with which the search compared.
+struct CaseCompare {
+  const unsigned char* order;  // as they take it, six addresses first; null: this is no output
+  long long columns, parts;    // of a row: elements of the reference, and parts that are gated apart
+  long long chosen;            // indices of a selection
+  bool is_selection;
   int group;            // of rows
   int emulated_tensor;  // of the reference; -1: none
-  int row_axis_count;
-  int row_axes[8];
 };
 
 struct CaseFill {
@@ -32,9 +32,10 @@ struct Case {
   const char* workload;
   bool is_bench;
   const long long* dims;
-  const long long* shapes;     // eight extents for each tensor
-  const CaseFill* fills;       // one for each tensor
-  const int* const* metadata;  // for each draw one for each tensor, null where it is no metadata
+  const long long* shapes;      // eight extents for each tensor
+  const CaseFill* fills;        // one for each tensor
+  const CaseCompare* compares;  // one for each tensor
+  const int* const* metadata;   // for each draw one for each tensor, null where it is no metadata
   int draws;
   const long long* reference_counts;  // elements of each tensor of the reference
   const long long* rows;              // by group: how many the reference computes
@@ -45,7 +46,6 @@ struct CaseTable {
   const char* name;
   const CaseTensor* tensors;
   int tensor_count;
-  const CaseGate* gates;  // one for each tensor
   const double* scalars;
   int dim_count;
   const Case* cases;
@@ -58,7 +58,8 @@ struct CaseTable {
   int group_count;
   const ImageDescription* harness;
   int harness_count;
-  int fill_bytes;  // of a fill's order
+  int fill_bytes;     // of a fill's order
+  int compare_bytes;  // of a comparison's
 };
 extern const CaseTable k_case_table;
 

@@ -328,6 +328,8 @@ int choice(Library& library, const Call& call) {
   return status == status_ok ? chosen : k_choice_none;
 }
 
+Status check_domain(const Library& library, const Call& call) { return library.check(call); }
+
 Status supports(Library& library, const Call& call) {
   const Fallback fallback = library.fallback.load();
   return library.with_shape(call, [&](const Known& known) {

@@ -113,6 +113,8 @@ void close_library(Library* library);
 Status set_fallback(Library& library, Fallback function, void* user);
 /// Which arm a call gets, k_choice_fallback or k_choice_none. Never asks the device.
 int choice(Library& library, const Call& call);
+/// Whether the shape is one for which the library was proven.
+Status check_domain(const Library& library, const Call& call);
 Status supports(Library& library, const Call& call);
 Status workspace_size(Library& library, const Call& call, std::size_t& bytes);
 /// Clears what self-clearing workspaces need zero before their first run.

@@ -96,10 +96,12 @@ const char* result_words(Result result);
 constexpr int k_multiprocessors = 16, k_l2_bytes = 38, k_capability_major = 75, k_capability_minor = 76,
               k_registers_per_multiprocessor = 82, k_shared_bytes_optin = 97;
 // CUfunction_attribute
-constexpr int k_threads_max = 0, k_static_shared_bytes = 1, k_dynamic_shared_bytes_max = 8, k_carveout = 9,
+constexpr int k_threads_max = 0, k_static_shared_bytes = 1, k_dynamic_shared_bytes_max = 8,
               k_allows_large_clusters = 14;
 // CUlaunchAttributeID
 constexpr int k_launch_cooperative = 2, k_launch_cluster = 4, k_launch_programmatic = 6,
-              k_launch_priority = 8;
+              k_launch_priority = 8, k_launch_carveout = 14;
+/// The first driver that certainly knows `k_launch_carveout`.
+constexpr int k_carveout_driver = 12080;
 
 }  // namespace KERNELITES_LIBRARY

@@ -3,7 +3,6 @@
 #include "tools/exporting/runtime/library_rig.h"
 
 #include <algorithm>
-#include <cmath>
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
@@ -15,27 +14,6 @@ constexpr unsigned k_blocks_max = 2048;
 
 unsigned strided_blocks(std::size_t items, std::size_t threads) {
   return static_cast<unsigned>(std::clamp<std::size_t>((items + threads - 1) / threads, 1, k_blocks_max));
-}
-
-double of_half(unsigned bits) {
-  const int exponent = static_cast<int>(bits >> 10 & 31), mantissa = static_cast<int>(bits & 1023);
-  const double sign = (bits & 0x8000u) != 0 ? -1 : 1;
-  if (exponent == 31) return mantissa != 0 ? std::nan("") : sign * HUGE_VAL;
-  return sign * (exponent == 0 ? std::ldexp(mantissa, -24) : std::ldexp(1024 + mantissa, exponent - 25));
-}
-
-double of_e4m3(unsigned bits) {
-  const int exponent = static_cast<int>(bits >> 3 & 15), mantissa = static_cast<int>(bits & 7);
-  const double sign = (bits & 0x80u) != 0 ? -1 : 1;
-  if (exponent == 15 && mantissa == 7) return std::nan("");
-  return sign * (exponent == 0 ? std::ldexp(mantissa, -9) : std::ldexp(8 + mantissa, exponent - 10));
-}
-
-template <typename T>
-double value_at(const unsigned char* data, std::size_t index) {
-  T value;
-  std::memcpy(&value, data + index * sizeof value, sizeof value);
-  return static_cast<double>(value);
 }
 
 }  // namespace
@@ -52,35 +30,6 @@ void check(Result result, const char* what) {
 int dtype_bytes(int dtype) {
   constexpr int k_bytes[] = {2, 2, 4, 8, 1, 1, 1, 1, 4, 8};
   return k_bytes[dtype];
-}
-
-double element(const unsigned char* data, int dtype, std::size_t index) {
-  switch (dtype) {
-    case 0:
-      return of_half(static_cast<unsigned>(value_at<unsigned short>(data, index)));
-    case 1: {
-      const std::uint32_t bits = static_cast<std::uint32_t>(value_at<unsigned short>(data, index)) << 16;
-      float value;
-      std::memcpy(&value, &bits, sizeof value);
-      return value;
-    }
-    case 2:
-      return value_at<float>(data, index);
-    case 3:
-      return value_at<double>(data, index);
-    case 4:
-      return of_e4m3(data[index]);
-    case 5:
-      return of_half(static_cast<unsigned>(data[index]) << 8);
-    case 6:
-      return value_at<signed char>(data, index);
-    case 7:
-      return data[index];
-    case 8:
-      return value_at<int>(data, index);
-    default:
-      return value_at<long long>(data, index);
-  }
 }
 
 std::size_t elements_of(const Case& test, int tensor) {
@@ -207,15 +156,14 @@ void Rig::upload_metadata(const Case& test, int draw, CaseMemory& memory) {
   }
 }
 
-void Rig::poison(const Case& test, CaseMemory& memory, void* library) {
-  (void)test;
+void Rig::poison(CaseMemory& memory, void* library, unsigned char byte) {
   for (int t = 0; t < k_case_table.tensor_count; ++t) {
     const Buffer& buffer = memory.tensors[static_cast<std::size_t>(t)];
     if (k_case_table.tensors[t].role == 2)
-      check(driver().memset_async(buffer.address, 0xff, buffer.bytes, stream_), "cuMemsetD8Async");
+      check(driver().memset_async(buffer.address, byte, buffer.bytes, stream_), "cuMemsetD8Async");
   }
   if (memory.workspace.bytes > 0)
-    check(driver().memset_async(memory.workspace.address, 0xff, memory.workspace.bytes, stream_),
+    check(driver().memset_async(memory.workspace.address, byte, memory.workspace.bytes, stream_),
           "cuMemsetD8Async");
   if (public_init(library, reinterpret_cast<void*>(memory.workspace.address), memory.workspace.bytes,
                   stream_) != 0)

@@ -41,8 +41,8 @@ class Rig {
   /// Buffers for a case, inputs drawn, metadata as of `draw`; room for the workspace of every arm that takes it.
   CaseMemory prepare(const Case& test, int draw, void* library, const long long* dims);
   void upload_metadata(const Case& test, int draw, CaseMemory& memory);
-  /// NaN in outputs, and in the workspace but for what must be zero.
-  void poison(const Case& test, CaseMemory& memory, void* library);
+  /// The byte in outputs, and in the workspace but for what must be zero. 0xff is NaN where there is one.
+  void poison(CaseMemory& memory, void* library, unsigned char byte = 0xff);
 
   /// What precedes a timed launch: the L2 evicted, and 20 us in which the host enqueues the rest.
   void before_launch();
@@ -52,10 +52,11 @@ class Rig {
   std::vector<unsigned char> download(const Buffer& buffer);
   void synchronise();
 
- private:
+  /// A kernel of the harness; ends the program where there is none of that name.
   void* kernel(const char* name);
   void run(void* function, unsigned blocks, unsigned threads, void** parameters);
 
+ private:
   int device_ = 0;
   std::string device_name_;
   int driver_version_ = 0;
@@ -67,8 +68,6 @@ class Rig {
 
 /// Bytes of one element.
 int dtype_bytes(int dtype);
-/// Element `index` as a number.
-double element(const unsigned char* data, int dtype, std::size_t index);
 /// Elements of tensor `t` of a case.
 std::size_t elements_of(const Case& test, int tensor);
 

@@ -9,8 +9,8 @@ namespace {
 
 constexpr int k_arguments_max = 40, k_maps_max = 8;
 
-Kernel* find_kernel(std::vector<Kernel>& kernels, const std::string& name) {
-  for (Kernel& kernel : kernels)
+const Kernel* find_kernel(const std::vector<Kernel>& kernels, const std::string& name) {
+  for (const Kernel& kernel : kernels)
     if (kernel.planned == name) return &kernel;
   return nullptr;
 }
@@ -42,6 +42,14 @@ void add_attribute(ReadyLaunch& ready, int id, int number) {
   attribute.value.number = number;
 }
 
+/// Whether the driver takes the carve-out with a launch. The function's own would be that of all shapes, whose plans
+/// may differ; on an older driver it is left to the driver.
+bool takes_carveout() {
+  int version = 0;
+  return driver().driver_version != nullptr && driver().driver_version(&version) == 0 &&
+         version >= k_carveout_driver;
+}
+
 void configure(const PlanLaunch& launch, bool is_first, ReadyLaunch& ready) {
   LaunchConfiguration& configuration = ready.configuration;
   for (int i = 0; i < 3; ++i) {
@@ -58,6 +66,7 @@ void configure(const PlanLaunch& launch, bool is_first, ReadyLaunch& ready) {
   // The first launch must not overtake what the caller enqueued before.
   if (launch.is_programmatic && !is_first) add_attribute(ready, k_launch_programmatic, 1);
   if (launch.priority != 0) add_attribute(ready, k_launch_priority, launch.priority);
+  if (launch.carveout >= 0 && takes_carveout()) add_attribute(ready, k_launch_carveout, launch.carveout);
 }
 
 ReadyArgument ready_argument(const PlanArgument& argument) {
@@ -106,8 +115,8 @@ int promotion_number(int bytes) {
 
 }  // namespace
 
-bool make_ready(const LibraryPlan& plan, std::vector<Kernel>& kernels, int shared_bytes_max, int tensor_count,
-                ReadyShape& shape, std::string& problem) {
+bool make_ready(const LibraryPlan& plan, const std::vector<Kernel>& kernels, int shared_bytes_max,
+                int tensor_count, ReadyShape& shape, std::string& problem) {
   if (plan.launches.empty()) problem = "the plan launches nothing";
   if (!problem.empty() || !lay_out(plan.workspaces, shape, problem)) return false;
   for (const PlanMap& map : plan.maps) {
@@ -117,7 +126,7 @@ bool make_ready(const LibraryPlan& plan, std::vector<Kernel>& kernels, int share
     shape.maps.push_back(map);
   }
   for (const PlanLaunch& launch : plan.launches) {
-    Kernel* const kernel = find_kernel(kernels, launch.kernel);
+    const Kernel* const kernel = find_kernel(kernels, launch.kernel);
     if (problem.empty()) problem = launch_problem(launch, kernel, shared_bytes_max);
     if (!problem.empty()) return false;
     shape.launches.emplace_back();
@@ -128,10 +137,6 @@ bool make_ready(const LibraryPlan& plan, std::vector<Kernel>& kernels, int share
       if (argument.kind == PlanArgument::tensor && argument.index >= tensor_count)
         problem = "the plan names a tensor that is not there";
       ready.arguments.push_back(ready_argument(argument));
-    }
-    if (launch.carveout != kernel->carveout) {
-      driver().function_set(kernel->function, k_carveout, launch.carveout);
-      kernel->carveout = launch.carveout;
     }
   }
   return problem.empty();

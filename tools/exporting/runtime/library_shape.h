@@ -15,7 +15,6 @@ struct Kernel {
   std::string planned;
   void* function = nullptr;
   int threads_max = 0, static_shared_bytes = 0;
-  int carveout = -1;  // as last set; plans of one kernel agree
 };
 
 struct ReadyArgument {
@@ -27,7 +26,7 @@ struct ReadyArgument {
 struct ReadyLaunch {
   void* function = nullptr;
   LaunchConfiguration configuration;
-  LaunchAttribute attributes[4];
+  LaunchAttribute attributes[5];
   std::vector<ReadyArgument> arguments;
 };
 
@@ -44,8 +43,8 @@ struct ReadyShape {
 constexpr std::int64_t k_clear_bytes = 8 * 64 * 1024;
 
 /// False if the plan asks for what the kernels or the device do not have: `problem` says what.
-bool make_ready(const LibraryPlan& plan, std::vector<Kernel>& kernels, int shared_bytes_max, int tensor_count,
-                ReadyShape& shape, std::string& problem);
+bool make_ready(const LibraryPlan& plan, const std::vector<Kernel>& kernels, int shared_bytes_max,
+                int tensor_count, ReadyShape& shape, std::string& problem);
 
 /// Enqueues all launches.
 Status enqueue(const ReadyShape& shape, const Memory& memory, Stream stream, const char*& problem,
