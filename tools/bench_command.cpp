@@ -66,7 +66,8 @@ struct BenchRow {
   ArmTiming timing;
   RooflineShare share;
   double speedup = 1, speedup_low = 1, speedup_high = 1;  ///< over arm 0
-  double again = 0;  ///< how much more a second, fresh process measured; 0 where there was none
+  double again = 0;        ///< how much more a second, fresh process measured; 0 where there was none
+  double again_ratio = 0;  ///< the same of the ratio to arm 0
 };
 
 /// `repeated`: the same arms in another process, or null.
@@ -89,10 +90,19 @@ std::vector<BenchRow> rows_of(const Task& task, const DeviceFacts& device, const
       const auto again = repeated ? repeated->timing.find(workload.name) : duel.timing.end();
       if (repeated && again != repeated->timing.end())
         row.again = again->second.at(arm).time_us_median / row.timing.time_us_median - 1;
+      const auto ratio_again = repeated ? repeated->ratio.find(workload.name) : duel.ratio.end();
+      if (repeated && arm > 0 && ratio_again != repeated->ratio.end())
+        row.again_ratio = std::exp(ratio_again->second.at(arm - 1).log_ratio_median) / row.speedup - 1;
       rows.push_back(std::move(row));
     }
   }
   return rows;
+}
+
+/// A modelled ratio is one figure: it has no interval.
+std::string speedup_text(const BenchRow& row) {
+  if (row.timing.is_modelled) return fmt::format("{:.3f}", row.speedup);
+  return fmt::format("{:.3f} [{:.3f}, {:.3f}]", row.speedup, row.speedup_low, row.speedup_high);
 }
 
 std::string table_of(const std::vector<BenchRow>& rows, const std::string& first, bool is_repeated) {
@@ -101,33 +111,35 @@ std::string table_of(const std::vector<BenchRow>& rows, const std::string& first
   for (const BenchRow& row : rows)
     cells.push_back({row.workload, row.arm, fmt::format("{:.2f}", row.timing.time_us_median),
                      fmt::format("{:.2f}", row.timing.time_us_p10),
-                     fmt::format("{:.2f}", row.timing.time_us_p90), fmt::to_string(row.timing.samples),
+                     fmt::format("{:.2f}", row.timing.time_us_p90),
+                     row.timing.is_modelled ? "modelled" : fmt::to_string(row.timing.samples),
                      fmt::format("{:.0f}", row.share.gb_per_s), fmt::format("{:.1f}", row.share.tflop_per_s),
                      row.share.of_floor > 0 ? fmt::format("{:.1f}", 100 * row.share.of_floor) : "?",
-                     std::string(row.share.limit),
-                     row.arm == first ? "1"
-                                      : fmt::format("{:.3f} [{:.3f}, {:.3f}]", row.speedup, row.speedup_low,
-                                                    row.speedup_high)});
+                     std::string(row.share.limit), row.arm == first ? "1" : speedup_text(row)});
   if (is_repeated) {
-    cells.front().push_back("again %");
-    for (std::size_t i = 0; i < rows.size(); ++i)
+    cells.front().insert(cells.front().end(), {"again %", "x again %"});
+    for (std::size_t i = 0; i < rows.size(); ++i) {
       cells[i + 1].push_back(fmt::format("{:+.2f}", 100 * rows[i].again));
+      cells[i + 1].push_back(rows[i].arm == first ? "" : fmt::format("{:+.2f}", 100 * rows[i].again_ratio));
+    }
   }
   return text_table(cells);
 }
 
 Json json_of(const BenchRow& row) {
-  return {{"workload", row.workload},
-          {"arm", row.arm},
-          {"timing", row.timing},
-          {"gb_per_s", row.share.gb_per_s},
-          {"tflop_per_s", row.share.tflop_per_s},
-          {"floor_us", row.share.floor_us},
-          {"share_of_floor", row.share.of_floor},
-          {"limit", row.share.limit},
-          {"speedup", row.speedup},
-          {"speedup_interval", {row.speedup_low, row.speedup_high}},
-          {"again", row.again}};
+  Json json{{"workload", row.workload},
+            {"arm", row.arm},
+            {"timing", row.timing},
+            {"gb_per_s", row.share.gb_per_s},
+            {"tflop_per_s", row.share.tflop_per_s},
+            {"floor_us", row.share.floor_us},
+            {"share_of_floor", row.share.of_floor},
+            {"limit", row.share.limit},
+            {"speedup", row.speedup},
+            {"again", row.again},
+            {"again_ratio", row.again_ratio}};
+  if (!row.timing.is_modelled) json["speedup_interval"] = {row.speedup_low, row.speedup_high};
+  return json;
 }
 
 void print_text(const Task& task, const DeviceFacts& device, const std::vector<BenchArm>& arms,
@@ -146,6 +158,7 @@ void print_text(const Task& task, const DeviceFacts& device, const std::vector<B
     out << fmt::format("timing ended early: {}: {}\n", duel.verdict.reason, duel.verdict.message);
   if (!duel.arms.empty())
     out << table_of(rows_of(task, device, duel, repeated), duel.arms.front(), repeated.has_value());
+  for (const std::string& note : duel.notes) out << note << "\n";
   for (const Json& baseline : task.baselines)
     out << fmt::format("baseline {} ({}): not measured here\n", baseline.value("name", ""),
                        baseline.value("library", ""));
@@ -225,11 +238,8 @@ void bench(const BenchOptions& options, Program& program) {
   program.exit_code = timed.verdict.is_passed && passed.size() == arms.size() ? exit_done : exit_failed;
 
   if (!options.is_json) return print_text(task, facts, arms, timed, repeated, program.out);
-  Json json{{"task", task.name},
-            {"device", facts},
-            {"is_modelled", facts.is_virtual},
-            {"passes", passes_of(task)},
-            {"verdict", timed.verdict}};
+  Json json{{"task", task.name},         {"device", facts},          {"is_modelled", facts.is_virtual},
+            {"passes", passes_of(task)}, {"verdict", timed.verdict}, {"notes", timed.notes}};
   for (const BenchArm& arm : arms)
     json["arms"].push_back({{"name", arm.seed.name}, {"verdict", arm.verdict}});
   for (const BenchRow& row : rows_of(task, facts, timed, repeated)) json["rows"].push_back(json_of(row));

@@ -13,6 +13,9 @@ namespace {
 /// Up to here the signed-rank distribution is computed, beyond it is normal to four digits in the tails that matter.
 constexpr int k_exact_rounds_max = 60;
 constexpr int k_first_look = 30;
+/// So many times as long as the other one. An arm may be the baseline, whose ratio is wanted to a per cent as long as
+/// it is one that a candidate is compared with in earnest.
+constexpr double k_hopeless_candidate = 1.5, k_hopeless_arm = 4;
 
 /// P(W <= w) for w = 0, 1, ...: W is the sum of the ranks of the positive ones among n symmetric differences. Counts
 /// subsets of {1, ..., n} by their sum.
@@ -96,7 +99,11 @@ LookPlan::LookPlan(int rounds_max, double confidence) : confidence_(confidence) 
   KERNELITES_ASSERT(rounds_max >= 1);
   for (int look = k_first_look; look < rounds_max; look *= 2) looks_.push_back(look);
   looks_.push_back(rounds_max);
-  look_confidence_ = 1 - (1 - confidence) / static_cast<double>(looks_.size());
+  // So many rounds, all on one side, are needed for an interval of that confidence.
+  const int least = 1 + static_cast<int>(std::ceil(-std::log2(1 - hopeless_confidence())));
+  if (least < looks_.front()) hopeless_look_ = least;
+  const double error = (1 - confidence) * (hopeless_look_ > 0 ? 1 - k_hopeless_error : 1);
+  look_confidence_ = 1 - error / static_cast<double>(looks_.size());
 }
 
 bool LookPlan::is_look(int rounds_done) const {
@@ -107,5 +114,11 @@ bool is_decided(const PairedRatio& ratio, double effect) {
   const double gain = std::log1p(-effect);
   return ratio.log_ratio_high < gain || ratio.log_ratio_low > gain;
 }
+
+bool is_candidate_hopeless(const PairedRatio& ratio) {
+  return ratio.log_ratio_low > std::log(k_hopeless_candidate);
+}
+
+bool is_arm_hopeless(const PairedRatio& ratio) { return ratio.log_ratio_high < -std::log(k_hopeless_arm); }
 
 }  // namespace kernelites

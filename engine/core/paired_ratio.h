@@ -24,7 +24,8 @@ PairedRatio paired_ratio(std::span<const double> candidate_us, std::span<const d
 PairedRatio exact_ratio(double candidate_us, double arm_us, double confidence);
 
 /// Measuring in steps: after each look it may stop. Looking several times gives noise several chances, so every look
-/// works at a share of the error (Bonferroni), and intervals hold together at the confidence asked for.
+/// works at a share of the error (Bonferroni), and intervals hold together at the confidence asked for. A tenth of the
+/// error goes to a look after the fewest rounds that can prove anything with it: at who is hopeless.
 class LookPlan {
  public:
   /// Looks after 30, 60, 120, ... rounds and after the last. REQUIRES: rounds_max >= 1.
@@ -34,14 +35,27 @@ class LookPlan {
   double look_confidence() const { return look_confidence_; }
   double confidence() const { return confidence_; }
   int rounds_max() const { return looks_.back(); }
+  /// Rounds after which is looked at who is hopeless; 0: never, the first look comes as soon.
+  int hopeless_look() const { return hopeless_look_; }
+  double hopeless_confidence() const { return 1 - (1 - confidence_) * k_hopeless_error; }
+  /// Rounds that are taken whatever they show.
+  int first_look() const { return hopeless_look_ > 0 ? hopeless_look_ : looks_.front(); }
 
  private:
+  static constexpr double k_hopeless_error = 0.1;  ///< share of the error
+
   std::vector<int> looks_;
+  int hopeless_look_ = 0;
   double confidence_ = 0, look_confidence_ = 0;
 };
 
 /// True if more rounds would decide nothing else about a gain of `effect` (0.005: half a percent faster): it is proven,
 /// or no longer possible. An interval that only tells faster from slower does not end the measuring.
 bool is_decided(const PairedRatio& ratio, double effect);
+
+/// True if the candidate is proven to take more than 1.5 times as long as the arm, or the arm more than four times as
+/// long as the candidate: whatever further rounds may show changes nothing.
+bool is_candidate_hopeless(const PairedRatio& ratio);
+bool is_arm_hopeless(const PairedRatio& ratio);
 
 }  // namespace kernelites

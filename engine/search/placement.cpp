@@ -86,6 +86,7 @@ Champion champion_from(const Course& course, const EvaluationRecord& duel, const
 }
 
 /// Workloads where the candidate is faster than the champion. `needs_confirmation` is set if one of them awaits it.
+/// Modelled times are the same in any company: there the champion is the fastest that was told.
 std::vector<Champion> championships(const Course& course, const Looks& looks, const PlacementContext& context,
                                     bool* needs_confirmation) {
   std::vector<Champion> won;
@@ -99,7 +100,13 @@ std::vector<Champion> championships(const Course& course, const Looks& looks, co
       const auto ratio = ratio_against(duels, holder->candidate_id, {{workload, 1.0}});
       return ratio && is_gain(*ratio, context.rule);
     };
-    if (holder == context.champions.end()) {
+    const bool is_modelled = !newest.duel->timing.at(workload).empty() &&
+                             newest.duel->timing.at(workload).front().is_modelled &&
+                             holder != context.champions.end() && holder->timing.is_modelled;
+    if (is_modelled) {
+      if (newest.duel->timing.at(workload).front().time_us_median < holder->timing.time_us_median)
+        won.push_back(champion_from(course, newest, workload, context.baseline_id));
+    } else if (holder == context.champions.end()) {
       won.push_back(champion_from(course, newest, workload, context.baseline_id));
     } else if (gains(looks.duels, is_significant_gain)) {
       if (!context.rule.needs_confirmation) {
@@ -134,6 +141,18 @@ NextStep ends(const Course& course, const std::string& status) {
   return Ends{{.ordinal = course.record.ordinal, .status = status, .elite = {}, .champions = {}}};
 }
 
+/// Its cell has a faster elite by now. Modelled times tell all the same where it is champion.
+NextStep too_late(const Course& course, const Looks& looks, const PlacementContext& context) {
+  Ends end{{.ordinal = course.record.ordinal,
+            .status = insert_status_name(InsertStatus::tie),
+            .elite = {},
+            .champions = {}}};
+  bool is_unsure = false;
+  if (!context.rule.needs_confirmation)
+    end.outcome.champions = championships(course, looks, context, &is_unsure);
+  return end;
+}
+
 NextStep place(const Course& course, const PlacementContext& context) {
   const std::string cell = cell_name(course.examination->descriptors, context.grid.axes()).value_or("");
   const Elite* incumbent = cell.empty() ? nullptr : context.grid.find(cell);
@@ -161,8 +180,7 @@ NextStep place(const Course& course, const PlacementContext& context) {
       return ends(course, status);
     case InsertStatus::incumbent_changed:
       // Slower than the new incumbent by the common baseline: not worth a second duel.
-      if (evidence.duel->speedup <= incumbent->speedup)
-        return ends(course, insert_status_name(InsertStatus::tie));
+      if (evidence.duel->speedup <= incumbent->speedup) return too_late(course, looks, context);
       if (can_duel) return duel_against_all(course, incumbent, context);
       return ends(course, status);
     case InsertStatus::unconfirmed: {

@@ -249,9 +249,14 @@ BlockSampleOutcome LaunchSurroundings::sample(const ArmRun& arm, std::int64_t ro
                                  .instructions_max = instructions_max});
 }
 
-/// The virtual GPU can tell what the candidate itself wrote: poison does not count as written.
+/// The virtual GPU can tell what the candidate itself wrote: poison does not count as written. Where its time is
+/// modelled, nothing of what ran before is there: how far a kernel goes may depend on what it reads.
 SequenceOutcome LaunchSurroundings::run_virtual(const ArmRun& arm, const Trial& trial) {
-  if (arm.mode == RunMode::timing) return device_.run({}, trial.timed, arm.mode, arm.deadline_s);
+  if (arm.mode == RunMode::timing) {
+    for (const int index : arm.written) device_.fill(trial.tensors.at(static_cast<std::size_t>(index)), 0);
+    for (const Buffer& workspace : trial.workspaces) device_.fill(workspace, 0);
+    return device_.run({}, trial.timed, arm.mode, arm.deadline_s);
+  }
   SequenceOutcome outcome = device_.run(trial.before, {}, arm.mode, arm.deadline_s);
   if (outcome.fault) return outcome;
   for (const int index : arm.written)

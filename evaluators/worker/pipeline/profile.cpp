@@ -8,10 +8,10 @@
 #include <optional>
 
 #include "engine/core/error.h"
-#include "evaluators/worker/contract/screen.h"
 #include "evaluators/worker/counters/counter_table.h"
 #include "evaluators/worker/pipeline/evaluation_context.h"
 #include "evaluators/worker/pipeline/examine.h"
+#include "evaluators/worker/pipeline/proven_code.h"
 #include "evaluators/worker/pipeline/workload_session.h"
 
 namespace kernelites::worker {
@@ -97,25 +97,6 @@ std::map<std::string, CounterReport> count_workloads(Station& station, const Cou
   }
 }
 
-namespace {
-
-/// From the cache of proven code, or compiled and screened for the workloads.
-std::variant<std::shared_ptr<const ProvenCode>, Verdict> code_of(const Workshop& workshop, const Task& task,
-                                                                 const Candidate& candidate,
-                                                                 const std::vector<PlanPoint>& points,
-                                                                 const DeviceFacts& facts) {
-  if (auto proven = workshop.proven.find(task.digest, candidate)) return proven;
-  auto result = compile_candidate(workshop.compiler, candidate, task, Form::candidate, points, facts);
-  if (auto* verdict = std::get_if<Verdict>(&result)) return std::move(*verdict);
-  ProvenCode code{.compiled = std::move(std::get<CompiledCandidate>(result))};
-  if (auto verdict = screen(code.compiled)) return std::move(*verdict);
-  for (std::size_t i = 0; i < points.size(); ++i)
-    code.plans[points[i].workload->name] = code.compiled.plans[i];
-  return std::make_shared<const ProvenCode>(std::move(code));
-}
-
-}  // namespace
-
 Profile profile(const Workshop& workshop, const ProfileRequest& request, const Task& task, double deadline_s,
                 double& device_s) {
   const Clock::time_point start = Clock::now();
@@ -129,7 +110,7 @@ Profile profile(const Workshop& workshop, const ProfileRequest& request, const T
               .reports = {}};
     points.push_back({.workload = workload, .reference_rows = 1});
   }
-  const auto code = code_of(workshop, task, request.candidate, points, facts);
+  const auto code = proven_code(workshop, task, request.candidate, points, facts);
   if (const auto* verdict = std::get_if<Verdict>(&code)) return {.verdict = *verdict, .reports = {}};
   const ProvenCode& proven = *std::get<std::shared_ptr<const ProvenCode>>(code);
   std::map<std::string, LaunchPlan> plans;

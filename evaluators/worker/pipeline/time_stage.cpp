@@ -5,14 +5,15 @@
 // Each round takes one sample of every arm, in an order drawn anew: the mean of some launches, each with outputs
 // poisoned and the L2 flushed exactly as in `check`. A round in which the clock moved is taken again. In two rounds per
 // arm that only the key knows, the timed launch's outputs are compared with the reference. Ratios are paired by round;
-// at a few looks on the way they may already decide. The virtual GPU models times from counts, which repeat exactly:
-// one round.
+// at a few looks on the way they may already decide, and who is proven to be hopeless is timed no more.
+//
+// The virtual GPU models times from counts: of the same inputs, the same memory and the same blocks for every arm of
+// every duel, so that a modelled time is a function of code, plan, workload and device profile alone.
 #include <fmt/format.h>
 
 #include <algorithm>
 #include <cmath>
 #include <future>
-#include <numeric>
 #include <set>
 #include <thread>
 
@@ -20,10 +21,11 @@
 #include "engine/core/rng.h"
 #include "engine/core/roofline.h"
 #include "engine/core/statistics.h"
-#include "evaluators/worker/contract/screen.h"
 #include "evaluators/worker/pipeline/evaluation_context.h"
 #include "evaluators/worker/pipeline/examine.h"
 #include "evaluators/worker/pipeline/metadata.h"
+#include "evaluators/worker/pipeline/proven_code.h"
+#include "evaluators/worker/pipeline/timed_arms.h"
 #include "evaluators/worker/pipeline/timed_round.h"
 
 namespace kernelites::worker {
@@ -38,6 +40,9 @@ constexpr double k_virtual_run_s_max = 20;
 constexpr double k_effect = 0.005;
 /// Of the compulsory bytes at the modelled copy rate, on the virtual GPU.
 constexpr double k_floor_share = 0.8;
+/// What inputs derive from, and blocks are drawn by, where times are modelled: never the request's key.
+constexpr const char* k_modelled_key = "modelled times";
+constexpr std::uint64_t k_modelled_sample = 1;
 
 /// What a duel knows of one arm.
 struct Arm {
@@ -104,43 +109,30 @@ class DuelRun {
   }
 
   std::optional<Verdict> compile() {
+    std::vector<PlanPoint> points;
+    for (const Workload& workload : workloads_) points.push_back({.workload = &workload});
     for (const DuelArm& spec : request_.arms) {
-      auto code = workshop_.proven.find(task_.digest, spec.candidate);
-      if (!code) {
-        auto compiled = compile_arm(spec);
-        if (auto* verdict = std::get_if<Verdict>(&compiled)) {
-          if (arms_.empty()) return std::move(*verdict);
-          return Verdict::failed("time", "arm_unusable",
-                                 fmt::format("arm '{}' cannot be used: {}", spec.label, verdict->message));
-        }
-        code = std::make_shared<const ProvenCode>(std::move(std::get<ProvenCode>(compiled)));
+      auto code = proven_code(workshop_, task_, spec.candidate, points, facts_);
+      if (auto* verdict = std::get_if<Verdict>(&code)) {
+        if (arms_.empty()) return std::move(*verdict);
+        return Verdict::failed("time", "arm_unusable",
+                               fmt::format("arm '{}' cannot be used: {}", spec.label, verdict->message));
       }
-      arms_.push_back({.spec = &spec, .code = std::move(code)});
+      arms_.push_back({.spec = &spec, .code = std::get<std::shared_ptr<const ProvenCode>>(std::move(code))});
     }
     return std::nullopt;
   }
 
-  /// For an arm that another worker has proven: compiled and screened again for the bench workloads.
-  std::variant<ProvenCode, Verdict> compile_arm(const DuelArm& spec) const {
-    std::vector<PlanPoint> points;
-    for (const Workload& workload : workloads_) points.push_back({.workload = &workload});
-    auto result =
-        compile_candidate(workshop_.compiler, spec.candidate, task_, Form::candidate, points, facts_);
-    if (auto* verdict = std::get_if<Verdict>(&result)) return std::move(*verdict);
-    ProvenCode code{.compiled = std::move(std::get<CompiledCandidate>(result))};
-    if (auto verdict = screen(code.compiled)) return std::move(*verdict);
-    for (std::size_t i = 0; i < workloads_.size(); ++i)
-      code.plans[workloads_[i].name] = code.compiled.plans[i];
-    return code;
-  }
-
-  /// Rounds in which arm `a`'s output is looked at; drawn by the key, unknown to the executor.
-  std::set<int> checked_rounds(std::size_t workload, std::size_t arm, int rounds) const {
+  /// Rounds in which arm `a`'s output is looked at; drawn by the key, unknown to the executor. The first of them comes
+  /// before anybody may stop.
+  std::set<int> checked_rounds(std::size_t workload, std::size_t arm, const LookPlan& looks) const {
     Rng rng(request_.key.derive("checked_rounds", workload * 1000 + arm).seed());
-    std::set<int> chosen;
-    while (static_cast<int>(chosen.size()) < std::min(k_checked_rounds, rounds)) {
-      chosen.insert(static_cast<int>(rng.below(static_cast<std::uint64_t>(rounds))));
-    }
+    const auto drawn = [&rng](int rounds) {
+      return static_cast<int>(rng.below(static_cast<std::uint64_t>(rounds)));
+    };
+    std::set<int> chosen{drawn(request_.may_stop_early ? looks.first_look() : looks.rounds_max())};
+    while (static_cast<int>(chosen.size()) < std::min(k_checked_rounds, looks.rounds_max()))
+      chosen.insert(drawn(looks.rounds_max()));
     return chosen;
   }
 
@@ -168,7 +160,6 @@ class DuelRun {
 
   std::optional<Verdict> time_workload(Referee& referee, const Reference& reference, std::size_t w,
                                        Duel& result) {
-    const Key key = request_.key.derive("workload", w);
     WorkloadSession session(referee, *executor_, task_, workloads_[w], facts_.is_virtual);
     std::vector<int> arms;
     for (std::size_t a = 0; a < arms_.size(); ++a) {
@@ -176,23 +167,54 @@ class DuelRun {
                                      arms_[a].code->compiled.lowered));
       if (auto verdict = fault_of_arm(a)) return verdict;
     }
+    return facts_.is_virtual ? model_workload(session, arms, w, result)
+                             : measure_workload(session, arms, reference, w, result);
+  }
+
+  std::optional<Verdict> model_workload(WorkloadSession& session, const std::vector<int>& arms, std::size_t w,
+                                        Duel& result) {
+    const std::string& name = workloads_[w].name;
+    session.fill(task_.families.front(), 0, Key::fixed(k_modelled_key).derive(name));
+    std::vector<std::vector<double>> time_us;
+    for (std::size_t a = 0; a < arms.size(); ++a) {
+      const ExecutorClient::Ran ran = session.run({.plan = arms[a],
+                                                   .mode = RunMode::timing,
+                                                   .poison_seed = k_modelled_sample,
+                                                   .deadline_s = run_s_max()});
+      if (auto verdict = fault_of_arm(a)) return verdict;
+      if (a == 0) result.modelled[name] = executor_->modelled();
+      time_us.push_back({ran.elapsed_us});
+      if (auto verdict = late()) return verdict;
+    }
+    if (auto verdict = check_times(w, session, time_us)) return verdict;
+    for (std::size_t a = 0; a < arms.size(); ++a) {
+      result.timing[name].push_back(summarise(time_us[a], /*is_modelled=*/true));
+      if (a > 0)
+        result.ratio[name].push_back(
+            exact_ratio(time_us[0].front(), time_us[a].front(), request_.confidence));
+    }
+    return std::nullopt;
+  }
+
+  std::optional<Verdict> measure_workload(WorkloadSession& session, const std::vector<int>& arms,
+                                          const Reference& reference, std::size_t w, Duel& result) {
+    const Key key = request_.key.derive("workload", w);
     int launches = 1;
     if (auto verdict = warm_up(session, arms, key, launches)) return verdict;
-
-    const int rounds = facts_.is_virtual ? 1 : request_.rounds;
-    const LookPlan looks(rounds, request_.confidence);
+    const LookPlan looks(request_.rounds, request_.confidence);
     std::vector<std::set<int>> checked;
-    for (std::size_t a = 0; a < arms.size(); ++a) checked.push_back(checked_rounds(w, a, rounds));
-    RoundClock clock(rounds);
-    std::vector<std::vector<double>> time_us(arms.size());
+    for (std::size_t a = 0; a < arms.size(); ++a) checked.push_back(checked_rounds(w, a, looks));
+    RoundClock clock(request_.rounds);
+    TimedArms timed(arms.size());
     Rng rng(key.derive("order").seed());
     std::uint64_t attempt = 0;
-    bool is_over = false;
-    for (int round = 0; round < rounds && !is_over; ++attempt) {
+    for (int round = 0; round < request_.rounds && !is_over(timed, looks, round); ++attempt) {
       // Fresh values for every round: what an arm might have kept of the round before is of no use to it.
       session.fill(task_.families.front(), 0, key.derive("round", attempt));
       TimedRound taken(arms.size());
-      for (const std::size_t a : drawn_order(arms.size(), rng)) {
+      std::vector<std::size_t> order = timed.present();
+      rng.shuffle(order);
+      for (const std::size_t a : order) {
         taken[a] = session.run({.plan = arms[a],
                                 .mode = RunMode::timing,
                                 .poison_seed = rng.bits(),
@@ -200,24 +222,20 @@ class DuelRun {
                                 .deadline_s = run_s_max(),
                                 .samples = launches});
         if (auto verdict = fault_of_arm(a)) return verdict;
-        if (facts_.is_virtual && a == 0) result.modelled[workloads_[w].name] = executor_->modelled();
-        if (facts_.is_virtual || !checked[a].contains(round)) continue;
+        if (!checked[a].contains(round)) continue;
         if (auto verdict = check_timed(session, reference, w, a, key.derive("checked_rows", attempt)))
           return verdict;
       }
-      if (std::chrono::steady_clock::now() > deadline_) {
-        return Verdict::failed("time", "deadline", "timing did not finish within the evaluation's deadline");
-      }
+      if (auto verdict = late()) return verdict;
       if (!clock.accepts(taken)) {
         std::this_thread::sleep_for(std::chrono::milliseconds(clock.pause_ms()));
         continue;
       }
-      for (std::size_t a = 0; a < taken.size(); ++a) time_us[a].push_back(taken[a].elapsed_us);
+      for (const std::size_t a : order) timed.time_us[a].push_back(taken[a].elapsed_us);
       ++round;
-      is_over = request_.may_stop_early && looks.is_look(round) && decides(time_us, looks);
     }
-    if (auto verdict = check_times(w, session, time_us)) return verdict;
-    summarise_workload(workloads_[w].name, time_us, looks, result);
+    if (auto verdict = check_times(w, session, timed.time_us)) return verdict;
+    summarise_workload(workloads_[w].name, timed, looks, result);
     for (ArmTiming& timing : result.timing[workloads_[w].name]) {
       timing.launches_each = launches;
       timing.clock_ghz = clock.usual_ghz();
@@ -226,33 +244,29 @@ class DuelRun {
     return std::nullopt;
   }
 
-  static std::vector<std::size_t> drawn_order(std::size_t arms, Rng& rng) {
-    std::vector<std::size_t> order(arms);
-    std::iota(order.begin(), order.end(), std::size_t{0});
-    rng.shuffle(order);
-    return order;
+  std::optional<Verdict> late() const {
+    if (std::chrono::steady_clock::now() <= deadline_) return std::nullopt;
+    return Verdict::failed("time", "deadline", "timing did not finish within the evaluation's deadline");
   }
 
-  PairedRatio ratio(const std::vector<std::vector<double>>& time_us, std::size_t arm,
-                    const LookPlan& looks) const {
-    if (facts_.is_virtual) return exact_ratio(time_us[0].front(), time_us[arm].front(), request_.confidence);
-    // Without looks on the way there is nothing to share the error with.
-    return paired_ratio(time_us[0], time_us[arm],
-                        request_.may_stop_early ? looks.look_confidence() : looks.confidence());
-  }
-
-  /// Whether more rounds would change no comparison.
-  bool decides(const std::vector<std::vector<double>>& time_us, const LookPlan& looks) const {
-    for (std::size_t arm = 1; arm < time_us.size(); ++arm) {
-      if (!is_decided(ratio(time_us, arm, looks), k_effect)) return false;
+  /// Looks at the times after `rounds` rounds: whether it ends here, and who is left out from here on.
+  bool is_over(TimedArms& timed, const LookPlan& looks, int rounds) const {
+    if (!request_.may_stop_early) return false;
+    if (rounds == looks.hopeless_look()) {
+      std::vector<bool> is_itself;
+      for (const Arm& arm : arms_)
+        is_itself.push_back(arm.spec->candidate == request_.arms.front().candidate);
+      return timed.leave_out_hopeless(is_itself, looks.hopeless_confidence());
     }
+    if (!looks.is_look(rounds)) return false;
+    for (const std::size_t arm : timed.present())
+      if (arm > 0 && !is_decided(timed.ratio(arm, looks.look_confidence()), k_effect)) return false;
     return true;
   }
 
   /// `launches`: of each sample, by the times of the last run of each arm.
   std::optional<Verdict> warm_up(WorkloadSession& session, const std::vector<int>& arms, const Key& key,
                                  int& launches) const {
-    if (facts_.is_virtual) return std::nullopt;
     session.fill(task_.families.front(), 0, key.derive("warm_up"));
     std::vector<double> last_us(arms.size());
     for (std::uint64_t i = 0; i < k_warm_up_runs; ++i) {
@@ -315,11 +329,20 @@ class DuelRun {
     return fault_of_arm(a);  // the check looks at the inputs too
   }
 
-  void summarise_workload(const std::string& name, const std::vector<std::vector<double>>& time_us,
-                          const LookPlan& looks, Duel& result) const {
-    for (std::size_t a = 0; a < time_us.size(); ++a) {
-      result.timing[name].push_back(summarise(time_us[a], facts_.is_virtual));
-      if (a > 0) result.ratio[name].push_back(ratio(time_us, a, looks));
+  void summarise_workload(const std::string& name, const TimedArms& timed, const LookPlan& looks,
+                          Duel& result) const {
+    for (std::size_t a = 0; a < timed.time_us.size(); ++a) {
+      const ArmTiming timing = summarise(timed.time_us[a], /*is_modelled=*/false);
+      result.timing[name].push_back(timing);
+      if (timed.stopped_after[a] > 0)
+        result.notes.push_back(fmt::format("{} at {}: stopped after {} rounds, hopeless against {}",
+                                           request_.arms[a].label, name, timed.stopped_after[a],
+                                           a == 0 ? "every other arm" : request_.arms.front().label));
+      if (a == 0) continue;
+      // Without looks on the way there is nothing to share the error with.
+      double confidence = request_.may_stop_early ? looks.look_confidence() : looks.confidence();
+      if (timed.stopped_after[0] > 0 || timed.stopped_after[a] > 0) confidence = looks.hopeless_confidence();
+      result.ratio[name].push_back(timed.ratio(a, confidence));
     }
   }
 

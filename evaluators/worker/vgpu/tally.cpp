@@ -86,6 +86,7 @@ void start_tally(Tally& tally, const KernelImage& image) {
 Counts sum_tallies(const std::vector<Tally>& tallies, const KernelImage& image, double factor) {
   Counts counts;
   std::map<u32, LineCounts> lines;
+  std::vector<u64> executed(image.code.size(), 0);
   for (const Tally& tally : tallies) {
     counts.divergent_branches += tally.divergent_branches;
     counts.longest_warp_instructions += tally.longest_warp_instructions;
@@ -96,11 +97,16 @@ Counts sum_tallies(const std::vector<Tally>& tallies, const KernelImage& image, 
       if (tally.executed[k] == 0) continue;
       LineCounts& line = lines[image.code[k].line];
       line.line = static_cast<int>(image.code[k].line);
-      counts.chain_near += static_cast<double>(tally.executed[k]) * image.chains[k].near;
-      counts.chain_far += static_cast<double>(tally.executed[k]) * image.chains[k].far;
-      counts.expanded += static_cast<double>(tally.executed[k]) * image.chains[k].more;
+      executed[k] += tally.executed[k];
       add_instruction(counts, line, image, k, tally);
     }
+  }
+  // Whole numbers first: sums of fractions would depend on which thread ran which block.
+  for (std::size_t k = 0; k < image.code.size(); ++k) {
+    if (executed[k] == 0) continue;
+    counts.chain_near += static_cast<double>(executed[k]) * image.chains[k].near;
+    counts.chain_far += static_cast<double>(executed[k]) * image.chains[k].far;
+    counts.expanded += static_cast<double>(executed[k]) * image.chains[k].more;
   }
   for (const auto& [number, line] : lines) counts.lines.push_back(line);
   const Footprint loaded = footprint_of(tallies, &Tally::loaded, factor),

@@ -133,13 +133,37 @@ TEST_CASE(
   CHECK(found_none >= 38);
 }
 
-TEST_CASE("looks come after 30, 60, 120 rounds and the last, each at a share of the error") {
+TEST_CASE("looks come after 30, 60, 120 rounds and the last, each at a share of nine tenths of the error") {
   const LookPlan looks(200, 0.999);
   for (const int rounds : {30, 60, 120, 200}) CHECK(looks.is_look(rounds));
   for (const int rounds : {1, 29, 31, 199}) CHECK_FALSE(looks.is_look(rounds));
-  CHECK(looks.look_confidence() == Approx(0.99975));
-  CHECK(LookPlan(30, 0.95).look_confidence() == Approx(0.95));
+  CHECK(looks.look_confidence() == Approx(1 - 0.9 * 0.001 / 4));
+  CHECK(LookPlan(30, 0.95).look_confidence() == Approx(1 - 0.9 * 0.05));
   CHECK(LookPlan(2, 0.95).is_look(2));
+  CHECK(LookPlan(2, 0.95).look_confidence() == Approx(0.95));  // no earlier look to pay for
+}
+
+TEST_CASE(
+    "who is hopeless is looked at after the fewest rounds that can prove it with a tenth of the error") {
+  const LookPlan looks(60, 0.999);
+  REQUIRE(looks.hopeless_look() == 15);  // 2^-14 < 0.0001 < 2^-13
+  CHECK(looks.hopeless_confidence() == Approx(0.9999));
+  CHECK(looks.first_look() == 15);
+  const std::vector<double> slow(15, 160.0), fast(15, 100.0);
+  const PairedRatio ratio = paired_ratio(slow, fast, looks.hopeless_confidence());
+  CHECK(ratio.confidence >= looks.hopeless_confidence());
+  CHECK(LookPlan(10, 0.999).hopeless_look() == 0);
+  CHECK(LookPlan(10, 0.999).first_look() == 10);
+}
+
+TEST_CASE("a candidate is hopeless at 1.5 times, an arm at four, as far as the interval proves it") {
+  const auto interval = [](double low, double high) {
+    return PairedRatio{.log_ratio_low = low, .log_ratio_high = high};
+  };
+  CHECK(is_candidate_hopeless(interval(std::log(1.51), 3)));
+  CHECK_FALSE(is_candidate_hopeless(interval(std::log(1.49), 3)));
+  CHECK(is_arm_hopeless(interval(-3, -std::log(4.01))));
+  CHECK_FALSE(is_arm_hopeless(interval(-3, -std::log(3.99))));
 }
 
 TEST_CASE("a duel is decided when its interval lies on one side of the gain that is asked for") {

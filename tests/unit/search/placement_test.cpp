@@ -117,3 +117,31 @@ TEST_CASE("exact times decide at once") {
   CHECK(one.duel_to_the_end(-0.004, 0) == std::pair{1, 0});
   CHECK(one.status() == "tie");
 }
+
+TEST_CASE("of modelled times the champion is the fastest told, by however little") {
+  Case one;
+  one.rule.needs_confirmation = false;
+  const auto wins = [&one](double own_us, double champion_us) {
+    one.course.duels.clear();
+    one.duel(-0.001, 0);
+    one.course.duels.back().duel->timing["w"].front() = {.time_us_median = own_us, .is_modelled = true};
+    one.champions.front().timing = {.time_us_median = champion_us, .is_modelled = true};
+    return std::get<Ends>(one.next()).outcome.champions.size();
+  };
+  CHECK(wins(51.79, 51.80) == 1);
+  CHECK(wins(51.79, 51.79) == 0);
+  CHECK(wins(51.80, 51.79) == 0);
+}
+
+TEST_CASE("what came too late for its cell is champion where its modelled time is the least") {
+  Case one;
+  one.rule.needs_confirmation = false;
+  one.duel(0.01, 0);
+  one.course.duels.back().duel->timing["w"].front() = {.time_us_median = 50, .is_modelled = true};
+  one.champions.front().timing = {.time_us_median = 51, .is_modelled = true};
+  Elite newer{.cell = k_cell, .ordinal = 3, .candidate_id = "newer", .fitness = 2, .speedup = 2};
+  one.grid.put(newer);
+  const Outcome outcome = std::get<Ends>(one.next()).outcome;
+  CHECK(outcome.status == "tie");
+  CHECK(outcome.champions.size() == 1);
+}
