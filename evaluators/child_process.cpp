@@ -104,6 +104,11 @@ void ChildProcess::close_stdin() {
   if (input_ >= 0) close(std::exchange(input_, -1));
 }
 
+void ChildProcess::ask_to_end() {
+  close_stdin();
+  if (end_.empty()) kill(-pid_, SIGTERM);
+}
+
 bool ChildProcess::wait_for_end(std::chrono::milliseconds timeout) {
   const auto deadline = std::chrono::steady_clock::now() + timeout;
   while (!has_ended() && std::chrono::steady_clock::now() < deadline)

@@ -28,6 +28,9 @@ class ChildProcess {
   int stdout_descriptor() const { return output_; }
   /// The child's sign to finish what it has and end.
   void close_stdin();
+  /// Closes stdin and sends SIGTERM to the group: a launcher (srun) then ends what it started elsewhere, which SIGKILL
+  /// would leave running there.
+  void ask_to_end();
 
   /// True once the child has ended; then `end` says how ("exit code 3", "signal 9").
   bool has_ended();

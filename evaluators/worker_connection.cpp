@@ -11,6 +11,7 @@
 #include <cstring>
 
 #include "engine/core/error.h"
+#include "evaluators/protocol/device_unfit.h"
 
 namespace kernelites {
 namespace {
@@ -32,8 +33,8 @@ std::string excerpt(std::string_view line) {
 
 WorkerConnection::WorkerConnection(const std::vector<std::string>& command,
                                    const std::filesystem::path& error_log, Time now,
-                                   double greeting_deadline_s, double grace_s)
-    : greeting_deadline_(now + seconds(greeting_deadline_s)), grace_s_(grace_s) {
+                                   double greeting_deadline_s, double grace_s, bool is_launched)
+    : greeting_deadline_(now + seconds(greeting_deadline_s)), grace_s_(grace_s), is_launched_(is_launched) {
   try {
     process_ = std::make_unique<ChildProcess>(command, error_log);
   } catch (const Error& error) {
@@ -138,6 +139,11 @@ void WorkerConnection::on_line(const std::string& line) {
       fail(fmt::format("the worker answered a request that it did not get: \"{}\"", excerpt(reply.id)));
       return;
     }
+    if (kernelites::is_device_unfit(reply)) {  // it stays under way: another worker is asked
+      is_device_unfit_ = true;
+      fail(reply.error);
+      return;
+    }
     under_way_.erase(entry);
     replies_.push_back(std::move(reply));
   } catch (const std::exception& error) {
@@ -165,6 +171,10 @@ void WorkerConnection::on_greeting(const std::string& line) {
 void WorkerConnection::fail(std::string why, bool is_hopeless) {
   failure_ = std::move(why);
   is_hopeless_ = is_hopeless;
+  if (is_launched_ && process_) {
+    process_->ask_to_end();
+    leaving_ = std::move(process_);
+  }
   process_.reset();  // kills the whole group: a hung kernel dies with it
 }
 

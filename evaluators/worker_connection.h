@@ -24,9 +24,10 @@ class WorkerConnection {
  public:
   using Time = std::chrono::steady_clock::time_point;
 
-  /// Starts the process. A process that cannot be started is a failure, not an exception.
+  /// Starts the process. A process that cannot be started is a failure, not an exception. `is_launched`: it stands for
+  /// one elsewhere, and is asked to end (`take_leaving`) instead of killed.
   WorkerConnection(const std::vector<std::string>& command, const std::filesystem::path& error_log, Time now,
-                   double greeting_deadline_s, double grace_s);
+                   double greeting_deadline_s, double grace_s, bool is_launched = false);
 
   /// Moves bytes both ways and enforces deadlines.
   void pump(Time now);
@@ -45,7 +46,15 @@ class WorkerConnection {
   /// True if starting the same command again cannot help: another protocol version, or it said why it cannot
   /// work.
   bool is_hopeless() const { return is_hopeless_; }
+  /// True if it failed because its device did: its requests are not to blame.
+  bool is_device_unfit() const { return is_device_unfit_; }
   std::size_t load() const { return under_way_.size(); }
+  /// Ends it for good, as a failure does.
+  void leave() {
+    if (failure_.empty()) fail("it was told to end");
+  }
+  /// Of a launched one that failed: its process, which was asked to end. Null if there is none.
+  std::unique_ptr<ChildProcess> take_leaving() { return std::move(leaving_); }
   /// Requests without a reply.
   std::vector<Request> unanswered() const;
 
@@ -62,15 +71,18 @@ class WorkerConnection {
   void fail(std::string why, bool is_hopeless = false);
 
   std::unique_ptr<ChildProcess> process_;
+  std::unique_ptr<ChildProcess> leaving_;
   LineBuffer lines_{k_line_bytes_max};
   std::string outgoing_;
   std::optional<Greeting> greeting_;
   Time greeting_deadline_;
   double grace_s_;
+  bool is_launched_;
   std::vector<UnderWay> under_way_;
   std::deque<Reply> replies_;
   std::string failure_;
   bool is_hopeless_ = false;
+  bool is_device_unfit_ = false;
 };
 
 }  // namespace kernelites

@@ -18,8 +18,8 @@ import xml.etree.ElementTree
 from pathlib import Path
 
 # label: minutes. Order is cheapest news first.
-LABELS = {"unit": 3, "vgpu": 4, "tasks": 4, "golden": 4, "exploits": 4, "web": 2, "style": 2}
-LONG_LABELS = {"gpu": 10, "llm": 20, "soak": 60}
+LABELS = {"unit": 3, "vgpu": 4, "tasks": 4, "golden": 4, "exploits": 4, "web": 2, "style": 2, "endurance": 2}
+LONG_LABELS = {"gpu": 10, "llm": 20, "soak": 60, "cluster": 10}
 
 BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 
@@ -96,6 +96,9 @@ def chosen_labels(options, tests):
     if not any(map(shutil.which, BROWSERS)):
         print("web        left out: no Chromium here (on Debian tools/setup installs it)", flush=True)
         labels.pop("web", None)
+    if "cluster" in labels and not (os.geteuid() == 0 and shutil.which("slurmctld")):
+        print("cluster    left out: needs root and Slurm's daemons (tools/setup --cluster)", flush=True)
+        labels.pop("cluster")
     return {label: minutes for label, minutes in labels.items() if (tests / label / "CMakeLists.txt").exists()}
 
 

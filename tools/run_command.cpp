@@ -4,7 +4,6 @@
 
 #include <ctime>
 #include <memory>
-#include <sstream>
 
 #include "engine/core/axes.h"
 #include "engine/core/device_names.h"
@@ -35,7 +34,7 @@ struct RunOptions {
   std::string config_file;
   std::string out;
   std::string data;
-  std::string launch;
+  std::vector<std::string> launch;
   std::vector<std::string> endpoints;
   std::string fork;
   std::vector<std::string> operators;
@@ -55,13 +54,6 @@ class JsonSink : public EventSink {
  private:
   std::ostream& out_;
 };
-
-std::vector<std::string> words_of(const std::string& text) {
-  std::istringstream in(text);
-  std::vector<std::string> words;
-  for (std::string word; in >> word;) words.push_back(word);
-  return words;
-}
 
 /// NAME=SHARE words.
 std::map<std::string, double> read_operators(const std::vector<std::string>& words) {
@@ -124,7 +116,7 @@ RunConfig effective_config(const RunOptions& options, const CLI::App& command,
   if (given("--budget-device-s")) config.budget.device_s = said.budget.device_s;
   if (given("--workers")) config.workers.count = said.workers.count;
   if (given("--worker")) config.workers.program = said.workers.program;
-  if (given("--launch")) config.workers.launch = words_of(options.launch);
+  if (given("--launch")) set_launch(options.launch, config.workers);
   use_knowledge(config, !resumed);
   check_run_config(config, "command line");
   if (resumed && config.seed != resumed->seed)
@@ -187,14 +179,16 @@ struct Workers {
   Evaluator& evaluator() { return pool ? static_cast<Evaluator&>(*pool) : *batch; }
 };
 
-Workers open_workers(const RunConfig& config, const RunFolder& folder, const std::filesystem::path& program) {
+Workers open_workers(const RunConfig& config, const RunFolder& folder, const std::filesystem::path& program,
+                     int stop_descriptor) {
   Workers workers;
   if (config.is_batch) {
     Provenance until_known;
     until_known.device.kind = "a device that batches are run on";
     workers.batch = std::make_unique<BatchEvaluator>(folder.batches(), until_known);
   } else {
-    workers.pool = start_workers(config.workers, config.device, program, folder.worker_log());
+    workers.pool =
+        start_workers(config.workers, config.device, program, folder.worker_log(), stop_descriptor);
   }
   return workers;
 }
@@ -232,18 +226,6 @@ void report_end(const LoopEnd& end, const Workers& workers, const RunConfig& con
                              way_on(end.reason));
 }
 
-/// The worker's program, here or where it is launched; empty where batches are written.
-std::filesystem::path worker_path(const RunConfig& config, const Program& program) {
-  std::filesystem::path worker = config.is_batch || !config.workers.launch.empty()
-                                     ? std::filesystem::path(config.workers.program)
-                                     : find_worker(config.workers.program, program.executable);
-  if (!config.is_batch && !config.workers.launch.empty() && worker.empty())
-    throw ConfigError("--worker", "", "is needed with --launch: the path of kernelites-worker there");
-  if (config.is_batch && config.device == "auto")
-    throw ConfigError("--device", "", "must be gpu or vgpu with --batch: nobody can look from here");
-  return worker;
-}
-
 /// How the run is shown: `live` is the sink where it is a picture that is redrawn.
 struct Shown {
   std::unique_ptr<EventSink> sink;
@@ -278,7 +260,10 @@ void run(RunOptions& options, const CLI::App& command, Program& program) {
   choose_endpoint(config, task, data, resumed.has_value());
   const PromptLibrary prompts = PromptLibrary::load(data.prompts());
   const std::vector<Seed> seeds = find_seeds(task, data);
-  const std::filesystem::path worker = worker_path(config, program);
+  if (config.is_batch && config.device == "auto")
+    throw ConfigError("--device", "", "must be gpu or vgpu with --batch: nobody can look from here");
+  const std::filesystem::path worker =
+      config.is_batch ? std::filesystem::path() : worker_program(config.workers, program.executable);
 
   const Clock clock;
   HttpLoop http({}, clock);
@@ -289,7 +274,7 @@ void run(RunOptions& options, const CLI::App& command, Program& program) {
   for (const EndpointConfig& one : wanted) probe_endpoint(one, context);
 
   std::filesystem::create_directories(folder.root);
-  Workers workers = open_workers(config, folder, worker);
+  Workers workers = open_workers(config, folder, worker, stop.descriptor());
   Provenance now = workers.evaluator().provenance();
   now.task_digest = task.digest;
   if (archive && workers.pool) check_fresh(*archive, now, folder.root.string());
@@ -365,10 +350,15 @@ void add_run_command(CLI::App& command, Program& program) {
   command.add_option("--budget-usd", given.budget.usd, "Stop before more is spent");
   command.add_option("--budget-tokens", given.budget.tokens, "Stop before more tokens are used");
   command.add_option("--budget-device-s", given.budget.device_s, "Stop after so many seconds of the device");
-  command.add_option("--workers", given.workers.count, "Worker processes, one per device");
+  command.add_option("--workers", given.workers.count,
+                     "Worker processes, one per device; with several --launch: of each");
   command.add_option("--worker", given.workers.program, "The worker program, where it runs");
-  command.add_option("--launch", options->launch,
-                     "Words before the worker's command: \"ssh host\", \"srun --gpus=1\"");
+  command
+      .add_option(
+          "--launch", options->launch,
+          "Words before the worker's command: \"ssh host\", \"srun -n1 --gpus=1\"; several times: workers of "
+          "each (docs/cluster.md)")
+      ->allow_extra_args(false);
   command.add_option("--in-flight", given.in_flight,
                      "Variations under way together; with --batch a generation");
   command.add_option("--patience", given.stagnation.patience,

@@ -2,23 +2,78 @@
 // From options and configuration to an evaluator, and one request with its reply.
 #include "tools/worker_setup.h"
 
+#include <fmt/format.h>
+#include <fmt/ranges.h>
 #include <poll.h>
 
+#include <algorithm>
+#include <sstream>
+
 #include "engine/core/error.h"
+#include "tools/data_root.h"
 
 namespace kernelites {
 
+namespace {
+
+WorkerGroup group_of(const WorkerLaunch& wanted, const WorkerSettings& settings, const std::string& device,
+                     const std::filesystem::path& program) {
+  WorkerGroup group;
+  group.command = wanted.launch.empty() ? settings.launch : wanted.launch;
+  group.launcher = fmt::format("{}", fmt::join(group.command, " "));
+  group.command.push_back(wanted.program.empty() ? program.string() : wanted.program);
+  group.command.insert(group.command.end(), {"--device", device});
+  group.count = static_cast<std::size_t>(wanted.count > 0 ? wanted.count : settings.count);
+  return group;
+}
+
+bool is_launched(const WorkerLaunch& group) { return !group.launch.empty(); }
+bool names_program(const WorkerLaunch& group) { return !group.program.empty(); }
+
+std::vector<std::string> words_of(const std::string& text) {
+  std::istringstream in(text);
+  std::vector<std::string> words;
+  for (std::string word; in >> word;) words.push_back(word);
+  return words;
+}
+
+}  // namespace
+
 std::unique_ptr<WorkerPool> start_workers(const WorkerSettings& settings, const std::string& device,
                                           const std::filesystem::path& program,
-                                          const std::filesystem::path& error_log) {
+                                          const std::filesystem::path& error_log, int stop_descriptor) {
   WorkerPoolOptions options;
-  options.command = settings.launch;
-  options.command.push_back(program.string());
-  options.command.insert(options.command.end(), {"--device", device});
-  options.workers = static_cast<std::size_t>(settings.count);
+  for (const WorkerLaunch& wanted : settings.groups)
+    options.groups.push_back(group_of(wanted, settings, device, program));
+  if (settings.groups.empty()) options.groups.push_back(group_of({}, settings, device, program));
   options.requests_per_worker = static_cast<std::size_t>(settings.requests_each);
   options.error_log = error_log;
+  options.greeting_deadline_s = settings.greeting_s;
+  options.outage_s = settings.outage_s;
+  options.stop_descriptor = stop_descriptor;
   return std::make_unique<WorkerPool>(std::move(options));
+}
+
+std::filesystem::path worker_program(const WorkerSettings& settings,
+                                     const std::filesystem::path& executable) {
+  const auto& groups = settings.groups;
+  const bool is_elsewhere =
+      !settings.launch.empty() || (!groups.empty() && std::all_of(groups.begin(), groups.end(), is_launched));
+  if (!is_elsewhere) return find_worker(settings.program, executable);
+  const bool is_named = !groups.empty() && std::all_of(groups.begin(), groups.end(), names_program);
+  if (settings.program.empty() && !is_named)
+    throw ConfigError("--worker", "", "is needed with --launch: the path of kernelites-worker there");
+  return settings.program;
+}
+
+void set_launch(const std::vector<std::string>& prefixes, WorkerSettings& settings) {
+  settings.launch.clear();
+  settings.groups.clear();
+  if (prefixes.size() == 1)
+    settings.launch = words_of(prefixes.front());
+  else
+    for (const std::string& prefix : prefixes)
+      settings.groups.push_back({.launch = words_of(prefix), .program = {}});
 }
 
 std::string device_of(const Provenance& provenance) { return provenance.device.is_virtual ? "vgpu" : "gpu"; }

@@ -4,6 +4,7 @@
 
 #include <memory>
 #include <string>
+#include <vector>
 
 #include "engine/search/run_config.h"
 #include "engine/search/run_folder.h"
@@ -11,11 +12,18 @@
 
 namespace kernelites {
 
-/// Starts the workers that `settings` describe. `program` is the worker on this machine. Throws Error if none can
-/// work.
+/// Starts the workers that `settings` describe. `program` is the worker where a group names none. `stop_descriptor`:
+/// becomes readable when the wait for the first is to end. Throws Error if none can work.
 std::unique_ptr<WorkerPool> start_workers(const WorkerSettings& settings, const std::string& device,
                                           const std::filesystem::path& program,
-                                          const std::filesystem::path& error_log);
+                                          const std::filesystem::path& error_log, int stop_descriptor = -1);
+
+/// The worker's program for `start_workers`: on this machine, or by its path where it is launched; empty if every group
+/// names its own. Throws ConfigError if it is launched elsewhere and nothing says where it is there.
+std::filesystem::path worker_program(const WorkerSettings& settings, const std::filesystem::path& executable);
+
+/// Sets launch prefixes, each as words with spaces between: one, or several, of which each starts a group.
+void set_launch(const std::vector<std::string>& prefixes, WorkerSettings& settings);
 
 /// "gpu" or "vgpu": what requests to these workers are for.
 std::string device_of(const Provenance& provenance);

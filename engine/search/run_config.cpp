@@ -45,12 +45,29 @@ AgentLimits parse_agent(const Json& json, const std::string& where, AgentLimits 
   return base;
 }
 
+WorkerLaunch parse_worker_launch(const Json& json, const std::string& where) {
+  WorkerLaunch group;
+  ObjectReader reader(json, where, "workers.groups");
+  group.launch = reader.optional("launch", group.launch);
+  group.program = reader.optional("program", group.program);
+  group.count = reader.optional("count", group.count);
+  reader.finish();
+  return group;
+}
+
 WorkerSettings parse_workers(const Json& json, const std::string& where, WorkerSettings base) {
   ObjectReader reader(json, where, "workers");
   base.launch = reader.optional("launch", base.launch);
   base.program = reader.optional("program", base.program);
   base.count = reader.optional("count", base.count);
   base.requests_each = reader.optional("requests_each", base.requests_each);
+  base.greeting_s = reader.optional("greeting_s", base.greeting_s);
+  base.outage_s = reader.optional("outage_s", base.outage_s);
+  if (const Json groups = reader.optional("groups", Json()); !groups.is_null()) {
+    if (!groups.is_array()) throw ConfigError(where, "workers.groups", "expected an array of objects");
+    base.groups.clear();
+    for (const Json& group : groups) base.groups.push_back(parse_worker_launch(group, where));
+  }
   reader.finish();
   return base;
 }
@@ -178,6 +195,11 @@ void check_run_config(const RunConfig& config, const std::string& where) {
   check_range(where, "prompts.variations_min", config.prompts.variations_min, 1, 100'000);
   check_range(where, "workers.count", config.workers.count, 1, 256);
   check_range(where, "workers.requests_each", config.workers.requests_each, 1, 16);
+  check_range(where, "workers.greeting_s", config.workers.greeting_s, 1.0, 604800.0);
+  check_range(where, "workers.outage_s", config.workers.outage_s, 1.0, 604800.0);
+  check_range<std::size_t>(where, "workers.groups", config.workers.groups.size(), 0, 256);
+  for (const WorkerLaunch& group : config.workers.groups)
+    check_range(where, "workers.groups.count", group.count, 0, 256);
   check_range<std::int64_t>(where, "budget.candidates", config.budget.candidates, 0, 1'000'000'000);
   check_range<std::int64_t>(where, "budget.tokens", config.budget.tokens, 0, 1'000'000'000'000);
   check_range(where, "budget.minutes", config.budget.minutes, 0.0, 1e7);
@@ -202,6 +224,9 @@ void check_run_config(const RunConfig& config, const std::string& where) {
 }
 
 Json run_config_json(const RunConfig& config) {
+  Json groups = Json::array();
+  for (const WorkerLaunch& group : config.workers.groups)
+    groups.push_back({{"launch", group.launch}, {"program", group.program}, {"count", group.count}});
   return {{"task", config.task},
           {"device", config.device},
           {"seed", config.seed},
@@ -253,7 +278,10 @@ Json run_config_json(const RunConfig& config) {
            {{"launch", config.workers.launch},
             {"program", config.workers.program},
             {"count", config.workers.count},
-            {"requests_each", config.workers.requests_each}}}};
+            {"requests_each", config.workers.requests_each},
+            {"greeting_s", config.workers.greeting_s},
+            {"outage_s", config.workers.outage_s},
+            {"groups", groups}}}};
 }
 
 }  // namespace kernelites

@@ -28,13 +28,24 @@ struct BudgetLimits {
   bool operator==(const BudgetLimits&) const = default;
 };
 
+/// Workers that are started in a way of their own; what is empty or 0 is as WorkerSettings says.
+struct WorkerLaunch {
+  std::vector<std::string> launch;
+  std::string program;
+  int count = 0;
+  bool operator==(const WorkerLaunch&) const = default;
+};
+
 /// How workers are started.
 struct WorkerSettings {
   std::vector<std::string>
       launch;           ///< prefix words: {"ssh", "host"}, {"srun", "--gpus=1"}; empty: this machine
   std::string program;  ///< the worker there; empty: the one beside this program
-  int count = 1;
+  int count = 1;        ///< with `groups`: of each group that says no count
   int requests_each = 2;
+  double greeting_s = 60;  ///< from its start until a worker must have greeted; a scheduler's queue counts
+  double outage_s = 1800;  ///< so long without any worker, and the run ends
+  std::vector<WorkerLaunch> groups;  ///< several ways at once: {"launch": ["ssh", "host"], "count": 4}, ...
   bool operator==(const WorkerSettings&) const = default;
 };
 

@@ -14,6 +14,10 @@ It counts its starts in STATE_FOLDER/starts. Modes, by what happens to the first
   problem         greets with a problem
   silent          never greets
   chatter         the first line is no greeting
+  other_kind      has another device than the rest
+  vanishes        dies on the first request; the second process has no device; later ones answer
+  unfit_once      the first process says that its device is unfit
+  slow:S          answers each request after S seconds of sleep, one at a time
   reverse         answers pairs of requests in reverse order
   stderr          writes to stderr, then as good
 """
@@ -26,7 +30,8 @@ mode, folder = sys.argv[1], sys.argv[2]
 path = os.path.join(folder, "starts")
 with open(path, "a", encoding="ascii") as starts:
     starts.write("x")
-is_first = os.path.getsize(path) == 1
+start_number = os.path.getsize(path)
+is_first = start_number == 1
 
 
 def say(line):
@@ -37,14 +42,15 @@ def say(line):
 PROVENANCE = {
     "task_digest": "", "harness_version": "1", "toolkit": "fake",
     "device": {
-        "kind": "fake device", "is_virtual": True, "architecture": "sm_90a", "compute_capability": 90, "sm_count": 132,
+        "kind": "other device" if mode == "other_kind" else "fake device", "is_virtual": True,
+        "architecture": "sm_90a", "compute_capability": 90, "sm_count": 132,
         "shared_bytes_per_block_max": 232448, "registers_per_sm": 65536, "l2_bytes": 52428800, "memory_bytes": 0,
         "driver_version": 0, "memory_gb_per_s": 1000.0},
 }
 
 
-def answer(request):
-    say(json.dumps({"kernelites_reply": 1, "id": request["id"], "error": "fake", "provenance": PROVENANCE,
+def answer(request, error="fake"):
+    say(json.dumps({"kernelites_reply": 1, "id": request["id"], "error": error, "provenance": PROVENANCE,
                     "worker_s": 0.5, "device_s": 0.25}))
 
 
@@ -55,18 +61,24 @@ if mode == "chatter":
 if mode == "stderr":
     sys.stderr.write("noise of a worker\n")
     sys.stderr.flush()
+is_without_device = mode == "problem" or (mode == "vanishes" and start_number == 2)
 say(json.dumps({"kernelites_worker": 2 if mode == "version" else 1, "provenance": PROVENANCE,
-                "problem": "no CUDA driver" if mode == "problem" else ""}))
+                "problem": "no CUDA driver" if is_without_device else ""}))
 
 held = None
 for line in sys.stdin:
     request = json.loads(line)
-    if mode == "die_always" or (mode == "die_once" and is_first) or mode == "die_on:" + request["id"]:
+    if mode.startswith("slow:"):
+        time.sleep(float(mode[5:]))
+    if mode == "die_always" or (mode in ("die_once", "vanishes") and is_first) or mode == "die_on:" + request["id"]:
         os._exit(3)
     if mode == "garbage_once" and is_first:
         say("Segmentation fault \x01 {")
         time.sleep(600)
     if mode == "hang_once" and is_first:
+        time.sleep(600)
+    if mode == "unfit_once" and is_first:
+        answer(request, "device unfit: Xid 79: the device has fallen off the bus")
         time.sleep(600)
     if mode == "stranger":
         request["id"] = "nobody"

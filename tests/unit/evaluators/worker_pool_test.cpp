@@ -5,6 +5,7 @@
 #include <filesystem>
 #include <fstream>
 #include <set>
+#include <thread>
 
 #include "engine/core/error.h"
 #include "tests/support/catch.h"
@@ -25,9 +26,13 @@ fs::path fresh_folder() {
   return folder;
 }
 
+WorkerGroup group_for(const std::string& mode, const fs::path& folder, std::size_t count = 1) {
+  return {{"python3", KERNELITES_SOURCE_DIR "/tests/support/fake_worker.py", mode, folder.string()}, count};
+}
+
 WorkerPoolOptions options_for(const std::string& mode, const fs::path& folder) {
   WorkerPoolOptions options;
-  options.command = {"python3", KERNELITES_SOURCE_DIR "/tests/support/fake_worker.py", mode, folder.string()};
+  options.groups = {group_for(mode, folder)};
   options.error_log = folder / "worker.log";
   options.greeting_deadline_s = 20;
   options.backoff_s = 0.01;
@@ -63,6 +68,12 @@ std::vector<Reply> take_replies(WorkerPool& pool, std::size_t count) {
 std::vector<Reply> replies_to(WorkerPool& pool, const std::vector<std::string>& ids, double deadline_s = 30) {
   for (const std::string& id : ids) pool.submit(request(id, deadline_s));
   return take_replies(pool, ids.size());
+}
+
+std::string incidents_of(WorkerPool& pool) {
+  std::string told;
+  for (const std::string& incident : pool.take_incidents()) told += incident + "\n";
+  return told;
 }
 
 std::size_t starts(const fs::path& folder) { return fs::file_size(folder / "starts"); }
@@ -128,24 +139,138 @@ TEST_CASE("a worker that hangs is killed at the request's deadline and replaced"
   CHECK(starts(folder) == 2);
 }
 
-TEST_CASE("a request that loses two workers is answered with an error, the others survive") {
+TEST_CASE(
+    "a request that loses three workers is answered with an error, what shared a worker with it is not") {
   const fs::path folder = fresh_folder();
-  WorkerPoolOptions options = options_for("die_on:poison", folder);
-  options.requests_per_worker = 1;
-  WorkerPool pool(options);
+  WorkerPool pool(options_for("die_on:poison", folder));
   for (const Reply& reply : replies_to(pool, {"a", "poison", "b"})) {
     if (reply.id == "poison")
-      CHECK_THAT(reply.error, Contains("two workers were lost"));
+      CHECK_THAT(reply.error, Contains("three workers were lost"));
     else
       CHECK(reply.error == "fake");
   }
-  CHECK(starts(folder) == 3);
+  CHECK(starts(folder) == 4);
 }
 
-TEST_CASE("a pool whose workers all keep dying says so instead of waiting") {
-  WorkerPool pool(options_for("die_always", fresh_folder()));
+TEST_CASE("requests of a worker that keeps dying are answered by the others, and it is quarantined by name") {
+  const fs::path folder = fresh_folder(), good = fresh_folder();
+  WorkerPoolOptions options = options_for("good", good);
+  options.groups.push_back(group_for("die_always", folder));
+  options.groups.back().launcher = "srun -n1";
+  options.backoff_s = 0.001;
+  WorkerPool pool(options);
+  std::string told;
+  for (int i = 0; told.find("quarantined") == std::string::npos; ++i) {
+    REQUIRE(i < 1000);
+    for (const Reply& reply : replies_to(pool, {std::to_string(i) + "a", std::to_string(i) + "b"}))
+      CHECK(reply.error == "fake");
+    told += incidents_of(pool);
+  }
+  CHECK_THAT(told,
+             Contains("worker 2 (srun -n1): the worker ended (exit code 3); after 4 failures in a row"));
+  CHECK(starts(good) == 1);
+}
+
+TEST_CASE("a worker whose device vanished is quarantined and used again when it is back") {
+  const fs::path folder = fresh_folder();
+  WorkerPoolOptions options = options_for("vanishes", folder);
+  options.quarantine_s = 0.02;
+  WorkerPool pool(options);
+  CHECK(replies_to(pool, {"a"})[0].error == "fake");
+  CHECK(starts(folder) == 3);
+  CHECK_THAT(incidents_of(pool),
+             Contains("no CUDA driver; after 2 failures in a row it is quarantined for 0.02 s") &&
+                 Contains("works again"));
+}
+
+TEST_CASE(
+    "a worker whose device is unfit is quarantined at once, and its requests are asked again without blame") {
+  const fs::path folder = fresh_folder();
+  WorkerPoolOptions options = options_for("unfit_once", folder);
+  options.quarantine_s = 0.02;
+  WorkerPool pool(options);
+  for (const Reply& reply : replies_to(pool, {"a", "b"})) CHECK(reply.error == "fake");
+  CHECK(starts(folder) == 2);
+  CHECK_THAT(incidents_of(pool), Contains("device unfit: Xid 79") && Contains("quarantined for 0.02 s"));
+}
+
+TEST_CASE("a pool waits through an outage, but not for ever") {
+  WorkerPoolOptions options = options_for("die_always", fresh_folder());
+  options.outage_s = 0.3;
+  WorkerPool pool(options);
+  const auto start = std::chrono::steady_clock::now();
   CHECK_THROWS_WITH(replies_to(pool, {"a", "b", "c", "d", "e", "f", "g", "h"}),
-                    Contains("no worker can work"));
+                    Contains("no worker can work for 0.3 s"));
+  CHECK(std::chrono::steady_clock::now() - start >= std::chrono::milliseconds(300));
+}
+
+TEST_CASE("a worker of another device kind is turned away and named") {
+  WorkerPoolOptions options = options_for("good", fresh_folder());
+  options.groups.push_back(group_for("other_kind", fresh_folder()));
+  WorkerPool pool(options);  // whichever greets first sets the kind
+  std::string told;
+  for (int i = 0; told.empty(); ++i) {
+    REQUIRE(i < 1000);
+    for (const Reply& reply : replies_to(pool, {std::to_string(i)}))
+      CHECK(reply.provenance.device.kind == pool.provenance().device.kind);
+    told += incidents_of(pool);
+  }
+  CHECK_THAT(told, Contains("device \"other device\"") && Contains("device \"fake device\"") &&
+                       Contains("it is not used"));
+}
+
+TEST_CASE("a launched worker is asked to end before it is killed, so that its launcher can clean up") {
+  const fs::path folder = fresh_folder();
+  WorkerPoolOptions options = options_for("hang_once", folder);
+  options.groups[0].launcher = "launcher";
+  // Stands for srun: what it started is no child of the pool's, and ends only if the launcher is told to end.
+  options.groups[0].command.insert(options.groups[0].command.begin(),
+                                   {"sh", "-c",
+                                    "trap 'kill $!; echo x >>" + folder.string() +
+                                        "/cleaned; exit 0' TERM; exec 3<&0; setsid \"$@\" <&3 & wait",
+                                    "launcher"});
+  {
+    WorkerPool pool(options);
+    CHECK(replies_to(pool, {"a"}, 0.2)[0].error == "fake");
+    CHECK(fs::file_size(folder / "cleaned") == 2);
+  }
+  CHECK(starts(folder) == 2);
+}
+
+TEST_CASE("workers of a group get its words with their own numbers") {
+  const fs::path folder = fresh_folder();
+  fs::create_directories(folder / "0");
+  fs::create_directories(folder / "1");
+  WorkerPoolOptions options = options_for("good", folder / "{worker}");
+  options.error_log = folder / "worker.log";
+  options.groups[0].count = 2;
+  WorkerPool pool(options);
+  const auto end = std::chrono::steady_clock::now() + std::chrono::seconds(30);
+  while (!fs::exists(folder / "0" / "starts") || !fs::exists(folder / "1" / "starts")) {
+    REQUIRE(std::chrono::steady_clock::now() < end);
+    std::this_thread::sleep_for(std::chrono::milliseconds(5));
+  }
+}
+
+TEST_CASE("four workers that wait instead of computing do at least 3.5 times the work of one") {
+  const auto seconds_with = [](std::size_t workers) {
+    WorkerPoolOptions options = options_for("slow:0.04", fresh_folder());
+    options.groups[0].count = workers;
+    WorkerPool pool(options);
+    std::size_t sent = 0;
+    const auto ask = [&](std::size_t count) {
+      std::vector<std::string> ids;
+      while (ids.size() < count) ids.push_back(std::to_string(sent++));
+      replies_to(pool, ids);
+    };
+    ask(workers * 4);  // all have started
+    const auto start = std::chrono::steady_clock::now();
+    ask(32);
+    return std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
+  };
+  const double one = seconds_with(1), four = seconds_with(4);
+  INFO("one worker " << one << " s, four " << four << " s");
+  CHECK(one / four >= 3.5);
 }
 
 TEST_CASE("an answer to a request that was not sent ends the worker") {
@@ -165,7 +290,7 @@ TEST_CASE("a worker that cannot work is refused with its own words") {
 
 TEST_CASE("a program that does not exist is named") {
   WorkerPoolOptions options = options_for("good", fresh_folder());
-  options.command = {"/no/such/kernelites-worker"};
+  options.groups = {{.command = {"/no/such/kernelites-worker"}}};
   CHECK_THROWS_WITH(WorkerPool(options), Contains("/no/such/kernelites-worker"));
 }
 
@@ -190,7 +315,7 @@ TEST_CASE("a request larger than a pipe's buffer arrives whole") {
 TEST_CASE("two workers share the requests") {
   const fs::path folder = fresh_folder();
   WorkerPoolOptions options = options_for("good", folder);
-  options.workers = 2;
+  options.groups[0].count = 2;
   WorkerPool pool(options);
   CHECK(pool.capacity() == 4);
   CHECK(replies_to(pool, {"a", "b", "c", "d", "e"}).size() == 5);
