@@ -7,6 +7,9 @@
 Each run has scripted replies and a worker that computes nothing; a run without faults gives the dump that every
 disturbed run must end with, byte for byte. After every fault that ended a session `archive verify` must find the run
 whole and nothing that was told may be gone. Stops after N faults or S seconds, whichever is first.
+
+With --real-worker the worker compiles and evaluates on the virtual GPU, with the replies of the golden run, and what is
+killed is mostly one of its own children: compiler, referee, executor.
 """
 import argparse
 import errno
@@ -25,16 +28,55 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "support"))
 import endurance_rig as rig  # noqa: E402
 
 SESSION_S_MAX = 900
+ROLES = (b"compile", b"referee", b"executor")
 
 
 class Disturber:
     """The faults, each a method that takes the controller; true if the session is to be over after it."""
 
     def __init__(self, draw, faults):
-        self.draw, self.faults = draw, faults
+        self.draw, self.faults, self.roles = draw, faults, Counter()
         self.table = [(30, self.kill_controller), (8, self.stop_and_kill_controller), (8, self.pause_controller),
                       (16, self.kill_worker), (6, self.pause_worker), (8, self.fill_disk),
                       (6, self.make_disk_read_only), (4, self.break_disk), (8, self.jump_clock), (6, self.take_memory)]
+
+    def use_real_worker(self):
+        self.table = [(70, self.kill_child), (10, self.pause_child), (10, self.kill_controller), (10, self.kill_worker)]
+
+    def draw_child(self, controller):
+        """One of the worker's children, by pid."""
+        worker = self.worker_of(controller)
+        children = [child[0] for child in rig.children_of(worker)] if worker else []
+        if not children:
+            return None
+        child = self.draw.choice(children)
+        try:
+            words = (Path("/proc") / str(child) / "cmdline").read_bytes().split(b"\0")
+        except OSError:
+            return None
+        self.roles[next((word.decode() for word in words[1:] if word in ROLES), "other")] += 1
+        return child
+
+    def kill_child(self, controller):
+        child = self.draw_child(controller)
+        if child:
+            self.signal(child, signal.SIGKILL)
+        return False
+
+    def pause_child(self, controller):
+        child = self.draw_child(controller)
+        if child:
+            self.signal(child, signal.SIGSTOP)
+            time.sleep(self.draw.uniform(0.01, 0.1))
+            self.signal(child, signal.SIGCONT)
+        return False
+
+    @staticmethod
+    def signal(pid, number):
+        try:
+            rig.os.kill(pid, number)
+        except ProcessLookupError:
+            pass
 
     def act(self, controller):
         fault = self.draw.choices([row[1] for row in self.table], [row[0] for row in self.table])[0]
@@ -64,10 +106,7 @@ class Disturber:
     def signal_worker(self, controller, number):
         worker = self.worker_of(controller)
         if worker:
-            try:
-                rig.os.kill(worker, number)
-            except ProcessLookupError:
-                pass
+            self.signal(worker, number)
 
     def kill_worker(self, controller):
         self.signal_worker(controller, signal.SIGKILL)
@@ -119,9 +158,15 @@ class KillTest:
         self.faults = rig.Faults(folder / "faults")
         self.disturber = Disturber(self.draw, self.faults)
         self.kinds, self.ends, self.problems = Counter(), Counter(), []
-        self.runs = self.candidates = self.evaluations = self.checks = 0
+        if options.real_worker:
+            self.disturber.use_real_worker()
+        self.runs = self.candidates = self.evaluations = self.checks = self.blamed = 0
 
     def arguments(self, seed):
+        if self.options.real_worker:
+            return ["--task", "rmsnorm", "--data", self.options.data, "--device", "vgpu", "--worker",
+                    self.options.real_worker, "--endpoint", self.options.data / "tests" / "golden" / "endpoint.json",
+                    "--budget-candidates", 5, "--deterministic", "--in-flight", 3, "--seed", seed]
         endpoint = rig.write_replies(self.folder / f"replies{seed}", 3 * self.options.candidates, seed)
         return ["--task", "rmsnorm", "--data", self.options.data, "--device", "vgpu", "--worker", rig.WORKER,
                 "--endpoint", endpoint, "--budget-candidates", self.options.candidates, "--patience", 0,
@@ -203,14 +248,29 @@ class KillTest:
                 expected[seed] = self.dump(run)
             run = self.folder / f"disturbed{self.runs}"
             self.disturb(run, arguments)
-            if not self.problems and self.dump(run) != expected[seed]:
-                self.problems.append(f"{run.name}: its dump is not that of the undisturbed run")
+            if not self.problems:
+                self.compare(run, expected[seed])
             if not self.problems:
                 self.candidates += rig.rows_of(run, "SELECT count(*) FROM candidate")[0][0]
                 self.evaluations += rig.rows_of(run, "SELECT count(*) FROM evaluation")[0][0]
                 shutil.rmtree(run)
             self.runs += 1
         self.check_nothing_lives()
+
+    def compare(self, run, expected):
+        """Equal dumps. A candidate whose process is killed each time that it is tried may be told as crashed."""
+        dump = self.dump(run)
+        if dump == expected:
+            return
+        if not self.options.real_worker:
+            self.problems.append(f"{run.name}: its dump is not that of the undisturbed run")
+            return
+        crashed = rig.rows_of(run, "SELECT ordinal, stage, reason, error FROM evaluation WHERE state = 'failed' "
+                              "OR reason LIKE '%crash%' OR reason LIKE '%died%'")
+        self.blamed += len(crashed)
+        print(f"{run.name}: {crashed}")
+        if not crashed:
+            self.problems.append(f"{run.name}: its dump differs and no crash says why")
 
     def check_nothing_lives(self):
         """Workers of killed controllers see the end of their input and end."""
@@ -234,6 +294,10 @@ class KillTest:
               f"{self.evaluations} evaluations, {self.checks} verifications, {len(self.problems)} problems")
         for kind, count in sorted(self.kinds.items()):
             print(f"  {kind:28} {count}")
+        for role, count in sorted(self.disturber.roles.items()):
+            print(f"  of them at the child {role:12} {count}")
+        if self.options.real_worker:
+            print(f"  {self.blamed} evaluations were blamed for a child that was killed")
         for end, count in sorted(self.ends.items()):
             print(f"  session ended after {end} ({count})")
         for problem in self.problems:
@@ -253,6 +317,7 @@ def main():
     parser.add_argument("--seconds", type=float, default=3600)
     parser.add_argument("--candidates", type=int, default=60, help="of each run")
     parser.add_argument("--pause-s", type=float, default=0.15, help="mean time between two faults")
+    parser.add_argument("--real-worker", type=Path, help="kernelites-worker; kills its children")
     parser.add_argument("--seed", type=int, default=1)
     options = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="kernelites_kills_") as folder:
