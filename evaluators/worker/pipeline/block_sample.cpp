@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <array>
+#include <cmath>
 #include <numeric>
 #include <set>
 
@@ -59,6 +60,8 @@ Blocks whole_grid(const PlannedLaunch& launch) {
 /// Of the rows that are the share of so many blocks, so many are complete at least where a whole axis ran. Less than
 /// one: at the ends of a long axis rows may need blocks that were left out.
 constexpr double k_axis_share_least = 0.92;
+/// A whole grid completes all rows; a little less than one for the arithmetic.
+constexpr double k_whole_share_least = 1 - 1e-9;
 /// One block alone may be the last of an uneven grid.
 constexpr double k_block_share_least = 0.5;
 /// What looking along an axis may cost when a single block has completed rows already.
@@ -73,6 +76,7 @@ class Sampler {
     bool is_done = try_all(std::nullopt);
     if (!is_done && order_.launches.size() > 1) is_done = try_all(costliest());
     if (is_done && is_single_ && order_.launches.size() == 1) look_along_axis();
+    if (outcome_.lacks_rows && axes_ > 1) confirm_lack();
     return std::move(outcome_);
   }
 
@@ -107,6 +111,7 @@ class Sampler {
   }
 
   void take(const std::vector<Blocks>& kept) {
+    taken_ = kept;
     outcome_.rows = complete_rows();
     outcome_.blocks = 0;
     for (const Blocks& of_launch : kept) outcome_.blocks += of_launch.size();
@@ -129,8 +134,39 @@ class Sampler {
   /// Whether the blocks of an axis leave rows out. Where several blocks scatter into a row together, some rows are
   /// complete by luck and their number says nothing: such blocks have touched more rows than are their share.
   bool lacks_rows(std::size_t blocks) const {
+    // The whole grid of the only launch has no end beyond which blocks are missing.
+    const bool is_whole = order_.launches.size() == 1 && blocks == block_count(order_.launches.front().plan);
+    if (is_whole) return share_of_rows(blocks) < k_whole_share_least;
     return has_shares() && share_of_rows(blocks) < k_axis_share_least &&
            share_of(touched_rows(), blocks) <= 1 / k_axis_share_least;
+  }
+
+  /// A tile at the end of one axis has fewer rows, and with it all along another: no row is missing. Tell the two apart
+  /// by a line along every axis. Where tiles are as they are for each axis by itself, the shares of n lines through a
+  /// block multiply to the (n - 1)-th power of the block's own; where rows are left out, to less. The sample itself is
+  /// run again behind it.
+  void confirm_lack() {
+    const bool has_whole_rows = is_single_;  // or a block's share is told by the rows that it touches
+    double lines = 1, own = 0;
+    for (int step = axes_; step >= 0; --step) {
+      std::vector<Blocks> blocks{grown_blocks(order_.launches.front().plan, order_.seed, step)};
+      const std::size_t count = blocks.front().size();
+      const bool is_run = execute(blocks);
+      const double share = has_whole_rows ? share_of_rows(count) : share_of(touched_rows(), count);
+      if (!is_run) return give_up();
+      if (step > 0) lines *= share;
+      own = share;
+    }
+    outcome_.lacks_rows = lines < k_axis_share_least * std::pow(own, axes_ - 1);
+    if (outcome_.lacks_rows || outcome_.fault) return;
+    std::vector<Blocks> again = taken_;
+    if (!execute(again) || again != taken_) give_up();
+  }
+
+  /// Nothing can be said.
+  void give_up() {
+    outcome_.rows.clear();
+    outcome_.lacks_rows = false;
   }
 
   /// Whether blocks of the last launch have a share of the rows that the sampled blocks before them can complete: not
@@ -213,6 +249,7 @@ class Sampler {
   Device& device_;
   const BlockSampleOrder& order_;
   BlockSampleOutcome outcome_;
+  std::vector<Blocks> taken_;  ///< whose rows are told
   std::vector<double> costs_;  ///< of whole launches in warp instructions, as the last sample lets expect
   int axes_ = 0;               ///< of the launch that has most
   bool is_single_ = false;     ///< a single block of each launch was enough

@@ -7,8 +7,9 @@
 
 namespace kernelites::worker {
 
-/// Families for every check shape, family 0 first. Every shape meets family 0 and another one, every family some shape;
-/// further pairs follow, the cheapest shapes first, as long as there are fewer than k_virtual_check_pairs and their
+/// Families for every check shape, family 0 first. Every shape meets family 0 and another one, every family a shape
+/// that may show what it is for: one of the larger three fifths, since a single key has no tail that could be dropped.
+/// Further pairs follow, the cheapest shapes first, as long as there are fewer than k_virtual_check_pairs and their
 /// work stays within k_virtual_check_flops. The family that has met the fewest shapes comes next; `first` says which of
 /// equals begins. `flops`: the reference's work at each shape.
 std::vector<std::vector<std::size_t>> choose_pairs(const std::vector<double>& flops, std::size_t families,

@@ -63,11 +63,39 @@ std::size_t family_count(const EvaluationContext& context, const EvaluationPoint
   return std::min(k_bench_families, families);
 }
 
+/// Metadata contents with which a family may show what it is for: a single token everywhere has no tail, no late
+/// maximum and nothing that could be dropped.
+std::vector<std::size_t> telling_rotations(const Task& task) {
+  std::vector<std::size_t> telling;
+  for (std::size_t rotation = 0; rotation < metadata_rotations(task); ++rotation) {
+    const bool is_single =
+        std::any_of(task.tensors.begin(), task.tensors.end(), [&](const TensorSpec& tensor) {
+          if (tensor.role != Role::metadata || tensor.fill.empty()) return false;
+          const std::string& kind = tensor.fill[rotation % tensor.fill.size()].kind;
+          return kind == "lengths_one" || kind == "lengths_short";
+        });
+    if (!is_single) telling.push_back(rotation);
+  }
+  if (telling.empty()) telling.push_back(0);
+  return telling;
+}
+
+/// Contents of the metadata for the `i`-th trial of a shape. The first family meets them all in turn over the check
+/// shapes. At bench shapes every other trial has the contents that are timed, which come first: a kernel may know them.
+std::size_t rotation_of(const EvaluationContext& context, const Trial& trial, std::size_t i) {
+  const std::size_t rotations = metadata_rotations(context.task);
+  if (context.points[trial.point].use == PointUse::bench)
+    return i % 2 == 0 ? 0 : (trial.point + i / 2) % rotations;
+  if (trial.family == 0) return (trial.point + i) % rotations;
+  const std::vector<std::size_t> telling = telling_rotations(context.task);
+  return telling[(trial.point + i) % telling.size()];
+}
+
 /// Every shape is tried with the first family. The others come in turn over the shapes, from one that the key draws, so
-/// that each meets several shapes; metadata contents likewise. On the virtual GPU check_pairs.h chooses.
+/// that each meets several shapes. On the virtual GPU check_pairs.h chooses.
 std::vector<Trial> plan_trials(const EvaluationContext& context) {
   std::vector<Trial> trials;
-  const std::size_t families = context.task.families.size(), rotations = metadata_rotations(context.task);
+  const std::size_t families = context.task.families.size();
   const std::size_t first = context.request.key.derive("families").seed() % families;
   std::vector<std::vector<std::size_t>> chosen;
   if (context.device.is_virtual) chosen = choose_pairs(check_costs(context), families, first);
@@ -78,8 +106,8 @@ std::vector<Trial> plan_trials(const EvaluationContext& context) {
         is_chosen ? chosen.at(point).size() : family_count(context, context.points[point]);
     for (std::size_t i = 0; i < count; ++i) {
       const std::size_t family = is_chosen ? chosen[point][i] : i == 0 ? 0 : 1 + next++ % (families - 1);
-      trials.push_back(
-          {.point = point, .family = family, .rotation = (point + i) % rotations, .ordinal = trials.size()});
+      trials.push_back({.point = point, .family = family, .ordinal = trials.size()});
+      trials.back().rotation = rotation_of(context, trials.back(), i);
     }
   }
   return trials;

@@ -42,6 +42,22 @@ TEST_CASE(
   }
 }
 
+TEST_CASE("every family meets a shape of the larger three fifths: a single key shows no dropped tail") {
+  for (const std::vector<double>& flops : {k_mixed, k_cheap, std::vector<double>{1, 2, 3e9, 4e9, 5e9}}) {
+    std::vector<double> sorted = flops;
+    std::sort(sorted.begin(), sorted.end());
+    for (std::size_t first = 0; first < 24; ++first) {
+      const Pairs pairs = choose_pairs(flops, 24, first);
+      std::set<std::size_t> met;
+      for (std::size_t shape = 0; shape < flops.size(); ++shape) {
+        if (flops[shape] < sorted[flops.size() * 2 / 5]) continue;
+        met.insert(pairs[shape].begin(), pairs[shape].end());
+      }
+      CHECK(met.size() == 24);
+    }
+  }
+}
+
 TEST_CASE("cheap shapes are tried up to the number of pairs") {
   CHECK(count(choose_pairs(k_cheap, 21, 3)) == k_virtual_check_pairs);
 }
