@@ -53,6 +53,19 @@ TEST_CASE("text that is more than constant expressions does not become host code
       {"constexpr int run() { _Pragma(\"weak f\") return 0; }\nconstexpr int KEEP = run();", "_Pragma"},
       {"constexpr int run() {\n#pragma weak f\n  return 0; }\nconstexpr int KEEP = run();", "pragma"},
       {"constexpr int KEEP = sizeof(__FILE__);", "__FILE__"},
+      // What a compiler checks and a program does not: memory that is reached by an address or an index.
+      {"constexpr int run(int n) { int a[2] = {}; if (n > 1 << 20) a[n] = 1; return 0; }\n#define KEEP "
+       "run(p.M)",
+       "\"[\""},
+      {"constexpr int run(int n) { int a = 0; auto b = [&] { return a; }; int* c = &a; return 0; }\n#define "
+       "KEEP run(p.M)",
+       "\"*\""},
+      {"constexpr int run(int n) { int a = n; auto c = &a; *(c + n) = 0; return 0; }\n#define KEEP run(p.M)",
+       "\"&\""},
+      {"struct A { int a; int get() const { return this->a; } constexpr int run() const { return this->a; } "
+       "};\n#define KEEP A{0}.run()",
+       "->"},
+      {"struct A { int t[2]; int n; int x = t[n]; };\n#define KEEP A{{0, 0}, 0}.x", "\"[\""},
       // What the words allow shows in the compiler or in the object file.
       {"static const int KEEP = [] { static int n = 0; return ++n; }();", "host: "},
       {"struct A { inline static int n = 1; static constexpr int KEPT = 0; };\n#define KEEP A::KEPT + (p.M > "
@@ -69,6 +82,25 @@ TEST_CASE("text that is more than constant expressions does not become host code
     INFO(row.text);
     CHECK_THAT(trouble_of(row.text), Catch::Contains(row.words));
   }
+}
+
+TEST_CASE("sources whose plans would smuggle host code into an export are refused for what they hold") {
+  int count = 0;
+  for (const auto& entry :
+       fs::directory_iterator(fs::path(KERNELITES_SOURCE_DIR) / "tests/exploits/host_code")) {
+    const std::string source = read_text(entry.path());
+    const std::string mark = "// refused for: ";
+    const std::size_t at = source.find(mark);
+    REQUIRE(at != std::string::npos);
+    const std::string expected = source.substr(at + mark.size(), source.find('\n', at) - at - mark.size());
+    INFO(entry.path());
+    const auto closure = plan_closure(source);
+    const auto* problem = std::get_if<ClosureProblem>(&closure);
+    REQUIRE(problem != nullptr);
+    CHECK_THAT(problem->words, Catch::Contains(expected));
+    ++count;
+  }
+  CHECK(count >= 6);
 }
 
 TEST_CASE("the seeds' plans can be taken out of their files") {
