@@ -125,6 +125,19 @@ std::size_t find_control(std::string_view source) {
   return std::string_view::npos;
 }
 
+/// The first character that makes an editor show text in another order than a compiler reads it (Boucher and Anderson
+/// 2021, arXiv 2111.00169): U+061C, U+200E, U+200F, U+202A to U+202E, U+2066 to U+2069.
+std::size_t find_reordering(std::string_view source) {
+  for (std::size_t i = 0; i + 1 < source.size(); ++i) {
+    const std::string_view two = source.substr(i, 2), three = source.substr(i, 3);
+    const bool is_mark = two == "\xd8\x9c" || three == "\xe2\x80\x8e" || three == "\xe2\x80\x8f";
+    const bool is_override = three >= "\xe2\x80\xaa" && three <= "\xe2\x80\xae";
+    const bool is_isolate = three >= "\xe2\x81\xa6" && three <= "\xe2\x81\xa9";
+    if (is_mark || is_override || is_isolate) return i;
+  }
+  return std::string_view::npos;
+}
+
 bool is_allowed_header(std::string_view name) {
   if (name.find("..") != std::string_view::npos || name.starts_with("/")) return false;
   static const std::vector<HeaderText> own = contract_headers();
@@ -311,6 +324,10 @@ std::optional<Verdict> check_source(std::string_view source) {
   if (const auto at = find_control(source); at != std::string_view::npos) {
     return refused("source_not_text",
                    "the source holds a control character; only tabs and newlines are allowed", source, at);
+  }
+  if (const auto at = find_reordering(source); at != std::string_view::npos) {
+    return refused("source_not_text",
+                   "the source holds a character that changes the direction of writing: drop it", source, at);
   }
   const SourceText text = read_source(source);
   if (!text.problem.empty()) return refused("source_unclear", text.problem, source, text.problem_at);
