@@ -9,7 +9,8 @@
 namespace kernelites::worker::vgpu {
 
 inline constexpr const char* k_planted_files[] = {"planted_bugs", "planted_memory", "planted_races",
-                                                  "planted_sync", "planted_grid",   "planted_async"};
+                                                  "planted_sync", "planted_grid",   "planted_async",
+                                                  "planted_bulk", "planted_wgmma",  "planted_cluster"};
 
 inline constexpr const char* k_honest_files[] = {"honest", "honest_patterns"};
 

@@ -53,10 +53,20 @@ TEST_CASE("what would be executed differently from what it says is refused", "[v
            "and.pred p, !q, q;",
            "selp.b32 d, a, b, !p;",
            "mov.pred p, !q;",
-           "st.async.weak.shared::cluster.mbarrier::complete_tx::bytes.u32 [a], b, [c];",
-           "ld.shared::cluster.u32 d, [a];",
-           "atom.shared::cluster.add.u32 d, [a], b;",
-           "red.async.relaxed.cluster.shared::cluster.mbarrier::complete_tx::bytes.inc.u32 [a], b, [c];",
+           "red.async.relaxed.cluster.shared::cluster.mbarrier::complete_tx::bytes.add.f32 [a], b, [c];",
+           "st.shared::cluster.mbarrier::complete_tx::bytes.u32 [a], b;",
+           "barrier.cluster.wait.release;",
+           "barrier.cluster.arrive.acquire;",
+           "barrier.sync.relaxed 0;",
+           "mapa.u32 d, a, b;",
+           "mbarrier.try_wait.shared::cluster.b64 p, [a], D;",
+           "mbarrier.arrive.shared::cluster.b64 D, [a];",
+           "cp.reduce.async.bulk.global.shared::cta.bulk_group.add.f16 [A], [a], b;",
+           "cp.reduce.async.bulk.global.shared::cta.bulk_group.min.f32 [A], [a], b;",
+           "wgmma.mma_async.sync.aligned.m64n8k16.f16.bf16.bf16 {a, b}, D, D, p, 1, 1, 0, 0;",
+           "wgmma.mma_async.sync.aligned.m64n8k32.s32.s8.s8 {a, b, c, d}, D, D, p, 1, 1;",
+           "wgmma.mma_async.sync.aligned.m64n8k8.f32.tf32.tf32 {a, b, c, d}, D, D, p, 1, 1, 0, 0;",
+           "wgmma.mma_async.sync.aligned.m64n8k32.satfinite.f32.e4m3.e4m3 {a, b, c, d}, D, D, p, 1, 1;",
            "ld.global.v2.u32 d, [A];",
            "ld.global.u32 {c, d}, [A];",
            "discard.global.L2 [A], 128;",
@@ -68,7 +78,6 @@ TEST_CASE("what would be executed differently from what it says is refused", "[v
            "mma.sync.aligned.m16n8k16.row.col.satfinite.f32.f16.f16.f32 {a, b, c, d}, {a, b, c, d}, {a, b}, "
            "{a, b, "
            "c, d};",
-           "barrier.cluster.arrive.aligned;",
            "mov.u64 D, %clock65;",
        }) {
     INFO(statement);

@@ -28,6 +28,7 @@ struct TestKernel {
   std::string name;
   std::vector<int> bug_lines;  ///< lines marked "<- bug"
   u32 grid = 4, block = 64, shared_bytes = 0;
+  u32 cluster = 1;  ///< the whole file's, where its kernels have __cluster_dims__
   bool cooperative = false;
   std::string also;  ///< kinds of faults, the name's own apart
 };
@@ -41,6 +42,7 @@ inline u32 launch_number(std::string_view text, std::string_view key, u32 otherw
 /// All kernels of a .cu, in order.
 inline std::vector<TestKernel> kernels_of(const std::string& source) {
   std::vector<TestKernel> kernels;
+  const u32 cluster = launch_number(source, "__cluster_dims__(", 1);
   std::size_t at = 0;
   for (int line = 1; at < source.size(); ++line) {
     const std::size_t end = std::min(source.find('\n', at), source.size());
@@ -53,6 +55,7 @@ inline std::vector<TestKernel> kernels_of(const std::string& source) {
                          .grid = launch_number(launch, "grid ", 4),
                          .block = launch_number(launch, "block ", 64),
                          .shared_bytes = launch_number(launch, "shared ", 0),
+                         .cluster = cluster,
                          .cooperative = launch.find("cooperative") != std::string_view::npos,
                          .also = std::string(launch.substr(std::min(launch.find("also "), launch.size())))});
     }
@@ -84,7 +87,7 @@ struct Fixture {
     Launch launch{.kernel = kernel.name,
                   .grid = {kernel.grid, 1, 1},
                   .block = {kernel.block, 1, 1},
-                  .cluster = {},
+                  .cluster = {kernel.cluster, 1, 1},
                   .dynamic_shared_bytes = kernel.shared_bytes,
                   .parameters = {},
                   .cooperative = kernel.cooperative};

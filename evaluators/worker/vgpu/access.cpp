@@ -209,9 +209,13 @@ Mask resolve_part(Warp& warp, const Instruction& i, Space space, const u64* addr
         mask &= ~(Mask{1} << lowest_lane(rest));
     }
   } else {
-    slot = space == Space::shared ? k_shared_slot : space == Space::local ? k_local_slot : 0;
+    slot = space == Space::shared || space == Space::cluster ? k_shared_slot
+           : space == Space::local                           ? k_local_slot
+                                                             : 0;
   }
   if (slot == k_shared_slot) {
+    if (space != Space::shared && warp.block->cluster != nullptr)
+      return resolve_in_cluster(warp, i, addresses, mask, bytes, use, access);
     KERNELITES_LANES(l) access.offsets[l] = static_cast<u32>(addresses[l]);
     resolve_shared(warp, i, mask, bytes, use, access);
     return mask;

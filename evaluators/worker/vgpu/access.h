@@ -25,6 +25,12 @@ struct Access {
 
 /// Resolves shared addresses that the caller has put into access.offsets. `bytes` is a power of two. Throws Raised.
 void resolve_shared(Warp& warp, const Instruction& i, Mask mask, u32 bytes, Use use, Access& access);
+/// The same in the memory of a block of the cluster.
+void resolve_memory(Warp& warp, Block& memory, const Instruction& i, Mask mask, u32 bytes, Use use,
+                    Access& access);
+/// Resolves those lanes of `mask` whose addresses name the same block of the cluster as the first; returns them.
+Mask resolve_in_cluster(Warp& warp, const Instruction& i, const u64* addresses, Mask mask, u32 bytes, Use use,
+                        Access& access);
 /// Resolves those lanes of `mask` that lie in the same region as the first; returns them.
 Mask resolve_part(Warp& warp, const Instruction& i, Space space, const u64* addresses, Mask mask, u32 bytes,
                   Use use, Access& access);

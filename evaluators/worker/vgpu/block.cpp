@@ -140,26 +140,55 @@ bool open_barriers(Block& block) {
   return any;
 }
 
-void report_deadlock(const Block& block, const Warp*& culprit) {
-  std::string text = "deadlock: no thread of the block can go on";
-  u32 named = 0, lane = 0;
+namespace {
+
+/// "; warp 3 waits at ..." for up to `limit` warps at barriers and mbarriers. The first one becomes the culprit.
+std::string waits_of(const Block& block, u32 limit, const Warp*& culprit, u32& lane) {
+  std::string text;
+  u32 named = 0;
   for (const Warp& warp : block.warps) {
     for (const Group& group : warp.groups) {
       if (group.wait != Wait::barrier) continue;
       if (culprit == nullptr) culprit = &warp, lane = lowest_lane(group.mask);
-      if (++named > 6) continue;
+      if (++named > limit) continue;
       const Barrier& barrier = block.barriers[group.barrier];
       text += fmt::format("; warp {} waits at barrier {} (line {}), where {} of {} threads have arrived",
                           warp.index, group.barrier, block.context->image->code[group.pc - 1].line,
                           barrier.arrived, barrier.expected != 0 ? barrier.expected : alive_lanes(block));
     }
   }
-  if (culprit == nullptr) {
-    for (const Warp& warp : block.warps) {
-      if (culprit == nullptr && !warp.is_done) culprit = &warp, lane = lowest_lane(warp.alive);
-    }
+  for (const Warp& warp : block.warps) {
+    if (culprit == nullptr && !warp.is_done) culprit = &warp, lane = lowest_lane(warp.alive);
   }
-  raise(FaultKind::deadlock, lane, text + mbarrier_waits(block, named < 6 ? 6 - named : 0));
+  return text + mbarrier_waits(block, named < limit ? limit - named : 0);
+}
+
+}  // namespace
+
+void report_deadlock(const Block& block, const Warp*& culprit) {
+  constexpr u32 k_named = 6;
+  u32 lane = 0;
+  culprit = nullptr;
+  if (block.cluster == nullptr || block.cluster->blocks.size() == 1) {
+    const std::string waits = waits_of(block, k_named, culprit, lane);
+    raise(FaultKind::deadlock, lane, "deadlock: no thread of the block can go on" + waits);
+  }
+  std::string text = "deadlock: no thread of the cluster can go on";
+  const Block* first = nullptr;
+  for (const Block* other : block.cluster->blocks) {
+    if (other->is_done) {
+      text += fmt::format("; block {} of the cluster has ended", other->rank);
+      continue;
+    }
+    text += fmt::format("; block {} of the cluster", other->rank) + waits_of(*other, 3, culprit, lane);
+    if (first == nullptr) first = other;
+  }
+  throw Raised{.kind = FaultKind::deadlock,
+               .message = text,
+               .lane = lane,
+               .warp = static_cast<int>(culprit->index),
+               .pc = culprit->pc,
+               .block = first};
 }
 
 void report_spinning(const Block& block, const Warp*& culprit, bool has_more_blocks) {
@@ -229,11 +258,16 @@ void start_block(Block& block, u64 index) {
   block.late_arrivals.clear();
   block.reading.clear();
   block.operations = 0;
+  block.remote.start(static_cast<u32>(__builtin_ctz(image.shared_granule)));
+  block.early_remote.reset();
+  block.met.clear();
+  block.stuck_at = 0;
   block.warpgroups.assign((context.warps_per_block + k_warpgroup - 1) / k_warpgroup, {});
   block.timeouts = 0;
   const bool checks_races = context.options.checks.races;
   const bool checks_global = context.state != nullptr && context.state->races;
-  const u32 first_unit = checks_global ? static_cast<u32>(index * context.warps_per_block) : 0;
+  const u64 number = checks_global ? index : block.rank;
+  const u32 first_unit = static_cast<u32>(number * context.warps_per_block);
   block.order.start(index, context.warps_per_block, first_unit, checks_races && image.tracks_order);
   block.races.start(block.order, context.shared_bytes, image.shared_granule, checks_races);
   if (context.state != nullptr) ++context.state->changes;
@@ -254,6 +288,7 @@ void start_block(Block& block, u64 index) {
     warp.wgmma = {};
     warp.failed_tests = 0;
     warp.has_timed_out = false;
+    warp.cluster_arrived = warp.cluster_passed = 0;
     warp.depth = {};
     warp.stack_top = {};
     for (std::vector<u8>& saved : warp.saved) saved.clear();
@@ -280,6 +315,7 @@ bool is_waiting(const Block& block, u64 polls) {
 }
 
 bool is_polling(const Block& block, u64 polls) {
+  if (block.is_done || (block.cluster != nullptr && block.stuck_at == block.cluster->changes)) return true;
   return block.bulk_copies.empty() && block.late_arrivals.empty() &&
          std::any_of(block.warps.begin(), block.warps.end(),
                      [](const Warp& warp) { return can_run(warp); }) &&
@@ -305,16 +341,25 @@ u64 run_block(Block& block, u64 limit, const Warp*& culprit) {
     if (std::all_of(block.warps.begin(), block.warps.end(), [](const Warp& warp) { return warp.is_done; })) {
       if (block.early_read) throw block.early_read->raised;
       settle_copies(block);
+      if (block.cluster != nullptr) settle_remote(block);
       block.is_done = true;
+      note_cluster_change(block);
       if (block.context->state != nullptr) ++block.context->state->changes;
       return total;
     }
     const bool has_luck = block.random != 0 && (!block.bulk_copies.empty() || !block.late_arrivals.empty()) &&
                           next_random(block.random) % 4 == 0;
     if (has_luck) advance_copies(block, next_random(block.random));
-    if (!open_barriers(block) && !is_progress && !has_luck) {
+    const bool has_met = block.cluster != nullptr && open_cluster_barrier(*block.cluster);
+    if (!open_barriers(block) && !has_met && !is_progress && !has_luck) {
       const u64 draw = block.random != 0 ? next_random(block.random) : 0;
-      if (!advance_copies(block, draw) && !time_out_waits(block)) report_deadlock(block, culprit);
+      const bool is_stuck = !advance_copies(block, draw) && !time_out_waits(block);
+      if (is_stuck && block.cluster == nullptr) report_deadlock(block, culprit);
+      if (is_stuck) {
+        block.stuck_at = block.cluster->changes;
+        if (is_cluster_stuck(block)) report_deadlock(block, culprit);
+        return total;  // another block of the cluster must act first
+      }
     }
     if (std::exchange(block.gives_way, false)) return total;
     const bool can_go_on =

@@ -7,7 +7,6 @@
 #include <fmt/core.h>
 
 #include "evaluators/worker/vgpu/access.h"
-#include "evaluators/worker/vgpu/half.h"
 #include "evaluators/worker/vgpu/mbarrier.h"
 #include "evaluators/worker/vgpu/ops.h"
 
@@ -20,14 +19,28 @@ constexpr u32 k_piece_bytes = 16;
 
 u32 line_of(const Block& block, u32 pc) { return block.context->image->code[pc].line; }
 
-void complete_load(Block& block, BulkCopy& copy) {
+/// The part of shared memory that a piece of a copy into it writes.
+struct Written {
+  u32 begin, bytes;
+};
+Written written_by(const BulkCopy& copy, const BulkPiece& piece) {
+  return copy.fills ? Written{piece.shared, k_piece_bytes} : Written{piece.shared + piece.first, piece.bytes};
+}
+
+void complete_into_shared(Block& block, BulkCopy& copy) {
   for (const BulkPiece& piece : copy.pieces) {
-    u8* const to = block.shared.data() + piece.shared;
-    std::memset(to, 0, k_piece_bytes);
-    if (piece.bytes != 0) std::memcpy(to + piece.first, piece.global, piece.bytes);
-    std::memset(block.shared_state.data() + piece.shared, k_written, k_piece_bytes);
+    const Written written = written_by(copy, piece);
+    if (copy.fills) std::memset(block.shared.data() + written.begin, 0, written.bytes);
+    combine_bytes(copy.operation, copy.element, block.shared.data() + piece.shared + piece.first, piece.other,
+                  piece.bytes);
+    std::memset(block.shared_state.data() + written.begin, k_written, written.bytes);
   }
-  --block.pending_copies;
+  if (copy.operation == BulkOperator::move) --block.pending_copies;
+  if (copy.sender != nullptr)
+    std::erase_if(copy.sender->reading,
+                  [&](const ReadInFlight& read) { return read.id == copy.id && read.is_sent; });
+  note_cluster_change(block);
+  if (LaunchState* const state = block.context->state; state != nullptr) ++state->changes;
   const auto barrier = block.mbarriers.find(copy.mbarrier);
   if (barrier != block.mbarriers.end())
     bring_bytes(block, barrier->second, copy.bytes, copy.known, BringingCopy{copy.warp, copy.lane, copy.pc});
@@ -43,52 +56,13 @@ void read_source(Block& block, BulkCopy& copy) {
   std::erase_if(block.reading, [&](const ReadInFlight& read) { return read.id == copy.id; });
 }
 
-template <class T, class Combine>
-void combine(u8* to, const u8* from, u32 bytes, Combine operation) {
-  for (u32 at = 0; at + sizeof(T) <= bytes; at += sizeof(T)) {
-    T value, operand;
-    std::memcpy(&value, to + at, sizeof value);
-    std::memcpy(&operand, from + at, sizeof operand);
-    value = static_cast<T>(operation(value, operand));
-    std::memcpy(to + at, &value, sizeof value);
-  }
-}
-
-template <class Format>
-u16 add_halves(u16 a, u16 b) {
-  return Format::from_float(Format::to_float(a) + Format::to_float(b));
-}
-
-void write_piece(BulkOperation operation, u8* to, const u8* from, u32 bytes) {
-  switch (operation) {
-    case BulkOperation::load:
-    case BulkOperation::store:
-      std::memcpy(to, from, bytes);
-      return;
-    case BulkOperation::add_f32:
-      return combine<float>(to, from, bytes, [](float a, float b) { return a + b; });
-    case BulkOperation::add_f16:
-      return combine<u16>(to, from, bytes, add_halves<F16>);
-    case BulkOperation::add_bf16:
-      return combine<u16>(to, from, bytes, add_halves<BF16>);
-    case BulkOperation::add_i32:
-      return combine<u32>(to, from, bytes, [](u32 a, u32 b) { return a + b; });
-    case BulkOperation::add_u64:
-      return combine<u64>(to, from, bytes, [](u64 a, u64 b) { return a + b; });
-    case BulkOperation::min_i32:
-      return combine<i32>(to, from, bytes, [](i32 a, i32 b) { return std::min(a, b); });
-    case BulkOperation::max_i32:
-      return combine<i32>(to, from, bytes, [](i32 a, i32 b) { return std::max(a, b); });
-  }
-}
-
 void complete_store(Block& block, BulkCopy& copy) {
   read_source(block, copy);
   for (std::size_t k = 0; k < copy.pieces.size(); ++k) {
     const BulkPiece& piece = copy.pieces[k];
     if (piece.bytes != 0)
-      write_piece(copy.operation, piece.global, copy.staged.data() + k * k_piece_bytes + piece.first,
-                  piece.bytes);
+      combine_bytes(copy.operation, copy.element, piece.other,
+                    copy.staged.data() + k * k_piece_bytes + piece.first, piece.bytes);
   }
   if (LaunchState* const state = block.context->state; state != nullptr) ++state->changes;
 }
@@ -97,8 +71,8 @@ void complete_store(Block& block, BulkCopy& copy) {
 void complete(Block& block, std::size_t index) {
   BulkCopy copy = std::move(block.bulk_copies[index]);
   block.bulk_copies.erase(block.bulk_copies.begin() + static_cast<std::ptrdiff_t>(index));
-  if (copy.operation == BulkOperation::load)
-    complete_load(block, copy);
+  if (copy.is_into_shared)
+    complete_into_shared(block, copy);
   else
     complete_store(block, copy);
 }
@@ -106,8 +80,9 @@ void complete(Block& block, std::size_t index) {
 /// Does an operation whose range is hit really read one of these bytes?
 bool does_read(const Block& block, const ReadInFlight& read, u32 begin, u32 bytes) {
   auto is_hit = [&](u32 chunk) { return chunk < begin + bytes && begin < chunk + k_piece_bytes; };
+  if (read.is_sent) return true;
   for (const BulkCopy& copy : block.bulk_copies) {
-    if (copy.id != read.id) continue;
+    if (copy.is_into_shared || copy.id != read.id) continue;
     return std::any_of(copy.pieces.begin(), copy.pieces.end(),
                        [&](const BulkPiece& piece) { return is_hit(piece.shared); });
   }
@@ -134,8 +109,7 @@ void wait_for_bulk_groups(Warp& warp, Mask mask, u32 keep, bool is_read) {
   Block& block = *warp.block;
   for (std::size_t k = 0; k < block.bulk_copies.size();) {
     BulkCopy& copy = block.bulk_copies[k];
-    const bool is_mine =
-        copy.operation != BulkOperation::load && copy.warp == warp.index && is_active(mask, copy.lane);
+    const bool is_mine = !copy.is_into_shared && copy.warp == warp.index && is_active(mask, copy.lane);
     if (!is_mine || u64{copy.group} + keep >= warp.bulk_group[copy.lane]) {
       ++k;
     } else if (is_read) {
@@ -167,16 +141,55 @@ void settle_copies(Block& block) {
   constexpr const char* k_store =
       "the block ends while this copy may still be reading its shared memory: a cp.async.bulk.wait_group (at "
       "least .read) is missing";
+  constexpr const char* k_sent =
+      "the block ends while this copy to another block may still be reading its shared memory: it must wait "
+      "until the "
+      "other one has received it (barrier.cluster)";
   for (const BulkCopy& copy : block.bulk_copies) {
-    const bool is_load = copy.operation == BulkOperation::load;
+    const bool is_load = copy.is_into_shared;
     if (is_load || !copy.has_read) throw unawaited(is_load ? k_load : k_store, copy.warp, copy.lane, copy.pc);
   }
+  for (const ReadInFlight& read : block.reading)
+    if (read.is_sent) throw unawaited(k_sent, read.warp, 0, read.pc);
   for (const auto& [offset, barrier] : block.mbarriers) {
     const auto& copy = barrier.coming_copy ? barrier.coming_copy : barrier.past_copy;
     if (copy) throw unawaited(k_load, copy->warp, copy->lane, copy->pc);
   }
   while (!block.bulk_copies.empty()) complete(block, 0);
 }
+
+void start_copy(Block& target, BulkCopy copy) {
+  if (copy.operation == BulkOperator::move) {
+    ++target.pending_copies;
+    for (const BulkPiece& piece : copy.pieces) {
+      const Written written = written_by(copy, piece);
+      std::memset(target.shared_state.data() + written.begin, k_copy_pending, written.bytes);
+    }
+  }
+  note_cluster_change(target);
+  target.bulk_copies.push_back(std::move(copy));
+}
+
+namespace {
+
+/// The same of what other blocks of the cluster have stored there.
+void require_remote_proxied(Warp& warp, u32 lane, u32 begin, u32 bytes, const char* reader) {
+  const Block& block = *warp.block;
+  const auto& code = block.context->image->code;
+  const RemoteAccess* const writer =
+      block.remote.find_unordered(begin, bytes, false, [&](const RemoteAccess& access) {
+        return (code[access.pc].flags & k_async_proxy) != 0 ||
+               block.order.is_unit_proxied(warp.index, access.unit, access.stamp);
+      });
+  if (writer == nullptr) return;
+  raise(FaultKind::missing_proxy_fence, lane,
+        fmt::format("{} reads byte {} of shared memory, which block {} of the cluster wrote with an ordinary "
+                    "store at line "
+                    "{}: between the two a fence.proxy.async is missing",
+                    reader, begin, writer->rank, line_of(block, writer->pc)));
+}
+
+}  // namespace
 
 void require_proxied(Warp& warp, u32 lane, u32 begin, u32 bytes, const char* reader) {
   Block& block = *warp.block;
@@ -185,7 +198,7 @@ void require_proxied(Warp& warp, u32 lane, u32 begin, u32 bytes, const char* rea
   const auto writer = block.races.find_writer(begin, bytes, [&](u32 other, u32 stamp, u32 pc) {
     return (code[pc].flags & k_async_proxy) != 0 || block.order.is_proxied(warp.index, other, stamp);
   });
-  if (!writer) return;
+  if (!writer) return require_remote_proxied(warp, lane, begin, bytes, reader);
   raise(
       FaultKind::missing_proxy_fence, lane,
       fmt::format("{} reads byte {} of shared memory, which warp {} wrote with an ordinary store at line {}: "
@@ -194,8 +207,7 @@ void require_proxied(Warp& warp, u32 lane, u32 begin, u32 bytes, const char* rea
                   reader, writer->byte, writer->warp, line_of(block, writer->pc)));
 }
 
-void require_not_reading(Warp& warp, u32 lane, u32 begin, u32 bytes) {
-  const Block& block = *warp.block;
+void require_not_reading(const Block& block, u32 lane, u32 begin, u32 bytes) {
   for (const ReadInFlight& read : block.reading) {
     if (read.begin >= begin + bytes || begin >= read.end || !does_read(block, read, begin, bytes)) continue;
     raise(FaultKind::async_in_flight, lane,

@@ -42,6 +42,8 @@ std::string_view to_string(FaultKind kind) {
       return "async_in_flight";
     case FaultKind::bad_descriptor:
       return "bad_descriptor";
+    case FaultKind::cluster_peer_absent:
+      return "cluster_peer_absent";
   }
   return "unknown";
 }

@@ -35,6 +35,7 @@ enum class FaultKind {
   missing_proxy_fence,  ///< TMA or wgmma reads what ordinary stores wrote, without fence.proxy.async between
   async_in_flight,      ///< memory or registers that an asynchronous operation is still using are touched
   bad_descriptor,       ///< a matrix descriptor or tensor map that says something impossible
+  cluster_peer_absent,  ///< shared memory of a block that may have ended, or may not have begun yet
 };
 
 /// The stored name of a kind, for example "out_of_bounds".

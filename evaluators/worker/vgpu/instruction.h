@@ -29,10 +29,11 @@ enum class Flow : u8 {
   call,            ///< see calls.h
   ret,             ///< back to the caller, or exit of the lanes where there is none
   exit,
-  barrier,        ///< of the block; mode: BarrierMode
-  warp_sync,      ///< waits until the lanes of `members` are there
-  mbarrier_wait,  ///< tests an mbarrier; may wait for the end of its phase (mbarrier.h)
-  wgmma_wait,     ///< waits for groups of wgmma (wgmma_flight.h)
+  barrier,          ///< of the block; mode: BarrierMode
+  warp_sync,        ///< waits until the lanes of `members` are there
+  mbarrier_wait,    ///< tests an mbarrier; may wait for the end of its phase (mbarrier.h)
+  wgmma_wait,       ///< waits for groups of wgmma (wgmma_flight.h)
+  cluster_barrier,  ///< arrival or wait at the barrier of the cluster (cluster.h)
 };
 
 struct Instruction {
@@ -62,6 +63,9 @@ inline constexpr u8 k_aligned_barrier = 1;
 
 /// Instruction::mode of a wait at an mbarrier: what `b` says of the phase.
 inline constexpr u8 k_wait_by_token = 0, k_wait_by_parity = 1;
+
+/// Instruction::mode of the cluster's barrier; the flag k_aligned_barrier as with other barriers.
+inline constexpr u8 k_cluster_arrive = 0, k_cluster_arrive_relaxed = 1, k_cluster_wait = 2;
 
 /// Instruction::flags of what the asynchronous proxy does: copies by TMA, wgmma. Its registers may be in flight.
 inline constexpr u8 k_async_proxy = 128;
@@ -105,6 +109,7 @@ struct KernelImage {
   u8 global_granule = 16;     ///< the same for global memory
   bool needs_order = false;   ///< blocks communicate: run them on one thread
   bool tracks_order = false;  ///< more than barriers of the whole block can order accesses
+  bool uses_cluster = false;  ///< its barrier, or shared memory of its other blocks
   std::vector<std::string> unsupported;
   /// Only where a kernel has wgmma: the registers of instruction k are used_registers[first_used[k] ..
   /// first_used[k + 1]), numbered over all functions.

@@ -18,10 +18,10 @@ bool has_word(std::string_view list, std::string_view word) {
 
 std::vector<const InstructionRow*> all_rows() {
   std::vector<const InstructionRow*> rows;
-  for (auto table :
-       {integer_rows(), carry_rows(), packed_rows(), bit_rows(), field_rows(), float_rows(), predicate_rows(),
-        move_rows(), convert_rows(), memory_rows(), atomic_rows(), async_rows(), mbarrier_rows(), warp_rows(),
-        matrix_rows(), matrix_move_rows(), wmma_rows(), wgmma_rows(), control_rows()}) {
+  for (auto table : {integer_rows(),     carry_rows(),     packed_rows(),   bit_rows(),     field_rows(),
+                     float_rows(),       predicate_rows(), move_rows(),     convert_rows(), memory_rows(),
+                     atomic_rows(),      async_rows(),     mbarrier_rows(), warp_rows(),    matrix_rows(),
+                     matrix_move_rows(), wmma_rows(),      wgmma_rows(),    control_rows(), cluster_rows()}) {
     for (const InstructionRow& row : table) rows.push_back(&row);
   }
   return rows;

@@ -54,6 +54,7 @@ std::span<const InstructionRow> matrix_move_rows();
 std::span<const InstructionRow> wmma_rows();
 std::span<const InstructionRow> wgmma_rows();
 std::span<const InstructionRow> control_rows();
+std::span<const InstructionRow> cluster_rows();
 
 /// Is `word` one of the words of `list`?
 bool has_word(std::string_view list, std::string_view word);

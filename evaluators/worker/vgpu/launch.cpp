@@ -3,7 +3,6 @@
 #include <algorithm>
 #include <atomic>
 #include <mutex>
-#include <numeric>
 #include <thread>
 
 #include <fmt/core.h>
@@ -11,6 +10,7 @@
 #include "engine/core/error.h"
 #include "evaluators/worker/vgpu/launch_limits.h"
 #include "evaluators/worker/vgpu/program.h"
+#include "evaluators/worker/vgpu/start_order.h"
 #include "evaluators/worker/vgpu/tally.h"
 #include "evaluators/worker/vgpu/warp.h"
 
@@ -24,7 +24,6 @@ constexpr u64 k_seeded_slice = 1u << 10;
 constexpr u64 k_polls_of_deadlock = 4096;
 constexpr u64 k_max_units = u64{1} << 24;          ///< warps of a grid that the race detector can tell apart
 constexpr u64 k_max_tracked_units = u64{1} << 16;  ///< the same where their order is kept by warp
-constexpr u64 k_max_shuffled_blocks = u64{1} << 24;  ///< larger grids start in order, whatever the seed
 
 void map_regions(LaunchContext& context, const Program& program, Memory& memory) {
   const auto& module = memory.module_of(program);
@@ -33,64 +32,6 @@ void map_regions(LaunchContext& context, const Program& program, Memory& memory)
   for (const auto& variable : module) context.windows[variable->region.base >> 32] = &variable->region;
   for (const auto& allocation : memory.allocations())
     context.regions.push_back(allocation ? &allocation->region : nullptr);
-}
-
-u64 next_draw(u64& state) {
-  state = state * 6364136223846793005ull + 1442695040888963407ull;
-  return state >> 33;
-}
-
-/// The block indices to run, in the order in which they start. A list only where they are not simply 0, 1, 2, ...: a
-/// grid may have 2^31 blocks.
-struct StartOrder {
-  u64 count = 0;
-  std::vector<u64> listed;
-
-  u64 at(u64 position) const { return listed.empty() ? position : listed[position]; }
-};
-
-/// `count` places of an axis, one drawn from each of as many equal parts, in an order drawn too.
-std::vector<u64> drawn_places(u64 extent, u64 count, u64& state) {
-  std::vector<u64> places(count);
-  for (u64 k = 0; k < count; ++k) {
-    const u64 draw = next_draw(state);
-    places[k] = static_cast<u64>((u128{k} << 31 | (draw & 0x7fffffff)) * extent / (u128{count} << 31));
-  }
-  for (u64 k = count; k > 1; --k) std::swap(places[k - 1], places[next_draw(state) % k]);
-  return places;
-}
-
-/// Blocks spread over every axis of the grid alike (a Latin hypercube), each once, ascending: where the work of a block
-/// grows along an axis, as under a causal mask, a few of them stand for all.
-std::vector<u64> sampled_blocks(const Dim3& grid, u64 count, u64 seed) {
-  u64 state = seed;
-  const std::vector<u64> x = drawn_places(grid.x, count, state), y = drawn_places(grid.y, count, state),
-                         z = drawn_places(grid.z, count, state);
-  std::vector<u64> blocks;
-  for (u64 k = 0; k < count; ++k) blocks.push_back(x[k] + grid.x * (y[k] + u64{grid.y} * z[k]));
-  std::sort(blocks.begin(), blocks.end());
-  blocks.erase(std::unique(blocks.begin(), blocks.end()), blocks.end());
-  return blocks;
-}
-
-StartOrder start_order(const Launch& launch, const LaunchOptions& options) {
-  if (!options.only_blocks.empty()) return {options.only_blocks.size(), options.only_blocks};
-  const u64 total = launch.grid.count();
-  const u64 count = options.sample ? std::clamp<u64>(options.sample->blocks, 1, total) : total;
-  const bool is_drawn = options.schedule_seed != 0 && count <= k_max_shuffled_blocks;
-  StartOrder order{.count = count, .listed = {}};
-  if (options.sample && count < total) {
-    order.listed = sampled_blocks(launch.grid, count, options.sample->seed);
-    order.count = order.listed.size();
-    return order;
-  }
-  if (!is_drawn) return order;
-  order.listed.resize(count);
-  std::iota(order.listed.begin(), order.listed.end(), u64{0});
-  u64 state = options.schedule_seed;
-  for (u64 k = count; is_drawn && k > 1; --k)
-    std::swap(order.listed[k - 1], order.listed[next_draw(state) % k]);
-  return order;
 }
 
 /// Shared by the OS threads of a launch.
@@ -103,12 +44,19 @@ struct Progress {
   std::vector<u64> given_up;
 };
 
-struct OpenBlock {
-  std::unique_ptr<Block> block;
+/// A block, or the blocks of a cluster, that run.
+struct OpenCluster {
+  std::vector<std::unique_ptr<Block>> blocks;  ///< by rank
+  std::unique_ptr<Cluster> cluster;            ///< null where the kernel does not use it
   u64 position = 0;
+  u64 turn = 0;
+
+  bool is_done() const {
+    return std::all_of(blocks.begin(), blocks.end(), [](const auto& block) { return block->is_done; });
+  }
 };
 
-/// One OS thread's share: takes blocks in order, runs them in slices, keeps those that are not done open.
+/// One OS thread's share: takes clusters in order, runs their blocks in slices, keeps those that are not done open.
 class Worker {
  public:
   Worker(const LaunchContext& context, const StartOrder& order, Progress& progress, Tally& tally,
@@ -123,7 +71,8 @@ class Worker {
   void run() {
     const bool is_cooperative = context_.launch->cooperative;
     const bool is_seeded = context_.options.schedule_seed != 0;
-    const bool is_interleaved = is_cooperative || context_.image->needs_order;
+    const bool is_interleaved =
+        is_cooperative || context_.image->needs_order || context_.launch->cluster.count() > 1;
     const u64 slice = is_interleaved && is_seeded ? k_seeded_slice
                       : is_cooperative            ? k_cooperative_slice
                                                   : k_slice;
@@ -132,9 +81,11 @@ class Worker {
       const std::size_t turn = (is_seeded ? next_draw(random_) : turn_) % open_.size();
       ++turn_;
       if (!advance(open_[turn], budgeted)) return;
-      if (open_[turn].block->is_done) {
-        count_block(*open_[turn].block);
-        spare_.push_back(std::move(open_[turn].block));
+      if (open_[turn].is_done()) {
+        for (auto& block : open_[turn].blocks) {
+          count_block(*block);
+          spare_.push_back(std::move(block));
+        }
         open_.erase(open_.begin() + static_cast<std::ptrdiff_t>(turn));
       }
     }
@@ -151,22 +102,39 @@ class Worker {
     tally_.longest_warp_instructions += longest;
   }
 
-  /// Starts another block: all of a cooperative grid at once, else one when the open ones had their slice.
+  std::unique_ptr<Block> fresh_block() {
+    if (!spare_.empty()) {
+      std::unique_ptr<Block> block = std::move(spare_.back());
+      spare_.pop_back();
+      return block;
+    }
+    auto block = std::make_unique<Block>();
+    allocate_block(*block, context_, tally_);
+    return block;
+  }
+
+  OpenCluster started(u64 position) {
+    OpenCluster open{.blocks = {}, .cluster = nullptr, .position = position};
+    const u64 size = context_.launch->cluster.count();
+    if (context_.has_clusters) open.cluster = std::make_unique<Cluster>();
+    for (u64 rank = 0; rank < size; ++rank) {
+      open.blocks.push_back(fresh_block());
+      Block& block = *open.blocks.back();
+      block.cluster = open.cluster.get();
+      block.rank = static_cast<u32>(rank);
+      if (block.cluster != nullptr) block.cluster->blocks.push_back(&block);
+      start_block(block, block_of(*context_.launch, order_.at(position), rank));
+    }
+    return open;
+  }
+
+  /// Starts another cluster: all of a cooperative grid at once, else one when the open ones had their slice.
   bool open_next(bool is_cooperative) {
     bool any = false;
     while (open_.size() < residents_ && (is_cooperative || open_.empty() || turn_ % open_.size() == 0)) {
       const u64 position = progress_.next.fetch_add(1);
       if (position >= order_.count || position > progress_.fault_position.load()) break;
-      std::unique_ptr<Block> block;
-      if (!spare_.empty()) {
-        block = std::move(spare_.back());
-        spare_.pop_back();
-      } else {
-        block = std::make_unique<Block>();
-        allocate_block(*block, context_, tally_);
-      }
-      start_block(*block, order_.at(position));
-      open_.push_back({std::move(block), position});
+      open_.push_back(started(position));
       any = true;
       if (!is_cooperative) break;
     }
@@ -176,22 +144,35 @@ class Worker {
   /// Do all running blocks poll memory that nobody changes?
   bool is_stuck(const Block& latest) const {
     const u64 polls = std::max(k_polls_before_yield, k_polls_of_deadlock / open_.size());
-    if (latest.is_done || !is_polling(latest, polls)) return false;
+    const bool runs =
+        std::any_of(latest.warps.begin(), latest.warps.end(), [](const Warp& warp) { return can_run(warp); });
+    if (!runs || !is_polling(latest, polls)) return false;
     const bool can_start = open_.size() < residents_ && progress_.next.load() < order_.count;
-    return !can_start && std::all_of(open_.begin(), open_.end(), [polls](const OpenBlock& open) {
-      return is_polling(*open.block, polls);
+    return !can_start && std::all_of(open_.begin(), open_.end(), [polls](const OpenCluster& open) {
+      return std::all_of(open.blocks.begin(), open.blocks.end(),
+                         [polls](const auto& block) { return is_polling(*block, polls); });
     });
   }
 
-  bool advance(OpenBlock& open, u64 slice) {
+  /// The next block of a cluster that is not done. REQUIRES: there is one.
+  Block& next_block(OpenCluster& open) {
+    const std::size_t size = open.blocks.size();
+    const bool is_seeded = context_.options.schedule_seed != 0 && size > 1;
+    std::size_t at = (is_seeded ? next_draw(random_) : open.turn++) % size;
+    while (open.blocks[at]->is_done) at = (at + 1) % size;
+    return *open.blocks[at];
+  }
+
+  bool advance(OpenCluster& open, u64 slice) {
     const Warp* culprit = nullptr;
+    Block& block = next_block(open);
     try {
-      const u64 executed = run_block(*open.block, slice, culprit);
-      if (is_stuck(*open.block)) report_spinning(*open.block, culprit, progress_.next.load() < order_.count);
+      const u64 executed = run_block(block, slice, culprit);
+      if (is_stuck(block)) report_spinning(block, culprit, progress_.next.load() < order_.count);
       const u64 total = progress_.executed.fetch_add(executed) + executed;
       if (total > context_.options.instruction_budget) {
         culprit = nullptr;
-        for (const Warp& warp : open.block->warps) {
+        for (const Warp& warp : block.warps) {
           if (culprit == nullptr && !warp.is_done) culprit = &warp;
         }
         raise(FaultKind::budget_exceeded, 0,
@@ -202,15 +183,15 @@ class Worker {
     } catch (const Raised& thrown) {
       if (lacks_others(thrown)) return give_up(open);
       // What follows a read of unwritten memory is its consequence.
-      const auto& early = open.block->early_read;
-      const Raised& raised = early && thrown.kind != FaultKind::race ? early->raised : thrown;
+      const EarlyRead* const early = early_read_of(open);
+      const Raised& raised = early != nullptr && thrown.kind != FaultKind::race ? early->raised : thrown;
       const LaunchState* const state = context_.state;
       const bool is_consequence = state != nullptr && state->early_read && thrown.kind != FaultKind::race;
       const std::lock_guard lock(progress_.mutex);
       if (open.position < progress_.fault_position.load()) {
         progress_.fault_position = open.position;
         progress_.fault =
-            is_consequence ? state->early_read->fault : located(raised, context_, *open.block, culprit);
+            is_consequence ? state->early_read->fault : located(raised, context_, block, culprit);
       }
       return false;
     }
@@ -222,10 +203,21 @@ class Worker {
            (raised.kind == FaultKind::uninitialised || raised.kind == FaultKind::deadlock);
   }
 
-  bool give_up(OpenBlock& open) {
-    open.block->is_done = true;
+  /// What a block has read before it was written, if nothing has been decided about that yet.
+  static const EarlyRead* early_read_of(const OpenCluster& open) {
+    for (const auto& block : open.blocks) {
+      if (block->early_read) return &*block->early_read;
+      if (block->early_remote) return &*block->early_remote;
+    }
+    return nullptr;
+  }
+
+  bool give_up(OpenCluster& open) {
     const std::lock_guard lock(progress_.mutex);
-    progress_.given_up.push_back(order_.at(open.position));
+    for (const auto& block : open.blocks) {
+      block->is_done = true;
+      progress_.given_up.push_back(block->index);
+    }
     return true;
   }
 
@@ -234,7 +226,7 @@ class Worker {
   Progress& progress_;
   Tally& tally_;
   u64 residents_;
-  std::vector<OpenBlock> open_;
+  std::vector<OpenCluster> open_;
   std::vector<std::unique_ptr<Block>> spare_;
   u64 turn_ = 0;
   u64 random_;
@@ -242,7 +234,8 @@ class Worker {
 
 }  // namespace
 
-Fault located(const Raised& raised, const LaunchContext& context, const Block& block, const Warp* warp) {
+Fault located(const Raised& raised, const LaunchContext& context, const Block& running, const Warp* warp) {
+  const Block& block = raised.block != nullptr ? *raised.block : running;
   Fault fault{.kind = raised.kind,
               .message = raised.message,
               .kernel = context.image->name,
@@ -280,6 +273,7 @@ LaunchResult run(const Program& program, Memory& memory, const Launch& launch, c
   context.options = options;
   context.threads_per_block = static_cast<u32>(launch.block.count());
   context.warps_per_block = (context.threads_per_block + k_lanes - 1) / k_lanes;
+  context.has_clusters = launch.cluster.count() > 1 || image->uses_cluster;
   context.dynamic_shared_offset = (image->static_shared_bytes + 15) / 16 * 16;
   context.shared_bytes = launch.dynamic_shared_bytes > 0
                              ? context.dynamic_shared_offset + launch.dynamic_shared_bytes
@@ -302,13 +296,14 @@ LaunchResult run(const Program& program, Memory& memory, const Launch& launch, c
   const u64 units = launch.grid.count() * context.warps_per_block;
   const bool checks_global = options.checks.races && options.checks.global_races &&
                              units < (image->tracks_order ? k_max_tracked_units : k_max_units);
-  const bool is_ordered = image->needs_order || launch.cooperative || checks_global;
+  const u64 cluster_size = launch.cluster.count();
+  const bool is_ordered = image->needs_order || launch.cooperative || checks_global || cluster_size > 1;
   const u64 threads = is_ordered ? 1 : std::clamp<u64>(options.threads, 1, std::min<u64>(order.count, 256));
-  const u64 resident_blocks = resident_block_limit(context, order.count);
-  if (resident_blocks == 0) {
-    return {launch_fault(launch,
-                         fmt::format("the state of a cooperative grid of {} blocks does not fit into 4 GiB",
-                                     order.count)),
+  const u64 resident_clusters = resident_cluster_limit(context, order.count);
+  if (resident_clusters == 0) {
+    return {launch_fault(launch, fmt::format("the state of a {} of {} blocks does not fit into 4 GiB",
+                                             launch.cooperative ? "cooperative grid" : "cluster",
+                                             launch.cooperative ? order.count * cluster_size : cluster_size)),
             {}};
   }
   LaunchState state;
@@ -318,7 +313,7 @@ LaunchResult run(const Program& program, Memory& memory, const Launch& launch, c
   std::vector<Tally> tallies(threads);
   std::vector<std::thread> pool;
   for (Tally& tally : tallies) start_tally(tally, *image);
-  auto work = [&](Tally& tally) { Worker(context, order, progress, tally, resident_blocks).run(); };
+  auto work = [&](Tally& tally) { Worker(context, order, progress, tally, resident_clusters).run(); };
   for (u64 k = 1; k < threads; ++k) pool.emplace_back(work, std::ref(tallies[k]));
   work(tallies[0]);
   for (std::thread& thread : pool) thread.join();
@@ -327,11 +322,12 @@ LaunchResult run(const Program& program, Memory& memory, const Launch& launch, c
   result.fault = std::move(progress.fault);
   if (!result.fault && state.early_read) result.fault = std::move(state.early_read->fault);
   result.given_up = std::move(progress.given_up);
+  const u64 blocks_run = order.count * cluster_size;
   const double factor =
-      static_cast<double>(launch.grid.count()) / static_cast<double>(std::max<u64>(order.count, 1));
+      static_cast<double>(launch.grid.count()) / static_cast<double>(std::max<u64>(blocks_run, 1));
   if (!result.fault && options.collect_counts) result.counts = sum_tallies(tallies, *image, factor);
   result.counts.blocks_total = launch.grid.count();
-  result.counts.blocks_run = order.count;
+  result.counts.blocks_run = blocks_run;
   result.counts.warps_per_block = context.warps_per_block;
   return result;
 }

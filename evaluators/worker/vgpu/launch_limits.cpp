@@ -81,10 +81,13 @@ std::optional<Fault> validate(const KernelImage* image, const Launch& launch) {
   return std::nullopt;
 }
 
-u64 resident_block_limit(const LaunchContext& context, u64 blocks) {
-  const u64 fitting = k_max_resident_bytes / block_bytes(context);
-  if (context.launch->cooperative) return blocks <= fitting ? blocks : 0;
-  return context.image->needs_order ? std::clamp<u64>(fitting, 1, k_resident_blocks) : 1;
+u64 resident_cluster_limit(const LaunchContext& context, u64 clusters) {
+  const u64 size = context.launch->cluster.count();
+  const u64 fitting = k_max_resident_bytes / (block_bytes(context) * size);
+  if (context.launch->cooperative) return clusters <= fitting ? clusters : 0;
+  if (size > 1 && fitting == 0) return 0;
+  const u64 most = std::max<u64>(k_resident_blocks / size, 1);
+  return context.image->needs_order ? std::clamp<u64>(fitting, 1, most) : 1;
 }
 
 }  // namespace kernelites::worker::vgpu

@@ -13,7 +13,8 @@ namespace kernelites::worker::vgpu {
 Fault launch_fault(const Launch& launch, std::string message);
 /// The fault of a launch that CUDA would refuse; empty if there is none. `image`: null if there is no such kernel.
 std::optional<Fault> validate(const KernelImage* image, const Launch& launch);
-/// Blocks that run at once, of `blocks` in all; 0 if a cooperative grid does not fit into the memory for them.
-u64 resident_block_limit(const LaunchContext& context, u64 blocks);
+/// Clusters that run at once, of `clusters` in all; 0 if one, or all of a cooperative grid, do not fit into the memory
+/// for them.
+u64 resident_cluster_limit(const LaunchContext& context, u64 clusters);
 
 }  // namespace kernelites::worker::vgpu

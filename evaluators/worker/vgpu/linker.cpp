@@ -90,9 +90,18 @@ bool orders_some(const Statement& statement) {
   if (is_strong_load(statement) || statement.is("wgmma") || statement.has("bulk")) return true;
   if (statement.is("cp") && statement.has("mbarrier")) return true;
   if (!statement.is("bar") && !statement.is("barrier")) return false;
-  if (statement.has("warp") || statement.has("cluster")) return false;
-  if (statement.has("arrive")) return true;
+  if (statement.has("warp")) return false;
+  if (statement.has("arrive") || statement.has("cluster")) return true;
   return statement.operands.size() > (statement.has("red") ? 3u : 1u);
+}
+
+/// Does it need to know the other blocks of the cluster?
+bool is_of_cluster(const Statement& statement) {
+  if (statement.is("mapa") || statement.is("getctarank")) return true;
+  if (statement.is("barrier")) return statement.has("cluster");
+  if (statement.has("multicast::cluster")) return true;
+  const bool is_load = statement.is("cp") && statement.has("global");  // into the own block's memory
+  return statement.has("shared::cluster") && !statement.is("fence") && !is_load;
 }
 
 /// Appends the registers of a statement, in the order of its operands; of a wgmma those that are in flight.
@@ -226,7 +235,8 @@ void Decoder::link() {
     for (const Statement& statement : function->statements) {
       has_wgmma |= statement.is("wgmma");
       image_.needs_order |= communicates(statement);
-      image_.tracks_order |= orders_some(statement);
+      image_.uses_cluster |= is_of_cluster(statement);
+      image_.tracks_order |= orders_some(statement) || is_of_cluster(statement);
       lower_granules(statement, image_);
     }
     place_frame(*function);

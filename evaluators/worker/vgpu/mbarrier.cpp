@@ -37,7 +37,7 @@ Mask test(Warp& warp, const Instruction& i, Mask mask) {
   Mask done = 0;
   for (Mask rest = mask; rest != 0; rest &= rest - 1) {
     const u32 lane = lowest_lane(rest);
-    MBarrier& barrier = find_mbarrier(warp, static_cast<u32>(addresses[lane]), lane);
+    MBarrier& barrier = find_mbarrier(*warp.block, static_cast<u32>(addresses[lane]), lane);
     const bool is_by_parity = i.mode == k_wait_by_parity;
     const bool is_done = is_by_parity ? (barrier.phase & 1) != (parity[lane] & 1)
                                       : barrier.phase != static_cast<u32>(token[lane]);
@@ -53,6 +53,7 @@ Mask test(Warp& warp, const Instruction& i, Mask mask) {
 }  // namespace
 
 void wake(Block& block) {
+  note_cluster_change(block);
   for (Warp& warp : block.warps) {
     for (Group& group : warp.groups) {
       if (group.wait != Wait::event) continue;
@@ -62,16 +63,30 @@ void wake(Block& block) {
   }
 }
 
-MBarrier& find_mbarrier(Warp& warp, u32 offset, u32 lane) {
-  const auto found = warp.block->mbarriers.find(offset);
-  if (found != warp.block->mbarriers.end()) return found->second;
+MBarrier& find_mbarrier(Block& block, u32 offset, u32 lane) {
+  const auto found = block.mbarriers.find(offset);
+  if (found != block.mbarriers.end()) return found->second;
   raise(FaultKind::barrier_misuse, lane,
         fmt::format(
             "there is no mbarrier at byte {} of shared memory: no mbarrier.init has been executed for it",
             offset));
 }
 
-void arrive_at_mbarrier(Warp& warp, MBarrier& barrier, u32 count, u32 lane) {
+void require_mbarrier(Warp& warp, Block& block, const Instruction& i, u32 offset, u32 lane) {
+  require_peer(warp, block, lane);
+  find_mbarrier(block, offset, lane);
+  if (&block == warp.block) return;
+  Instruction completion = i;
+  completion.flags |= k_strong_access;
+  Access access;
+  KERNELITES_LANES(l) access.offsets[l] = offset;
+  Tally* const tally = warp.tally;  // no request of memory
+  warp.tally = nullptr;
+  resolve_memory(warp, block, completion, Mask{1} << lane, k_mbarrier_bytes, Use::atomic, access);
+  warp.tally = tally;
+}
+
+void arrive_at_mbarrier(Warp& warp, Block& block, MBarrier& barrier, u32 count, u32 lane) {
   if (count > barrier.pending) {
     raise(FaultKind::barrier_misuse, lane,
           fmt::format(
@@ -81,7 +96,7 @@ void arrive_at_mbarrier(Warp& warp, MBarrier& barrier, u32 count, u32 lane) {
   }
   warp.block->order.release(warp.index, barrier.coming);
   barrier.pending -= count;
-  end_phase_if_complete(*warp.block, barrier);
+  end_phase_if_complete(block, barrier);
 }
 
 void bring_bytes(Block& block, MBarrier& barrier, u32 bytes, const BlockOrder::Gate& known,
@@ -141,6 +156,11 @@ std::string mbarrier_waits(const Block& block, u32 limit) {
         text += fmt::format(
             "; warp {} waits at line {} for a wgmma that other warps of its warpgroup have not issued",
             warp.index, i.line);
+        continue;
+      }
+      if (i.flow == Flow::cluster_barrier) {
+        text += fmt::format("; warp {} waits at line {} for the cluster, where {}", warp.index, i.line,
+                            cluster_barrier_text(block));
         continue;
       }
       const u32 lane = lowest_lane(group.mask);

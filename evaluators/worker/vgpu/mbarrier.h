@@ -39,9 +39,11 @@ struct MBarrier {
 using MBarriers = std::unordered_map<u32, MBarrier>;
 
 /// The mbarrier at an offset. Throws Raised (for `lane`) if there is none.
-MBarrier& find_mbarrier(Warp& warp, u32 offset, u32 lane);
-/// One or more arrivals. Throws Raised if the phase waits for fewer.
-void arrive_at_mbarrier(Warp& warp, MBarrier& barrier, u32 count, u32 lane);
+MBarrier& find_mbarrier(Block& block, u32 offset, u32 lane);
+/// Throws Raised unless `block`, another one of the cluster perhaps, has an mbarrier there that the warp may complete.
+void require_mbarrier(Warp& warp, Block& block, const Instruction& i, u32 offset, u32 lane);
+/// One or more arrivals of the warp at an mbarrier of `block`. Throws Raised if the phase waits for fewer.
+void arrive_at_mbarrier(Warp& warp, Block& block, MBarrier& barrier, u32 count, u32 lane);
 /// Bytes that have come; what the copy knew when it was issued is handed on.
 void bring_bytes(Block& block, MBarrier& barrier, u32 bytes, const BlockOrder::Gate& known,
                  std::optional<BringingCopy> copy);

@@ -38,6 +38,10 @@ void complete_late_arrival(Block& block, std::size_t index);
 /// Decodes cp.async.bulk and cp.reduce.async.bulk (ops_bulk.cpp).
 bool decode_bulk(Decoder& decoder, const Statement& statement, Instruction& i);
 
+/// Decodes st.async and red.async (ops_remote.cpp), barrier.cluster (ops_cluster.cpp).
+bool decode_remote(Decoder& decoder, const Statement& statement, Instruction& i);
+bool decode_cluster_barrier(const Statement& statement, Instruction& i);
+
 /// Decodes wmma of doubles (ops_wmma_double.cpp).
 bool decode_wmma_double(Decoder& decoder, const Statement& statement, Instruction& i);
 

@@ -121,7 +121,7 @@ void arrive_behind_copies(Warp& warp, const Instruction& i, Mask mask) {
   for (Mask rest = mask; rest != 0; rest &= rest - 1) {
     const u32 lane = lowest_lane(rest);
     LateArrival late{.mbarrier = static_cast<u32>(addresses[lane]), .warp = warp.index, .lane = lane};
-    MBarrier& barrier = find_mbarrier(warp, late.mbarrier, lane);
+    MBarrier& barrier = find_mbarrier(block, late.mbarrier, lane);
     if (i.mode == 0)
       ++barrier.pending;
     else if (barrier.pending == 0)
@@ -220,16 +220,16 @@ bool decode_cp(Decoder& d, const Statement& s, Instruction& i) {
   return decode_copy(d, s, i);
 }
 
-// Not here: multicast::cluster, im2col, gather.
+// Not here: im2col, gather.
 constexpr std::string_view k_modifiers =
     "async commit_group wait_group wait_all ca cg shared shared::cta global L2::cache_hint L2::64B L2::128B "
     "L2::256B "
     "bulk tensor 1d 2d 3d 4d 5d shared::cluster tile mbarrier::complete_tx::bytes bulk_group read prefetch "
     "L2 reduce add "
-    "min max noftz mbarrier arrive noinc";
+    "min max inc dec and or xor noftz mbarrier arrive noinc multicast::cluster";
 
 constexpr InstructionRow k_rows[] = {
-    {"cp", "b64 f16 bf16 f32 u32 s32 u64", k_modifiers, decode_cp, ResultKind::none},
+    {"cp", "b32 b64 f16 bf16 f32 f64 u32 s32 u64 s64", k_modifiers, decode_cp, ResultKind::none},
 };
 
 }  // namespace

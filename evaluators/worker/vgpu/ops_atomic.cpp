@@ -192,15 +192,20 @@ PtxType element_type(const Statement& s) {
 
 bool decode_atomic(Decoder& d, const Statement& s, Instruction& i) {
   const bool is_red = s.is("red");
+  if (s.has("async")) return is_red && decode_remote(d, s, i);
+  if (s.has("mbarrier::complete_tx::bytes")) return false;
   const std::size_t first = is_red ? 0 : 1;
   if (s.operands.size() < first + 2 || !find_operation(s, i)) return false;
   const PtxType type = element_type(s);
   const Operation operation = static_cast<Operation>(i.extra);
   i.op_class = OpClass::atomic;
   i.flags |= memory_order(s);
-  const bool is_shared = s.has("shared") || s.has("shared::cta");
-  i.handler = handler_of(type, is_shared);
-  i.mode = static_cast<u8>(is_shared ? Space::shared : s.has("global") ? Space::global : Space::generic);
+  const bool is_cluster = s.has("shared::cluster"), is_shared = s.has("shared") || s.has("shared::cta");
+  i.handler = handler_of(type, is_shared || is_cluster);
+  i.mode = static_cast<u8>(is_cluster        ? Space::cluster
+                           : is_shared       ? Space::shared
+                           : s.has("global") ? Space::global
+                                             : Space::generic);
   if (!type.is_integer() && operation > Operation::exch) return false;
   if (type.bytes == 16 && operation != Operation::exch && operation != Operation::cas) return false;
   d.sources(s.operands[first + 1], type.bytes, i);
@@ -221,7 +226,8 @@ bool decode_atomic(Decoder& d, const Statement& s, Instruction& i) {
 
 constexpr std::string_view k_atomic_types = "b16 b32 b64 b128 u32 u64 s32 s64 f16 f16x2 bf16 bf16x2 f32 f64";
 constexpr std::string_view k_atomic_modifiers =
-    "relaxed acquire release acq_rel cta cluster gpu sys global shared shared::cta add min max exch cas and "
+    "relaxed acquire release acq_rel cta cluster gpu sys global shared shared::cta shared::cluster async "
+    "mbarrier::complete_tx::bytes add min max exch cas and "
     "or "
     "xor inc dec noftz v2 v4 v8 L2::cache_hint";
 

@@ -70,8 +70,11 @@ void fence_grid(Warp& warp, const Instruction&, Mask) { warp.block->order.fence(
 /// fence.proxy.async: what happened so far is visible to TMA and wgmma.
 void fence_proxy(Warp& warp, const Instruction&, Mask) { warp.block->order.fence_proxy(warp.index); }
 
+/// fence.mbarrier_init: what was initialised is visible to the cluster, also behind relaxed arrivals at its barrier.
+void fence_init(Warp& warp, const Instruction&, Mask) { warp.block->order.fence_init(warp.index); }
+
 bool decode_fence(Decoder&, const Statement& s, Instruction& i) {
-  i.handler = s.has("mbarrier_init")             ? nothing
+  i.handler = s.has("mbarrier_init")             ? fence_init
               : s.has("proxy") && s.has("async") ? fence_proxy
               : s.has("proxy")                   ? nothing
               : s.has("cta")                     ? fence_block
@@ -82,13 +85,16 @@ bool decode_fence(Decoder&, const Statement& s, Instruction& i) {
 
 bool decode_barrier(Decoder& d, const Statement& s, Instruction& i) {
   i.op_class = OpClass::barrier;
+  const bool is_cluster = s.has("cluster");
+  if (!is_cluster && (s.has("wait") || s.has("release") || s.has("relaxed") || s.has("acquire")))
+    return false;
   if (s.has("warp")) {
     if (s.operands.size() != 1) return false;
     i.handler = nothing;
     d.wait_for_members(s.operands[0], i);
     return true;
   }
-  if (s.has("cluster")) return false;
+  if (is_cluster) return decode_cluster_barrier(s, i);
   const bool is_reduction = s.has("red");
   const std::size_t first = is_reduction ? 1 : 0, last = s.operands.size() - (is_reduction ? 1 : 0);
   if (s.operands.size() < first + 1 + (is_reduction ? 1 : 0)) return false;
@@ -252,7 +258,8 @@ constexpr InstructionRow k_rows[] = {
     {"trap", "", "", decode_trap, ResultKind::none},
     {"brkpt", "", "", decode_trap, ResultKind::none},
     {"bar", "u32 pred", "cta warp sync arrive red popc and or", decode_barrier, ResultKind::none},
-    {"barrier", "u32 pred", "cta sync arrive red popc and or aligned", decode_barrier, ResultKind::none},
+    {"barrier", "u32 pred", "cta sync arrive red popc and or aligned cluster wait release relaxed acquire",
+     decode_barrier, ResultKind::none},
     {"membar", "", "cta gl sys proxy alias", decode_fence, ResultKind::none},
     {"fence", "", k_fence_modifiers, decode_fence, ResultKind::none},
     {"nanosleep", "u32", "", decode_nothing, ResultKind::none},

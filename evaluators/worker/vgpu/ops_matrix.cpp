@@ -20,17 +20,6 @@ namespace {
 
 using Doubles = double __attribute__((vector_size(64)));
 
-template <class T>
-struct ByteElements {
-  using Value = i32;
-  using Vector = Integers;
-  static constexpr u32 k_per_register = 4, k_register_bytes = 4;
-  static constexpr bool k_splits_pairs = false;
-  static void unpack(const u8* from, i32* to) {
-    const T* bytes = reinterpret_cast<const T*>(from);
-    for (u32 k = 0; k < 128; ++k) to[k] = bytes[k];
-  }
-};
 struct DoubleElements {
   using Value = double;
   using Vector = Doubles;
@@ -74,16 +63,7 @@ void multiply(const Instruction& i, const Factors<float, Floats>& factors, Float
 /// On integers: exact, wrapping around or saturated at the end.
 template <class ElementsA, class ElementsB>
 void multiply(const Instruction& i, const Factors<i32, Integers>& factors, Integers* c) {
-  for (u32 row = 0; row < 8u * i.count; ++row) {
-    Integers sum{};  // of 64 products of bytes: far from the ends
-    for (u32 k = 0; k < i.size; ++k) sum += factors.a[row][k] * factors.b[k];
-    for (u32 column = 0; column < k_columns; ++column) {
-      const i64 exact = i64{c[row][column]} + sum[column];
-      c[row][column] = (i.mode & k_saturates) != 0
-                           ? static_cast<i32>(std::clamp<i64>(exact, INT32_MIN, INT32_MAX))
-                           : static_cast<i32>(exact);
-    }
-  }
+  multiply_integers(i.size, 8u * i.count, (i.mode & k_saturates) != 0, factors, c);
 }
 
 template <class ElementsA, class ElementsB>

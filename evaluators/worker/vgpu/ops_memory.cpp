@@ -134,6 +134,7 @@ Space space_of(const Statement& s) {
   for (std::string_view part : s.parts) {
     if (part == "global" || part == "const") return Space::global;
     if (part == "shared" || part == "shared::cta") return Space::shared;
+    if (part == "shared::cluster") return Space::cluster;
     if (part == "local") return Space::local;
     if (part == "param" || part.starts_with("param::")) return Space::parameter;
   }
@@ -152,6 +153,7 @@ u32 operand_width(const Decoder& d, const Operand& operand, u32 bytes) {
 OpClass class_of(Space space, bool is_store) {
   switch (space) {
     case Space::shared:
+    case Space::cluster:
       return is_store ? OpClass::shared_store : OpClass::shared_load;
     case Space::local:
       return is_store ? OpClass::local_store : OpClass::local_load;
@@ -210,16 +212,22 @@ bool decode_access(Decoder& d, const Statement& s, Instruction& i, bool is_store
 }
 
 bool decode_ld(Decoder& d, const Statement& s, Instruction& i) { return decode_access(d, s, i, false); }
-bool decode_st(Decoder& d, const Statement& s, Instruction& i) { return decode_access(d, s, i, true); }
+bool decode_st(Decoder& d, const Statement& s, Instruction& i) {
+  return s.has("async") ? decode_remote(d, s, i)
+                        : !s.has("mbarrier::complete_tx::bytes") && decode_access(d, s, i, true);
+}
 
 constexpr std::string_view k_memory_types = "b8 b16 b32 b64 b128 u8 u16 u32 u64 s8 s16 s32 s64 f32 f64";
 constexpr std::string_view k_load_modifiers =
-    "weak relaxed acquire volatile mmio cta cluster gpu sys global shared shared::cta local const param "
+    "weak relaxed acquire volatile mmio cta cluster gpu sys global shared shared::cta shared::cluster local "
+    "const param "
     "param::entry param::func v2 v4 v8 ca cg cs lu cv nc unified L1::evict_normal L1::evict_unchanged "
     "L1::evict_first L1::evict_last L1::no_allocate L2::evict_normal L2::evict_first L2::evict_last "
     "L2::cache_hint L2::64B L2::128B L2::256B";
 constexpr std::string_view k_store_modifiers =
-    "weak relaxed release volatile mmio cta cluster gpu sys global shared shared::cta local param "
+    "weak relaxed release volatile mmio cta cluster gpu sys global shared shared::cta shared::cluster local "
+    "param "
+    "async mbarrier::complete_tx::bytes "
     "param::func "
     "v2 v4 v8 wb cg cs wt L1::evict_normal L1::evict_unchanged L1::evict_first L1::evict_last "
     "L1::no_allocate "

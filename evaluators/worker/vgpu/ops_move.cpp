@@ -20,6 +20,13 @@ void move_predicate(Warp& warp, const Instruction& i, Mask mask) {
   write_predicate(warp, i.d, read_predicate(warp, i.a), mask);
 }
 
+void test_special(Warp& warp, const Instruction& i, Mask mask) {
+  const u32* a = lanes_of<u32>(warp, i.a);
+  Mask result = 0;
+  KERNELITES_LANES(l) result |= static_cast<Mask>(a[l] != 0) << l;
+  write_predicate(warp, i.d, result, mask);
+}
+
 /// mov.b32 {lo, hi} <- register: `count` parts of `size / count` bytes.
 template <class Whole, class Part>
 void unpack(Warp& warp, const Instruction& i, Mask mask) {
@@ -99,8 +106,13 @@ bool decode_mov(Decoder& d, const Statement& s, Instruction& i) {
   i.op_class = OpClass::move;
   const PtxType type = last_type(s);
   if (type.kind == PtxType::Kind::predicate) {
-    i.handler = move_predicate;
     i.d = d.predicate_destination(s.operands[0]);
+    if (s.operands[1].kind == Operand::Kind::special) {  // %is_explicit_cluster
+      i.handler = test_special;
+      i.a = d.source(s.operands[1], 4);
+      return true;
+    }
+    i.handler = move_predicate;
     i.a = d.predicate(s.operands[1]);
     return true;
   }
@@ -162,7 +174,10 @@ bool decode_cvta(Decoder& d, const Statement& s, Instruction& i) {
 /// The state space that a generic address lies in.
 Space space_at(const Warp& warp, u64 address) {
   const u64 slot = address >> 32;
-  if (slot == k_shared_slot) return Space::shared;
+  if (slot == k_shared_slot) {
+    const u32 number = static_cast<u32>(address) >> k_peer_shift;
+    return number == 0 || number == warp.block->rank + 1 ? Space::shared : Space::cluster;
+  }
   if (slot == k_local_slot) return Space::local;
   if (slot == k_parameter_slot) return Space::parameter;
   const Region* region = slot < k_first_slot ? warp.context->region(address) : nullptr;
@@ -173,7 +188,9 @@ void test_space(Warp& warp, const Instruction& i, Mask mask) {
   const u64* a = lanes_of<u64>(warp, i.a);
   Mask result = 0;
   KERNELITES_LANES(l) {
-    result |= static_cast<Mask>(space_at(warp, a[l]) == static_cast<Space>(i.mode)) << l;
+    const Space space = space_at(warp, a[l]), wanted = static_cast<Space>(i.mode);
+    const bool is_there = space == wanted || (wanted == Space::cluster && space == Space::shared);
+    result |= static_cast<Mask>(is_there) << l;
   }
   write_predicate(warp, i.d, result, mask);
 }
@@ -181,11 +198,12 @@ void test_space(Warp& warp, const Instruction& i, Mask mask) {
 bool decode_isspacep(Decoder& d, const Statement& s, Instruction& i) {
   if (s.operands.size() != 2 || s.parts.size() < 2) return false;
   i.handler = test_space;
-  i.mode = static_cast<u8>(s.parts[1].starts_with("shared")  ? Space::shared
-                           : s.parts[1].starts_with("param") ? Space::parameter
-                           : s.has("local")                  ? Space::local
-                           : s.has("const")                  ? Space::constant
-                                                             : Space::global);
+  i.mode = static_cast<u8>(s.has("shared::cluster")           ? Space::cluster
+                           : s.parts[1].starts_with("shared") ? Space::shared
+                           : s.parts[1].starts_with("param")  ? Space::parameter
+                           : s.has("local")                   ? Space::local
+                           : s.has("const")                   ? Space::constant
+                                                              : Space::global);
   i.d = d.predicate_destination(s.operands[0]);
   i.a = d.source(s.operands[1], 8);
   return true;

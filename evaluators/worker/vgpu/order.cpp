@@ -63,6 +63,7 @@ void BlockOrder::start(u64 block, u32 warps, u32 first_unit, bool tracks) {
   fenced_.assign(warps, {});
   block_fenced_.assign(warps, {});
   proxied_.assign(warps, {});
+  initialised_.assign(warps, {});
   for (Gate& gate : gates_) gate = {};
 }
 
@@ -132,6 +133,22 @@ void BlockOrder::fence_proxy(u32 warp) {
   if (!tracks_) return;
   proxied_[warp] = snapshot(warp);
   ++now_;
+}
+
+void BlockOrder::fence_init(u32 warp) {
+  if (!tracks_) return;
+  initialised_[warp] = snapshot(warp);
+  ++now_;
+}
+
+void BlockOrder::release_fenced(u32 warp, Gate& gate) {
+  sync_lanes(warp);
+  if (!tracks_) return;
+  gate.known.join(fenced_[warp]);
+  gate.known.join(initialised_[warp]);
+  gate.fenced.join(fenced_[warp]);
+  gate.block_fenced.join(fenced_[warp]);
+  gate.proxied.join(proxied_[warp]);
 }
 
 void BlockOrder::access(u32 warp, u8 flags, bool is_load, bool is_update, Published& at) {

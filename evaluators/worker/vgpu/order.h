@@ -80,6 +80,8 @@ class BlockOrder {
   u32 floor() const { return floor_; }
   u64 block() const { return block_; }
   u32 unit(u32 warp) const { return first_unit_ + warp; }
+  /// What the warp knows of a unit of another block; 0: nothing, or knowledge is not kept.
+  u32 known_of(u32 warp, u32 other_unit) const { return tracks_ ? known_[warp].at(other_unit) : 0; }
   bool tracks() const { return tracks_; }
   u32 warps() const { return static_cast<u32>(synced_.size()); }
   /// Is what `other` (a warp of this block) did at `stamp` ordered before what `warp` does now?
@@ -117,9 +119,16 @@ class BlockOrder {
   /// fence.proxy.async: what the warp knows now is ordered before what the asynchronous proxy does later for it, or for
   /// whoever is behind it.
   void fence_proxy(u32 warp);
+  /// fence.mbarrier_init: what the warp knows now goes along with its relaxed arrivals at the cluster's barrier.
+  void fence_init(u32 warp);
+  /// The warp arrives in a relaxed manner: whoever acquires the gate is behind what its fences have covered.
+  void release_fenced(u32 warp, Gate& gate);
   /// May the asynchronous proxy, working for `warp`, rely on what `other` did at `stamp`?
   bool is_proxied(u32 warp, u32 other, u32 stamp) const {
-    return !tracks_ || proxied_[warp].at(first_unit_ + other) >= stamp;
+    return is_unit_proxied(warp, first_unit_ + other, stamp);
+  }
+  bool is_unit_proxied(u32 warp, u32 unit, u32 stamp) const {
+    return !tracks_ || proxied_[warp].at(unit) >= stamp;
   }
   /// Would a strong store with these flags publish anything?
   bool has_to_publish(u32 warp, u8 flags) const {
@@ -149,6 +158,7 @@ class BlockOrder {
   std::vector<u8> touched_;
   std::vector<Clock> known_, fenced_, block_fenced_;  ///< by warp; the fenced ones as of its last fence
   std::vector<Clock> proxied_;                        ///< by warp, as of its last fence.proxy.async
+  std::vector<Clock> initialised_;                    ///< by warp, as of its last fence.mbarrier_init
   std::array<Gate, k_barriers> gates_;
   std::unordered_map<u64, u64> cached_;
 };

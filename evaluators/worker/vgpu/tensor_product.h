@@ -16,7 +16,8 @@ namespace kernelites::worker::vgpu {
 
 inline constexpr u32 k_rows_a = 16, k_columns = 8, k_max_depth = 64;
 
-// How registers unpack into E values per lane, contiguous by lane; k_least: exponent of the least normal number.
+// How registers unpack into E values per lane, contiguous by lane, and any elements that lie one behind the other;
+// k_least: exponent of the least normal number.
 template <class Format>
 struct HalfElements {
   using Value = float;
@@ -24,8 +25,9 @@ struct HalfElements {
   static constexpr u32 k_per_register = 2, k_register_bytes = 4;
   static constexpr i32 k_least = std::is_same_v<Format, F16> ? -14 : -126;
   static constexpr bool k_splits_pairs = false;
-  static void unpack(const u8* from, float* to) {
-    Format::to_floats(reinterpret_cast<const u16*>(from), to, 64);
+  static void unpack(const u8* from, float* to) { convert(from, to, 64); }
+  static void convert(const u8* from, float* to, u32 count) {
+    Format::to_floats(reinterpret_cast<const u16*>(from), to, count);
   }
 };
 struct Tf32Elements {
@@ -34,9 +36,10 @@ struct Tf32Elements {
   static constexpr u32 k_per_register = 1, k_register_bytes = 4;
   static constexpr i32 k_least = -126;
   static constexpr bool k_splits_pairs = false;
-  static void unpack(const u8* from, float* to) {
+  static void unpack(const u8* from, float* to) { convert(from, to, k_lanes); }
+  static void convert(const u8* from, float* to, u32 count) {
     const u32* bits = reinterpret_cast<const u32*>(from);
-    KERNELITES_LANES(l) to[l] = bits_as<float>(bits[l] & ~0x1fffu);
+    for (u32 k = 0; k < count; ++k) to[k] = bits_as<float>(bits[k] & ~0x1fffu);
   }
 };
 template <int ExponentBits>
@@ -46,10 +49,30 @@ struct Fp8Elements {
   static constexpr u32 k_per_register = 4, k_register_bytes = 4;
   static constexpr i32 k_least = -14;  // they become f16
   static constexpr bool k_splits_pairs = true;
-  static void unpack(const u8* from, float* to) {
-    for (u32 k = 0; k < 128; ++k) to[k] = fp8_to_float<ExponentBits>(from[k]);
+  static void unpack(const u8* from, float* to) { convert(from, to, 128); }
+  static void convert(const u8* from, float* to, u32 count) {
+    for (u32 k = 0; k < count; ++k) to[k] = fp8_to_float<ExponentBits>(from[k]);
   }
 };
+/// As wgmma multiplies them: as they are.
+template <int ExponentBits>
+struct NativeFp8Elements : Fp8Elements<ExponentBits> {
+  static constexpr i32 k_least = ExponentBits == 4 ? -6 : -14;
+  static constexpr bool k_splits_pairs = false;
+};
+template <class T>
+struct ByteElements {
+  using Value = i32;
+  using Vector = Integers;
+  static constexpr u32 k_per_register = 4, k_register_bytes = 4;
+  static constexpr bool k_splits_pairs = false;
+  static void unpack(const u8* from, i32* to) { convert(from, to, 128); }
+  static void convert(const u8* from, i32* to, u32 count) {
+    const T* bytes = reinterpret_cast<const T*>(from);
+    for (u32 k = 0; k < count; ++k) to[k] = bytes[k];
+  }
+};
+
 /// The factors of one instruction. With split pairs the columns 4n, 4n + 1 of A (rows of B) come before all others.
 template <class Value, class Vector>
 struct Factors {
@@ -130,8 +153,23 @@ void place_run(const Value* values, u32 first, u32 depth, Value* row) {
 /// Rows of A (8 or 16) against 8 columns of B.
 struct ProductShape {
   u32 depth = 16, rows = 16;
-  bool is_half = false;  ///< the accumulator is f16
+  bool is_half = false;   ///< the accumulator is f16
+  u32 bits = k_sum_bits;  ///< TensorStep::bits
 };
+
+/// c[row] += a[row] * b on integers: exact, wrapping around or saturated at the end.
+inline void multiply_integers(u32 depth, u32 rows, bool saturates, const Factors<i32, Integers>& factors,
+                              Integers* c) {
+  for (u32 row = 0; row < rows; ++row) {
+    Integers sum{};  // of 64 products of bytes: far from the ends
+    for (u32 k = 0; k < depth; ++k) sum += factors.a[row][k] * factors.b[k];
+    for (u32 column = 0; column < k_columns; ++column) {
+      const i64 exact = i64{c[row][column]} + sum[column];
+      c[row][column] = saturates ? static_cast<i32>(std::clamp<i64>(exact, INT32_MIN, INT32_MAX))
+                                 : static_cast<i32>(exact);
+    }
+  }
+}
 
 /// c[row] += a[row] * b on floats, as tensor_sum.h says.
 template <class ElementsA, class ElementsB>
@@ -163,13 +201,17 @@ void multiply_floats(const ProductShape& shape, const Factors<float, Floats>& fa
                                 .b_exponents = exponents_b + k,
                                 .depth = step_depth,
                                 .least = is_half ? -14 : -126,
-                                .to_half = is_half},
+                                .to_half = is_half,
+                                .bits = shape.bits},
                                sums[row]);
       }
     }
   }
   for (u32 row = 0; row < rows; ++row) {
     if (k_is_emulated) sums[row] += c[row];
+    if (shape.bits == k_fp8_sum_bits && !is_half)
+      sums[row] = reinterpret_cast<Floats>(reinterpret_cast<Integers>(sums[row]) &
+                                           ~((1 << (23 - k_fp8_sum_bits)) - 1));
     c[row] = sums[row] == sums[row] ? sums[row] : reinterpret_cast<Floats>(Integers{} + 0x7fffffff);
   }
 }

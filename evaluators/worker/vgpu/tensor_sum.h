@@ -4,6 +4,8 @@
 // One step adds up to 16 products and the accumulator at once. Products are exact. Every term is aligned to the largest
 // exponent among them, where a product's exponent is the sum of its factors' (not normalised), and cut off toward zero
 // 25 bits below it. The sum of what is left is exact and then rounded once: toward zero to f32, to nearest to f16.
+// wgmma on 16-bit and tf32 factors adds in the same way. On fp8 it adds 32 products in one step, cut off 13 bits
+// below the largest exponent, and keeps 13 bits behind the leading one of a sum in f32.
 // Found by comparing models with recorded results (tests/vgpu/recorded, families "mma.sync"): no value differs.
 #pragma once
 
@@ -20,7 +22,9 @@ namespace kernelites::worker::vgpu {
 using Floats = float __attribute__((vector_size(32)));
 using Integers = i32 __attribute__((vector_size(32)));
 
-inline constexpr u32 k_sum_bits = 25;    ///< kept below the largest exponent
+inline constexpr u32 k_sum_bits = 25;  ///< kept below the largest exponent
+inline constexpr u32 k_fp8_sum_bits =
+    13;  ///< the same of wgmma on fp8, whose f32 sums have no more bits either
 inline constexpr u32 k_step_depth = 16;  ///< most products of one step
 inline constexpr i32 k_zero_exponent = -2000, k_special_exponent = 8000;
 inline constexpr i32 k_fast_exponent = 98;  ///< beyond it scaling by a power of two would leave float
@@ -47,9 +51,10 @@ struct TensorStep {
   const i32* a_exponents;
   const Floats* b;
   const Integers* b_exponents;
-  u32 depth;     ///< products, at most k_step_depth
-  i32 least;     ///< exponent of the least normal number of the accumulator's format
-  bool to_half;  ///< round to f16 (as a float) instead of cutting to f32
+  u32 depth;              ///< products, at most k_step_depth
+  i32 least;              ///< exponent of the least normal number of the accumulator's format
+  bool to_half;           ///< round to f16 (as a float) instead of cutting to f32
+  u32 bits = k_sum_bits;  ///< kept below the largest exponent; fewer where there are more products
 };
 
 /// One value of a step, for whatever the fast way below cannot hold.
@@ -63,18 +68,20 @@ inline float tensor_sum_exactly(const TensorStep& step, float c, u32 column) {
   if (plain != plain) return bits_as<float>(0x7fffffffu);
   if (std::isinf(plain)) return static_cast<float>(plain);
   if (largest < k_zero_exponent / 2) return 0.0f;
-  const int scale = static_cast<int>(k_sum_bits) - largest;
+  const int scale = static_cast<int>(step.bits) - largest;
   double sum = std::trunc(std::ldexp(static_cast<double>(c), scale));
   for (u32 k = 0; k < step.depth; ++k) {
     const double product = static_cast<double>(step.a[k]) * static_cast<double>(step.b[k][column]);
     sum += std::trunc(std::ldexp(product, scale));
   }
   sum = std::ldexp(sum, -scale);
+  if (sum == 0) return 0.0f;  // a zero is positive
   if (std::fabs(sum) >= 0x1p128) return std::copysign(INFINITY, static_cast<float>(sum));
   if (step.to_half) return F16::to_float(F16::from_float(round_to_odd(sum))) + 0.0f;
   const float near = static_cast<float>(sum);
   const bool is_away = std::fabs(static_cast<double>(near)) > std::fabs(sum);
-  return bits_as<float>(bits_as<u32>(near) - is_away);
+  const float cut = bits_as<float>(bits_as<u32>(near) - is_away);
+  return cut == 0 ? 0.0f : cut;  // a zero is positive
 }
 
 /// Four sums times a power of two, cut to f32; `odd` marks what was cut off in the last bit instead.
@@ -103,8 +110,8 @@ inline Floats tensor_sum(const TensorStep& step, Floats c) {
     for (u32 column = 0; column < 8; ++column) result[column] = tensor_sum_exactly(step, c[column], column);
     return result;
   }
-  const Floats scale = reinterpret_cast<Floats>((static_cast<i32>(k_sum_bits) + 127 - largest) << 23);
-  const Floats unscale = reinterpret_cast<Floats>((127 - static_cast<i32>(k_sum_bits) + largest) << 23);
+  const Floats scale = reinterpret_cast<Floats>((static_cast<i32>(step.bits) + 127 - largest) << 23);
+  const Floats unscale = reinterpret_cast<Floats>((127 - static_cast<i32>(step.bits) + largest) << 23);
   Integers sum{};
   for (u32 k = 0; k < step.depth; ++k) {  // below 2^27 each, so that sixteen fit
     const Floats product = step.a[k] * step.b[k] * scale;

@@ -19,8 +19,8 @@ using i64 = std::int64_t;
 __extension__ using i128 = __int128;
 __extension__ using u128 = unsigned __int128;
 
-/// State spaces of PTX; `generic` means that the address decides.
-enum class Space : u8 { generic, global, shared, local, parameter, constant };
+/// State spaces of PTX; `generic` means that the address decides, `cluster` is .shared::cluster.
+enum class Space : u8 { generic, global, shared, local, parameter, constant, cluster };
 
 /// One bit per lane of a warp.
 using Mask = u32;

@@ -43,9 +43,11 @@ Mask with_same_members(const Warp& warp, const Instruction& i, Mask mask) {
   return same;
 }
 
+bool is_barrier(const Instruction& i) { return i.flow == Flow::barrier || i.flow == Flow::cluster_barrier; }
+
 /// The lanes that must be at an instruction before it can execute.
 Mask needed_lanes(const Warp& warp, const Instruction& i, Mask here) {
-  if (i.flow == Flow::barrier) return (i.flags & k_aligned_barrier) != 0 ? warp.alive : here;
+  if (is_barrier(i)) return (i.flags & k_aligned_barrier) != 0 ? warp.alive : here;
   Mask members = 0;  // a lane whose guard is false brings none
   for (Mask rest = here & (predicate_of(warp, i.guard) ^ i.guard_flip); rest != 0;
        rest &= ~with_same_members(warp, i, rest)) {
@@ -122,9 +124,10 @@ std::string lanes_text(Mask mask) {
   }
   warp.pc = group.pc;
   warp.active = group.mask;
-  if (i.flow == Flow::barrier) {
+  if (is_barrier(i)) {
     raise(FaultKind::divergent_barrier, lowest_lane(group.mask),
-          fmt::format("__syncthreads() is reached by lanes {} of warp {} but not by lanes {}{}",
+          fmt::format("{} is reached by lanes {} of warp {} but not by lanes {}{}",
+                      i.flow == Flow::barrier ? "__syncthreads()" : "an aligned barrier.cluster",
                       lanes_text(group.mask), warp.index, lanes_text(missing), elsewhere));
   }
   raise(FaultKind::invalid_shuffle, lowest_lane(group.mask),
@@ -261,6 +264,12 @@ void control(Warp& warp, const Instruction& i, Mask mask) {
       return;
     case Flow::mbarrier_wait:
       return mask == 0 ? void(++warp.pc) : wait_at_mbarrier(warp, i, mask);
+    case Flow::cluster_barrier:
+      if (mask == 0)
+        ++warp.pc;
+      else if (wait_for_lanes(warp, i))
+        meet_cluster(warp, i, mask);
+      return;
     case Flow::wgmma_wait:
       require_whole_warp(warp, mask, "wgmma.wait_group");
       return wait_for_wgmma(warp, i, mask);

@@ -13,6 +13,7 @@
 #include <vector>
 
 #include "evaluators/worker/vgpu/bulk_copy.h"
+#include "evaluators/worker/vgpu/cluster.h"
 #include "evaluators/worker/vgpu/global_race.h"
 #include "evaluators/worker/vgpu/instruction.h"
 #include "evaluators/worker/vgpu/machine.h"
@@ -23,13 +24,16 @@
 
 namespace kernelites::worker::vgpu {
 
+struct Block;
+
 /// Thrown by handlers, caught by the run loop's caller, which adds kernel, line, block and thread.
 struct Raised {
   FaultKind kind;
   std::string message;
   u32 lane = 0;
-  int warp = -1;  ///< of the block; -1: the warp that is running
-  u32 pc = 0;     ///< with a warp: where it was
+  int warp = -1;                 ///< of the block; -1: the warp that is running
+  u32 pc = 0;                    ///< with a warp: where it was
+  const Block* block = nullptr;  ///< with a warp: its block, where that is not the one that is running
 };
 
 /// A read of shared bytes that nothing had written: uninitialised, or too early (see access.cpp).
@@ -91,7 +95,8 @@ struct LaunchContext {
   u32 shared_bytes = 0;          ///< static and dynamic
   u32 dynamic_shared_offset = 0;
   u32 threads_per_block = 0, warps_per_block = 0;
-  u64 grid_workspace = 0;  ///< device address for cooperative groups' grid barrier
+  bool has_clusters = false;  ///< blocks have a Cluster
+  u64 grid_workspace = 0;     ///< device address for cooperative groups' grid barrier
 
   Region* region(u64 address) const {
     const u64 slot = address >> 32;
@@ -102,7 +107,7 @@ struct LaunchContext {
   }
 };
 
-/// `event`: until a phase of an mbarrier ends, or the other warps of a warpgroup have come as far.
+/// `event`: until a phase of an mbarrier ends, the other warps of a warpgroup have come as far, or the cluster has met.
 enum class Wait : u8 { none, lanes, barrier, event };
 
 struct Group {
@@ -140,8 +145,6 @@ struct Poll {
 };
 inline constexpr u64 k_polls_before_yield = 64;
 
-struct Block;
-
 struct Warp {
   u8* registers = nullptr;
   u32 pc = 0;
@@ -164,6 +167,8 @@ struct Warp {
   WgmmaFlights wgmma;
   u32 failed_tests = 0;        ///< mbarrier.test_wait in vain, one after the other
   bool has_timed_out = false;  ///< its next wait at an mbarrier goes on without the phase
+  Mask cluster_arrived = 0;    ///< lanes that have arrived at the cluster's barrier, which is still closed
+  Mask cluster_passed = 0;     ///< lanes for which it has opened and that have not waited yet
   std::vector<std::array<ReturnPoint, k_lanes>> returns;  ///< [depth][lane]
   std::array<u16, k_lanes> depth{};                       ///< calls each lane is in
   std::array<u32, k_lanes> stack_top{};        ///< bytes of recursive functions' frames below this one
@@ -204,9 +209,15 @@ struct Block {
   std::vector<LateArrival> late_arrivals;
   std::vector<ReadInFlight> reading;  ///< shared memory that asynchronous operations are reading
   std::vector<WgmmaGroups> warpgroups;
-  u64 operations = 0;      ///< asynchronous ones so far: their ids
-  u32 timeouts = 0;        ///< of waits at mbarriers since the last phase ended
-  bool gives_way = false;  ///< other blocks shall run now
+  Cluster* cluster = nullptr;             ///< null: the kernel does not use it
+  u32 rank = 0;                           ///< in the cluster
+  Clock met;                              ///< how far units of other blocks had come when the block met them
+  RemoteAccesses remote;                  ///< what other blocks of the cluster did to the shared memory
+  std::optional<EarlyRead> early_remote;  ///< the first one by another block
+  u64 stuck_at = 0;                       ///< Cluster::changes when no warp could go on
+  u64 operations = 0;                     ///< asynchronous ones so far: their ids
+  u32 timeouts = 0;                       ///< of waits at mbarriers since the last phase ended
+  bool gives_way = false;                 ///< other blocks shall run now
   bool is_done = false;
   // Backing of the warps' pointers.
   std::unique_ptr<u8[]> arena;
@@ -215,7 +226,7 @@ struct Block {
 };
 
 /// What was thrown, with kernel, line, block, thread and instruction. `warp`: of Raised::warp -1; null if unknown.
-Fault located(const Raised& raised, const LaunchContext& context, const Block& block, const Warp* warp);
+Fault located(const Raised& raised, const LaunchContext& context, const Block& running, const Warp* warp);
 [[noreturn]] void raise(FaultKind kind, u32 lane, std::string message);
 
 inline u32 lowest_lane(Mask mask) { return static_cast<u32>(__builtin_ctz(mask)); }

@@ -85,7 +85,9 @@ Snippet make_snippet(const std::string& family, const Row& row, const std::strin
                   .inputs = {},
                   .outputs = {},
                   .rule = row.rule,
-                  .warps = row.warps};
+                  .warps = row.warps,
+                  .blocks = row.blocks,
+                  .map = row.map};
   const std::string text = substitute(row.operands, name, choices);
   const std::size_t arrow = text.find("->");
   if (arrow == text.npos) throw Error(fmt::format("no results in the operands of {}", name));
@@ -137,12 +139,21 @@ std::vector<std::byte> draw_inputs(const Snippet& snippet) {
 }
 
 std::string module_text(const Snippet& snippet) {
-  std::string text =
+  std::string text = fmt::format(
       ".version 8.6\n.target sm_90a\n.address_size 64\n"
-      ".visible .entry snippet(.param .u64 in, .param .u64 out, .param .u64 zeroed)\n{\n"
+      ".visible .entry snippet(.param .u64 in, .param .u64 out, .param .u64 zeroed{})\n{{\n",
+      snippet.map ? ", .param .align 64 .b8 tensor_map[128]" : "");
+  text +=
       ".reg .b64 %in, %out, %at, scratch;\n.reg .b32 %bits, thread, lane, warp;\n.reg .pred %is_set;\n"
       "ld.param.u64 %in, [in];\nld.param.u64 %out, [out];\nld.param.u64 scratch, [zeroed];\n"
-      "mov.u32 thread, %tid.x;\nmov.u32 lane, %laneid;\nshr.u32 warp, thread, 5;\n";
+      "mov.u32 thread, %tid.x;\n";
+  if (snippet.blocks > 1)
+    text += fmt::format(
+        ".reg .b32 rank, tid;\nmov.u32 tid, thread;\nmov.u32 rank, %ctaid.x;\n"
+        "mad.lo.u32 thread, rank, {}, tid;\n",
+        32 * snippet.warps);
+  text += "mov.u32 lane, %laneid;\nshr.u32 warp, thread, 5;\n";
+  if (snippet.map) text += ".reg .b64 map;\nmov.b64 map, tensor_map;\ncvta.param.u64 map, map;\n";
   for (std::size_t k = 0; k < snippet.inputs.size(); ++k) {
     const SnippetOperand& operand = snippet.inputs[k];
     const bool is_predicate = operand.type == "pred";

@@ -5,13 +5,18 @@
 // for y; $1, $2 ... are the choices made and $0 is the name, in operands and body. Operands read
 // "a:s32 b[2]:f16x2/w -> d:f32": a register of each type, "b[2]" a vector {b0, b1}; behind the slash a profile of the
 // values drawn (operand_values.h). Without a body the instruction is "$0 d, a, {b0, b1};". A body may also use the
-// registers thread, lane, warp (.b32) and scratch (.b64): 64 KiB of zeroed global memory.
+// registers thread, lane, warp (.b32), %in (.b64): the operands in memory, and scratch (.b64): 64 KiB of zeroed global
+// memory; with a tensor map also map (.b64), its address. Of several blocks, which are a cluster, rank (.b32) is the
+// block's and tid (.b32) the thread's in it; thread and warp count through all of them.
 #pragma once
 
 #include <cstddef>
+#include <optional>
 #include <span>
 #include <string>
 #include <vector>
+
+#include "engine/core/launch_plan.h"
 
 namespace kernelites::recorded {
 
@@ -32,7 +37,9 @@ struct Row {
   const char* operands;
   const char* body = "";
   Rule rule = k_exact;
-  unsigned warps = 4;
+  unsigned warps = 4;              ///< of a block
+  unsigned blocks = 1;             ///< in one cluster
+  std::optional<TensorMap> map{};  ///< over the operands in memory; of a "workspace": over scratch
 };
 
 /// One register operand.
@@ -45,9 +52,10 @@ struct Snippet {
   std::string family, name, body;
   std::vector<SnippetOperand> inputs, outputs;
   Rule rule;
-  unsigned warps = 4;
+  unsigned warps = 4, blocks = 1;
+  std::optional<TensorMap> map{};
 
-  unsigned threads() const { return 32 * warps; }
+  unsigned threads() const { return 32 * warps * blocks; }
 };
 
 /// Bytes of an operand list in memory: operand after operand, each `threads` values long, 16-byte aligned.

@@ -10,6 +10,7 @@
 #include "engine/core/digest.h"
 #include "engine/core/error.h"
 #include "engine/core/json.h"
+#include "tests/vgpu/recorded/value_rule.h"
 
 namespace kernelites::recorded {
 namespace {
@@ -82,6 +83,22 @@ std::string source_digest(const Snippet& snippet) {
   return digest_parts({module_text(snippet), text}).substr(0, 8);
 }
 
+std::string output_digest(const std::vector<std::byte>& packed) {
+  return digest_parts({std::string_view(reinterpret_cast<const char*>(packed.data()), packed.size())})
+      .substr(0, 16);
+}
+
+std::string compare_with(const Snippet& snippet, const RecordedOutput& recorded,
+                         const std::vector<std::byte>& bytes) {
+  if (!recorded.digest.empty())
+    return output_digest(pack_outputs(snippet, bytes)) == recorded.digest ? ""
+                                                                          : "another digest of the values";
+  const Comparison comparison = compare_outputs(snippet, unpack_outputs(snippet, recorded.packed), bytes);
+  if (comparison.different == 0) return "";
+  return fmt::format("{} of {} values differ, finite ones by at most {} ulp: {}", comparison.different,
+                     comparison.values, comparison.ulp_max, comparison.example);
+}
+
 Recording read_recording(const std::filesystem::path& path) {
   std::ifstream file(path);
   const Json json = Json::parse(file, nullptr, /*allow_exceptions=*/false);
@@ -90,9 +107,22 @@ Recording read_recording(const std::filesystem::path& path) {
                       .date = json.at("date").get<std::string>(),
                       .driver_version = json.at("driver_version").get<int>(),
                       .outputs = {}};
-  for (const auto& [name, entry] : json.at("outputs").items())
-    recording.outputs[name] = {entry.at(0).get<std::string>(), from_hex(entry.at(1).get<std::string>())};
+  for (const auto& [name, entry] : json.at("outputs").items()) {
+    const std::string text = entry.at(1).get<std::string>();
+    RecordedOutput& output = recording.outputs[name];
+    output.source = entry.at(0).get<std::string>();
+    if (text.starts_with('#'))
+      output.digest = text.substr(1);
+    else
+      output.packed = from_hex(text);
+  }
   return recording;
+}
+
+Recording read_recordings(const std::filesystem::path& folder) {
+  Recording all = read_recording(folder / "h100.json");
+  all.outputs.merge(read_recording(folder / "h100_hopper.json").outputs);
+  return all;
 }
 
 void write_recording(const std::filesystem::path& path, const Recording& recording) {
@@ -102,7 +132,8 @@ void write_recording(const std::filesystem::path& path, const Recording& recordi
   const char* separator = "";
   for (const auto& [name, output] : recording.outputs) {
     file << separator
-         << fmt::format("{}: [\"{}\", \"{}\"]", Json(name).dump(), output.source, to_hex(output.packed));
+         << fmt::format("{}: [\"{}\", \"{}\"]", Json(name).dump(), output.source,
+                        output.digest.empty() ? to_hex(output.packed) : "#" + output.digest);
     separator = ",\n";
   }
   file << "\n}\n}\n";

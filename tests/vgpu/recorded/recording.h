@@ -15,6 +15,7 @@ namespace kernelites::recorded {
 struct RecordedOutput {
   std::string source;  ///< `source_digest` of the snippet when it was recorded
   std::vector<std::byte> packed;
+  std::string digest;  ///< of them, where it stands for them: equal or not is all that can be said then
 };
 
 struct Recording {
@@ -28,11 +29,19 @@ struct Recording {
 std::vector<std::byte> pack_outputs(const Snippet& snippet, const std::vector<std::byte>& bytes);
 std::vector<std::byte> unpack_outputs(const Snippet& snippet, const std::vector<std::byte>& packed);
 
+/// What stands for packed outputs in a file that shall stay small.
+std::string output_digest(const std::vector<std::byte>& packed);
+/// How a replayed output compares with what was recorded: empty if well, else what is different.
+std::string compare_with(const Snippet& snippet, const RecordedOutput& recorded,
+                         const std::vector<std::byte>& bytes);
+
 /// Eight hex digits that change with a snippet's PTX or inputs.
 std::string source_digest(const Snippet& snippet);
 
 /// Throws Error if the file cannot be read or written, or is no recording.
 Recording read_recording(const std::filesystem::path& path);
 void write_recording(const std::filesystem::path& path, const Recording& recording);
+/// The recordings of the tests: h100.json, and h100_hopper.json with what only sm_90a has.
+Recording read_recordings(const std::filesystem::path& folder);
 
 }  // namespace kernelites::recorded

@@ -41,9 +41,14 @@ SnippetOutput SnippetBench::run(const Snippet& snippet) {
     const worker::ModuleId module = device_.load({.ptx = module_text(snippet), .cubin = {}, .registers = {}});
     worker::BoundLaunch launch{.module = module, .kernel = "snippet", .plan = {}, .arguments = {}};
     launch.plan.kernel = "snippet";
-    launch.plan.grid = {1, 1, 1};
-    launch.plan.block = {snippet.threads(), 1, 1};
+    launch.plan.grid = launch.plan.cluster = {snippet.blocks, 1, 1};
+    launch.plan.block = {32 * snippet.warps, 1, 1};
     launch.arguments = {pointer(in_), pointer(out_), pointer(scratch_)};
+    if (snippet.map) {
+      launch.arguments.emplace_back();
+      launch.arguments.back().tensor_map = snippet.map;
+      launch.arguments.back().map_address = (snippet.map->is_workspace ? scratch_ : in_).address;
+    }
     const worker::SequenceOutcome outcome =
         device_.run({}, {&launch, 1}, worker::RunMode::full, k_deadline_s);
     if (outcome.fault) output.trouble = outcome.fault->message;

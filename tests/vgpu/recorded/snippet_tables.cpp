@@ -7,7 +7,8 @@ namespace kernelites::recorded {
 std::vector<Family> all_families() {
   std::vector<Family> all;
   for (const auto& area : {integer_families(), float_families(), half_families(), conversion_families(),
-                           predicate_families(), warp_families(), memory_families(), matrix_families()})
+                           predicate_families(), warp_families(), memory_families(), matrix_families(),
+                           wgmma_families(), async_families(), cluster_families()})
     all.insert(all.end(), area.begin(), area.end());
   return all;
 }

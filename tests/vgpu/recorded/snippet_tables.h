@@ -23,6 +23,9 @@ std::vector<Family> predicate_families();
 std::vector<Family> warp_families();
 std::vector<Family> memory_families();
 std::vector<Family> matrix_families();
+std::vector<Family> wgmma_families();
+std::vector<Family> async_families();
+std::vector<Family> cluster_families();
 
 /// All of them.
 std::vector<Family> all_families();
