@@ -3,8 +3,9 @@
 #include <fmt/format.h>
 #include <fmt/ranges.h>
 
+#include <fstream>
+#include <map>
 #include <memory>
-#include <set>
 
 #include "engine/core/embedded_file.h"
 #include "engine/core/error.h"
@@ -32,9 +33,9 @@ struct DatasetOptions {
   bool is_schema = false;
 };
 
-/// All runs together, each step once.
+/// What the first reading finds: everything but the texts.
 struct Collected {
-  std::vector<Step> steps;
+  std::map<std::string, std::string> relative_of;  ///< by step: each once, whatever number of runs has it
   std::map<std::string, std::size_t> left_out;
 };
 
@@ -43,31 +44,67 @@ std::string run_name(const std::string& folder) {
   return path.has_filename() ? path.filename().string() : path.parent_path().filename().string();
 }
 
-Collected collect(const DatasetOptions& options, KinGroups& groups) {
-  Collected all;
-  std::set<std::string> known;
+/// All runs, one after the other; only one is open.
+void read_runs(const DatasetOptions& options, const StepVisitor& visitor) {
   for (const std::string& folder : options.runs) {
     const RunReader run = read_run(folder);
     const StepChoice choice{
         .has_programs = options.has_programs,
         .secrets = keys_named_in(run.archive.run().configuration, EndpointContext::environment_secret)};
-    const std::string name = run_name(folder);
-    RunSteps found = read_steps(run.archive, run.task, name, choice);
-    for (const Kin& kin : found.kin) groups.add(kin);
-    for (const auto& [why, count] : found.left_out) all.left_out[why] += count;
-    for (Step& step : found.steps) {
-      if (known.insert(step.id).second)
-        all.steps.push_back(std::move(step));
-      else
-        ++all.left_out["repeated"];
-    }
+    read_steps(run.archive, run.task, run_name(folder), choice, visitor);
   }
+}
+
+Collected collect(const DatasetOptions& options, KinGroups& groups) {
+  Collected all;
+  read_runs(options, {.kin = [&](Kin kin) { groups.add(kin); },
+                      .step =
+                          [&](Step step) {
+                            if (!all.relative_of.emplace(std::move(step.id), std::move(step.relative)).second)
+                              ++all.left_out["repeated"];
+                          },
+                      .left_out = [&](const std::string& why) { ++all.left_out[why]; }});
   return all;
 }
+
+/// A file that is there when it is whole, or a stream.
+class Lines {
+ public:
+  Lines(const std::string& file, std::ostream& stream)
+      : file_(file), temporary_(file + ".tmp"), stream_(&stream) {
+    if (file.empty()) return;
+    own_.open(temporary_, std::ios::binary | std::ios::trunc);
+    if (!own_) throw ConfigError("--out", file, "cannot be written");
+    stream_ = &own_;
+  }
+  Lines(const Lines&) = delete;
+  ~Lines() {
+    std::error_code ignored;
+    if (own_.is_open()) fs::remove(temporary_, ignored);
+  }
+  void add(const std::string& line) {
+    *stream_ << line << "\n";
+    if (!*stream_) throw Error(fmt::format("{} cannot be written", file_.empty() ? "the output" : file_));
+  }
+  void finish() {
+    if (!own_.is_open()) return;
+    own_.close();
+    std::error_code problem;
+    if (own_) fs::rename(temporary_, file_, problem);
+    if (!own_ || problem) throw Error(fmt::format("{} cannot be written", file_));
+  }
+
+ private:
+  const std::string file_, temporary_;
+  std::ostream* stream_;
+  std::ofstream own_;
+};
 
 /// What a person wants to know of the file, one sentence or two.
 std::string summary(const Collected& all, const std::vector<SplitShare>& shares,
                     const std::map<std::string, std::size_t>& by_split, std::size_t families) {
+  std::size_t steps = 0;
+  for (const auto& [split, count] : by_split) steps += count;
   std::vector<std::string> parts, left_out;
   bool has_empty = false;
   for (const SplitShare& share : shares) {
@@ -77,10 +114,9 @@ std::string summary(const Collected& all, const std::vector<SplitShare>& shares,
     parts.push_back(fmt::format("{} {}", count, share.name));
   }
   for (const auto& [why, count] : all.left_out) left_out.push_back(fmt::format("{} {}", count, why));
-  std::string text =
-      fmt::format("{} steps of {} families: {}", all.steps.size(), families, fmt::join(parts, ", "));
+  std::string text = fmt::format("{} steps of {} families: {}", steps, families, fmt::join(parts, ", "));
   if (!left_out.empty()) text += fmt::format("; left out: {}", fmt::join(left_out, ", "));
-  if (has_empty && !all.steps.empty())
+  if (has_empty && steps > 0)
     text +=
         "\nA family is never split. Runs of other tasks bring other families; --lineage-only lets kernels "
         "that were only "
@@ -98,22 +134,21 @@ void write_dataset(const DatasetOptions& options, Program& program) {
   KinGroups groups(!options.is_lineage_only);
   Collected all = collect(options, groups);
   std::map<std::string, std::size_t> sizes, by_split;
-  for (const Step& step : all.steps) ++sizes[groups.group_of(step.relative)];
+  for (const auto& [step, relative] : all.relative_of) ++sizes[groups.group_of(relative)];
   const std::map<std::string, std::string> split_of = assign_splits(sizes, shares);
-  std::string text;
-  for (Step& step : all.steps) {
-    const std::string family = groups.group_of(step.relative);
-    step.record["family"] = family;
-    step.record["split"] = split_of.at(family);
-    ++by_split[split_of.at(family)];
+  Lines lines(options.out, program.out);
+  // Read again, a step at a time: what a run has told meanwhile, and what was written already, is left out.
+  const auto write = [&](Step step) {
+    if (all.relative_of.erase(step.id) == 0) return;
+    step.record["family"] = groups.group_of(step.relative);
+    const std::string& split = split_of.at(step.record["family"].get<std::string>());
+    step.record["split"] = split;
+    ++by_split[split];
     // A reply may hold bytes that are no UTF-8.
-    text += step.record.dump(-1, ' ', false, Json::error_handler_t::replace) + "\n";
-    step.record = Json();
-  }
-  if (options.out.empty())
-    program.out << text;
-  else
-    write_text_atomically(options.out, text);
+    lines.add(step.record.dump(-1, ' ', false, Json::error_handler_t::replace));
+  };
+  read_runs(options, {.kin = [](Kin) {}, .step = write, .left_out = [](const std::string&) {}});
+  lines.finish();
   (options.out.empty() ? program.err : program.out) << summary(all, shares, by_split, sizes.size());
 }
 

@@ -38,6 +38,7 @@ struct ExportOptions {
   double gain_min = 0.01;
   std::size_t proof_shapes = 10000;
   std::string host_compiler = "c++", worker, toolkit;
+  bool may_replace = false;
 };
 
 const ExportTarget& target_of(const std::string& name) {
@@ -132,6 +133,8 @@ void export_run(const ExportOptions& options, Program& program) {
   if (!options.fallback_times.empty())
     choice.fallback_us = read_fallback_times(options.fallback_times, run.task);
   Portfolio portfolio = read_portfolio(run.archive, run.task, choice);
+  if (!options.may_replace)
+    check_same_export(options.to, {target.name, run.task.name, portfolio.run_started});
   ExportOrder order = order_of(options, run.task, program);
   if (!options.tested.empty()) order.tested = read_findings(options.tested);
   if (!options.confirm.empty()) {
@@ -158,8 +161,11 @@ void export_run(const ExportOptions& options, Program& program) {
 void add_export_command(CLI::App& command, Program& program) {
   auto options = std::make_shared<ExportOptions>();
   command.add_option("run", options->run, "The run folder")->required();
-  command.add_option("--to", options->to, "The folder to be made; an older export there is replaced")
+  command
+      .add_option("--to", options->to,
+                  "The folder to be made; an older export of the run, as the same, is replaced")
       ->required();
+  command.add_flag("--replace", options->may_replace, "Also replace an export of another run, task or kind");
   std::string targets;
   for (const ExportTarget& target : k_targets)
     targets += fmt::format("{}{}: {}", targets.empty() ? "" : "; ", target.name, target.purpose);

@@ -42,26 +42,31 @@ bool is_pruned(const ModelCallRecord& call) { return call.prompt.empty(); }
 
 class StepReader {
  public:
-  StepReader(const Archive& archive, const Task& task, const std::string& name, const StepChoice& choice)
-      : archive_(archive), task_(task), name_(name), choice_(choice), weights_(workload_weights(task)) {
+  StepReader(const Archive& archive, const Task& task, const std::string& name, const StepChoice& choice,
+             const StepVisitor& visitor)
+      : archive_(archive),
+        task_(task),
+        name_(name),
+        choice_(choice),
+        visitor_(visitor),
+        weights_(workload_weights(task)) {
     baseline_id_ = baseline_of(archive, weights_).id;
     if (const auto provenance = archive.first_provenance()) first_ = *provenance;
   }
 
-  RunSteps read() {
-    for (const CandidateRecord& record : archive_.candidates()) take(record);
-    for (const RejectionRecord& rejection : archive_.rejections()) take(rejection);
-    std::stable_sort(found_.steps.begin(), found_.steps.end(), [](const Step& a, const Step& b) {
-      return a.record.at("ordinal").get<std::uint64_t>() < b.record.at("ordinal").get<std::uint64_t>();
-    });
-    return std::move(found_);
+  void read() {
+    const std::uint64_t end = archive_.next_ordinal();
+    for (std::uint64_t ordinal = 1; ordinal < end; ++ordinal) {
+      if (const auto record = archive_.candidate(ordinal)) take(*record);
+      if (const auto rejection = archive_.rejection(ordinal)) take(*rejection);
+    }
   }
 
  private:
   void take(const CandidateRecord& record) {
     const auto variation = archive_.variation(record.variation);
     const auto evaluated = archive_.evaluated(record.ordinal);
-    found_.kin.push_back(kin_of(record, *variation, evaluated));
+    visitor_.kin(kin_of(record, *variation, evaluated));
     const auto call = call_of(record.variation, record.created_unix_s);
     if (!call && !choice_.has_programs) return leave_out("proposed by a program");
     if (record.told == 0) return leave_out("not finished");
@@ -118,7 +123,7 @@ class StepReader {
             .same = {"reply " + digest(call->reply)},
             .parents = {},
             .shown = variation->inspirations};
-    found_.kin.push_back(std::move(kin));
+    visitor_.kin(std::move(kin));
     finish(std::move(json), parent->id);
   }
 
@@ -200,26 +205,26 @@ class StepReader {
     const std::string id = digest_parts({task_.digest, parent, result, digest(json["prompt"].dump()),
                                          json["reply"].get<std::string>(), json["tool_calls"].dump()});
     json["id"] = id;
-    found_.steps.push_back({.id = id, .relative = relative, .record = std::move(json)});
+    visitor_.step({.id = id, .relative = relative, .record = std::move(json)});
   }
 
-  void leave_out(const std::string& why) { ++found_.left_out[why]; }
+  void leave_out(const std::string& why) { visitor_.left_out(why); }
 
   const Archive& archive_;
   const Task& task_;
   const std::string& name_;
   const StepChoice& choice_;
+  const StepVisitor& visitor_;
   std::map<std::string, double> weights_;
   std::string baseline_id_;
   Provenance first_;
-  RunSteps found_;
 };
 
 }  // namespace
 
-RunSteps read_steps(const Archive& archive, const Task& task, const std::string& name,
-                    const StepChoice& choice) {
-  return StepReader(archive, task, name, choice).read();
+void read_steps(const Archive& archive, const Task& task, const std::string& name, const StepChoice& choice,
+                const StepVisitor& visitor) {
+  StepReader(archive, task, name, choice, visitor).read();
 }
 
 }  // namespace kernelites

@@ -3,7 +3,7 @@
 #pragma once
 
 #include <cstddef>
-#include <map>
+#include <functional>
 #include <string>
 #include <vector>
 
@@ -26,14 +26,15 @@ struct Step {
   Json record;           ///< as tools/dataset/dataset_schema.json says
 };
 
-struct RunSteps {
-  std::vector<Step> steps;  ///< by ordinal
-  std::vector<Kin> kin;     ///< of all candidates of the run, also of those that are in no step
-  std::map<std::string, std::size_t> left_out;  ///< how many, by why
+/// Who is told of a run, piece by piece: a run has more text than memory should hold.
+struct StepVisitor {
+  std::function<void(Kin kin)> kin;  ///< of every candidate of the run, also of those that are in no step
+  std::function<void(Step step)> step;
+  std::function<void(const std::string& why)> left_out;
 };
 
-/// Reads a run; `name` is what records call it.
-RunSteps read_steps(const Archive& archive, const Task& task, const std::string& name,
-                    const StepChoice& choice);
+/// Reads a run by ordinal and keeps nothing of it; `name` is what records call it.
+void read_steps(const Archive& archive, const Task& task, const std::string& name, const StepChoice& choice,
+                const StepVisitor& visitor);
 
 }  // namespace kernelites

@@ -111,6 +111,29 @@ void check_export_folder(const fs::path& folder) {
         "holds something that is no export of this program; nothing was changed: name another folder");
 }
 
+void check_same_export(const fs::path& folder, const ExportIdentity& wanted) {
+  const fs::path file = absolute_of(folder) / k_manifest_file;
+  if (!fs::exists(file)) return;
+  const Json manifest = read_json(file);
+  ExportIdentity found;
+  try {
+    manifest.at("target").get_to(found.target);
+    manifest.at("task").at("name").get_to(found.task);
+    manifest.at("run").at("started_unix_s").get_to(found.run_started);
+  } catch (const Json::exception&) {
+    throw ConfigError("--to", folder.string(),
+                      "holds an export that does not say of what; --replace replaces it");
+  }
+  if (found == wanted) return;
+  throw ConfigError(
+      "--to", folder.string(),
+      fmt::format("holds an export of {} as {}; nothing was changed: name another folder, or --replace",
+                  found.task != wanted.task                 ? "task " + found.task
+                  : found.run_started != wanted.run_started ? "another run of " + found.task
+                                                            : "this run",
+                  found.target));
+}
+
 void write_export(const fs::path& folder, const std::vector<ExportFile>& files) {
   check_export_folder(folder);
   std::set<std::string> paths;

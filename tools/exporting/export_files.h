@@ -29,4 +29,15 @@ void write_export(const std::filesystem::path& folder, const std::vector<ExportF
 /// Throws as `write_export` would, before anything was worked out.
 void check_export_folder(const std::filesystem::path& folder);
 
+/// What an export is of. Equal ones replace each other.
+struct ExportIdentity {
+  std::string target;       ///< "cpp"
+  std::string task;         ///< its name
+  std::string run_started;  ///< seconds since 1970, as the manifest has them
+  bool operator==(const ExportIdentity&) const = default;
+};
+
+/// Throws ConfigError naming --to if `folder` holds an export of another run, task or kind.
+void check_same_export(const std::filesystem::path& folder, const ExportIdentity& wanted);
+
 }  // namespace kernelites

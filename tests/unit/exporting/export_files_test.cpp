@@ -51,6 +51,31 @@ TEST_CASE("a folder that is no export, a file and a link are refused and stay as
   CHECK(read_text(folder.path() / "empty" / "src" / "a.cpp") == "first");
 }
 
+TEST_CASE("an export of another run, task or kind is not replaced unasked") {
+  TemporaryFolder folder;
+  const fs::path to = folder.path() / "out";
+  const ExportIdentity own{.target = "cpp", .task = "rmsnorm", .run_started = "1700000000"};
+  CHECK_NOTHROW(check_same_export(to, own));
+  write_export(to, {{"MANIFEST.json",
+                     R"({"kernelites_export": 1, "target": "cpp", "task": {"name": "rmsnorm"},
+                         "run": {"started_unix_s": "1700000000"}})"}});
+  CHECK_NOTHROW(check_same_export(to, own));
+  const auto words_for = [&](const ExportIdentity& wanted) {
+    try {
+      check_same_export(to, wanted);
+    } catch (const ConfigError& error) {
+      return std::string(error.what());
+    }
+    return std::string();
+  };
+  CHECK_THAT(words_for({"cu", "rmsnorm", "1700000000"}), Catch::Contains("this run as cpp"));
+  CHECK_THAT(words_for({"cpp", "rmsnorm", "1700000001"}), Catch::Contains("another run of rmsnorm"));
+  CHECK_THAT(words_for({"cpp", "softmax", "1700000000"}),
+             Catch::Contains("task rmsnorm") && Catch::Contains("--replace"));
+  write_export(to, k_first);  // older programs wrote less
+  CHECK_THAT(words_for(own), Catch::Contains("does not say of what"));
+}
+
 TEST_CASE("no path leads out of the folder, and none is written twice") {
   TemporaryFolder folder;
   const fs::path to = folder.path() / "out";

@@ -93,6 +93,12 @@ int main() {
   const scaled_rows::Tensors tensors = {(void*)0x100000, (void*)0x200000, (void*)0x300000};
   std::printf("workspace %zu %zu choice %d %d\n", library.workspace_size(tall), library.workspace_size(wide),
               scaled_rows_choice(library.get(), &tall), scaled_rows_choice(library.get(), &wide));
+  size_t zero[2] = {1, 1}, third = 0;
+  scaled_rows_workspace_zero_size(library.get(), &tall, &zero[0]);
+  scaled_rows_workspace_zero_size(library.get(), &wide, &zero[1]);
+  const scaled_rows::Problem narrow = {16, 48, 0.5};
+  scaled_rows_workspace_size_of(library.get(), 0, &narrow, &third);
+  std::printf("zero %zu %zu, without any %zu\n", zero[0], zero[1], third);
   library.workspace_init((void*)0x400000, 1 << 20, (CUstream)7);
   log_line("-- launches");
   library.launch(tall, tensors, (void*)0x400000, 1 << 20, (CUstream)7);
@@ -225,6 +231,8 @@ TEST_CASE(
   CHECK(readme_project(folder.path()) == "y has 131072 values\n");
   CHECK(line_with(printed, "no CUDA context") != "");
   CHECK(line_with(printed, "workspace ") == "workspace 534528 0 choice 1 0");
+  // What no shape clears lies behind what others find zero.
+  CHECK(line_with(printed, "zero ") == "zero 256 0, without any 524544");
   CHECK(line_with(printed, "status 1 ") == "status 1 M = 0 is not within 1 to 512");
   CHECK(line_with(printed, "status 5 ") == "status 5 M = 4096 is not within 1 to 512");
   CHECK(line_with(printed, "aligned") == "status 1 x is not aligned to 256 bytes");

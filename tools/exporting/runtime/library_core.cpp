@@ -3,7 +3,6 @@
 #include "tools/exporting/runtime/library_core.h"
 
 #include <atomic>
-#include <cstdio>
 #include <cstring>
 #include <memory>
 #include <mutex>
@@ -38,16 +37,6 @@ struct Known {
   ReadyShape shape;
   Known* next = nullptr;
 };
-
-/// "sm_90a" runs on capability 9.0 alone, "sm_90" on every 9.x from 9.0 on. 0: not on this device.
-int fitness(const char* architecture, int major, int minor) {
-  int number = 0;
-  char suffix = 0;
-  if (std::sscanf(architecture, "sm_%d%c", &number, &suffix) < 1) return 0;
-  if (suffix != 0) return number == 10 * major + minor ? 3 : 0;
-  if (number / 10 != major || number % 10 > minor) return 0;
-  return number % 10 == minor ? 2 : 1;
-}
 
 }  // namespace
 
@@ -338,13 +327,26 @@ Status supports(Library& library, const Call& call) {
   });
 }
 
-Status workspace_size(Library& library, const Call& call, std::size_t& bytes) {
+namespace {
+
+/// One number of a shape that is supported, or goes to the fallback.
+Status bytes_of(Library& library, const Call& call, std::int64_t ReadyShape::*number, std::size_t& bytes) {
   const Fallback fallback = library.fallback.load();
   return library.with_shape(call, [&](const Known& known) {
-    bytes = static_cast<std::size_t>(known.shape.workspace_bytes);
+    bytes = static_cast<std::size_t>(known.shape.*number);
     if (known.status == status_ok || goes_to_fallback(known, fallback)) return status_ok;
     return fail(known.status, known.words);
   });
+}
+
+}  // namespace
+
+Status workspace_size(Library& library, const Call& call, std::size_t& bytes) {
+  return bytes_of(library, call, &ReadyShape::workspace_bytes, bytes);
+}
+
+Status workspace_zero_size(Library& library, const Call& call, std::size_t& bytes) {
+  return bytes_of(library, call, &ReadyShape::zero_bytes, bytes);
 }
 
 Status workspace_init(Library& library, void* workspace, std::size_t bytes, Stream stream) {

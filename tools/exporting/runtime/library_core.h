@@ -117,6 +117,8 @@ int choice(Library& library, const Call& call);
 Status check_domain(const Library& library, const Call& call);
 Status supports(Library& library, const Call& call);
 Status workspace_size(Library& library, const Call& call, std::size_t& bytes);
+/// How much of the beginning must be zero before the first launch of this shape.
+Status workspace_zero_size(Library& library, const Call& call, std::size_t& bytes);
 /// Clears what self-clearing workspaces need zero before their first run.
 Status workspace_init(Library& library, void* workspace, std::size_t bytes, Stream stream);
 /// `problem`, `tensors`: what a fallback is given.

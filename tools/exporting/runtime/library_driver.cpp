@@ -40,4 +40,13 @@ const char* result_words(Result result) {
   return number;
 }
 
+int fitness(const char* architecture, int major, int minor) {
+  int number = 0;
+  char suffix = 0;
+  if (std::sscanf(architecture, "sm_%d%c", &number, &suffix) < 1) return 0;
+  if (suffix != 0) return number == 10 * major + minor ? 3 : 0;
+  if (number / 10 != major || number % 10 > minor) return 0;
+  return number % 10 == minor ? 2 : 1;
+}
+
 }  // namespace KERNELITES_LIBRARY

@@ -91,6 +91,9 @@ struct Driver {
 const Driver& driver();
 /// "CUDA_ERROR_INVALID_VALUE", or a number.
 const char* result_words(Result result);
+/// How well code of an architecture suits a device: "sm_90a" runs on capability 9.0 alone, "sm_90" on every 9.x. 0: not
+/// at all.
+int fitness(const char* architecture, int major, int minor);
 
 // CUdevice_attribute
 constexpr int k_multiprocessors = 16, k_l2_bytes = 38, k_capability_major = 75, k_capability_minor = 76,

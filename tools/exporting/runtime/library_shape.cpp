@@ -90,7 +90,8 @@ bool lay_out(const std::vector<PlanWorkspace>& workspaces, ReadyShape& shape, st
   for (const PlanWorkspace& workspace : workspaces)
     if (workspace.kind == PlanWorkspace::self_clearing) clearing += (workspace.bytes + 255) / 256 * 256;
   if (clearing > k_clear_bytes) problem = "the plan's self-clearing workspaces are too large";
-  std::int64_t shared = 0, next = clearing > 0 ? k_clear_bytes : 0;
+  // Also where this shape clears nothing: another one of the same workspace may.
+  std::int64_t shared = 0, next = workspaces.empty() ? 0 : k_clear_bytes;
   for (const PlanWorkspace& workspace : workspaces) {
     if (workspace.kind == PlanWorkspace::prepared) problem = "prepared workspaces are not supported";
     std::int64_t& at = workspace.kind == PlanWorkspace::self_clearing ? shared : next;
@@ -99,6 +100,7 @@ bool lay_out(const std::vector<PlanWorkspace>& workspaces, ReadyShape& shape, st
     at += (workspace.bytes + 255) / 256 * 256;
   }
   shape.workspace_bytes = next;
+  shape.zero_bytes = shared;
   return problem.empty();
 }
 

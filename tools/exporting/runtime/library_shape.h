@@ -37,9 +37,11 @@ struct ReadyShape {
   std::vector<std::int64_t> workspace_offsets;
   std::vector<std::pair<std::int64_t, std::int64_t>> zeroed;  // offset, bytes
   std::int64_t workspace_bytes = 0;
+  std::int64_t zero_bytes = 0;  // at the workspace's beginning, before the first launch
 };
 
-/// Self-clearing workspaces of all shapes share the beginning of a workspace: every run leaves them zero.
+/// Self-clearing workspaces of all shapes share the beginning of a workspace, which nothing else writes: every run
+/// leaves them zero.
 constexpr std::int64_t k_clear_bytes = 8 * 64 * 1024;
 
 /// False if the plan asks for what the kernels or the device do not have: `problem` says what.
