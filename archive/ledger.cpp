@@ -4,6 +4,11 @@
 
 #include <fmt/format.h>
 
+#include <array>
+#include <map>
+#include <unordered_map>
+#include <unordered_set>
+
 #include "archive/archive.h"
 #include "engine/core/error.h"
 
@@ -15,10 +20,6 @@ constexpr const char* k_call_sums =
     "coalesce(sum(cached_input_tokens), 0), coalesce(sum(cache_write_tokens), 0), "
     "coalesce(sum(output_tokens), 0), "
     "coalesce(sum(reasoning_tokens), 0), coalesce(sum(usd), 0.0), coalesce(sum(latency_s), 0.0)";
-
-/// The arm's variations.
-constexpr const char* k_of_arm =
-    "(SELECT ordinal FROM variation WHERE operator_name = ?1 AND endpoint = ?2 AND prompt_version = ?3)";
 
 CallSums read_sums(const Statement& row) {
   return {.calls = row.integer(0),
@@ -32,44 +33,114 @@ CallSums read_sums(const Statement& row) {
           .latency_s = row.real(8)};
 }
 
-/// Fills in all but the arm's name and its number of variations.
-void add_sums(Database& database, ArmLedger& arm) {
-  const auto prepared = [&](const std::string& sql) {
-    Statement statement = database.prepare(sql);
-    statement.bind(arm.operator_name, arm.endpoint, arm.prompt_version);
-    const bool has_row = statement.step();  // a sum always is one
-    KERNELITES_ASSERT(has_row);
-    return statement;
+/// Sums by arm in one pass over each table, whatever the number of arms: all but variations are read from covering
+/// indices, in the order of their ordinals.
+class ArmSums {
+ public:
+  explicit ArmSums(Database& database) : database_(database) {
+    read_variations();
+    read_candidates();
+    read_evaluations();
+    read_calls();
+    each("SELECT ordinal FROM rejection", [](const Statement&, ArmLedger& arm) { ++arm.rejections; });
+    for (const auto& [ordinal, newest] : newest_)
+      if (newest.is_passed && ended_.contains(ordinal)) ++arms_[candidate_arm_.at(ordinal)].passed;
+  }
+
+  /// By operator, endpoint and prompt version.
+  std::vector<ArmLedger> take() {
+    std::vector<ArmLedger> sorted;
+    for (const auto& [name, at] : index_) sorted.push_back(std::move(arms_[at]));
+    return sorted;
+  }
+
+ private:
+  struct Newest {
+    std::int64_t id = 0;
+    bool is_passed = false;
   };
-  const auto count = [&](const std::string& from) {
-    return prepared("SELECT count(*) FROM " + from).integer(0);
-  };
-  arm.rejections = count(fmt::format("rejection WHERE ordinal IN {}", k_of_arm));
-  arm.candidates = count(fmt::format("candidate WHERE variation IN {}", k_of_arm));
-  arm.passed = count(fmt::format(
-      "candidate c WHERE c.variation IN {} AND c.told IS NOT NULL AND c.outcome <> 'unfinished' AND "
-      "(SELECT e.is_passed FROM evaluation e WHERE e.ordinal = c.ordinal AND +e.state = 'answered' "
-      "ORDER BY e.id DESC LIMIT 1)",
-      k_of_arm));
-  arm.elites = count(fmt::format(
-      "elite_history h JOIN candidate c ON c.ordinal = h.ordinal WHERE c.variation IN {} AND h.status IN "
-      "('added', 'improved')",
-      k_of_arm));
-  arm.calls = read_sums(prepared(fmt::format(
-      "SELECT {} FROM model_call WHERE state <> 'sent' AND ordinal IN {}", k_call_sums, k_of_arm)));
-  const Statement evaluations = prepared(fmt::format(
-      "SELECT coalesce(sum(e.worker_s), 0.0), coalesce(sum(e.device_s), 0.0) FROM evaluation e JOIN "
-      "candidate c ON c.ordinal = e.ordinal WHERE e.state <> 'sent' AND c.variation IN {}",
-      k_of_arm));
-  arm.worker_s = evaluations.real(0);
-  arm.device_s = evaluations.real(1);
-  arm.wall_s =
-      prepared(
-          fmt::format("SELECT coalesce(sum(c.told_unix_s - v.created_unix_s), 0.0) FROM candidate c JOIN "
-                      "variation v ON v.ordinal = c.variation WHERE c.told_unix_s > 0 AND v.ordinal IN {}",
-                      k_of_arm))
-          .real(0);
-}
+
+  /// `take` for every row whose first column is a variation's ordinal.
+  template <typename Take>
+  void each(const char* sql, Take take) {
+    Statement rows = database_.prepare(sql);
+    while (rows.step())
+      if (const auto arm = variation_arm_.find(rows.integer(0)); arm != variation_arm_.end())
+        take(rows, arms_[arm->second]);
+  }
+
+  void read_variations() {
+    Statement rows = database_.prepare(
+        "SELECT ordinal, operator_name, endpoint, prompt_version, created_unix_s FROM variation ORDER BY "
+        "ordinal");
+    while (rows.step()) {
+      const std::array<std::string, 3> name{rows.text(1), rows.text(2), rows.text(3)};
+      const auto [found, is_new] = index_.try_emplace(name, arms_.size());
+      if (is_new)
+        arms_.push_back(
+            {.operator_name = name[0], .endpoint = name[1], .prompt_version = name[2], .calls = {}});
+      ++arms_[found->second].variations;
+      variation_arm_[rows.integer(0)] = found->second;
+      created_[rows.integer(0)] = rows.real(4);
+    }
+  }
+
+  void read_candidates() {
+    each("SELECT variation, ordinal, told, outcome, told_unix_s FROM candidate ORDER BY variation",
+         [&](const Statement& row, ArmLedger& arm) {
+           ++arm.candidates;
+           candidate_arm_[row.integer(1)] = static_cast<std::size_t>(&arm - arms_.data());
+           if (!row.is_null(2) && row.text(3) != "unfinished") ended_.insert(row.integer(1));
+           if (row.real(4) > 0) arm.wall_s += row.real(4) - created_.at(row.integer(0));
+         });
+    Statement steps =
+        database_.prepare("SELECT ordinal FROM elite_history WHERE status IN ('added', 'improved')");
+    while (steps.step())
+      if (const auto arm = candidate_arm_.find(steps.integer(0)); arm != candidate_arm_.end())
+        ++arms_[arm->second].elites;
+  }
+
+  void read_evaluations() {
+    Statement rows = database_.prepare(
+        "SELECT ordinal, id, state, is_passed, worker_s, device_s FROM evaluation ORDER BY ordinal");
+    while (rows.step()) {
+      const auto arm = candidate_arm_.find(rows.integer(0));
+      const std::string state = rows.text(2);
+      if (arm == candidate_arm_.end() || state == "sent") continue;
+      arms_[arm->second].worker_s += rows.real(4);
+      arms_[arm->second].device_s += rows.real(5);
+      Newest& newest = newest_[rows.integer(0)];
+      if (state == "answered" && rows.integer(1) > newest.id)
+        newest = {.id = rows.integer(1), .is_passed = rows.integer(3) != 0};
+    }
+  }
+
+  void read_calls() {
+    each(
+        "SELECT ordinal, state = 'failed', input_tokens, cached_input_tokens, cache_write_tokens, "
+        "output_tokens, "
+        "reasoning_tokens, usd, latency_s FROM model_call WHERE state <> 'sent' ORDER BY ordinal",
+        [](const Statement& row, ArmLedger& arm) {
+          ++arm.calls.calls;
+          arm.calls.failed += row.integer(1);
+          arm.calls.input_tokens += row.integer(2);
+          arm.calls.cached_input_tokens += row.integer(3);
+          arm.calls.cache_write_tokens += row.integer(4);
+          arm.calls.output_tokens += row.integer(5);
+          arm.calls.reasoning_tokens += row.integer(6);
+          arm.calls.usd += row.real(7);
+          arm.calls.latency_s += row.real(8);
+        });
+  }
+
+  Database& database_;
+  std::vector<ArmLedger> arms_;
+  std::map<std::array<std::string, 3>, std::size_t> index_;
+  std::unordered_map<std::int64_t, std::size_t> variation_arm_, candidate_arm_;  // by ordinal
+  std::unordered_map<std::int64_t, double> created_;                             // variations
+  std::unordered_set<std::int64_t> ended_;           // candidates that are told and not unfinished
+  std::unordered_map<std::int64_t, Newest> newest_;  // answered evaluation of a candidate
+};
 
 }  // namespace
 
@@ -83,22 +154,7 @@ std::vector<ChildCount> Archive::child_counts() const {
   return counts;
 }
 
-std::vector<ArmLedger> Archive::arms() const {
-  std::vector<ArmLedger> arms;
-  Statement rows = database_.prepare(
-      "SELECT operator_name, endpoint, prompt_version, count(*) FROM variation GROUP BY 1, 2, 3 ORDER BY 1, "
-      "2, 3");
-  while (rows.step()) {
-    ArmLedger arm;
-    arm.operator_name = rows.text(0);
-    arm.endpoint = rows.text(1);
-    arm.prompt_version = rows.text(2);
-    arm.variations = rows.integer(3);
-    arms.push_back(std::move(arm));
-  }
-  for (ArmLedger& arm : arms) add_sums(database_, arm);
-  return arms;
-}
+std::vector<ArmLedger> Archive::arms() const { return ArmSums(database_).take(); }
 
 CandidateLedger Archive::cost_of(std::uint64_t ordinal) const {
   CandidateLedger ledger;
