@@ -92,7 +92,10 @@ int archive_version(Database& database, int newest) {
                          newest));
     return static_cast<int>(version);
   } catch (const DatabaseError& error) {
-    if (error.is_foreign_file()) refuse("this file is not a database");
+    if (error.is_foreign_file())
+      refuse(
+          "this file is not a database, or a damaged one: take it from a copy, or begin a run in another "
+          "folder");
     throw;
   }
 }
@@ -104,12 +107,19 @@ void create_schema(Database& database) {
   set_version(database, k_schema_version);
 }
 
+void migrate_within(Database& database, std::span<const Migration> steps) {
+  for (const Migration& step : steps) {
+    if (database.integer("PRAGMA user_version") != step.from) continue;
+    database.execute(step.sql);
+    set_version(database, step.from + 1);
+  }
+}
+
 void migrate(Database& database, std::span<const Migration> steps) {
   for (const Migration& step : steps) {
     if (database.integer("PRAGMA user_version") != step.from) continue;
     Transaction transaction(database);
-    database.execute(step.sql);
-    set_version(database, step.from + 1);
+    migrate_within(database, {&step, 1});
     transaction.commit();
   }
 }

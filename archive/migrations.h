@@ -37,5 +37,7 @@ void create_schema(Database& database);
 /// number. REQUIRES: a version of at least 1. Throws Error if a step fails; the file then has the version
 /// before it.
 void migrate(Database& database, std::span<const Migration> steps);
+/// The same inside the caller's transaction. REQUIRES: one is open.
+void migrate_within(Database& database, std::span<const Migration> steps);
 
 }  // namespace kernelites

@@ -105,9 +105,10 @@ void prune_calls(Database& database, PruneReport& report) {
 
 }  // namespace
 
-CompactReport compact_run(const std::filesystem::path& folder, bool is_dry) {
-  refuse_missing(folder);
-  const RunLock lock(folder);
+namespace {
+
+/// REQUIRES: the caller holds the run's lock.
+CompactReport compact_locked(const std::filesystem::path& folder, bool is_dry) {
   CompactReport report{.bytes_before = bytes_on_disk(folder), .bytes_after = 0};
   Database database(database_file(folder), is_dry ? Database::Mode::read_only : Database::Mode::read_write);
   report.version_before = archive_version(database);
@@ -123,19 +124,24 @@ CompactReport compact_run(const std::filesystem::path& folder, bool is_dry) {
   return report;
 }
 
+}  // namespace
+
+CompactReport compact_run(const std::filesystem::path& folder, bool is_dry) {
+  refuse_missing(folder);
+  const RunLock lock(folder);
+  return compact_locked(folder, is_dry);
+}
+
 PruneReport prune_run(const std::filesystem::path& folder, bool is_dry) {
   refuse_missing(folder);
+  const RunLock lock(
+      folder);  // for both: a run that began in between would make a pruned one look like a failure
   PruneReport report;
   {
-    const RunLock lock(folder);
     Database database(database_file(folder), Database::Mode::read_write);
     Transaction transaction(database);
     // A dry run of an older format looks at it as it would be; nothing is committed.
-    for (const Migration& step : migrations())
-      if (step.from >= archive_version(database)) {
-        database.execute(step.sql);
-        database.execute(fmt::format("PRAGMA user_version = {}", step.from + 1));
-      }
+    migrate_within(database, migrations());
     database.execute(k_find_kept);
     report.kept_whole = database.integer("SELECT count(*) FROM temp.kept");
     report.pruned = database.integer("SELECT count(*) FROM candidate") - report.kept_whole;
@@ -151,7 +157,7 @@ PruneReport prune_run(const std::filesystem::path& folder, bool is_dry) {
       transaction.commit();
     }
   }
-  report.compacted = compact_run(folder, is_dry);
+  report.compacted = compact_locked(folder, is_dry);
   return report;
 }
 
