@@ -21,6 +21,7 @@ struct TraceEvent {
   std::string phase, category, name;
   double start_us = 0, duration_us = 0;
   std::uint64_t operation = 0;  // "External id", "external id"
+  std::uint32_t gpu = 0;        // "device"
   std::string shapes, types;
 };
 
@@ -129,6 +130,8 @@ class TraceReader : public nlohmann::json_sax<nlohmann::json> {
       if (key_ == "dur") event_.duration_us = value;
     } else if (is_member_of_args() && (key_ == "External id" || key_ == "external id")) {
       event_.operation = whole;
+    } else if (is_member_of_args() && key_ == "device") {
+      event_.gpu = static_cast<std::uint32_t>(whole);
     }
     return capture_ ? scalar(fmt::format("{}", value)) : true;
   }
@@ -136,7 +139,7 @@ class TraceReader : public nlohmann::json_sax<nlohmann::json> {
     if (event_.phase != "X") return;
     const std::string& category = event_.category;
     if (category == "kernel" || category == "Kernel")
-      table_.add_launch(event_.name, event_.operation, event_.start_us, event_.duration_us);
+      table_.add_launch(event_.name, event_.operation, event_.start_us, event_.duration_us, event_.gpu);
     else if (category == "gpu_memcpy" || category == "gpu_memset" || category == "Memcpy" ||
              category == "Memset")
       table_.add_copy(event_.duration_us);

@@ -17,7 +17,9 @@ KernelTrace read_trace(const std::filesystem::path& file) {
   if (std::filesystem::is_directory(file))
     throw ConfigError(file.string(), "", "is a folder; expected a trace file in it");
   std::ifstream in(file, std::ios::binary);
-  if (!in) throw ConfigError(file.string(), "", "this trace cannot be read");
+  if (!in)
+    throw ConfigError(file.string(), "",
+                      std::filesystem::exists(file) ? "this trace cannot be read" : "there is no such file");
   std::array<char, 16> head{};
   in.read(head.data(), head.size());
   const std::string_view begin(head.data(), static_cast<std::size_t>(in.gcount()));

@@ -31,7 +31,8 @@ struct KernelTrace {
   std::vector<KernelUse> kernels;
   std::int64_t launches = 0;
   double kernel_us = 0;  ///< sum over launches
-  double busy_us = 0;    ///< some kernel ran: where streams overlap less than the sum
+  int gpus = 0;          ///< that ran kernels
+  double busy_us = 0;    ///< some kernel ran: where streams overlap less than the sum; summed over GPUs
   double span_us = 0;    ///< from the first kernel's start to the last one's end
   double copy_us = 0;    ///< copies and fills, sum
 };

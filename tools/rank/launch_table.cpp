@@ -24,10 +24,10 @@ std::uint32_t LaunchTable::name_index(const std::string& text) {
 }
 
 void LaunchTable::add_launch(const std::string& kernel, std::uint64_t operation, double start_us,
-                             double duration_us) {
+                             double duration_us, std::uint32_t gpu) {
   if (launches_.size() >= rows_max_)
     throw ConfigError(file_, "", "has more kernels than can be ranked: record a few steps of the model only");
-  launches_.push_back({name_index(kernel), operation, start_us, std::max(duration_us, 0.0)});
+  launches_.push_back({name_index(kernel), gpu, operation, start_us, std::max(duration_us, 0.0)});
 }
 
 void LaunchTable::add_operation(std::uint64_t id, const OperationFacts& facts) {
@@ -46,13 +46,16 @@ KernelTrace LaunchTable::summed() {
   std::sort(launches_.begin(), launches_.end(),
             [](const Launch& a, const Launch& b) { return a.start_us < b.start_us; });
   std::map<std::tuple<std::uint32_t, std::uint32_t, std::uint32_t, std::uint32_t>, KernelUse> uses;
-  double covered_us = launches_.empty() ? 0 : launches_.front().start_us;
-  const double begin_us = covered_us;
+  const double begin_us = launches_.empty() ? 0 : launches_.front().start_us;
+  double last_us = begin_us;
+  std::map<std::uint32_t, double> covered_us;  // up to where each GPU's time is counted
   for (const Launch& launch : launches_) {
     const double end_us = launch.start_us + launch.duration_us;
     trace.kernel_us += launch.duration_us;
-    trace.busy_us += std::max(0.0, end_us - std::max(covered_us, launch.start_us));
-    covered_us = std::max(covered_us, end_us);
+    double& covered = covered_us.try_emplace(launch.gpu, begin_us).first->second;
+    trace.busy_us += std::max(0.0, end_us - std::max(covered, launch.start_us));
+    covered = std::max(covered, end_us);
+    last_us = std::max(last_us, end_us);
     OperationRow operation{};
     const auto found =
         std::lower_bound(operations_.begin(), operations_.end(), launch.operation,
@@ -72,7 +75,8 @@ KernelTrace LaunchTable::summed() {
     use.least_us = std::min(use.least_us, launch.duration_us);
     use.most_us = std::max(use.most_us, launch.duration_us);
   }
-  trace.span_us = covered_us - begin_us;
+  trace.span_us = last_us - begin_us;
+  trace.gpus = static_cast<int>(covered_us.size());
   for (auto& [key, use] : uses) trace.kernels.push_back(std::move(use));
   std::stable_sort(trace.kernels.begin(), trace.kernels.end(),
                    [](const KernelUse& a, const KernelUse& b) { return a.total_us > b.total_us; });

@@ -25,9 +25,10 @@ class LaunchTable {
   explicit LaunchTable(std::string file, std::size_t rows_max = k_trace_launches_max)
       : file_(std::move(file)), rows_max_(rows_max) {}
 
-  /// `operation` is the id under which `add_operation` tells it, before or after; 0: none. Both throw ConfigError
-  /// beyond `rows_max`.
-  void add_launch(const std::string& kernel, std::uint64_t operation, double start_us, double duration_us);
+  /// `operation` is the id under which `add_operation` tells it, before or after; 0: none. `gpu` tells several GPUs of
+  /// one trace apart. Both throw ConfigError beyond `rows_max`.
+  void add_launch(const std::string& kernel, std::uint64_t operation, double start_us, double duration_us,
+                  std::uint32_t gpu = 0);
   void add_operation(std::uint64_t id, const OperationFacts& facts);
   void add_copy(double duration_us) { copy_us_ += duration_us; }
 
@@ -38,7 +39,7 @@ class LaunchTable {
   std::uint32_t name_index(const std::string& text);
 
   struct Launch {
-    std::uint32_t kernel;
+    std::uint32_t kernel, gpu;
     std::uint64_t operation;
     double start_us, duration_us;
   };

@@ -50,13 +50,15 @@ KernelTrace read_nsight_trace(const std::filesystem::path& file) {
     const char* const name =
         has_column(database, "CUPTI_ACTIVITY_KIND_KERNEL", "demangledName") ? "demangledName" : "shortName";
     LaunchTable table(file.string());
+    const bool has_device = has_column(database, "CUPTI_ACTIVITY_KIND_KERNEL", "deviceId");
     Statement rows = database.prepare(
-        fmt::format("SELECT coalesce(s.value, ''), k.start, k.\"end\" FROM CUPTI_ACTIVITY_KIND_KERNEL k "
+        fmt::format("SELECT coalesce(s.value, ''), k.start, k.\"end\", {} FROM CUPTI_ACTIVITY_KIND_KERNEL k "
                     "LEFT JOIN StringIds s ON s.id = k.{}",
-                    name));
+                    has_device ? "k.deviceId" : "0", name));
     while (rows.step())
       table.add_launch(rows.text(0), 0, 1e-3 * static_cast<double>(rows.integer(1)),
-                       1e-3 * static_cast<double>(rows.integer(2) - rows.integer(1)));
+                       1e-3 * static_cast<double>(rows.integer(2) - rows.integer(1)),
+                       static_cast<std::uint32_t>(rows.integer(3)));
     add_copies(database, table);
     KernelTrace trace = table.summed();
     trace.format = "Nsight Systems";

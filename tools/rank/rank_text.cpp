@@ -14,6 +14,7 @@ namespace kernelites {
 namespace {
 
 constexpr std::size_t k_name_columns = 44;
+constexpr double k_copies_told = 0.1;  // of the span: then they may be what kernels wait for
 
 /// Of what is nearly all of the time there is no telling.
 std::string limit_text(double speedup) { return speedup < 1000 ? fmt::format("{:.3f}x", speedup) : "any"; }
@@ -29,11 +30,14 @@ std::string head_text(const KernelTrace& trace, const KernelRanking& ranking) {
                                             trace.format, trace.device.empty() ? "" : " of " + trace.device,
                                             trace.launches, ranking.kernels.size(), trace.kernel_us * 1e-3)) +
                      "\n";
-  if (trace.span_us > 0)
-    text += fmt::format("the GPU runs kernels {:.1f} % of {:.3f} ms from the first to the last",
-                        100 * trace.busy_us / trace.span_us, trace.span_us * 1e-3);
-  if (trace.span_us > 0 && trace.busy_us < 0.8 * trace.span_us)
-    text += "; the rest waits for the host, and no faster kernel helps there";
+  const double whole_us = trace.span_us * std::max(trace.gpus, 1);
+  const std::string gpus = trace.gpus > 1 ? fmt::format("the {} GPUs run", trace.gpus) : "the GPU runs";
+  if (whole_us > 0)
+    text += fmt::format("{} kernels {:.1f} % of {:.3f} ms from the first to the last", gpus,
+                        100 * trace.busy_us / whole_us, trace.span_us * 1e-3);
+  if (whole_us > 0 && trace.busy_us < 0.8 * whole_us)
+    text += fmt::format("; the rest waits for {}the host, and no faster kernel helps there",
+                        trace.copy_us > k_copies_told * whole_us ? "copies or " : "");
   text += "\n";
   if (trace.copy_us > 0)
     text += fmt::format("copies and fills take {:.3f} ms beside them\n", trace.copy_us * 1e-3);
@@ -108,10 +112,11 @@ std::string rank_text(const KernelTrace& trace, const KernelRanking& ranking, st
 }
 
 Json rank_json(const KernelTrace& trace, const KernelRanking& ranking, std::size_t count_max) {
-  Json json{
-      {"format", trace.format},       {"device", trace.device},   {"launches", trace.launches},
-      {"kernel_us", trace.kernel_us}, {"busy_us", trace.busy_us}, {"span_us", trace.span_us},
-      {"copy_us", trace.copy_us},     {"factor", ranking.factor}, {"covered_share", ranking.covered_share}};
+  Json json{{"format", trace.format},     {"device", trace.device},
+            {"launches", trace.launches}, {"kernel_us", trace.kernel_us},
+            {"busy_us", trace.busy_us},   {"gpus", trace.gpus},
+            {"span_us", trace.span_us},   {"copy_us", trace.copy_us},
+            {"factor", ranking.factor},   {"covered_share", ranking.covered_share}};
   json["kernels"] = Json::array();
   for (std::size_t i = 0; i < std::min(count_max, ranking.kernels.size()); ++i)
     json["kernels"].push_back(kernel_json(ranking.kernels[i]));

@@ -132,6 +132,19 @@ TEST_CASE("an export of Nsight Systems gives the same as a Chrome trace of the s
   CHECK(trace.kernels[0].name == "void flash_fwd_kernel<T>(P)");
 }
 
+TEST_CASE("two GPUs at once are busy each, and the text says that they are two") {
+  const TemporaryFolder folder;
+  const KernelTrace trace = read_trace(write_nsight(
+      folder,
+      "INSERT INTO StringIds VALUES (1, 'flash_fwd_kernel'), (2, 'flash_fwd_kernel');"
+      "INSERT INTO CUPTI_ACTIVITY_KIND_KERNEL VALUES (0, 10000, 0, 7, 1, 2), (0, 5000, 1, 7, 1, 2);"));
+  CHECK(trace.gpus == 2);
+  CHECK(trace.busy_us == Approx(15));
+  CHECK(trace.span_us == Approx(10));
+  const KernelRanking ranking = rank_kernels(trace, known_kernel_kinds(), 2);
+  CHECK(rank_text(trace, ranking, 5).find("the 2 GPUs run kernels 75.0 % of 0.010 ms") != std::string::npos);
+}
+
 TEST_CASE("kernels of two streams at once are busy time once") {
   const TemporaryFolder folder;
   const KernelTrace trace =
@@ -143,7 +156,7 @@ TEST_CASE("kernels of two streams at once are busy time once") {
 TEST_CASE("what is no trace is refused with what it is") {
   const TemporaryFolder folder;
   const std::string good = chrome_trace({kernel_event("gemm", 10, 4)});
-  CHECK(refusal_of(folder.path() / "nowhere.json").find("cannot be read") != std::string::npos);
+  CHECK(refusal_of(folder.path() / "nowhere.json").find("no such file") != std::string::npos);
   CHECK(refusal_of(folder.path()).find("is a folder") != std::string::npos);
   CHECK(refusal_of(write(folder, "empty", "")).find("is empty") != std::string::npos);
   CHECK(refusal_of(write(folder, "text", "hello, world")).find("neither JSON nor") != std::string::npos);
