@@ -207,9 +207,10 @@ void WorkerPool::check_able(Time now) {
   const bool is_lost = std::all_of(slots_.begin(), slots_.end(), is_out);
   const bool is_outage = has_provenance_ && now - last_able_ > seconds(options_.outage_s);
   if (!is_lost && !is_outage) return;
-  throw Error(fmt::format("no worker can work{}: {} (command: {}; its messages: {})",
-                          is_lost ? "" : fmt::format(" for {:g} s", options_.outage_s), last_failure_,
-                          slots_.front().command[0], options_.error_log.string()));
+  throw Error(fmt::format(
+      "no worker can work{}: {} (command: {}{}); `kernelites doctor` says what is missing",
+      is_lost ? "" : fmt::format(" for {:g} s", options_.outage_s), last_failure_, slots_.front().command[0],
+      options_.error_log == "/dev/null" ? "" : "; its messages: " + options_.error_log.string()));
 }
 
 void WorkerPool::assign(Time now) {

@@ -4,9 +4,13 @@
 
 #include <fmt/format.h>
 
+#include <fmt/ranges.h>
+
 #include <algorithm>
+#include <span>
 
 #include "engine/core/error.h"
+#include "engine/core/nearest_name.h"
 #include "tools/export_command.h"
 #include "tools/reading_commands.h"
 
@@ -52,14 +56,29 @@ constexpr CommandRow k_commands[] = {
 };
 
 /// CLI11 only says that a command is missing when the one given is unknown.
-void check_command(const std::vector<std::string>& arguments) {
-  if (arguments.empty() || arguments[0].empty() || arguments[0][0] == '-') return;
-  std::string known;
-  for (const CommandRow& row : k_commands) {
-    if (arguments[0] == row.name) return;
-    known += fmt::format("{}{}", known.empty() ? "" : ", ", row.name);
+void check_command(const CLI::App& app, std::span<const std::string> arguments) {
+  const auto commands = app.get_subcommands([](const CLI::App*) { return true; });
+  if (commands.empty() || arguments.empty() || arguments[0].empty() || arguments[0][0] == '-') return;
+  std::vector<std::string> known;
+  for (const CLI::App* command : commands) {
+    if (arguments[0] == command->get_name()) return check_command(*command, arguments.subspan(1));
+    known.push_back(command->get_name());
   }
-  throw ConfigError("command", arguments[0], "is unknown; commands are " + known);
+  const std::string near = surely_meant(arguments[0], known);
+  throw ConfigError(app.get_parent() == nullptr ? "command" : app.get_name(), arguments[0],
+                    near.empty() ? fmt::format("is unknown; commands are {}", fmt::join(known, ", "))
+                                 : "is unknown" + near + " (see --help)");
+}
+
+/// What CLI11 could not place, in the order given.
+std::string extras_text(const CLI::App& app, const std::vector<std::string>& arguments) {
+  std::vector<std::string> extras = app.remaining(true), in_order;
+  for (const std::string& argument : arguments)
+    if (const auto extra = std::find(extras.begin(), extras.end(), argument); extra != extras.end()) {
+      in_order.push_back(argument);
+      extras.erase(extra);
+    }
+  return fmt::format("{}", fmt::join(in_order, " "));
 }
 
 }  // namespace
@@ -72,7 +91,7 @@ int run_program(const std::vector<std::string>& arguments, Program& program) {
       "in trouble.");
   for (const CommandRow& row : k_commands) row.add(*app.add_subcommand(row.name, row.purpose), program);
   try {
-    check_command(arguments);
+    check_command(app, arguments);
     std::vector<std::string> reversed(arguments.rbegin(),
                                       arguments.rend());  // CLI11 takes them from the back
     app.parse(reversed);
@@ -82,6 +101,9 @@ int run_program(const std::vector<std::string>& arguments, Program& program) {
     while (!asked->get_subcommands().empty()) asked = asked->get_subcommands().front();
     program.out << asked->help();
     return exit_done;
+  } catch (const CLI::ExtrasError&) {
+    program.err << fmt::format("kernelites: not expected: {} (see --help)\n", extras_text(app, arguments));
+    return exit_wrong;
   } catch (const CLI::ParseError& error) {
     program.err << fmt::format("kernelites: {} (see --help)\n", error.what());
     return exit_wrong;

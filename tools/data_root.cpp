@@ -6,6 +6,7 @@
 #include <fmt/ranges.h>
 
 #include "engine/core/error.h"
+#include "engine/core/nearest_name.h"
 
 namespace kernelites {
 
@@ -32,9 +33,12 @@ Task find_task(const std::string& name, const DataRoot& data) {
   if (fs::exists(fs::path(name) / "task.json")) return load_task(name);
   const bool is_name = name.find('/') == std::string::npos && name != "." && name != "..";
   if (is_name && fs::exists(data.tasks() / name / "task.json")) return load_task(data.tasks() / name);
-  throw ConfigError("--task", name,
-                    fmt::format("is neither a folder with a task.json nor one of {}",
-                                fmt::join(list_tasks(data.tasks()), ", ")));
+  const std::vector<std::string> known = list_tasks(data.tasks());
+  const std::string near = surely_meant(name, known);
+  throw ConfigError(
+      "--task", name,
+      near.empty() ? fmt::format("is neither a folder with a task.json nor one of {}", fmt::join(known, ", "))
+                   : "is no task" + near + " (see kernelites tasks)");
 }
 
 fs::path seed_folder(const Task& task, const DataRoot& data) {

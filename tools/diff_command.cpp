@@ -2,6 +2,7 @@
 // kernelites diff: two candidates of a run side by side, in times, plan, code, counters and source.
 #include <memory>
 
+#include "engine/core/error.h"
 #include "tools/inspect/change_text.h"
 #include "tools/reading_commands.h"
 #include "tools/terminal.h"
@@ -20,6 +21,9 @@ struct DiffOptions {
 };
 
 void diff(const DiffOptions& options, Program& program) {
+  if (options.after.empty())
+    throw ConfigError("AFTER", "",
+                      "is needed: a second candidate, by its number or the first characters of its id");
   const RunReader run = read_run(options.run);
   const CandidateChange change =
       change_between(run, candidate_end(run, options.before), candidate_end(run, options.after));
@@ -40,7 +44,7 @@ void add_diff_command(CLI::App& command, Program& program) {
   command.add_option("run", options->run, "The run folder")->required();
   command.add_option("before", options->before, "A candidate: its number or the first characters of its id")
       ->required();
-  command.add_option("after", options->after, "The one to compare with it")->required();
+  command.add_option("after", options->after, "The one to compare with it (needed)");
   command.add_option("--width", options->width,
                      "Columns; from 120 on sources stand side by side (default: the terminal's)");
   command.add_option("--context", options->context, "Unchanged lines around a change")

@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 #include <unistd.h>
 
+#include <filesystem>
 #include <memory>
 
 #include "engine/core/device_names.h"
@@ -11,6 +12,7 @@
 #include "tools/data_root.h"
 #include "tools/evaluation_requests.h"
 #include "tools/inspect/evaluation_text.h"
+#include "tools/tuning_words.h"
 #include "tools/worker_setup.h"
 
 namespace kernelites {
@@ -31,19 +33,14 @@ struct EvaluateOptions {
   bool is_json = false;
 };
 
-/// NAME=VALUE words over the declared defaults.
-void apply_tuning(const std::vector<std::string>& words, Candidate& candidate) {
-  for (const std::string& word : words) {
-    const std::size_t equals = word.find('=');
-    const std::string name = word.substr(0, equals);
-    if (equals == std::string::npos || candidate.tuning.count(name) == 0)
-      throw ConfigError("--tune", word, "expected NAME=VALUE with a tunable that the file declares");
-    try {
-      candidate.tuning[name] = std::stoll(word.substr(equals + 1));
-    } catch (const std::exception&) {
-      throw ConfigError("--tune", word, "the value is no whole number");
-    }
-  }
+/// What a verdict on a text that may be no kernel of this task leaves open; empty where it is one.
+std::string doubt(const EvaluateOptions& options, const Verdict& verdict) {
+  if (verdict.is_passed || (verdict.stage != "plan" && verdict.stage != "compile")) return "";
+  if (const auto kind = std::filesystem::path(options.file).extension(); kind != ".cu" && kind != ".cuh")
+    return fmt::format("{} does not end in .cu: is it a kernel file?\n", options.file);
+  if (verdict.message.find("\"Problem\"") == std::string::npos) return "";
+  return fmt::format("a member of Problem is a dim or a tensor of the task: is it a kernel for {}?\n",
+                     options.task);
 }
 
 void evaluate(const EvaluateOptions& options, Program& program) {
@@ -92,6 +89,7 @@ void evaluate(const EvaluateOptions& options, Program& program) {
                                  diagnostic.line > 0 ? fmt::format("line {}: ", diagnostic.line) : "",
                                  diagnostic.message);
   }
+  program.out << doubt(options, verdict);
   if (timed) program.out << duel_text(task, facts, *timed);
 }
 
@@ -102,7 +100,7 @@ void add_evaluate_command(CLI::App& command, Program& program) {
   command.add_option("file", options->file, "The .cu file")->required();
   command.add_option("--task", options->task, "Task name or folder")->required();
   command.add_option("--against", options->against, "Another file to time it against, paired");
-  command.add_option("--tune", options->tuning, "NAME=VALUE of a tunable (several may follow)");
+  command.add_option("--tune", options->tuning, k_tune_option_words);
   command.add_option("--device", options->device, "auto, gpu, vgpu or vgpu:rtx4090")
       ->check(CLI::IsMember(device_names()));
   command.add_option("--rounds", options->rounds, "Rounds of timing")->check(CLI::Range(2, 1000));

@@ -11,6 +11,7 @@
 #include "tools/data_root.h"
 #include "tools/evaluation_requests.h"
 #include "tools/inspect/text_table.h"
+#include "tools/tuning_words.h"
 #include "tools/worker_setup.h"
 
 namespace kernelites {
@@ -20,6 +21,7 @@ struct ProfileOptions {
   std::string file;
   std::string task;
   std::vector<std::string> workloads;
+  std::vector<std::string> tuning;
   std::string device = "auto";
   std::string worker;
   std::string data;
@@ -55,8 +57,9 @@ void print_text(const Task& task, const std::vector<std::string>& workloads, con
 void profile(const ProfileOptions& options, Program& program) {
   const DataRoot data = find_data_root(options.data, program.executable);
   const Task task = find_task(options.task, data);
-  const Candidate kernel =
+  Candidate kernel =
       options.file.empty() ? find_seeds(task, data).front().candidate : load_candidate(options.file);
+  apply_tuning(options.tuning, kernel);
   std::vector<std::string> workloads = options.workloads;
   if (workloads.empty()) workloads.push_back(task.bench.front().name);
   for (const std::string& name : workloads)
@@ -94,6 +97,7 @@ void add_profile_command(CLI::App& command, Program& program) {
   command.add_option("file", options->file, "A kernel file; the first seed of the task if there is none");
   command.add_option("--task", options->task, "Task name or folder")->required();
   command.add_option("--workload", options->workloads, "These bench workloads; the first if none is named");
+  command.add_option("--tune", options->tuning, k_tune_option_words);
   command.add_option("--device", options->device, "auto, gpu, vgpu or vgpu:rtx4090")
       ->check(CLI::IsMember(device_names()));
   command.add_option("--worker", options->worker, "The worker program");

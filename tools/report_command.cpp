@@ -17,6 +17,8 @@
 namespace kernelites {
 namespace {
 
+constexpr std::size_t k_file_columns = 100;
+
 struct ReportOptions {
   std::string run;
   std::string out;
@@ -84,13 +86,28 @@ void write_report(const ReportOptions& options, Program& program) {
                                facts.best->is_modelled ? "modelled" : "measured");
 }
 
+void write_text(const ReportOptions& options, Program& program) {
+  const MorningFacts facts = morning_facts(options.run);
+  if (options.out.empty()) {
+    program.out << morning_text(facts, screen_columns(program, 0));
+    return;
+  }
+  write_text_atomically(options.out, morning_text(facts, k_file_columns));
+  program.out << options.out << "\n";
+}
+
 void report(const ReportOptions& options, Program& program) {
   if (options.can_steer && !options.is_served)
     throw ConfigError("--steer", "", "needs --serve: a file cannot steer");
   if (options.is_served && options.is_text)
     throw ConfigError("--text", "", "is one page on this terminal; --serve serves another one");
+  if (!options.out.empty() && (options.is_served || options.is_json))
+    throw ConfigError("--out", options.out, "goes with a file; --serve and --json write none");
+  const std::filesystem::path folder = std::filesystem::path(options.out).parent_path();
+  if (!folder.empty() && !std::filesystem::is_directory(folder))
+    throw ConfigError("--out", options.out, fmt::format("there is no folder {}", folder.string()));
   if (options.is_text && !options.is_json)
-    program.out << morning_text(morning_facts(options.run), screen_columns(program, 0));
+    write_text(options, program);
   else if (options.is_served)
     serve(options, program);
   else

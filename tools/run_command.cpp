@@ -17,6 +17,7 @@
 #include "engine/search/recordings.h"
 #include "engine/search/run_folder.h"
 #include "engine/search/run_knowledge.h"
+#include "engine/variation/operator_table.h"
 #include "evaluators/batch_evaluator.h"
 #include "tools/command_line.h"
 #include "tools/data_root.h"
@@ -29,6 +30,11 @@
 
 namespace kernelites {
 namespace {
+
+constexpr const char* k_tuner_alone =
+    "no replies were recorded for {}: this is the tuner alone, which varies what a kernel declares; "
+    "--endpoint "
+    "names a model\n";
 
 struct RunOptions {
   std::string config_file;
@@ -68,6 +74,14 @@ std::map<std::string, double> read_operators(const std::vector<std::string>& wor
     }
   }
   return operators;
+}
+
+/// Those that may have a share, as words.
+std::string shared_operators() {
+  std::string names;
+  for (const OperatorRow& row : operator_table())
+    if (!row.is_scheduled) names += fmt::format("{}{}", names.empty() ? "" : ", ", row.name);
+  return names;
 }
 
 /// A new run with the configuration and the replies of another: recorded replies where a prompt is the same; where it
@@ -124,20 +138,6 @@ RunConfig effective_config(const RunOptions& options, const CLI::App& command,
         "--seed", "",
         fmt::format("the run in {} has seed {}; a run keeps its seed", options.out, resumed->seed));
   return config;
-}
-
-/// A new run that names no endpoint replays what a model answered in the project's own run of the task, if there is
-/// one; "none" is the tuner alone.
-void choose_endpoint(RunConfig& config, const Task& task, const DataRoot& data, bool is_resumed) {
-  if (config.endpoint == "none") {
-    config.endpoint = nullptr;
-    return;
-  }
-  const std::filesystem::path recording = data.recording(task.name);
-  if (!config.endpoint.is_null() || is_resumed || !config.replies.empty() ||
-      !std::filesystem::exists(recording))
-    return;
-  config.endpoint = Json{{"kind", "replay"}, {"recording", recording.string()}, {"match", "cycle"}};
 }
 
 /// The task of a resumed run must be the one it began with.
@@ -257,7 +257,7 @@ void run(RunOptions& options, const CLI::App& command, Program& program) {
   RunConfig config = effective_config(options, command, resumed);
   const Task task = find_task(config.task, data);
   if (resumed) check_same_task(options.out, *resumed, task);
-  choose_endpoint(config, task, data, resumed.has_value());
+  const bool is_answered = choose_endpoint(config, data.recording(task.name), resumed.has_value());
   const PromptLibrary prompts = PromptLibrary::load(data.prompts());
   const std::vector<Seed> seeds = find_seeds(task, data);
   if (config.is_batch && config.device == "auto")
@@ -286,6 +286,7 @@ void run(RunOptions& options, const CLI::App& command, Program& program) {
   if (resumed) archive->set_budget(run_config_json(config).at("budget"));
   const RunEndpoints endpoints(wanted, config.replies, context);
 
+  if (!is_answered) program.err << fmt::format(k_tuner_alone, task.name);
   EventLog log(folder.events());
   const Shown shown = shown_as(options, config, *archive, clock, program);
   RunParts parts{
@@ -337,9 +338,8 @@ void add_run_command(CLI::App& command, Program& program) {
                   "times: the "
                   "bandit finds out whom to ask")
       ->allow_extra_args(false);
-  command.add_option(
-      "--operators", options->operators,
-      "Shares of the operators that vary: NAME=SHARE words, of refine, edit, repair, agent, tune");
+  command.add_option("--operators", options->operators,
+                     "Shares of the operators that vary: NAME=SHARE words, of " + shared_operators());
   command.add_option(
       "--fork", options->fork,
       "Start a new run with the configuration and the recorded replies of this one; --endpoint answers "

@@ -20,6 +20,17 @@ EndpointConfig endpoint_config(const Json& endpoint) {
 
 }  // namespace
 
+bool choose_endpoint(RunConfig& config, const std::filesystem::path& recording, bool is_resumed) {
+  if (config.endpoint == "none") {
+    config.endpoint = nullptr;
+    return true;
+  }
+  if (!config.endpoint.is_null() || is_resumed || !config.replies.empty()) return true;
+  if (!std::filesystem::exists(recording)) return false;
+  config.endpoint = Json{{"kind", "replay"}, {"recording", recording.string()}, {"match", "cycle"}};
+  return true;
+}
+
 std::vector<EndpointConfig> endpoint_configs(const Json& endpoint) {
   std::vector<EndpointConfig> configs;
   if (endpoint.is_null()) return configs;

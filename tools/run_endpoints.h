@@ -2,6 +2,7 @@
 // From a run's configuration to its endpoints: one, several that become arms of the bandit, or none.
 #pragma once
 
+#include <filesystem>
 #include <memory>
 #include <vector>
 
@@ -10,6 +11,11 @@
 #include "engine/search/run_config.h"
 
 namespace kernelites {
+
+/// A new run that names no endpoint replays `recording`, what a model answered in the project's own run of the task;
+/// "none" is the tuner alone. False where there is no such file, which leaves the tuner alone though nobody said so.
+[[nodiscard]] bool choose_endpoint(RunConfig& config, const std::filesystem::path& recording,
+                                   bool is_resumed);
 
 /// What RunConfig::endpoint says: null is none, an array several. Throws ConfigError.
 std::vector<EndpointConfig> endpoint_configs(const Json& endpoint);

@@ -86,10 +86,9 @@ const Json& ObjectReader::member(const char* key) {
 void ObjectReader::finish() const {
   for (const auto& [key, value] : object_.items()) {
     if (known_.contains(key)) continue;
-    const std::string nearest = nearest_name(key, std::vector(known_.begin(), known_.end()));
-    fail(key, fmt::format("is not a known key{}; known here: {}",
-                          nearest.empty() ? "" : fmt::format(", did you mean \"{}\"?", nearest),
-                          fmt::join(known_, ", ")));
+    fail(key,
+         fmt::format("is not a known key{}; known here: {}",
+                     did_you_mean(key, std::vector(known_.begin(), known_.end())), fmt::join(known_, ", ")));
   }
 }
 

@@ -49,6 +49,16 @@ std::string nearest_name(std::string_view name, std::span<const std::string> kno
   return nearest;
 }
 
+std::string did_you_mean(std::string_view name, std::span<const std::string> known) {
+  const std::string nearest = nearest_name(name, known);
+  return nearest.empty() ? "" : ", did you mean \"" + nearest + "\"?";
+}
+
+std::string surely_meant(std::string_view name, std::span<const std::string> known) {
+  const std::string nearest = nearest_name(name, known);
+  return !nearest.empty() && is_slip_of(name, nearest) ? did_you_mean(name, known) : "";
+}
+
 bool is_slip_of(std::string_view name, std::string_view wanted) {
   const std::size_t allowed = std::max<std::size_t>(1, wanted.size() / k_slip_letters);
   return wanted.size() > 1 && spelling_distance(name, wanted) <= allowed;

@@ -150,7 +150,7 @@ EndpointConfig endpoint_config_from_option(const std::string& value, const std::
   } else {
     throw ConfigError(option, value,
                       "expected openai:MODEL, openai:MODEL@BASE_URL, anthropic:MODEL, spool[:FOLDER], "
-                      "replay[:PATH] or FILE.json");
+                      "replay[:PATH], FILE.json, or (run) none");
   }
   return parse_endpoint_config(document, option + " " + value, "", "");
 }

@@ -53,12 +53,17 @@ Forecast Stagnation::forecast() const {
 
 std::string forecast_text(const Forecast& forecast) {
   if (!forecast.is_known) return "too early for a forecast";
+  const std::string chance =
+      fmt::format("if it comes: with {:.0f} % within as many variations again", 100 * forecast.chance);
+  if (forecast.high.usd <= 0)  // nobody who is paid takes part
+    return fmt::format(
+        "the next improvement takes about {:.0f} variations / {:.1f} GPU minutes (80 %: {:.0f} to {:.0f} "
+        "variations), {}",
+        forecast.median.variations, forecast.median.device_s / 60, forecast.low.variations,
+        forecast.high.variations, chance);
   return fmt::format(
-      "the next improvement costs about ${:.2f} / {:.1f} GPU minutes (80 %: ${:.2f} to ${:.2f}), if it "
-      "comes: "
-      "with {:.0f} % within as many variations again",
-      forecast.median.usd, forecast.median.device_s / 60, forecast.low.usd, forecast.high.usd,
-      100 * forecast.chance);
+      "the next improvement costs about ${:.2f} / {:.1f} GPU minutes (80 %: ${:.2f} to ${:.2f}), {}",
+      forecast.median.usd, forecast.median.device_s / 60, forecast.low.usd, forecast.high.usd, chance);
 }
 
 Json forecast_json(const Forecast& forecast) {

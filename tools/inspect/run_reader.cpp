@@ -35,10 +35,35 @@ std::optional<std::uint64_t> ordinal_from(const std::string& name) {
   return std::stoull(digits);
 }
 
+namespace {
+
+/// Of the number of a variation that has no candidate of its own; else empty.
+std::string why_no_candidate(const Archive& archive, std::uint64_t ordinal) {
+  const auto variation = archive.variation(ordinal);
+  if (!variation) return "";
+  if (const auto rejection = archive.rejection(ordinal))
+    return fmt::format("is a variation that gave no candidate ({}); `show` tells of it", rejection->reason);
+  if (variation->decision.contains("submitted"))
+    return fmt::format("is a variation that handed in #{}, which it had evaluated",
+                       variation->decision.at("submitted").get<std::uint64_t>());
+  return "is a variation that is under way: it has no candidate yet";
+}
+
+}  // namespace
+
 CandidateRecord find_candidate(const RunReader& run, const std::string& name) {
   std::optional<CandidateRecord> record;
-  if (const auto ordinal = ordinal_from(name)) record = run.archive.candidate(*ordinal);
+  const auto ordinal = ordinal_from(name);
+  if (ordinal) record = run.archive.candidate(*ordinal);
   if (!record && name.size() >= k_id_prefix_min) record = run.archive.find_candidate(name);
+  if (!record && ordinal)
+    if (const std::string why = why_no_candidate(run.archive, *ordinal); !why.empty())
+      throw ConfigError("ID", name, why);
+  if (!record && !ordinal && name.size() < k_id_prefix_min)
+    throw ConfigError(
+        "ID", name,
+        fmt::format("is too short for an id: expected at least {} characters of one, or a number",
+                    k_id_prefix_min));
   if (!record)
     throw ConfigError(
         "ID", name,

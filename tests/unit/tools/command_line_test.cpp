@@ -69,7 +69,7 @@ TEST_CASE("wrong input is one clear sentence, exit code 2, and changes nothing")
       {{"run", "--task", "rmsnorm", "--out", foreign}, "run.db"},
       {{"run", "--task", "rmsnorm", "--data", foreign, "--out", run}, "--data"},
       {{"elites", run}, run},
-      {{"elites", foreign}, "run.db"},
+      {{"elites", foreign}, "is not a database"},
       {{"show", run, "1"}, run},
       {{"dump", run}, run},
       {{"evaluate", file, "--task", "no_such_task"}, "no_such_task"},
@@ -94,6 +94,31 @@ TEST_CASE("wrong input is one clear sentence, exit code 2, and changes nothing")
     CHECK(result.out.empty());
     CHECK(files_in(folder.path()) == before);
     CHECK_FALSE(fs::exists(run));
+  }
+}
+
+TEST_CASE("a slip of the hand, a missing thing and a word too many are told as such") {
+  const TemporaryFolder folder;
+  const std::string run = (folder.path() / "run").string();
+  const std::string file = (folder.path() / "k.cu").string();
+  std::ofstream(file) << "__global__ void k() {}\n";
+  const std::pair<std::vector<std::string>, std::string> rows[] = {
+      {{"elite"}, "did you mean \"elites\"?"},
+      {{"archive", "verfy", run}, "did you mean \"verify\"?"},
+      {{"archive", "frob", run}, "frob"},
+      {{"rank", file, "--min", "2"}, "not expected: --min 2"},
+      {{"rank", "/no/such/trace.json"}, "no such file"},
+      {{"evaluate", file, "--task", "rmsnormm"}, "did you mean \"rmsnorm\"?"},
+      {{"new-task", run, "--like", "nope"}, "--like"},
+      {{"diff", run, "2"}, "AFTER"},
+      {{"profile", file, "--task", "rmsnorm", "--tune", "BN=64"}, "BN=64"},
+      {{"report", run, "--out", run + "/no/such.html"}, "no folder"},
+  };
+  for (const auto& [arguments, words] : rows) {
+    const Called result = call(arguments);
+    INFO(arguments[0] << ": " << result.err);
+    CHECK(result.code == exit_wrong);
+    CHECK(result.err.find(words) != std::string::npos);
   }
 }
 
@@ -207,6 +232,10 @@ TEST_CASE("show of a variation that gave no candidate tells why, with what was a
   const auto refused = Archive::open_read_only(rig.folder.path()).rejections();
   REQUIRE_FALSE(refused.empty());
   const std::string number = std::to_string(refused.front().ordinal);
+  CHECK_THAT(call({"explain", run, number}).err,
+             Catch::Contains("gave no candidate (" + refused.front().reason));
+  CHECK_THAT(call({"diff", run, "1", number}).err, Catch::Contains("gave no candidate"));
+  CHECK_THAT(call({"show", run, "5d"}).err, Catch::Contains("too short for an id"));
   const Called shown = call({"show", run, "#" + number});
   CHECK(shown.code == exit_done);
   CHECK_THAT(shown.out, Catch::Contains(refused.front().reason) && Catch::Contains(refused.front().message) &&

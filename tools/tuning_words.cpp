@@ -1,0 +1,24 @@
+// SPDX-License-Identifier: Apache-2.0
+// NAME=VALUE words of --tune.
+#include "tools/tuning_words.h"
+
+#include <charconv>
+
+#include "engine/core/error.h"
+
+namespace kernelites {
+
+void apply_tuning(const std::vector<std::string>& words, Candidate& candidate) {
+  for (const std::string& word : words) {
+    const std::size_t equals = word.find('=');
+    const std::string name = word.substr(0, equals);
+    if (equals == std::string::npos || candidate.tuning.count(name) == 0)
+      throw ConfigError("--tune", word, "expected NAME=VALUE with a tunable that the file declares");
+    const char* const end = word.data() + word.size();
+    const auto read = std::from_chars(word.data() + equals + 1, end, candidate.tuning[name]);
+    if (read.ec != std::errc() || read.ptr != end)
+      throw ConfigError("--tune", word, "the value is no whole number");
+  }
+}
+
+}  // namespace kernelites
