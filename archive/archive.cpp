@@ -42,7 +42,12 @@ void prepare_for_writing(Database& database) {
 }
 
 [[noreturn]] void refuse_missing(const std::filesystem::path& folder) {
-  throw ConfigError(folder.string(), "", "there is no run here (no run.db)");
+  std::error_code failure;
+  throw ConfigError(
+      folder.string(), "",
+      std::filesystem::exists(database_file(folder), failure)
+          ? "there is no run here: run.db is empty, as a run leaves it that ends before it began"
+          : "there is no run here (no run.db)");
 }
 
 }  // namespace
@@ -93,10 +98,12 @@ Archive Archive::open(const std::filesystem::path& folder) {
 Archive Archive::open_read_only(const std::filesystem::path& folder) {
   const int version = version_in(folder);
   if (version == 0) refuse_missing(folder);
-  if (version == k_schema_version)
-    return Archive(nullptr, Database(database_file(folder), Database::Mode::read_only));
   // Who only looks must not change the file, and may not be allowed to.
-  return Archive(nullptr, migrated_copy(database_file(folder)));
+  Database database = version == k_schema_version ? Database(database_file(folder), Database::Mode::read_only)
+                                                  : migrated_copy(database_file(folder));
+  database.execute("BEGIN");
+  database.integer("SELECT count(*) FROM run");  // the instant is that of the first reading
+  return Archive(nullptr, std::move(database));
 }
 
 }  // namespace kernelites

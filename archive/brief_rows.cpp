@@ -56,9 +56,7 @@ std::map<std::string, std::int64_t> counts(Database& database, const char* sql) 
 
 }  // namespace
 
-BriefRows read_brief_rows(const std::filesystem::path& file) {
-  Database database(file, Database::Mode::read_only);
-  database.execute("BEGIN");  // one snapshot; it ends with the connection
+BriefRows read_brief_rows(Database& database) {
   BriefRows brief;
   read_candidates(database, brief);
   brief.outcomes =

@@ -6,7 +6,6 @@
 #pragma once
 
 #include <cstdint>
-#include <filesystem>
 #include <map>
 #include <optional>
 #include <string>
@@ -32,7 +31,7 @@ struct FailureCount {
   std::int64_t count = 0;
 };
 
-/// All of it, read in one transaction, so that the parts agree with each other while a run writes.
+/// All of it. Of one instant where the connection is Archive::snapshot().
 struct BriefRows {
   std::vector<BriefCandidate> candidates;          ///< by ordinal
   std::map<std::string, std::int64_t> outcomes;    ///< told candidates by what became of them
@@ -43,7 +42,7 @@ struct BriefRows {
 };
 
 /// Throws Error if the database fails.
-BriefRows read_brief_rows(const std::filesystem::path& database);
+BriefRows read_brief_rows(Database& database);
 
 /// A number that changes whenever a run has written something: what a live view compares before it reads again.
 std::int64_t run_revision(Database& database);

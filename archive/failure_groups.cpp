@@ -2,12 +2,9 @@
 // What failed repeatedly, and whose it was: failed candidates and refused replies by cause, operator and endpoint.
 #include "archive/failure_groups.h"
 
-#include "archive/database.h"
-
 namespace kernelites {
 
-std::vector<FailureGroup> failure_groups(const std::filesystem::path& file) {
-  Database database(file, Database::Mode::read_only);
+std::vector<FailureGroup> failure_groups(Database& database) {
   std::vector<FailureGroup> groups;
   Statement rows = database.prepare(
       "SELECT e.stage, e.reason, v.operator_name, v.endpoint, count(*) AS times, max(c.ordinal) FROM "

@@ -3,9 +3,10 @@
 #pragma once
 
 #include <cstdint>
-#include <filesystem>
 #include <string>
 #include <vector>
+
+#include "archive/database.h"
 
 namespace kernelites {
 
@@ -19,6 +20,6 @@ struct FailureGroup {
 };
 
 /// The most frequent first. Reads no long text. Throws Error if the database fails.
-std::vector<FailureGroup> failure_groups(const std::filesystem::path& database);
+std::vector<FailureGroup> failure_groups(Database& database);
 
 }  // namespace kernelites

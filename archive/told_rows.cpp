@@ -26,8 +26,12 @@ ArmOfVariation arm_at(const Statement& row) {
 
 std::optional<HistoryRows> read_history_rows(const std::filesystem::path& file) {
   Database database(file, Database::Mode::read_only);
-  if (archive_version(database) != k_schema_version) return std::nullopt;
   database.execute("BEGIN");  // one snapshot; it ends with the connection
+  return read_history_rows(database);
+}
+
+std::optional<HistoryRows> read_history_rows(Database& database) {
+  if (archive_version(database) != k_schema_version) return std::nullopt;
   HistoryRows history;
   Statement told = database.prepare(
       fmt::format("SELECT {}, c.ordinal, c.told, coalesce(json_extract(v.decision, '$.submitted'), 0), "

@@ -8,6 +8,8 @@
 #include <string>
 #include <vector>
 
+#include "archive/database.h"
+
 namespace kernelites {
 
 /// A variation's arm and cost.
@@ -35,6 +37,7 @@ struct HistoryRows {
 };
 
 /// Empty if an older version wrote the file. Throws Error if the database fails.
+std::optional<HistoryRows> read_history_rows(Database& database);
 std::optional<HistoryRows> read_history_rows(const std::filesystem::path& database);
 
 }  // namespace kernelites

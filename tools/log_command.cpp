@@ -21,11 +21,11 @@ struct LogOptions {
 };
 
 void log(const LogOptions& options, Program& program) {
-  const Archive archive = Archive::open_read_only(options.run);
   // Lines stay: no progress line is rewritten at the bottom.
   ConsoleSink console(program.out, program.has_color);
   std::int64_t after = 0;
   for (;;) {
+    const Archive archive = Archive::open_read_only(options.run);  // of now
     const std::string state = archive.run().state;
     const std::vector<Json> events = archive.events(after, k_events_at_once);
     after +=

@@ -13,6 +13,7 @@
 #include "tools/command_line.h"
 #include "tools/inspect/evaluation_text.h"
 #include "tools/inspect/run_reader.h"
+#include "tools/inspect/screen_text.h"
 
 namespace kernelites {
 namespace {
@@ -175,6 +176,8 @@ void show(const ShowOptions& options, Program& program) {
         program.out << fmt::format("\nspeed-up over the baseline: {:.3f}x (geometric mean by weight)\n",
                                    speedup);
       program.out << duel_text(run.task, run.device, with_numbers(run, *evaluated->duel->duel));
+      for (const std::string& note : evaluated->duel->duel->notes)
+        program.out << "note: " << clean_line(note) << "\n";
     }
   }
   program.out << "\n" << record.candidate.source;

@@ -80,9 +80,9 @@ void status(const StatusOptions& options, Program& program) {
   program.out << fmt::format("{} on {}: {}\n", record.task, run.device.kind.empty() ? "?" : run.device.kind,
                              record.state);
   program.out << fmt::format(
-      "candidates  {}, and {} seeds; {} told in all, {} passed; {} replies refused\n",
+      "candidates  {}, and {} seeds; {} told in all; {} of {} passed so far; {} replies refused\n",
       of_limit(fmt::to_string(spent.candidates - spent.seeds), static_cast<double>(limits.candidates)),
-      spent.seeds, counters.told, counters.passed, counters.rejections);
+      spent.seeds, counters.told, counters.passed, spent.candidates, counters.rejections);
   program.out << fmt::format(
       "codes       {} different ones compiled; {} candidates repeated one and were not timed\n",
       counters.distinct_codes, counters.duplicate_codes);

@@ -19,6 +19,7 @@ int main(int argc, char** argv) {
   int pause_ms = 0;
   app.add_option("--pause-ms", pause_ms, "after every variation, as if the run took time");
   app.add_flag("--bare", run.is_bare, "a run that has only begun");
+  app.add_flag("--modelled", run.is_modelled, "as on the virtual GPU");
   app.add_flag("--small", run.is_small, "short sources, prompts and bodies");
   CLI11_PARSE(app, argc, argv);
   run.after_each = [pause_ms] { std::this_thread::sleep_for(std::chrono::milliseconds(pause_ms)); };

@@ -193,6 +193,24 @@ def young_run_has_a_page(rig):
         expect(words in page.evaluate("document.querySelector('.hero').innerText"), f"not a word of it: {words}")
 
 
+def modelled_page_claims_no_certainty(rig):
+    """Modelled times get no tick and no interval, but what the model is off; the launch that is gone is why."""
+    page = rig.page
+    page.go(rig.report(rig.fill("modelled", "--variations", "60", "--modelled")))
+    expect(page.problems == [], f"the console says {page.problems}")
+    text = page.evaluate("document.querySelector('.hero').innerText")
+    for words in ("Modelled", "Not measured: run it on a GPU", "The time model is off by",
+                  "launch combine is gone: 4.88 µs (modelled)", page.evaluate("kern.data.best_words[0]")):
+        expect(words in text, f"{words} is not in: {text}")
+    ticks = page.evaluate("[...document.querySelectorAll('.answers li.yes')].map((li) => li.innerText)")
+    expect(all(tick.startswith("Right:") for tick in ticks), f"sure of {ticks}")
+    told = page.evaluate("['headline', 'times', 'grid'].map((id) => document.getElementById(id).innerText).join(' ')")
+    for words in ("exact", "measured in its code", "interval"):
+        expect(words not in told, f"a modelled page says {words}")
+    bottom = page.evaluate("document.querySelector('.hero').getBoundingClientRect().bottom - innerHeight")
+    expect(bottom <= 0, f"the first screen ends {bottom} below the window")
+
+
 def model_text_stays_text(rig):
     """What a model wrote is shown letter by letter and becomes neither markup nor script."""
     page = rig.page
@@ -285,8 +303,8 @@ def page_steers_with_its_token(rig):
 
 FACTS = (large_report_is_quick_and_whole, page_asks_for_nothing, first_screen_answers,
          heat_map_is_a_table_for_the_keyboard, everything_has_a_name, text_is_legible_in_both_schemes,
-         narrow_screen_scrolls_down_only, print_is_light, young_run_has_a_page, model_text_stays_text,
-         policy_stops_what_got_in, live_page_follows_the_run, page_steers_with_its_token)
+         narrow_screen_scrolls_down_only, print_is_light, young_run_has_a_page, modelled_page_claims_no_certainty,
+         model_text_stays_text, policy_stops_what_got_in, live_page_follows_the_run, page_steers_with_its_token)
 
 
 def main():

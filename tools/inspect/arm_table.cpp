@@ -6,6 +6,7 @@
 
 #include <set>
 
+#include "engine/core/digest.h"
 #include "engine/core/error.h"
 #include "engine/search/run_folder.h"
 #include "engine/search/search_history.h"
@@ -53,9 +54,16 @@ std::vector<ArmWeight> weights_of(const std::vector<ArmLedger>& ledgers, const R
 }  // namespace
 
 ArmTable arm_table(const RunReader& run, const RunConfig& config, const std::string& folder) {
+  Database database(RunFolder{folder}.database(), Database::Mode::read_only);
+  database.execute("BEGIN");
+  return arm_table(run, config, folder, database);
+}
+
+ArmTable arm_table(const RunReader& run, const RunConfig& config, const std::string& folder,
+                   Database& database) {
   ArmTable table;
   SearchHistory history(run.archive, history_settings(config));
-  if (const auto rows = read_history_rows(std::filesystem::path(folder) / "run.db")) {
+  if (const auto rows = read_history_rows(database)) {
     history.take(*rows);
   } else {
     history.read_rejections();
@@ -63,6 +71,7 @@ ArmTable arm_table(const RunReader& run, const RunConfig& config, const std::str
   }
   table.stagnation = history.stagnation();
   const std::vector<ArmLedger> ledgers = run.archive.arms();
+  table.steering_revision = steering_revision(folder);
   Steering steering;
   try {
     steering = read_steering(RunFolder{folder}.steering(), ledgers, run.archive.grid());
@@ -97,10 +106,17 @@ Json arms_json(const ArmTable& table) {
   return arms;
 }
 
+std::string steering_revision(const std::string& folder) {
+  const std::filesystem::path file = RunFolder{folder}.steering();
+  return std::filesystem::exists(file) ? digest(read_text(file)).substr(0, 16) : "none";
+}
+
 Json stagnation_json(const ArmTable& table) {
   Json stagnation = forecast_json(table.stagnation.forecast());
   stagnation["barren"] = table.stagnation.barren();
-  Json json{{"stagnation", std::move(stagnation)}, {"steering", table.steering}};
+  Json json{{"stagnation", std::move(stagnation)},
+            {"steering", table.steering},
+            {"steering_revision", table.steering_revision}};
   if (!table.steering_problem.empty()) json["steering_problem"] = table.steering_problem;
   return json;
 }

@@ -24,12 +24,18 @@ struct ArmTable {
   Stagnation stagnation;
   Json steering = Json::object();  ///< in force, if the file can be read
   std::string steering_problem;    ///< why it cannot
+  std::string steering_revision;
 };
 ArmTable arm_table(const RunReader& run, const RunConfig& config, const std::string& folder);
+/// The same, with `database` as a second connection to the run's file.
+ArmTable arm_table(const RunReader& run, const RunConfig& config, const std::string& folder,
+                   Database& database);
 
 /// The member "arms" of `status --json`: the ledger's members and three more.
 Json arms_json(const ArmTable& table);
-/// The members "stagnation" and "steering".
+/// A short text that changes with the run's steer.json.
+std::string steering_revision(const std::string& folder);
+/// The members "stagnation", "steering" and "steering_revision".
 Json stagnation_json(const ArmTable& table);
 /// Two lines: how long nothing came, with the forecast, and what steers the run if anything does.
 std::string stagnation_text(const ArmTable& table);

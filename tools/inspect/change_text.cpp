@@ -19,6 +19,9 @@ constexpr std::size_t k_opcodes_shown = 24;
 
 using Rows = std::vector<std::vector<std::string>>;
 
+/// Modelled ratios have none: an interval of them would look like certainty.
+bool has_spread(const PairedRatio& ratio) { return ratio.log_ratio_high > ratio.log_ratio_low; }
+
 std::string name_of(const CandidateEnd& end) { return fmt::format("#{}", end.record.ordinal); }
 
 std::string head_text(const CandidateChange& change) {
@@ -30,9 +33,11 @@ std::string head_text(const CandidateChange& change) {
             "\n";
   }
   if (change.ratio)
-    text += fmt::format("{} is {} as fast as {}, {} % interval, {}\n", name_of(change.after),
+    text += fmt::format("{} is {} as fast as {}, {}, {}\n", name_of(change.after),
                         gain_text(change.ratio->ratio), name_of(change.before),
-                        std::lround(100 * change.ratio->ratio.confidence),
+                        has_spread(change.ratio->ratio)
+                            ? fmt::format("{} % interval", std::lround(100 * change.ratio->ratio.confidence))
+                            : std::string("modelled"),
                         change.ratio->is_paired ? "timed in the same rounds"
                                                 : "through a third kernel that both were timed with");
   else
@@ -237,6 +242,7 @@ Json end_json(const CandidateEnd& end) {
 }  // namespace
 
 std::string gain_text(const PairedRatio& ratio) {
+  if (!has_spread(ratio)) return fmt::format("{:.3f}x", std::exp(-ratio.log_ratio_median));
   return fmt::format("{:.3f}x [{:.3f}, {:.3f}]", std::exp(-ratio.log_ratio_median),
                      std::exp(-ratio.log_ratio_high), std::exp(-ratio.log_ratio_low));
 }

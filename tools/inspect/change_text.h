@@ -24,7 +24,7 @@ std::string change_text(const CandidateChange& change, const ChangeView& view);
 std::string source_change_text(const CandidateChange& change, const ChangeView& view);
 Json change_json(const CandidateChange& change);
 
-/// "1.083x [1.071, 1.095]": how much faster, from a ratio of times.
+/// "1.083x [1.071, 1.095]": how much faster, from a ratio of times; of a modelled one, which has no spread, "1.083x".
 std::string gain_text(const PairedRatio& ratio);
 /// {"speedup", "low", "high", "confidence", "rounds"}.
 Json gain_json(const PairedRatio& ratio);

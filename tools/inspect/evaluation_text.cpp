@@ -94,8 +94,11 @@ std::string duel_text(const Task& task, const DeviceFacts& device, const Duel& d
     const auto ratios = duel.ratio.find(workload.name);
     if (ratios != duel.ratio.end())
       for (const PairedRatio& ratio : ratios->second)
-        row.push_back(fmt::format("{:.3f} [{:.3f}, {:.3f}]", std::exp(-ratio.log_ratio_median),
-                                  std::exp(-ratio.log_ratio_high), std::exp(-ratio.log_ratio_low)));
+        // A modelled ratio has no spread: an interval would look like certainty.
+        row.push_back(own.is_modelled
+                          ? fmt::format("{:.3f}", std::exp(-ratio.log_ratio_median))
+                          : fmt::format("{:.3f} [{:.3f}, {:.3f}]", std::exp(-ratio.log_ratio_median),
+                                        std::exp(-ratio.log_ratio_high), std::exp(-ratio.log_ratio_low)));
     rows.push_back(std::move(row));
   }
   return text_table(rows);

@@ -19,6 +19,24 @@ std::string step_gain(const CandidateChange& change) {
   return gain_text(change.ratio->ratio) + (change.ratio->is_paired ? "" : " (not paired)");
 }
 
+/// In a column; the sentence is the conclusion's.
+std::string_view outcome_words(const GainReasons& reasons) {
+  if (reasons.workload.empty()) return "not timed with it";
+  switch (reasons.explained) {
+    case Explained::accounted:
+      return "they account for it";
+    case Explained::overlap:
+      return "more at once, the same work";
+    case Explained::uncounted:
+      return "no counters of both";
+    case Explained::unexplained:
+      return "they do not explain it";
+    case Explained::no_change:
+      return "no difference is proven";
+  }
+  return "";
+}
+
 std::string where_text(const GainReasons& reasons) {
   return fmt::format("at {}: {:.2f} us -> {:.2f} us, {}{}", reasons.workload, reasons.before_us,
                      reasons.after_us, reasons.is_modelled ? "modelled" : "measured",
@@ -85,12 +103,12 @@ std::string explain_text(const RunReader& run, const CandidateEnd& end, const st
           : fmt::format("#{} was never timed ({}); `show` says what stopped it\n\n", end.record.ordinal,
                         end.record.outcome.empty() ? "not told yet" : end.record.outcome);
   std::vector<std::vector<std::string>> rows{
-      {"#", "operator", "over its parent", "over the seed", "explained by"}};
-  rows.push_back({fmt::to_string(chain.front().change.before.record.ordinal), "seed", "", "1", ""});
+      {"#", "operator", "over its parent", "steps multiplied", "what the facts say"}};
+  rows.push_back({fmt::to_string(chain.front().change.before.record.ordinal), "seed", "", "1.000x", ""});
   for (const GainStep& step : chain)
     rows.push_back({fmt::to_string(step.change.after.record.ordinal), step.change.after.record.operator_name,
                     step_gain(step.change), step.from_seed ? gain_text(*step.from_seed) : "not known",
-                    explained_name(step.reasons.explained)});
+                    std::string(outcome_words(step.reasons))});
   text += text_table(rows);
   if (has_all) {
     for (const GainStep& step : chain) text += "\n" + reasons_text(step, columns);

@@ -159,50 +159,83 @@ std::string changed_counts(const ModelledLaunch& before, const ModelledLaunch& a
   return words;
 }
 
+/// Of both, by kernel: what stayed in pairs, what went and what came.
+struct MatchedLaunches {
+  std::vector<std::pair<const ModelledLaunch*, const ModelledLaunch*>> stayed;
+  std::vector<const ModelledLaunch*> went, came;
+};
+
+MatchedLaunches matched(const std::vector<ModelledLaunch>& before, const std::vector<ModelledLaunch>& after) {
+  MatchedLaunches found;
+  for (const ModelledLaunch& launch : after) found.came.push_back(&launch);
+  for (const ModelledLaunch& old : before) {
+    const auto same = std::find_if(found.came.begin(), found.came.end(), [&](const ModelledLaunch* launch) {
+      return kernel_stem(launch->kernel) == kernel_stem(old.kernel);
+    });
+    if (same == found.came.end()) {
+      found.went.push_back(&old);
+    } else {
+      found.stayed.emplace_back(&old, *same);
+      found.came.erase(same);
+    }
+  }
+  return found;
+}
+
 void add_modelled(const CandidateChange& change, const std::string& workload, std::vector<GainFact>& facts) {
   const auto *before = modelled_at(change.before, workload), *after = modelled_at(change.after, workload);
   if (!before || !after) return;
-  std::vector<bool> is_matched(after->size(), false);
-  for (const ModelledLaunch& old : *before) {
-    const auto same = [&](const ModelledLaunch& launch) {
-      return kernel_stem(launch.kernel) == kernel_stem(old.kernel);
-    };
-    std::size_t at = 0;
-    while (at < after->size() && (is_matched[at] || !same((*after)[at]))) ++at;
-    if (at == after->size()) {
-      facts.push_back({FactSource::modelled,
-                       fmt::format("launch {} is gone, it took {:.2f} us ({})", old.kernel, old.time_us,
-                                   launch_words(old)),
-                       old.time_us});
+  const auto add = [&](std::string words, double worth_us, std::string brief) {
+    facts.push_back({FactSource::modelled, std::move(words), worth_us, std::move(brief)});
+  };
+  const MatchedLaunches launches = matched(*before, *after);
+  for (const auto& [old, now] : launches.stayed) {
+    if (std::abs(old->time_us - now->time_us) < 0.001 * old->time_us) continue;
+    const std::string stem = kernel_stem(now->kernel);
+    add(fmt::format("launch {}: {:.2f} us instead of {:.2f} us; {} instead of {}{}", stem, now->time_us,
+                    old->time_us, launch_words(*now), launch_words(*old), changed_counts(*old, *now)),
+        old->time_us - now->time_us,
+        fmt::format("launch {}: {:.2f} us instead of {:.2f} us", stem, now->time_us, old->time_us));
+  }
+  // Where as many came as went, one does what another did: by themselves they would seem to gain and to cost all.
+  const bool is_exchange = launches.went.size() == launches.came.size();
+  for (std::size_t i = 0; i < launches.went.size(); ++i) {
+    const ModelledLaunch& old = *launches.went[i];
+    if (!is_exchange) {
+      add(fmt::format("launch {} is gone, it took {:.2f} us ({})", old.kernel, old.time_us,
+                      launch_words(old)),
+          old.time_us, fmt::format("launch {} is gone: {:.2f} us", old.kernel, old.time_us));
       continue;
     }
-    is_matched[at] = true;
-    const ModelledLaunch& now = (*after)[at];
-    if (std::abs(old.time_us - now.time_us) < 0.001 * old.time_us) continue;
-    facts.push_back({FactSource::modelled,
-                     fmt::format("launch {}: {:.2f} us instead of {:.2f} us; {} instead of {}{}",
-                                 kernel_stem(now.kernel), now.time_us, old.time_us, launch_words(now),
-                                 launch_words(old), changed_counts(old, now)),
-                     old.time_us - now.time_us});
+    const ModelledLaunch& now = *launches.came[i];
+    add(fmt::format("launch {} instead of {}: {:.2f} us instead of {:.2f} us; {} instead of {}{}", now.kernel,
+                    old.kernel, now.time_us, old.time_us, launch_words(now), launch_words(old),
+                    changed_counts(old, now)),
+        old.time_us - now.time_us,
+        fmt::format("launch {} instead of {}: {:.2f} us instead of {:.2f} us", now.kernel, old.kernel,
+                    now.time_us, old.time_us));
   }
-  for (std::size_t i = 0; i < after->size(); ++i)
-    if (!is_matched[i])
-      facts.push_back({FactSource::modelled,
-                       fmt::format("launch {} is new and takes {:.2f} us ({})", (*after)[i].kernel,
-                                   (*after)[i].time_us, launch_words((*after)[i])),
-                       -(*after)[i].time_us});
+  if (is_exchange) return;
+  for (const ModelledLaunch* launch : launches.came)
+    add(fmt::format("launch {} is new and takes {:.2f} us ({})", launch->kernel, launch->time_us,
+                    launch_words(*launch)),
+        -launch->time_us, fmt::format("launch {} is new: {:.2f} us", launch->kernel, launch->time_us));
 }
 
 /// Of a launch that came or went only that it did; of the others what changed besides template arguments and order.
 std::vector<ChangedValue> plan_facts(const std::vector<ChangedValue>& values) {
   constexpr std::string_view k_kernel = " kernel";
   std::vector<std::string> whole;  // launches that came or went
-  std::vector<ChangedValue> facts;
+  std::vector<std::string> went, came;
   for (const ChangedValue& value : values) {
     if (!value.name.ends_with(k_kernel) || (!value.before.empty() && !value.after.empty())) continue;
     whole.push_back(value.name.substr(0, value.name.size() - k_kernel.size()) + " ");
-    facts.push_back({"launch", value.before, value.after});
+    if (value.after.empty()) went.push_back(value.before);
+    if (value.before.empty()) came.push_back(value.after);
   }
+  std::vector<ChangedValue> facts;
+  for (std::size_t i = 0; i < std::max(went.size(), came.size()); ++i)
+    facts.push_back({"launch", i < went.size() ? went[i] : "", i < came.size() ? came[i] : ""});
   for (const ChangedValue& value : values) {
     const bool is_of_whole = std::any_of(whole.begin(), whole.end(),
                                          [&](const auto& launch) { return value.name.starts_with(launch); });
@@ -212,14 +245,17 @@ std::vector<ChangedValue> plan_facts(const std::vector<ChangedValue>& values) {
   return facts;
 }
 
+std::string change_words(const ChangedValue& value) {
+  if (value.name == "launch" && value.after.empty()) return fmt::format("launch {} is gone", value.before);
+  if (value.name == "launch" && value.before.empty()) return fmt::format("launch {} is new", value.after);
+  return fmt::format("{}: {} instead of {}", value.name, value.after.empty() ? "none" : value.after,
+                     value.before.empty() ? "none" : value.before);
+}
+
 void add_plan_and_code(const CandidateChange& change, const std::string& workload,
                        std::vector<GainFact>& facts) {
   const auto add = [&](FactSource source, const ChangedValue& value) {
-    facts.push_back(
-        {source,
-         fmt::format("{}: {} instead of {}", value.name, value.after.empty() ? "none" : value.after,
-                     value.before.empty() ? "none" : value.before),
-         {}});
+    facts.push_back({source, change_words(value), {}});
   };
   if (const auto plan = change.plans.find(workload); plan != change.plans.end())
     for (const ChangedValue& value : plan_facts(plan->second)) add(FactSource::planned, value);
@@ -237,7 +273,7 @@ void add_plan_and_code(const CandidateChange& change, const std::string& workloa
   for (const ChangedNumber& group : groups)
     words += fmt::format("{}{} {:.0f} -> {:.0f}", words.empty() ? "" : ", ", group.name, *group.before,
                          *group.after);
-  if (!words.empty()) facts.push_back({FactSource::compiled, "instructions in the code: " + words, {}});
+  if (!words.empty()) facts.push_back({FactSource::compiled, "instructions in the code: " + words, {}, {}});
 }
 
 }  // namespace

@@ -167,6 +167,32 @@ GainReasons gain_reasons(const RunReader& run, const CandidateChange& change) {
   return reasons;
 }
 
+std::vector<GainFact> leading_facts(const GainReasons& reasons, std::size_t count) {
+  const bool is_gain = reasons.before_us >= reasons.after_us;
+  // Where facts account for it, plan and code only say the same again.
+  const bool is_told_plainly = reasons.explained != Explained::accounted;
+  std::vector<GainFact> leading;
+  for (const GainFact& fact : reasons.facts)
+    if (leading.size() < count && (fact.worth_us ? (*fact.worth_us > 0) == is_gain : is_told_plainly))
+      leading.push_back(fact);
+  return leading;
+}
+
+std::vector<std::size_t> steps_that_gained(const std::vector<GainStep>& chain, std::size_t count) {
+  const auto gain = [&](std::size_t at) {
+    const auto& ratio = chain[at].change.ratio;
+    return ratio ? -ratio->ratio.log_ratio_median : 0;
+  };
+  std::vector<std::size_t> steps;
+  for (std::size_t at = 0; at < chain.size(); ++at)
+    if (gain(at) > 0) steps.push_back(at);
+  std::stable_sort(steps.begin(), steps.end(),
+                   [&](std::size_t a, std::size_t b) { return gain(a) > gain(b); });
+  if (steps.size() > count) steps.resize(count);
+  std::sort(steps.begin(), steps.end());
+  return steps;
+}
+
 std::vector<GainStep> gain_chain(const RunReader& run, const std::string& name) {
   std::vector<CandidateRecord> lineage = run.archive.lineage(find_candidate(run, name).ordinal);
   std::reverse(lineage.begin(), lineage.end());  // a seed first

@@ -29,7 +29,8 @@ struct GainFact {
   FactSource source = FactSource::compiled;
   std::string words;
   std::optional<double>
-      worth_us;  ///< saved at most (negative: cost at most); empty: no rate turns it into time
+      worth_us;            ///< saved at most (negative: cost at most); empty: no rate turns it into time
+  std::string brief = {};  ///< the same in fewer words; empty: `words` are few
 };
 
 /// How well the facts explain a difference in time.
@@ -57,6 +58,9 @@ struct GainReasons {
 
 GainReasons gain_reasons(const RunReader& run, const CandidateChange& change);
 
+/// The first facts that go the way of the difference, at most `count`.
+std::vector<GainFact> leading_facts(const GainReasons& reasons, std::size_t count);
+
 /// One candidate of a lineage and what it gained.
 struct GainStep {
   CandidateChange change;
@@ -67,5 +71,11 @@ struct GainStep {
 
 /// From the seed's first descendant to the candidate. Empty for a seed. Throws ConfigError if `name` names none.
 std::vector<GainStep> gain_chain(const RunReader& run, const std::string& name);
+
+/// Steps of a line whose reasons a view of a whole run tells.
+inline constexpr std::size_t k_steps_told = 3;
+/// Where in `chain` the steps stand that gained most, at most `count`, in the chain's order. Losses are none of them.
+std::vector<std::size_t> steps_that_gained(const std::vector<GainStep>& chain,
+                                           std::size_t count = k_steps_told);
 
 }  // namespace kernelites

@@ -3,6 +3,7 @@
 #include "tools/inspect/morning_text.h"
 
 #include <fmt/format.h>
+#include <fmt/ranges.h>
 
 #include <algorithm>
 
@@ -15,15 +16,35 @@ namespace {
 
 constexpr std::size_t k_failures_shown = 8;
 constexpr std::size_t k_advice_shown = 5;
-constexpr std::size_t k_facts_shown = 4;
+constexpr std::size_t k_facts_shown = 3;
 
 using Rows = std::vector<std::vector<std::string>>;
 
+/// A modelled ratio has no spread: an interval would look like certainty.
 std::string gain_words(const Gain& gain) {
-  return fmt::format("{:.3f}x [{:.3f}, {:.3f}]", gain.x, gain.low, gain.high);
+  return gain.is_modelled ? fmt::format("{:.3f}x", gain.x)
+                          : fmt::format("{:.3f}x [{:.3f}, {:.3f}]", gain.x, gain.low, gain.high);
 }
 
-/// Headline: the best, how much faster, how sure.
+/// How sure: of measured times the interval, of modelled ones how far the model is off.
+std::string how_sure(const RunFacts& run) {
+  const EliteFacts& best = *run.best;
+  if (!best.is_modelled) {
+    if (!best.over_baseline) return ", measured.";
+    return fmt::format(", {:.4g} % interval [{:.3f}, {:.3f}] of {} paired rounds, measured.",
+                       100 * best.over_baseline->confidence, best.over_baseline->low,
+                       best.over_baseline->high, best.over_baseline->rounds);
+  }
+  std::string words = ", modelled and not measured.";
+  if (!run.model_error) return words + " Nobody has compared the time model with such a device.";
+  words += fmt::format(" The time model is {}", error_words(*run.model_error));
+  return words + (exceeds(*run.model_error, best.speedup)
+                      ? "."
+                      : fmt::format(": a gain of {:.1f} % cannot be told from none by it.",
+                                    100 * (best.speedup - 1)));
+}
+
+/// Headline: the best, how much faster, how sure, what it is.
 std::string headline(const RunFacts& run, std::size_t columns) {
   std::string text =
       wrapped(fmt::format("{} on {}, {} ({})", run.title.empty() ? run.run.task : run.title,
@@ -32,17 +53,16 @@ std::string headline(const RunFacts& run, std::size_t columns) {
   if (!run.best) return text + "No candidate has been proven yet.\n";
   const EliteFacts& best = *run.best;
   std::string words = fmt::format("The best is #{} ({}), {:.3f}x as fast as the baseline", best.ordinal,
-                                  best.cell, best.speedup);
-  if (best.over_baseline)
-    words += fmt::format(", {:.4g} % interval [{:.3f}, {:.3f}] of {} paired rounds",
-                         100 * best.over_baseline->confidence, best.over_baseline->low,
-                         best.over_baseline->high, best.over_baseline->rounds);
-  words += best.is_modelled ? ", modelled and not measured." : ", measured.";
+                                  best.cell, best.speedup) +
+                      how_sure(run);
   if (run.baseline)
     words += fmt::format(" The baseline is #{}: {}.", run.baseline->ordinal, run.baseline->summary);
   words += fmt::format(" Examinations that it passed: {}; duels: {}, of them confirmations: {}.",
                        best.proof.examinations, best.proof.duels, best.proof.confirmations);
-  return text + wrapped(words, columns);
+  text += wrapped(words, columns);
+  return run.best_words.empty()
+             ? text
+             : text + wrapped(fmt::format("What it is: {}.", fmt::join(run.best_words, "; ")), columns);
 }
 
 std::string tried_text(const RunFacts& run, std::size_t columns) {
@@ -62,23 +82,35 @@ std::string tried_text(const RunFacts& run, std::size_t columns) {
   return wrapped(words, columns) + (rows.size() > 1 ? text_table(rows) : "");
 }
 
-std::string why_text(const MorningFacts& facts, std::size_t columns) {
-  if (facts.best_chain.empty())
-    return facts.run.best ? wrapped("The best is a seed: nothing that was tried is faster.", columns) : "";
-  std::string text;
-  for (const GainStep& step : facts.best_chain)
-    text += wrapped(fmt::format("#{} -> #{} {}: {}", step.change.before.record.ordinal,
-                                step.change.after.record.ordinal, step.change.after.record.operator_name,
-                                step.change.ratio
-                                    ? gain_words(gain_of(step.change.ratio->ratio, step.reasons.is_modelled))
-                                    : std::string("gain not known")),
-                    columns, 0, 2);
-  const GainReasons& last = facts.best_chain.back().reasons;
-  text += wrapped(last.conclusion, columns);
-  for (std::size_t i = 0; i < std::min(last.facts.size(), k_facts_shown); ++i)
-    text += wrapped(fmt::format("- {} ({})", last.facts[i].words, fact_source_name(last.facts[i].source)),
-                    columns, 2, 2);
+std::string step_text(const GainStep& step, std::size_t columns) {
+  const GainReasons& reasons = step.reasons;
+  std::string words =
+      fmt::format("#{} -> #{} {}: {}", step.change.before.record.ordinal, step.change.after.record.ordinal,
+                  step.change.after.record.operator_name,
+                  step.change.ratio ? gain_words(gain_of(step.change.ratio->ratio, reasons.is_modelled))
+                                    : std::string("gain not known"));
+  if (!reasons.workload.empty())
+    words +=
+        fmt::format("; at {} {:.2f} us -> {:.2f} us", reasons.workload, reasons.before_us, reasons.after_us);
+  std::string text = wrapped(words, columns, 0, 2);
+  for (const GainFact& fact : leading_facts(reasons, k_facts_shown))
+    text += wrapped(
+        fmt::format("- {} ({})", fact.brief.empty() ? fact.words : fact.brief, fact_source_name(fact.source)),
+        columns, 2, 2);
   return text;
+}
+
+std::string why_text(const RunFacts& run, std::size_t columns) {
+  if (run.best_chain.empty())
+    return run.best ? wrapped("The best is a seed: nothing that was tried is faster.", columns) : "";
+  std::vector<std::size_t> told = steps_that_gained(run.best_chain);
+  if (told.empty()) told = {run.best_chain.size() - 1};
+  std::string text;
+  if (run.best_chain.size() > told.size())
+    text += wrapped(fmt::format("Of {} steps from its seed those that gained most:", run.best_chain.size()),
+                    columns);
+  for (const std::size_t at : told) text += step_text(run.best_chain[at], columns);
+  return text + wrapped(run.best_chain[told.back()].reasons.conclusion, columns);
 }
 
 std::string failures_text(const MorningFacts& facts, std::size_t columns) {
@@ -137,11 +169,8 @@ std::string advice_text(const MorningFacts& facts, std::size_t columns) {
 }  // namespace
 
 MorningFacts morning_facts(const std::string& folder) {
-  MorningFacts facts{.run = run_facts(folder),
-                     .failures = failure_groups(std::filesystem::path(folder) / "run.db"),
-                     .best_chain = {}};
-  if (facts.run.best) facts.best_chain = gain_chain(read_run(folder), facts.run.best->id);
-  return facts;
+  RunInstant held = hold_run(folder);
+  return {.run = run_facts(held, folder), .failures = failure_groups(held.rows)};
 }
 
 std::string morning_text(const MorningFacts& facts, std::size_t columns) {
@@ -149,7 +178,7 @@ std::string morning_text(const MorningFacts& facts, std::size_t columns) {
     return text.empty() ? text : fmt::format("\n{}\n{}", title, text);
   };
   return headline(facts.run, columns) + part("WHAT WAS TRIED", tried_text(facts.run, columns)) +
-         part("WHY THE BEST IS FASTER", why_text(facts, columns)) +
+         part("WHY THE BEST IS FASTER", why_text(facts.run, columns)) +
          part("WHAT FAILED REPEATEDLY", failures_text(facts, columns)) +
          part("HEAD-ROOM TO THE ROOFLINE", head_room_text(facts.run)) +
          part("SPENT", spend_text(facts.run, columns)) + part("WHAT TO DO NEXT", advice_text(facts, columns));

@@ -7,7 +7,6 @@
 #include <vector>
 
 #include "archive/failure_groups.h"
-#include "tools/inspect/gain_reasons.h"
 #include "tools/inspect/run_facts.h"
 
 namespace kernelites {
@@ -16,8 +15,6 @@ namespace kernelites {
 struct MorningFacts {
   RunFacts run;
   std::vector<FailureGroup> failures;
-  std::vector<GainStep>
-      best_chain;  ///< the best elite's way from its seed; empty: it is one, or there is none
 };
 
 /// Throws ConfigError if `folder` holds no run.

@@ -2,6 +2,8 @@
 // Advice from the facts of a run: explicit rules, each with its command line.
 #include <fmt/format.h>
 
+#include <algorithm>
+
 #include "tools/inspect/morning_text.h"
 
 namespace kernelites {
@@ -31,13 +33,31 @@ const WorkloadFacts* most_head_room(const RunFacts& run) {
 void advise_on_failures(const MorningFacts& facts, std::vector<Advice>& advice) {
   if (facts.failures.empty()) return;
   const FailureGroup& most = facts.failures.front();
-  const auto tried = static_cast<double>(facts.run.counters.variations);
-  if (static_cast<double>(most.count) < k_failure_share * tried) return;
-  advice.push_back({fmt::format("{} of {} variations ended at {}: {}; look at one of them{}", most.count,
-                                facts.run.counters.variations, most.stage, most.reason,
-                                most.stage == "reply" ? " and at the prompt" : ""),
-                    fmt::format("kernelites show {} {}{}", facts.run.folder, most.newest,
-                                most.stage == "reply" ? " --prompt" : "")});
+  const std::int64_t tried = facts.run.counters.variations - facts.run.spent.seeds;
+  if (static_cast<double>(most.count) < k_failure_share * static_cast<double>(tried)) return;
+  // Where no model took part there is no prompt to look at.
+  const bool has_prompt = most.stage == "reply" && !most.endpoint.empty();
+  advice.push_back(
+      {fmt::format("{} of {} variations ended at {}: {}; look at one of them{}", most.count, tried,
+                   most.stage, most.reason, has_prompt ? " and at the prompt" : ""),
+       fmt::format("kernelites show {} {}{}", facts.run.folder, most.newest, has_prompt ? " --prompt" : "")});
+}
+
+void advise_on_head_room(const RunFacts& run, std::vector<Advice>& advice) {
+  const WorkloadFacts* const room = most_head_room(run);
+  if (!room) return;
+  const double share = room->floor_us / room->champion->timing.time_us_median;
+  if (share >= k_head_room) return;
+  const std::string why = fmt::format("most is left at {}: {:.0f} % of the floor that {} sets", room->name,
+                                      100 * share, room->limit);
+  // A seed has no way to explain: nothing that was tried is faster there.
+  const auto is_champion = [&](const LineageNode& node) { return node.ordinal == room->champion->ordinal; };
+  const auto node = std::find_if(run.lineage.begin(), run.lineage.end(), is_champion);
+  if (node != run.lineage.end() && !node->parent && node->skipped == 0)
+    advice.push_back({why + ", and nothing beats a seed there",
+                      fmt::format("kernelites show {} {}", run.folder, room->champion->ordinal)});
+  else
+    advice.push_back({why, fmt::format("kernelites explain {} {}", run.folder, room->champion->ordinal)});
 }
 
 /// The best's tunables for a command that takes the file as it stands; its text alone is another kernel.
@@ -61,19 +81,13 @@ std::vector<Advice> next_steps(const MorningFacts& facts) {
     advice.push_back({"the run can go on; with a larger budget if that was its end",
                       goes_on(facts, fmt::format("--budget-candidates {}",
                                                  run.spent.candidates - run.spent.seeds + 100))});
-  if (const WorkloadFacts* room = most_head_room(run)) {
-    const double share = room->floor_us / room->champion->timing.time_us_median;
-    if (share < k_head_room)
-      advice.push_back({fmt::format("most is left at {}: {:.0f} % of the floor that {} sets", room->name,
-                                    100 * share, room->limit),
-                        fmt::format("kernelites explain {} {}", run.folder, room->champion->ordinal)});
-  }
-  if (!facts.best_chain.empty() && facts.best_chain.back().reasons.explained == Explained::uncounted &&
+  advise_on_head_room(run, advice);
+  if (!run.best_chain.empty() && run.best_chain.back().reasons.explained == Explained::uncounted &&
       !run.device.is_virtual)
     advice.push_back(
         {"no counters say why the best is faster",
-         fmt::format("kernelites show {0} {1} --source > best.cu && kernelites profile best.cu --task {2}",
-                     run.folder, run.best->ordinal, run.run.task)});
+         fmt::format("kernelites show {0} {1} --source > best.cu && kernelites profile best.cu --task {2}{3}",
+                     run.folder, run.best->ordinal, run.run.task, tune_words(run))});
   if (run.device.is_virtual)
     advice.push_back(
         {"all times are modelled: prove the best on a GPU before you believe them",
@@ -84,8 +98,9 @@ std::vector<Advice> next_steps(const MorningFacts& facts) {
   if (run.spent.model_calls == 0)
     advice.push_back({"no model took part; one proposes what a tuner cannot",
                       goes_on(facts, "--endpoint openai:MODEL --budget-usd 5")});
-  advice.push_back({"what changed on the way to the best",
-                    fmt::format("kernelites explain {} {} --all", run.folder, run.best->ordinal)});
+  if (!run.best_chain.empty())
+    advice.push_back({"what changed on the way to the best",
+                      fmt::format("kernelites explain {} {} --all", run.folder, run.best->ordinal)});
   return advice;
 }
 

@@ -14,7 +14,8 @@ std::string qd_text(const Grid& grid) {
       fmt::format("{} of {} cells ({:.1f} %), QD score {:.3f} ({:.4f} a cell)", metrics.num_elites,
                   grid.cell_count(), 100 * metrics.coverage, metrics.qd_score, metrics.norm_qd_score);
   if (metrics.obj_max)
-    text += fmt::format(", fitness {:.3f} mean, {:.3f} max", *metrics.obj_mean, *metrics.obj_max);
+    text += fmt::format(", fitness {:.3f} mean, {:.3f} max (a cell's gains multiplied)", *metrics.obj_mean,
+                        *metrics.obj_max);
   return text;
 }
 

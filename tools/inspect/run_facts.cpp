@@ -8,8 +8,8 @@
 #include <cmath>
 #include <map>
 
-#include "archive/database.h"
 #include "engine/core/device_peaks.h"
+#include "engine/core/error.h"
 #include "engine/core/roofline.h"
 #include "engine/search/baseline.h"
 #include "engine/search/lesson_book.h"
@@ -19,9 +19,13 @@
 #include "engine/variation/kernel_measures.h"
 #include "engine/variation/lesson_ranking.h"
 #include "engine/variation/technique_table.h"
+#include "tools/inspect/kernel_words.h"
 
 namespace kernelites {
 namespace {
+
+/// How often a run is tried to be held: each try fails only if the run commits within it.
+constexpr int k_holds_max = 1000;
 
 /// Candidates are read once, however many parts of a view show them.
 class Candidates {
@@ -198,9 +202,46 @@ void add_lineage(const BriefRows& brief, Candidates& candidates, RunFacts& facts
   }
 }
 
-RunFacts read_facts(const std::string& folder) {
-  const RunReader run = read_run(folder);
-  const BriefRows brief = read_brief_rows(RunFolder{folder}.database());
+/// What the best is and how it came to be.
+void explain_best(const RunReader& run, RunFacts& facts) {
+  facts.model_error = model_error(run.device, run.task.name);
+  if (!facts.best) return;
+  facts.best_words = kernel_words(facts.axes, facts.best->descriptors);
+  facts.best_chain = gain_chain(run, facts.best->id);
+  const auto evaluated = run.archive.evaluated(facts.best->ordinal);
+  if (!evaluated || !evaluated->examination || !evaluated->examination->examination) return;
+  // Where a step is explained the launches are told; else at the first workload that has a plan.
+  const auto& plans = evaluated->examination->examination->plans;
+  auto plan = facts.best_chain.empty() ? plans.end() : plans.find(facts.best_chain.back().reasons.workload);
+  for (const Workload& workload : run.task.bench)
+    if (plan == plans.end()) plan = plans.find(workload.name);
+  if (plan == plans.end()) return;
+  if (const std::string words = plan_words(plan->second); !words.empty())
+    facts.best_words.push_back(fmt::format("{}, at {}", words, plan->first));
+}
+
+}  // namespace
+
+RunInstant hold_run(const std::string& folder) {
+  // Two connections see the same if nobody commits between their first readings: then a third one's version stands
+  // still. That is a hundredth of a second, so that a run which writes all the time is caught between two commits.
+  Archive::open_read_only(folder);  // says in words if there is no run
+  const std::filesystem::path file = RunFolder{folder}.database();
+  Database watch(file, Database::Mode::read_only);
+  for (int attempt = 0; attempt < k_holds_max; ++attempt) {
+    const std::int64_t before = run_revision(watch);
+    Database rows(file, Database::Mode::read_only);
+    rows.execute("BEGIN");
+    rows.integer("SELECT count(*) FROM run");
+    RunReader run = read_run(folder);
+    if (run_revision(watch) == before) return {std::move(run), std::move(rows)};
+  }
+  throw Error(fmt::format("{}: the run writes faster than it can be read", file.string()));
+}
+
+RunFacts run_facts(RunInstant& held, const std::string& folder) {
+  const RunReader& run = held.run;
+  const BriefRows brief = read_brief_rows(held.rows);
   RunFacts facts{.folder = folder, .baseline = {}, .best = {}, .best_parent = {}};
   facts.run = run.archive.run();
   facts.config = recorded_run_config(facts.run.configuration, folder + ": configuration");
@@ -231,30 +272,17 @@ RunFacts read_facts(const std::string& folder) {
   add_lineage(brief, candidates, facts);
   facts.roofs = roofs_of(run.device);
   facts.funnel = funnel_of(brief);
-  facts.arms = arm_table(run, facts.config, folder);
+  facts.arms = arm_table(run, facts.config, folder, held.rows);
   facts.reasons = reasons_of(run, facts);
   facts.lessons = lessons_of(run, facts);
   facts.last_event = brief.last_event;
+  explain_best(run, facts);
   return facts;
 }
 
-}  // namespace
-
-bool read_at_rest(const std::filesystem::path& database, const std::function<void()>& read) {
-  Database watch(database, Database::Mode::read_only);
-  for (int reading = 0; reading < k_readings_max; ++reading) {
-    const std::int64_t before = run_revision(watch);
-    read();
-    if (run_revision(watch) == before) return true;
-  }
-  return false;
-}
-
 RunFacts run_facts(const std::string& folder) {
-  Archive::open_read_only(folder);  // says in words if there is no run
-  std::optional<RunFacts> facts;
-  read_at_rest(RunFolder{folder}.database(), [&] { facts.emplace(read_facts(folder)); });
-  return std::move(*facts);
+  RunInstant held = hold_run(folder);
+  return run_facts(held, folder);
 }
 
 }  // namespace kernelites

@@ -1,14 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 // What a run holds, as one value that every view of a whole run shows: report page, live page, morning text.
 //
-// Read from run.db, also while the run writes: again if it has written meanwhile, so that the parts are of one instant
-// wherever the run rests for as long as a reading takes. Lists that grow with the run are thinned here, so that a view
-// of ten thousand candidates is no larger than one of five hundred; each says how many it stands for.
+// Read from run.db, all parts as of one instant, also while the run writes. Lists that grow with the run are thinned
+// here, so that a view of ten thousand candidates is no larger than one of five hundred; each says how many it stands
+// for.
 #pragma once
 
 #include <cstdint>
-#include <filesystem>
-#include <functional>
 #include <optional>
 #include <set>
 #include <string>
@@ -20,6 +18,8 @@
 #include "engine/variation/lesson.h"
 #include "tools/inspect/arm_table.h"
 #include "tools/inspect/elite_facts.h"
+#include "tools/inspect/gain_reasons.h"
+#include "tools/inspect/model_error.h"
 
 namespace kernelites {
 
@@ -96,6 +96,9 @@ struct RunFacts {
   std::optional<EliteFacts> best_parent;
   std::string best_source, parent_source;
   std::vector<std::pair<std::string, std::int64_t>> best_tuning;
+  std::vector<std::string> best_words;    ///< what the best is: a clause for each axis, then its launches
+  std::vector<GainStep> best_chain;       ///< its way from its seed; empty: it is one, or there is none
+  std::optional<ModelError> model_error;  ///< of modelled times; none: measured ones, or nobody knows
   Reasons reasons;
   Counters counters;
   Spent spent;
@@ -116,13 +119,17 @@ struct RunFacts {
   std::int64_t last_event = 0;
 };
 
-/// How often at most a run that keeps writing is read for one view.
-inline constexpr int k_readings_max = 4;
-/// Calls `read` until nobody has committed to `database` meanwhile, at most k_readings_max times. False: somebody did
-/// each time, and what was read last may be of several instants.
-bool read_at_rest(const std::filesystem::path& database, const std::function<void()>& read);
+/// A run held at one instant: by its archive, and by a connection for queries over all of its rows.
+struct RunInstant {
+  RunReader run;
+  Database rows;
+};
+/// Throws ConfigError if `folder` holds no run.
+RunInstant hold_run(const std::string& folder);
 
-/// Throws ConfigError if `folder` holds no run, Error if the database fails.
+/// Throws Error if the database fails.
+RunFacts run_facts(RunInstant& held, const std::string& folder);
+/// Of now. Throws ConfigError if `folder` holds no run, Error if the database fails.
 RunFacts run_facts(const std::string& folder);
 
 /// Who descends from whom among all candidates: the ancestry of `winners`, contracted to the most telling ones if there

@@ -2,6 +2,7 @@
 // The facts of a run as JSON: what the page draws from. Members are named as in the structs.
 #include <fmt/format.h>
 
+#include "tools/inspect/change_text.h"
 #include "tools/inspect/run_facts.h"
 
 namespace kernelites {
@@ -202,6 +203,41 @@ Json counters_json(const Counters& counters) {
           {"duplicate_codes", counters.duplicate_codes}};
 }
 
+constexpr std::size_t k_facts_told = 2;
+
+/// The steps that gained most, with the facts that account for most of each.
+Json why_json(const RunFacts& facts) {
+  Json steps = Json::array();
+  for (const std::size_t at : steps_that_gained(facts.best_chain)) {
+    const GainStep& step = facts.best_chain[at];
+    Json told = Json::array();
+    for (const GainFact& fact : leading_facts(step.reasons, k_facts_told))
+      told.push_back({{"source", fact_source_name(fact.source)},
+                      {"words", fact.brief.empty() ? fact.words : fact.brief},
+                      {"worth_us", fact.worth_us ? Json(*fact.worth_us) : Json()}});
+    steps.push_back({{"parent", step.change.before.record.ordinal},
+                     {"child", step.change.after.record.ordinal},
+                     {"operator", step.change.after.record.operator_name},
+                     {"gain", gain_json(step.change.ratio->ratio)},
+                     {"workload", step.reasons.workload},
+                     {"before_us", step.reasons.before_us},
+                     {"after_us", step.reasons.after_us},
+                     {"explained", explained_name(step.reasons.explained)},
+                     {"conclusion", step.reasons.conclusion},
+                     {"facts", told}});
+  }
+  return steps;
+}
+
+Json model_error_json(const RunFacts& facts) {
+  if (!facts.model_error) return {};
+  const ModelError& error = *facts.model_error;
+  return {{"mean_abs_log", error.mean_abs_log},
+          {"times", error.times},
+          {"words", error_words(error)},
+          {"is_exceeded", facts.best && exceeds(error, facts.best->speedup)}};
+}
+
 Json reasons_json(const Reasons& reasons) {
   return {{"changes", reasons.changes},
           {"techniques", reasons.techniques},
@@ -224,6 +260,9 @@ Json run_facts_json(const RunFacts& facts) {
             {"best", optional_json(facts.best)},
             {"best_parent", optional_json(facts.best_parent)},
             {"best_tuning", tuning},
+            {"best_words", facts.best_words},
+            {"why", why_json(facts)},
+            {"model_error", model_error_json(facts)},
             {"reasons", reasons_json(facts.reasons)},
             {"counters", counters_json(facts.counters)},
             {"spent", spent_json(facts.spent)},

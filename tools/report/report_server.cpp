@@ -7,11 +7,13 @@
 #include <sodium.h>
 
 #include <atomic>
+#include <mutex>
 
 #include "engine/core/digest.h"
 #include "engine/core/error.h"
 #include "engine/search/run_folder.h"
 #include "engine/search/steering.h"
+#include "tools/inspect/arm_table.h"
 #include "tools/report/live_facts.h"
 
 namespace kernelites {
@@ -109,13 +111,20 @@ struct ReportServer::Body {
     if (request.get_header_value("Content-Type").rfind("application/json", 0) != 0)
       return refuse(response, 415, "expected application/json");
     try {
-      const Json json = parse_json(request.body, "steer");
-      const Steering steering = parse_steering(json, "steer", names_in(*facts.now().data));
-      write_text_atomically(RunFolder{settings.folder}.steering(), steering_json(steering).dump(2) + "\n");
+      const std::filesystem::path file = RunFolder{settings.folder}.steering();
+      const SteeringNames names = names_in(*facts.now().data);
+      const Json json = steering_json(parse_steering(parse_json(request.body, "steer"), "steer", names));
+      // Who says what he began from does not overwrite what somebody else has written since.
+      const std::string base = request.get_header_value("X-Kernelites-Steering");
+      const std::lock_guard lock(steering);
+      if (!base.empty() && base != steering_revision(settings.folder))
+        return refuse(response, 409, "steer.json was changed meanwhile: load the page again to see it");
+      write_text_atomically(file, json.dump(2) + "\n");
+      response.set_content(Json{{"revision", steering_revision(settings.folder)}}.dump() + "\n",
+                           "application/json");
     } catch (const ConfigError& error) {
       return refuse(response, 400, error.what());
     }
-    response.set_content("{}\n", "application/json");
   }
 
   void add_routes() {
@@ -146,6 +155,7 @@ struct ReportServer::Body {
   ServerSettings settings;
   PageOptions options;
   std::atomic<int> streams{0};
+  std::mutex steering;  // one change after the other
   int port = 0;
   LiveFacts facts;
   httplib::Server server;  // after the facts, for which its threads wait: it is gone before them

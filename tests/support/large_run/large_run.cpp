@@ -98,7 +98,8 @@ class Search {
   Provenance provenance() const {
     Provenance provenance{
         .task_digest = task_.digest, .harness_version = k_harness_version, .toolkit = "NVRTC 13.0"};
-    provenance.device.kind = "NVIDIA H100 80GB HBM3";
+    provenance.device.kind = options_.is_modelled ? "vgpu (models H100)" : "NVIDIA H100 80GB HBM3";
+    provenance.device.is_virtual = options_.is_modelled;
     provenance.device.architecture = "sm_90a";
     provenance.device.driver_version = 13000;
     provenance.device.memory_gb_per_s = 2850;
@@ -262,6 +263,18 @@ class Search {
     archive_.record_examination(request, examination, provenance(), 4, 2.5);
   }
 
+  /// Seeds merge in a launch of their own, others do not.
+  std::vector<ModelledLaunch> launches_of(const Kernel& kernel, std::size_t workload) const {
+    constexpr double k_merge_us = 4.88;
+    const double us = baseline_us_[workload] * std::exp(-kernel.gains[workload]);
+    const auto launch = [](const char* name, double time_us) {
+      return ModelledLaunch{
+          .kernel = name, .time_us = time_us, .limit = "DRAM", .occupancy = 0.5, .waves = 1};
+    };
+    if (kernel.ordinal > seeds_.size()) return {launch("decode<64>", us)};
+    return {launch("decode<64>", us - k_merge_us), launch("combine", k_merge_us)};
+  }
+
   Duel duel_of(const Kernel& kernel, const std::vector<std::string>& arms, double confidence) {
     Duel duel{.verdict = Verdict::passed(), .arms = {"candidate"}};
     for (const std::string& id : arms) duel.arms.push_back(id);
@@ -269,16 +282,21 @@ class Search {
       const double base_us = baseline_us_[w];
       const auto timing = [&](double gain) {
         const double us = base_us * std::exp(-gain);
+        if (options_.is_modelled)
+          return ArmTiming{
+              .time_us_median = us, .time_us_p10 = us, .time_us_p90 = us, .samples = 1, .is_modelled = true};
         return ArmTiming{
             .time_us_median = us, .time_us_p10 = 0.99 * us, .time_us_p90 = 1.012 * us, .samples = k_rounds};
       };
+      if (options_.is_modelled) duel.modelled[workloads_[w]] = launches_of(kernel, w);
       duel.timing[workloads_[w]] = {timing(kernel.gains[w])};
       for (const std::string& id : arms) {
         const double gain = known_.at(id).gains[w];
-        const double ratio = gain - kernel.gains[w] + 0.0005 * noise();
+        const double ratio = gain - kernel.gains[w] + (options_.is_modelled ? 0 : 0.0005 * noise());
+        const double half_width = options_.is_modelled ? 0 : k_half_width;
         duel.timing[workloads_[w]].push_back(timing(gain));
         duel.ratio[workloads_[w]].push_back(
-            {ratio, ratio - k_half_width, ratio + k_half_width, confidence, k_rounds});
+            {ratio, ratio - half_width, ratio + half_width, confidence, options_.is_modelled ? 1 : k_rounds});
       }
     }
     return duel;

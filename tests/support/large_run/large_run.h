@@ -19,7 +19,8 @@ struct LargeRun {
   std::uint64_t seed = 1;
   bool is_bare = false;   ///< a run that has only begun: not even the seeds are there
   bool is_small = false;  ///< sources, prompts and bodies of a few hundred bytes instead of their usual size
-  std::string text;       ///< appended to every text that a model could have written
+  bool is_modelled = false;  ///< as on the virtual GPU: times without a spread, and its launches
+  std::string text;          ///< appended to every text that a model could have written
   std::function<void()> after_each = [] {};  ///< called after every variation: tests read beside the writer
 };
 

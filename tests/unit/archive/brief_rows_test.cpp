@@ -7,11 +7,20 @@
 
 using namespace kernelites;
 
+namespace {
+
+BriefRows brief_rows_in(const TemporaryFolder& folder) {
+  Database database(folder.database(), Database::Mode::read_only);
+  return read_brief_rows(database);
+}
+
+}  // namespace
+
 TEST_CASE("brief rows tell of every candidate who it came from and what became of it") {
   const TemporaryFolder folder;
   Archive archive = Archive::create(folder.path(), sample_run());
   continue_scripted_run(archive, 10);
-  const BriefRows brief = read_brief_rows(folder.database());
+  const BriefRows brief = brief_rows_in(folder);
   const std::vector<CandidateRecord> candidates = archive.candidates();
   REQUIRE(brief.candidates.size() == candidates.size());
   std::int64_t told = 0;
@@ -35,7 +44,7 @@ TEST_CASE("brief rows tell of candidates that are under way") {
   const TemporaryFolder folder;
   Archive archive = Archive::create(folder.path(), sample_run());
   add_candidate(archive, 1);
-  const BriefRows brief = read_brief_rows(folder.database());
+  const BriefRows brief = brief_rows_in(folder);
   REQUIRE(brief.candidates.size() == 1);
   CHECK(brief.candidates[0].told == 0);
   CHECK(brief.candidates[0].outcome.empty());
@@ -56,7 +65,7 @@ TEST_CASE("a failure is counted where the newest answer says it was") {
     archive.tell({.ordinal = ordinal, .status = "failed", .elite = {}, .champions = {}});
   }
   archive.append_event({{"event", "judged"}, {"ordinal", 3}});
-  const BriefRows brief = read_brief_rows(folder.database());
+  const BriefRows brief = brief_rows_in(folder);
   REQUIRE(brief.failures.size() == 2);
   CHECK(brief.failures[0].reason == "numerical_mismatch");
   CHECK(brief.failures[0].count == 2);

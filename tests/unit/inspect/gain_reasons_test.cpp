@@ -104,7 +104,34 @@ TEST_CASE("a launch that the time model no longer has accounts for its own time,
   CHECK(reasons.is_modelled);
   CHECK(reasons.facts[0].words.starts_with("launch combine is gone, it took 22.00 us"));
   CHECK(reasons.facts[1].worth_us == Approx(-2));
+  // What goes against the gain and what plan and code repeat is no part of the answer.
+  const auto leading = leading_facts(reasons, 3);
+  REQUIRE(leading.size() == 1);
+  CHECK(leading[0].brief == "launch combine is gone: 22.00 us");
   CHECK(reasons.conclusion.find("modelled, not measured") != std::string::npos);
+}
+
+TEST_CASE("a launch that does what another did is worth the difference, not all of its time") {
+  TwoKernels two;
+  two.is_measured = false;
+  two.seed_launches = {{.kernel = "decode", .time_us = 100, .limit = "DRAM"}};
+  two.child_launches = {{.kernel = "split_kv<4>", .time_us = 80, .limit = "DRAM"}};
+  const GainReasons reasons = reasons_of(two);
+  REQUIRE_FALSE(reasons.facts.empty());
+  CHECK(reasons.facts[0].worth_us == Approx(20));
+  CHECK(reasons.facts[0].brief == "launch split_kv<4> instead of decode: 80.00 us instead of 100.00 us");
+}
+
+TEST_CASE("of a long way the steps that gained most are told, in their order") {
+  const auto step = [](double log_ratio) {
+    GainStep step{};
+    step.change.ratio.emplace();
+    step.change.ratio->ratio.log_ratio_median = log_ratio;
+    return step;
+  };
+  const std::vector<GainStep> chain{step(-0.1), step(0.2), step(-0.3), step(-0.01), step(-0.2)};
+  CHECK(steps_that_gained(chain, 3) == std::vector<std::size_t>{0, 2, 4});
+  CHECK(steps_that_gained({step(0.1)}, 3).empty());
 }
 
 TEST_CASE("no proven difference needs no explanation") {

@@ -34,13 +34,17 @@ bool advises(const MorningFacts& facts, const std::string& command) {
   return false;
 }
 
+/// So wide that no sentence is broken.
+std::string wide_text(const MorningFacts& facts) { return morning_text(facts, 4000); }
+
 }  // namespace
 
 TEST_CASE("failures are grouped by cause, operator and endpoint, the most frequent first") {
   const TemporaryFolder folder;
   record_two_kernels(folder.path(), {});
   add_failures(folder.path(), 10, 3);
-  const std::vector<FailureGroup> groups = failure_groups(folder.database());
+  Database database(folder.database(), Database::Mode::read_only);
+  const std::vector<FailureGroup> groups = failure_groups(database);
   REQUIRE(groups.size() == 2);
   CHECK(groups[0].stage == "check");
   CHECK(groups[0].reason == "wrong_values");
@@ -80,6 +84,38 @@ TEST_CASE("modelled times are called modelled, and a GPU is advised") {
   CHECK(morning_text(facts, 100).find("modelled and not measured") != std::string::npos);
   facts.run.best_tuning = {{"BN", 64}, {"WARPS", 4}};
   CHECK(advises(facts, "--device gpu --tune BN=64 WARPS=4"));  // the text alone is another kernel
+}
+
+TEST_CASE("a modelled gain is told with what the model is off, and without an interval") {
+  TwoKernels two;
+  two.is_measured = false;
+  const TemporaryFolder folder;
+  record_two_kernels(folder.path(), two);
+  MorningFacts facts = morning_facts(folder.path().string());
+  facts.run.model_error = ModelError{.task = "rmsnorm", .times = 17, .mean_abs_log = 0.3};
+  const std::string text = wide_text(facts);
+  CHECK(text.find(
+            "off by 35 % on average for this task (17 times on an H100): a gain of 25.0 % cannot be told") !=
+        std::string::npos);
+  CHECK(text.find("interval") == std::string::npos);
+  CHECK(text.find("; at wide 100.00 us -> 80.00 us") != std::string::npos);
+  facts.run.model_error->mean_abs_log = 0.1;
+  CHECK(wide_text(facts).find("cannot be told") == std::string::npos);
+}
+
+TEST_CASE("advice leads to what is there: no way of a seed, no prompt where no model took part") {
+  TwoKernels two;
+  std::swap(two.seed_us, two.child_us);
+  const TemporaryFolder folder;
+  record_two_kernels(folder.path(), two);
+  MorningFacts facts = morning_facts(folder.path().string());
+  facts.failures = {
+      {.stage = "reply", .reason = "tune_exhausted", .operator_name = "tune", .count = 9, .newest = 7}};
+  for (WorkloadFacts& workload : facts.run.workloads) workload.floor_us = 1;
+  facts.run.workloads.front().champion->ordinal = 1;
+  CHECK(advises(facts, "kernelites show " + folder.path().string() + " 1"));
+  CHECK(!advises(facts, "kernelites explain " + folder.path().string() + " 1"));
+  CHECK(!advises(facts, "--prompt"));
 }
 
 TEST_CASE("a run without a proven candidate has a page too") {

@@ -11,6 +11,7 @@
 #include "tests/support/catch.h"
 #include "tests/support/large_run/large_run.h"
 #include "tests/support/temporary_folder.h"
+#include "tools/inspect/arm_table.h"
 #include "tools/report/live_facts.h"
 #include "tools/report/report_page.h"
 
@@ -117,6 +118,21 @@ TEST_CASE("steering takes the token, this origin, and what the run has") {
     const Json written = read_json(served.steering());
     CHECK(written.at("pause") == true);
     CHECK(written.at("focus_cells").size() == 1);
+  }
+  SECTION("what somebody else wrote since the page was loaded is not overwritten") {
+    const auto post = [&](const std::string& revision) {
+      return served.client().Post("/steer",
+                                  {{"X-Kernelites-Token", k_token}, {"X-Kernelites-Steering", revision}},
+                                  R"({"pause": true})", "application/json");
+    };
+    const auto first = post("none");
+    REQUIRE(first);
+    CHECK(first->status == 200);
+    const std::string revision = Json::parse(first->body).at("revision");
+    std::ofstream(served.steering()) << R"({"hints": ["by hand"]})";
+    CHECK(post(revision)->status == 409);
+    CHECK(read_json(served.steering()).contains("hints"));
+    CHECK(post(steering_revision(served.folder().string()))->status == 200);
   }
   SECTION("without one of them nothing is") {
     CHECK(served.steer("{}", {}) == 403);

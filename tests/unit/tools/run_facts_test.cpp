@@ -4,7 +4,6 @@
 
 #include <cmath>
 
-#include "archive/database.h"
 #include "tests/support/catch.h"
 #include "tests/support/large_run/large_run.h"
 #include "tests/support/temporary_folder.h"
@@ -122,6 +121,14 @@ TEST_CASE("the facts of a run agree with its archive") {
   CHECK(facts.best->over_baseline->low < facts.best->speedup);
   CHECK(facts.best->over_baseline->high > facts.best->speedup);
   CHECK(facts.best->times.size() == facts.workloads.size());
+  // Every axis of the best is told in words, and why it is faster by its way from a seed.
+  CHECK(facts.best_words.size() >= facts.axes.size());
+  REQUIRE(!facts.best_chain.empty());
+  CHECK(facts.best_chain.back().change.after.record.ordinal == facts.best->ordinal);
+  const Json json = run_facts_json(facts);
+  REQUIRE(!json.at("why").empty());
+  CHECK(!json.at("why").back().at("workload").get<std::string>().empty());
+  CHECK(json.at("model_error").is_null());  // its times are measured
   // Every elite is there, and its line leads to a seed.
   CHECK(facts.elites.size() == grid.elite_count());
   REQUIRE(!facts.reasons.steps.empty());
@@ -135,21 +142,23 @@ TEST_CASE("the facts of a run agree with its archive") {
   CHECK(facts.progress.back().num_elites == grid.elite_count());
 }
 
-TEST_CASE("what was read while somebody wrote is read again, but not for ever") {
+TEST_CASE("the facts of a run are of the instant at which it was opened") {
   const TemporaryFolder folder;
-  Database writer(folder.database(), Database::Mode::create);
-  writer.execute("PRAGMA journal_mode = WAL; CREATE TABLE t (n INTEGER)");
-  int readings = 0;
-  const auto read_beside = [&](int writes) {
-    readings = 0;
-    return read_at_rest(folder.database(), [&] {
-      if (readings++ < writes) writer.execute("INSERT INTO t VALUES (1)");
-    });
-  };
-  CHECK(read_beside(0));
-  CHECK(readings == 1);
-  CHECK(read_beside(2));
-  CHECK(readings == 3);
-  CHECK(!read_beside(1000));
-  CHECK(readings == k_readings_max);
+  const LargeRun some{.data = KERNELITES_SOURCE_DIR, .variations = 30, .is_small = true, .text = {}};
+  write_large_run(folder.path(), some);
+  RunInstant instant = hold_run(folder.path().string());
+  const RunFacts before = run_facts(instant, folder.path().string());
+  {
+    Archive writer = Archive::open(folder.path());
+    writer.append_event({{"event", "asked"}});
+    writer.withdraw_elite(before.best->cell, "disproved");
+    writer.set_state("running");
+  }
+  const RunFacts held = run_facts(instant, folder.path().string());
+  CHECK(held.last_event == before.last_event);
+  CHECK(held.elites.size() == before.elites.size());
+  CHECK(held.run.state == before.run.state);
+  const RunFacts now = run_facts(folder.path().string());
+  CHECK(now.elites.size() + 1 == before.elites.size());
+  CHECK(now.run.state == "running");
 }

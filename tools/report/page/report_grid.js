@@ -78,8 +78,9 @@
   kern.drawElite = function () {
     const data = kern.data, elite = data.elites.find((one) => one.ordinal === kern.selected);
     if (!elite) return kern.refill("elite", el("p", { class: "soft" }, "No elite yet."));
-    const over = (gain, whom) => gain ? `${number.factor(gain.x)} ${whom} (${number.percentInterval(gain)} ${kern.interval(gain)}, ` +
-      `n = ${kern.plural(gain.rounds, "round")})` : null;
+    // A modelled ratio has no spread: an interval of it would look like certainty.
+    const over = (gain, whom) => gain ? `${number.factor(gain.x)} ${whom} (` + (gain.is_modelled ? "modelled" :
+      `${number.percentInterval(gain)} ${kern.interval(gain)}, n = ${kern.plural(gain.rounds, "round")}`) + ")" : null;
     const facts = [over(elite.over_baseline, "over the baseline"), elite.parent ? over(elite.over_parent, `over its parent #${elite.parent}`) : null,
       elite.bottleneck || null, elite.kernels.length ? elite.kernels.map((kernel) => `${kern.brief(kernel.kernel, 40)}: ${kernel.registers} registers` +
         (kernel.spill_bytes ? `, ${kernel.spill_bytes} B of spills` : "")).join("; ") : null,

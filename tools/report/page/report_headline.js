@@ -18,6 +18,9 @@
     el("span", { class: "claim" }, claim)), el("p", { class: "interval" }, ...interval));
   const times = (value) => [value, el("small", {}, "×")];
 
+  /** A modelled gain that is smaller than what the model is off says nothing. */
+  const isBelowError = (data) => Boolean(data.model_error) && !data.model_error.is_exceeded;
+
   function factorOf(data) {
     const best = data.best, baseline = data.baseline, told = kern.plural(data.counters.told, "candidate");
     if (!best || best.speedup <= 0)
@@ -30,7 +33,8 @@
       ` by kernel #${best.ordinal}`;
     if (best.is_modelled || !gain)
       return verdict(times(number.factor(best.speedup).slice(0, -1)), claim, el("strong", { class: "bad" }, "Modelled"),
-        ` by the virtual GPU from what the kernels execute, not measured on a device; ${over}.`);
+        ` by the virtual GPU from what the kernels execute, not measured on a device; ${over}.`,
+        isBelowError(data) ? el("strong", {}, " Less than the model’s error: it may be no gain at all.") : null);
     return verdict(times(number.factor(best.speedup).slice(0, -1)), claim, el("strong", {}, `${number.percentInterval(gain)} ` +
       `${kern.interval(gain)}`), `, measured; ${over}, n = ${kern.plural(gain.rounds, "paired round")} in ${kern.plural(gain.duels, "duel")}.`);
   }
@@ -51,19 +55,27 @@
     const timed = isUnbeaten(data) ? [] : best.times.filter((time) => time.over_baseline);
     const byGain = [...timed].sort((a, b) => b.over_baseline.x - a.over_baseline.x);
     const line = (time) => number.us(time.baseline.us) + " → " + number.us(time.own.us) + " at " + time.workload;
-    const registers = best.kernels.map((kernel) => kernel.registers);
     return el("div", { class: "card" }, el("h2", {}, "Which kernel"),
       el("p", {}, el("strong", {}, "#" + best.ordinal), " ", el("code", {}, best.id.slice(0, 8)), ", by ", best.operator,
         best.endpoint ? " with " + best.endpoint : "", best.parent ? " from #" + best.parent : "", "."),
       el("ul", {},
-        el("li", {}, best.cell.split("/").join(" · ")),
+        data.best_words.map((words) => el("li", {}, kern.brief(words, 150))),
         byGain.length > 1 && byGain[0].baseline ? el("li", {}, "most: ", number.factor(byGain[0].over_baseline.x), ", ",
           line(byGain[0])) : null,
         byGain.length > 0 && byGain.at(-1).baseline ? el("li", {}, byGain.length > 1 ? "least: " : "",
           number.factor(byGain.at(-1).over_baseline.x), ", ", line(byGain.at(-1))) : null,
-        registers.length ? el("li", {}, kern.plural(registers.length, "kernel"), ", ", Math.max(...registers),
-          " registers at most") : null, roomLeft(best)),
+        roomLeft(best)),
       el("p", {}, el("a", { href: "#source" }, "Source and what changed")));
+  }
+
+  /** What a time model shows is no proof: how far it is off, and what that leaves of the gain. */
+  function proofByModel(data, where) {
+    const error = data.model_error, gain = number.share(Math.abs(data.best.speedup - 1));
+    return [mark(false, "Not measured: run it on a GPU before you believe it"),
+      error ? mark(isUnbeaten(data) || error.is_exceeded ? null : false, `The time model is ${error.words}`, isUnbeaten(data) ? "" : error.is_exceeded ?
+        `; the gain of ${gain} is more` : `: a gain of ${gain} cannot be told from none`) :
+        mark(null, "Nobody has compared the time model with such a device"),
+      where && !isUnbeaten(data) ? mark(null, "Less time by the model on ", where) : null];
   }
 
   function proofOfSpeed(data) {
@@ -71,15 +83,14 @@
     const sure = gains.filter((gain) => gain.low > 1).length;
     const marks = [];
     const where = sure < gains.length ? `${sure} of ${gains.length} workloads` : sure === 1 ? "its workload" : `every one of ${sure} workloads`;
-    if (gains.length && !isUnbeaten(data)) marks.push(mark(sure === gains.length, "Faster on ", where, best.is_modelled ? " by the time model" :
-      ": whole interval above 1×"));
-    if (best.is_modelled) marks.push(mark(false, "Times are modelled; run it on a GPU before you believe them"));
-    else if (isUnbeaten(data))
+    if (best.is_modelled) return proofByModel(data, gains.length ? where : null);
+    if (gains.length && !isUnbeaten(data)) marks.push(mark(sure === gains.length, "Faster on ", where, ": whole interval above 1×"));
+    if (isUnbeaten(data))
       marks.push(mark(null, kern.plural(best.proof.duels, "duel"), " with the other seeds and with itself"));
     else if (best.proof.confirmations > 0)
       marks.push(mark(true, "Confirmed in a fresh process with fresh inputs (", kern.plural(best.proof.duels, "duel"), ")"));
     else marks.push(mark(null, "First of its cell: ", kern.plural(best.proof.duels, "duel"), ", none to confirm it"));
-    if (data.null_half_width > 0 && !best.is_modelled)
+    if (data.null_half_width > 0)
       marks.push(mark(null, "A kernel against itself: within ", number.fixed(100 * Math.expm1(data.null_half_width), 2), " %"));
     return marks;
   }
@@ -101,6 +112,9 @@
     return marks;
   }
 
+  const k_ends = { reply: "replies gave no candidate", duplicate: "compiled to known code", unfinished: "were left unfinished",
+    placing: "were right and no faster than the elite of their cell" };
+
   /** Where most proposals ended, and who came nearest. */
   function whyNothingCard(data) {
     const lost = [...data.funnel].sort((a, b) => b.ended - a.ended).filter((step) => step.ended > 0).slice(0, 3);
@@ -108,26 +122,42 @@
       .sort((a, b) => b.speedup - a.speedup)[0];
     return el("div", { class: "card" }, el("h2", {}, "Why nothing is faster"), el("ul", {},
       nearest ? el("li", {}, "nearest of another kind: #" + nearest.ordinal + " at " + number.factor(nearest.speedup)) : null,
-      lost.map((step) => el("li", {}, `${number.whole(step.ended)} of ${number.whole(step.reached)} ended at ${step.step}: ` +
-        step.reasons.slice(0, 2).map((reason) => reason.reason).join(", ")))));
+      lost.map((step) => el("li", {}, `${number.whole(step.ended)} of ${number.whole(step.reached)} ${k_ends[step.step] || "failed at " + step.step} (` +
+        step.reasons.slice(0, 2).map((reason) => reason.reason).join(", ") + ")"))));
   }
+
+  /** Where one step gained and what accounts for it: "#42 by tune 1.006×, at a workload: launch combine is gone: 4.88 us". */
+  function stepReason(step, factsMost) {
+    const facts = step.facts.filter((fact) => fact.worth_us === null || Math.abs(fact.worth_us) > 0.1 * Math.abs(step.before_us - step.after_us));
+    return [el("strong", {}, `#${step.child} ${number.factor(step.gain.speedup)}`), ` by ${step.operator}`, step.workload ? `, at ${step.workload} ` +
+      `${number.us(step.before_us)} → ${number.us(step.after_us)}` : "", facts.length ? ": " : "",
+    facts.slice(0, factsMost).map((fact) => `${kern.brief(fact.words, 90).replace(/(\d) us\b/g, "$1 µs")} (${fact.source})`).join("; ")];
+  }
+
+  /** A tuner's words say no more than the step does. */
+  const quote = (best) => best.summary && best.endpoint ?
+    el("p", { class: "quote" }, "Its author: “", kern.brief(best.summary, 110), "”") : null;
 
   function whyCard(data) {
     if (isUnbeaten(data)) return whyNothingCard(data);
-    const reasons = data.reasons, best = data.best, lines = [];
+    const reasons = data.reasons, lines = [];
     const add = (...children) => lines.push(el("li", {}, ...children));
     const steps = reasons.steps.map((step) => "#" + step.ordinal +
       (step.over_parent ? " " + number.factor(step.over_parent.x) : step.operator === "seed" ? " seed" : ""));
     if (steps.length > 1) add("step by step: ", (steps.length > 5 ? "… → " : "") + steps.slice(-5).join(" → "));
-    for (const change of reasons.changes) add(change.replace("->", "→"));
-    if (reasons.techniques.length) add("measured in its code: ", reasons.techniques.slice(0, 4).join(", "));
-    if (reasons.copy_share_before > 0 && reasons.copy_share_after > 0)
+    for (const step of data.why) add(...stepReason(step, data.why.length > 2 ? 1 : 2));
+    const other = [...reasons.changes.map((change) => change.replace("->", "→")), ...reasons.techniques];
+    // What the compiled code differs in goes with the gain; it is told after what accounts for it.
+    if (other.length) add("against the seed, compiled: ", other.slice(0, data.why.length > 1 ? 3 : 5).join(", "));
+    if (data.why.some((step) => step.explained === "uncounted"))
+      add("no hardware counters prove which of it is the cause: kernelites profile counts");
+    if (data.why.length < 2 && reasons.copy_share_before > 0 && reasons.copy_share_after > 0)
       add("share of the copy rate: ", number.share(reasons.copy_share_before), " → ", number.share(reasons.copy_share_after));
     if (reasons.bottleneck_before && reasons.bottleneck_before !== reasons.bottleneck_after)
       add("limit: ", reasons.bottleneck_before, " → ", reasons.bottleneck_after);
     return el("div", { class: "card" }, el("h2", {}, "Why it is faster"),
       lines.length ? el("ul", {}, lines) : el("p", {}, "It is what the run began with."),
-      best.summary && best.operator !== "seed" ? el("p", { class: "quote" }, "Its author: “", kern.brief(best.summary, 130), "”") : null);
+      quote(data.best));
   }
 
   function figures(data) {

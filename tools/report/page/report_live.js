@@ -34,18 +34,22 @@
 
   const token = () => document.getElementById("steer-token").value.trim();
 
+  /** What the form began from: what somebody else writes meanwhile is not overwritten. */
+  let revision = "", began = {};
+
   async function send(steering) {
     const answer = document.getElementById("steer-answer");
     answer.textContent = "sending";
-    const reply = await fetch("steer", { method: "POST", headers: { "Content-Type": "application/json", "X-Kernelites-Token": token() },
-      body: JSON.stringify(steering) }).catch((error) => ({ ok: false, text: async () => String(error) }));
+    const reply = await fetch("steer", { method: "POST", headers: { "Content-Type": "application/json", "X-Kernelites-Token": token(),
+      "X-Kernelites-Steering": revision }, body: JSON.stringify(steering) }).catch((error) => ({ ok: false, text: async () => String(error) }));
+    if (reply.ok) ({ revision } = await reply.json());
     answer.textContent = reply.ok ? "steer.json is written; the run looks at it at once" : "refused: " + (await reply.text());
   }
 
   /** What the form says, over what steer.json says of members that the form does not show. */
   function steering() {
     const lines = (id) => document.getElementById(id).value.split("\n").map((line) => line.trim()).filter(Boolean);
-    const next = { ...kern.data.steering };
+    const next = { ...began };
     for (const [name, values] of [["hints", lines("steer-hints")], ["focus_cells", lines("steer-cells")]]) {
       delete next[name];
       if (values.length) next[name] = values;
@@ -59,6 +63,7 @@
   function steerForm() {
     const section = document.getElementById("steer"), now = kern.data.steering;
     section.hidden = false;
+    [revision, began] = [kern.data.steering_revision, now];
     // The token comes behind the # of the address, which no browser sends anywhere.
     const given = new URLSearchParams(location.hash.slice(1)).get("token") || "";
     if (given) history.replaceState(null, "", location.pathname);

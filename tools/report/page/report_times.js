@@ -17,7 +17,7 @@
     const isUnbeaten = data.baseline?.ordinal === best.ordinal;
     const gains = isUnbeaten ? [] : best.times.filter((time) => time.over_baseline);
     const name = data.baseline ? "#" + data.baseline.ordinal : "the best seed";
-    const method = best.is_modelled ? "by the virtual GPU’s time model, which is exact and no measurement" :
+    const method = best.is_modelled ? "by the virtual GPU’s time model" + (data.model_error ? `, which is ${data.model_error.words}` : "") + ", no measurement" :
       "paired round by round in one process; the interval is by bootstrap";
     lead.append(isUnbeaten ? "The best seed is the fastest kernel so far." : `How much faster the best kernel #${best.ordinal} is ` +
       `than ${name}, ${method}.`, " A workload’s champion may be another kernel: exports choose among champions.");
