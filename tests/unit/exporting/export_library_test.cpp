@@ -1,7 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 // An exported library builds with the host compiler alone and asks the driver for what the plans say.
+#include <fmt/format.h>
 #include <stdlib.h>
 
+#include <cstring>
 #include <fstream>
 #include <sstream>
 
@@ -23,8 +25,10 @@ const fs::path k_source = KERNELITES_SOURCE_DIR;
 /// Of the CMake project and the program in a library's README, together.
 constexpr int k_readme_lines_max = 20;
 
-ExportInputs made(const Task& task, const Portfolio& portfolio, PlanMode plans, bool has_test = false) {
+ExportInputs made(const Task& task, const Portfolio& portfolio, PlanMode plans, bool has_test = false,
+                  std::vector<std::string> architectures = {}) {
   ExportOrder order;
+  order.architectures = std::move(architectures);
   order.plans = plans;
   order.proof_shapes = 80;
   order.worker = k_worker;
@@ -302,6 +306,30 @@ TEST_CASE("tables hold no text of the run for the host, and refuse shapes that t
   CHECK(file_at(files, "src/scaled_rows.cpp").bytes.find("inside::k_table_arm_1, 3") != std::string::npos);
   const std::vector<ExportFile> annotated = annotated_files(inputs);
   CHECK(file_at(annotated, "arm_1.cu").bytes.find(k_rich_candidate) != std::string::npos);
+}
+
+TEST_CASE(
+    "a portable kernel has a cubin for every architecture that is asked for, in the library and beside it") {
+  const Task task = library_task();
+  Portfolio portfolio = library_portfolio();
+  portfolio.arms.resize(1);
+  portfolio.dispatch = {};
+  const ExportInputs inputs = made(task, portfolio, PlanMode::table, true, {"sm_80", "sm_89", "sm_90"});
+  const std::vector<ExportFile> files = library_files(inputs);
+  for (const unsigned number : {80u, 89u, 90u}) {
+    const std::string& cubin = file_at(files, fmt::format("kernels/arm_0.sm_{}.cubin", number)).bytes;
+    REQUIRE(cubin.size() > 64);
+    std::uint32_t flags = 0;  // of the ELF header: the machine code's architecture in bits 8 to 15
+    std::memcpy(&flags, cubin.data() + 48, sizeof flags);
+    CHECK((flags >> 8 & 0xff) == number);
+    CHECK(file_at(files, "src/code_arm_0.cpp").bytes.find(fmt::format("\"sm_{}\"", number)) !=
+          std::string::npos);
+    CHECK(cubin.find("plain_4") != std::string::npos);
+  }
+  CHECK(inputs.code.harness.size() == 3);  // its test runs there too
+  const Json code = inputs.facts.at("code");
+  REQUIRE(code.size() == 3);
+  for (const Json& row : code) CHECK(row.at("proved_on") == "sm_90a");
 }
 
 TEST_CASE("a plan that says something else to the host compiler is not exported as code") {
