@@ -223,6 +223,7 @@ bool run_mutant(std::string_view text, std::uint64_t seed) {
                     .dynamic_shared_bytes = static_cast<u32>(random.below(2)) * 512,
                     .parameters = {},
                     .cooperative = random.below(4) == 0};
+      if (random.below(2) == 0) launch.cluster = launch.grid;
       launch.parameters.resize(info->parameter_bytes);
       std::size_t pointers = 0;
       for (const Parameter& parameter : info->parameters) {
