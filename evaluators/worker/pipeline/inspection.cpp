@@ -14,6 +14,7 @@
 #include "engine/core/error.h"
 #include "evaluators/worker/counters/range_profiler.h"
 #include "evaluators/worker/device/cuda_library.h"
+#include "evaluators/worker/health/nvml_reader.h"
 #include "evaluators/worker/sandbox/jail.h"
 
 namespace kernelites::worker {
@@ -158,6 +159,34 @@ void inspect_jail(const std::vector<fs::path>& headers, Lines& lines) {
                                "the worker's --allow-weak-jail"});
 }
 
+/// What the worker's watch over the device would say now, and what it cannot see.
+void inspect_health(Lines& lines) {
+  std::string problem;
+  const auto read = nvml_reader(first_device_bus_id(), problem);
+  if (!problem.empty()) {
+    lines.push_back({"health", "warn", problem,
+                     "without NVIDIA's management library the device's errors, slowdowns and other users go "
+                     "unnoticed; everything else works"});
+    return;
+  }
+  const HealthReading reading = read();
+  const HealthVerdict verdict = judge(reading, reading);
+  const std::vector<std::string> missing = unchecked(reading);
+  std::string found = verdict.state == HealthState::fit ? "fit" : verdict.words;
+  if (reading.temperature_c) found += fmt::format(", {} degrees", *reading.temperature_c);
+  if (reading.ecc_uncorrected)
+    found += fmt::format(", {} uncorrected memory errors", *reading.ecc_uncorrected);
+  if (reading.others) found += fmt::format(", {} other processes on it", reading.others->size());
+  if (!missing.empty()) found += fmt::format(" (unchecked: {})", fmt::join(missing, ", "));
+  const bool is_fit = verdict.state == HealthState::fit;
+  lines.push_back({"health",
+                   is_fit                                 ? "ok"
+                   : verdict.state == HealthState::paused ? "warn"
+                                                          : "bad",
+                   found,
+                   is_fit ? "" : "evaluation waits for it, or goes to another worker (docs/endurance.md)"});
+}
+
 }  // namespace
 
 void to_json(Json& json, const InspectionLine& line) {
@@ -172,6 +201,7 @@ std::vector<InspectionLine> inspect_machine(const ToolkitSearch& search, bool wa
   const std::optional<Toolkit> toolkit = inspect_compiler(search, lines);
   const bool has_device = inspect_driver(wants_gpu, lines);
   const fs::path folder = toolkit ? folder_of(*toolkit) : fs::path("/usr/local/cuda");
+  if (has_device) inspect_health(lines);
   inspect_counters(folder, has_device, lines);
   inspect_sanitizer(folder, has_device, lines);
   return lines;

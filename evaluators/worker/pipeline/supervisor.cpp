@@ -11,6 +11,8 @@
 #include "engine/core/device_names.h"
 #include "engine/core/digest.h"
 #include "engine/core/error.h"
+#include "evaluators/protocol/device_unfit.h"
+#include "evaluators/worker/health/nvml_reader.h"
 #include "evaluators/worker/pipeline/examine.h"
 #include "evaluators/worker/pipeline/harness_launch.h"
 #include "evaluators/worker/pipeline/launch_counters.h"
@@ -21,6 +23,8 @@ namespace {
 constexpr int k_jobs_max = 4;
 constexpr double k_harness_compile_s_max = 60;
 constexpr std::size_t k_tasks_cached_max = 16;
+/// A device that is disturbed is waited for, but neither longer nor for a larger share of the request's time.
+constexpr double k_pause_s_max = 60, k_pause_share_max = 0.25;
 
 /// The harness's kernels for the device's own architecture: PTX for the virtual GPU, a cubin for the real one.
 ModuleImage compile_harness(Compiler& compiler, const std::string& architecture) {
@@ -46,6 +50,40 @@ std::pair<std::string, DeviceFacts> choose_device(const std::string& wanted) {
   return {wanted, probe_device(wanted)};
 }
 
+double seconds_since(std::chrono::steady_clock::time_point start) {
+  return std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
+}
+
+/// What fresh processes meet on the device; empty: they can use it.
+std::string sticky_error_of(const std::string& device) {
+  try {
+    probe_device(device);
+    return "";
+  } catch (const Error& error) {
+    return error.what();
+  }
+}
+
+/// Watches the first real device. Throws Error if it has failed.
+std::unique_ptr<DeviceWatch> watch_device() {
+  std::string problem;
+  auto watch = std::make_unique<DeviceWatch>(nvml_reader(first_device_bus_id(), problem), [](double s) {
+    std::this_thread::sleep_for(std::chrono::duration<double>(s));
+  });
+  if (const std::string why = watch->quarantine(); !why.empty())
+    throw Error(std::string(k_device_unfit) + why);
+  return watch;
+}
+
+/// A result that nobody may use; another worker is asked.
+void discard(Reply& reply, const std::string& why) {
+  reply.examination.reset();
+  reply.duel.reset();
+  reply.calibration.reset();
+  reply.profile.reset();
+  reply.error = std::string(k_device_unfit) + why;
+}
+
 int default_jobs() {
   return std::clamp(static_cast<int>(std::thread::hardware_concurrency()), 1, k_jobs_max);
 }
@@ -62,6 +100,8 @@ Supervisor::Supervisor(const WorkerOptions& options)
   DeviceChoice choice{.kind = device, .threads = 1, .harness = harness_.get(), .defences = options.defences};
   for (const auto& folder : cupti_folders(compiler_->toolkit().library))
     choice.count_with.push_back(folder.string());
+  // Before the first context of our own, so that whoever is on the device now is somebody else.
+  if (device_ == "gpu") watch_ = watch_device();
   stations_ =
       std::make_unique<StationPool>(choice, facts, device_ == "gpu" ? 1 : jobs_, options.waits_for_turn);
   if (device_ != "vgpu") {
@@ -89,6 +129,15 @@ std::shared_ptr<const Task> Supervisor::task_of(const Request& request) {
 Reply Supervisor::handle(const Request& request) {
   const auto start = std::chrono::steady_clock::now();
   Reply reply{.id = request.id, .provenance = provenance_};
+  if (watch_)
+    evaluate_watched(request, reply);
+  else
+    evaluate(request, request.deadline_s, reply);
+  reply.worker_s = seconds_since(start);
+  return reply;
+}
+
+void Supervisor::evaluate(const Request& request, double deadline_s, Reply& reply) {
   try {
     if (request.device != device_) {
       throw Error(
@@ -98,21 +147,43 @@ Reply Supervisor::handle(const Request& request) {
     reply.provenance.task_digest = task->digest;
     const Workshop workshop{*compiler_, *stations_, sanitizers_ ? *sanitizers_ : *stations_, proven_};
     if (request.examine) {
-      reply.examination = examine(workshop, *request.examine, *task, request.deadline_s, reply.device_s);
+      reply.examination = examine(workshop, *request.examine, *task, deadline_s, reply.device_s);
     } else if (request.duel) {
-      reply.duel = duel(workshop, *request.duel, *task, request.deadline_s, reply.device_s);
+      reply.duel = duel(workshop, *request.duel, *task, deadline_s, reply.device_s);
     } else if (request.calibrate) {
-      reply.calibration = calibrate(workshop, *request.calibrate, *task, request.deadline_s, reply.device_s);
+      reply.calibration = calibrate(workshop, *request.calibrate, *task, deadline_s, reply.device_s);
     } else if (request.profile) {
-      reply.profile = profile(workshop, *request.profile, *task, request.deadline_s, reply.device_s);
+      reply.profile = profile(workshop, *request.profile, *task, deadline_s, reply.device_s);
     } else {
       throw Error("the request asks for nothing");
     }
   } catch (const std::exception& error) {
     reply.error = error.what();
   }
-  reply.worker_s = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
-  return reply;
+}
+
+/// What failed because the device did, or was timed beside somebody else's work, is not held against the candidate:
+/// a disturbed duel is repeated while half of its time is left, and whatever is still spoiled then is discarded.
+void Supervisor::evaluate_watched(const Request& request, Reply& reply) {
+  const auto start = std::chrono::steady_clock::now();
+  const Reply empty = reply;
+  double waited_s = 0, left_s = request.deadline_s;
+  std::string pause, unfit;
+  do {
+    reply = empty;
+    unfit = watch_->wait_until_fit(std::min(k_pause_s_max, k_pause_share_max * left_s), waited_s, pause);
+    left_s = request.deadline_s - seconds_since(start);
+    if (!unfit.empty()) break;
+    evaluate(request, left_s, reply);
+    unfit = reply.error.empty() ? watch_->spoiled(request.duel.has_value())
+                                : watch_->spoiled_by(sticky_error_of(device_));
+    left_s = request.deadline_s - seconds_since(start);
+  } while (!unfit.empty() && watch_->quarantine().empty() && left_s > request.deadline_s / 2);
+  if (!unfit.empty()) discard(reply, unfit);
+  if (waited_s == 0) return;
+  const std::string note = fmt::format("waited {:g} s for the device: {}", waited_s, pause);
+  if (reply.examination) reply.examination->notes.push_back(note);
+  if (reply.duel) reply.duel->notes.push_back(note);
 }
 
 }  // namespace kernelites::worker

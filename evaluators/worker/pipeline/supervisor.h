@@ -11,6 +11,7 @@
 #include <string>
 
 #include "evaluators/protocol/protocol.h"
+#include "evaluators/worker/health/device_watch.h"
 #include "evaluators/worker/nvrtc/compile_child.h"
 #include "evaluators/worker/pipeline/compiled_cache.h"
 #include "evaluators/worker/pipeline/station.h"
@@ -41,12 +42,15 @@ class Supervisor {
 
  private:
   std::shared_ptr<const Task> task_of(const Request& request);
+  void evaluate(const Request& request, double deadline_s, Reply& reply);
+  void evaluate_watched(const Request& request, Reply& reply);
 
   int jobs_ = 1;
   std::unique_ptr<Compiler> compiler_;
   std::unique_ptr<ModuleImage> harness_;
   std::unique_ptr<StationPool> stations_;
   std::unique_ptr<StationPool> sanitizers_;  ///< null where the stations are virtual themselves
+  std::unique_ptr<DeviceWatch> watch_;       ///< of a real device
   CompiledCache proven_;
   std::string device_;
   Provenance provenance_;

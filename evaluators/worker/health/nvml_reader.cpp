@@ -1,0 +1,205 @@
+// SPDX-License-Identifier: Apache-2.0
+// One reading: the device, its errors, its slowdowns, and who else is on it.
+#include "evaluators/worker/health/nvml_reader.h"
+
+#include <dlfcn.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <array>
+#include <filesystem>
+#include <fstream>
+#include <map>
+#include <memory>
+#include <set>
+#include <span>
+#include <utility>
+
+#include "engine/core/error.h"
+#include "evaluators/worker/health/nvml_library.h"
+
+namespace kernelites::worker {
+namespace {
+
+constexpr std::size_t k_processes_max = 256, k_xids_max = 64;
+constexpr unsigned k_probe_s_max = 30;  // a driver that hangs ends the child
+constexpr int k_uncorrected = 1, k_volatile = 0;
+
+/// In the child: CUDA's words for its first device. No context is made.
+std::string ask_cuda() {
+  void* const library = ::dlopen("libcuda.so.1", RTLD_NOW | RTLD_LOCAL);
+  if (library == nullptr) return "";
+  const auto init = reinterpret_cast<int (*)(unsigned)>(::dlsym(library, "cuInit"));
+  const auto bus_id = reinterpret_cast<int (*)(char*, int, int)>(::dlsym(library, "cuDeviceGetPCIBusId"));
+  char text[32] = {};
+  if (!init || !bus_id || init(0) != 0 || bus_id(text, sizeof text, 0) != 0) return "";
+  return text;
+}
+
+/// This process and all below it.
+std::set<unsigned> own_processes() {
+  std::multimap<unsigned, unsigned> children;
+  std::error_code ignored;
+  for (const auto& entry : std::filesystem::directory_iterator("/proc", ignored)) {
+    const std::string name = entry.path().filename().string();
+    if (name.find_first_not_of("0123456789") != std::string::npos) continue;
+    std::ifstream in(entry.path() / "stat");
+    std::string text;
+    std::getline(in, text);
+    const std::size_t end = text.rfind(") ");
+    if (end != std::string::npos && end + 4 < text.size())
+      children.emplace(static_cast<unsigned>(std::atoi(text.c_str() + end + 4)),
+                       static_cast<unsigned>(std::atoi(name.c_str())));
+  }
+  std::set<unsigned> own;
+  std::vector<unsigned> open{static_cast<unsigned>(::getpid())};
+  while (!open.empty()) {
+    const unsigned pid = open.back();
+    open.pop_back();
+    if (!own.insert(pid).second) continue;
+    for (auto [at, last] = children.equal_range(pid); at != last; ++at) open.push_back(at->second);
+  }
+  return own;
+}
+
+class NvmlReader {
+ public:
+  NvmlReader(const NvmlLibrary& nvml, std::string bus_id) : nvml_(nvml), bus_id_(std::move(bus_id)) {
+    if (nvml_.device_by_bus_id(bus_id_.c_str(), &device_) != nvml::k_success)
+      throw Error("NVML does not know the device " + bus_id_);
+    unsigned is_mig = 0, pending = 0;
+    is_shared_ =
+        nvml_.mig_mode && nvml_.mig_mode(device_, &is_mig, &pending) == nvml::k_success && is_mig != 0;
+    const bool has_events = nvml_.event_set_create && nvml_.register_events && nvml_.event_set_wait &&
+                            nvml_.event_set_create(&events_) == nvml::k_success &&
+                            nvml_.register_events(device_, nvml::k_xid_event, events_) == nvml::k_success;
+    if (!has_events) events_ = nullptr;
+  }
+
+  HealthReading read() {
+    HealthReading reading;
+    reading.is_present = is_present();
+    if (!reading.is_present) return reading;
+    read_errors(reading);
+    unsigned long long bits = 0;
+    if (nvml_.throttle_reasons && nvml_.throttle_reasons(device_, &bits) == nvml::k_success)
+      reading.throttle_reasons = bits;
+    unsigned degrees = 0;
+    if (nvml_.temperature && nvml_.temperature(device_, 0, &degrees) == nvml::k_success)
+      reading.temperature_c = static_cast<int>(degrees);
+    if (!is_shared_) reading.others = others();
+    return reading;
+  }
+
+ private:
+  bool is_present() {
+    unsigned degrees = 0;
+    if (nvml_.temperature && nvml_.temperature(device_, 0, &degrees) == nvml::k_gpu_is_lost) return false;
+    nvml::Device again = nullptr;
+    return nvml_.device_by_bus_id(bus_id_.c_str(), &again) == nvml::k_success;
+  }
+
+  void read_errors(HealthReading& reading) {
+    if (events_ != nullptr) {
+      std::vector<int> xids;
+      nvml::EventData event{};
+      while (xids.size() < k_xids_max && nvml_.event_set_wait(events_, &event, 0) == nvml::k_success)
+        if (event.type == nvml::k_xid_event) xids.push_back(static_cast<int>(event.data));
+      reading.xids = std::move(xids);
+    }
+    unsigned long long count = 0;
+    if (nvml_.ecc_errors && nvml_.ecc_errors(device_, k_uncorrected, k_volatile, &count) == nvml::k_success)
+      reading.ecc_uncorrected = count;
+    unsigned corrected = 0, uncorrected = 0, is_pending = 0, has_failed = 0;
+    if (nvml_.remapped_rows &&
+        nvml_.remapped_rows(device_, &corrected, &uncorrected, &is_pending, &has_failed) == nvml::k_success)
+      reading.has_remap_failure = has_failed != 0;
+  }
+
+  /// Processes that are not this worker's, with what they used since the last reading.
+  std::optional<std::vector<GpuProcess>> others() {
+    // Ours come and go: looked for before and after, so that one that ends meanwhile is not taken for a stranger.
+    own_.merge(own_processes());
+    std::array<nvml::ProcessInfo, k_processes_max> infos{};
+    unsigned count = k_processes_max;
+    if (!nvml_.compute_processes || nvml_.compute_processes(device_, &count, infos.data()) != nvml::k_success)
+      return std::nullopt;
+    own_.merge(own_processes());
+    const bool is_first = !std::exchange(has_looked_, true);
+    std::vector<GpuProcess> found;
+    bool is_any_own = false;
+    for (const nvml::ProcessInfo& info : std::span(infos).first(count)) {
+      is_any_own |= own_.contains(info.pid);
+      if (is_first) strangers_.insert(info.pid);
+      if (!own_.contains(info.pid)) found.push_back({.pid = info.pid, .memory_bytes = info.used_memory});
+    }
+    knows_own_ |= is_any_own;
+    // Before the first context of its own every process is somebody else's. Afterwards, if none of ours was ever seen,
+    // the numbers are another namespace's.
+    if (!knows_own_)
+      std::erase_if(found, [&](const GpuProcess& process) { return !strangers_.contains(process.pid); });
+    add_use(found);
+    return found;
+  }
+
+  void add_use(std::vector<GpuProcess>& processes) {
+    std::array<nvml::ProcessSample, k_processes_max> samples{};
+    unsigned count = k_processes_max;
+    if (!nvml_.process_utilization) return;
+    const nvml::Result result = nvml_.process_utilization(device_, samples.data(), &count, last_sample_us_);
+    if (result != nvml::k_success && result != nvml::k_not_found) return;
+    if (result == nvml::k_not_found) count = 0;  // nobody computed
+    for (GpuProcess& process : processes) {
+      process.sm_percent = 0;
+      for (const nvml::ProcessSample& sample : std::span(samples).first(count))
+        if (sample.pid == process.pid) process.sm_percent = std::max(*process.sm_percent, sample.sm_percent);
+    }
+    for (const nvml::ProcessSample& sample : std::span(samples).first(count))
+      last_sample_us_ = std::max(last_sample_us_, sample.time_us);
+  }
+
+  NvmlLibrary nvml_;
+  std::string bus_id_;
+  nvml::Device device_ = nullptr;
+  nvml::EventSet events_ = nullptr;
+  bool is_shared_ = false;  // cut into instances: who computes elsewhere on it disturbs nobody
+  bool has_looked_ = false, knows_own_ = false;
+  std::set<unsigned> own_;  // ever
+  std::set<unsigned> strangers_;
+  unsigned long long last_sample_us_ = 0;
+};
+
+}  // namespace
+
+std::string first_device_bus_id() {
+  int ends[2];
+  if (::pipe(ends) != 0) return "";
+  const pid_t child = ::fork();
+  if (child == 0) {
+    ::alarm(k_probe_s_max);
+    const std::string id = ask_cuda();
+    const bool is_said = ::write(ends[1], id.data(), id.size()) == static_cast<ssize_t>(id.size());
+    ::_exit(is_said ? 0 : 1);
+  }
+  ::close(ends[1]);
+  char text[64] = {};
+  const ssize_t got = child > 0 ? ::read(ends[0], text, sizeof text) : 0;
+  ::close(ends[0]);
+  if (child > 0) ::waitpid(child, nullptr, 0);
+  return got > 0 ? std::string(text, static_cast<std::size_t>(got)) : "";
+}
+
+std::function<HealthReading()> nvml_reader(const std::string& bus_id, std::string& problem) {
+  try {
+    if (bus_id.empty()) throw Error("CUDA names no device");
+    auto reader = std::make_shared<NvmlReader>(open_nvml(), bus_id);
+    problem.clear();
+    return [reader] { return reader->read(); };
+  } catch (const Error& error) {
+    problem = error.what();
+    return [] { return HealthReading{}; };
+  }
+}
+
+}  // namespace kernelites::worker
