@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """What the endurance tests share: scripted replies, a controller under faults, and what its run folder says."""
 
+import contextlib
 import json
 import mmap
 import os
@@ -118,5 +119,5 @@ def ask(program, *arguments):
 
 
 def rows_of(run, sql):
-    with sqlite3.connect(f"file:{run / 'run.db'}?mode=ro", uri=True, timeout=10) as database:
+    with contextlib.closing(sqlite3.connect(f"file:{run / 'run.db'}?mode=ro", uri=True, timeout=10)) as database:
         return database.execute(sql).fetchall()
