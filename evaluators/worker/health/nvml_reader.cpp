@@ -8,6 +8,7 @@
 
 #include <algorithm>
 #include <array>
+#include <chrono>
 #include <filesystem>
 #include <fstream>
 #include <map>
@@ -22,7 +23,8 @@
 namespace kernelites::worker {
 namespace {
 
-constexpr std::size_t k_processes_max = 256, k_xids_max = 64;
+constexpr std::size_t k_processes_max = 256, k_xids_max = 64, k_samples_max = 2048;
+constexpr unsigned long long k_use_window_us = 2'000'000;
 constexpr unsigned k_probe_s_max = 30;  // a driver that hangs ends the child
 constexpr int k_uncorrected = 1, k_volatile = 0;
 
@@ -61,6 +63,11 @@ std::set<unsigned> own_processes() {
     for (auto [at, last] = children.equal_range(pid); at != last; ++at) open.push_back(at->second);
   }
   return own;
+}
+
+unsigned long long unix_us() {
+  const auto now = std::chrono::system_clock::now().time_since_epoch();
+  return static_cast<unsigned long long>(std::chrono::duration_cast<std::chrono::microseconds>(now).count());
 }
 
 class NvmlReader {
@@ -143,20 +150,29 @@ class NvmlReader {
     return found;
   }
 
+  /// What each used since the last reading, or in the last two seconds: the driver tells of busy times only, and only
+  /// now and then. One that was a stranger and has ended since still counts.
   void add_use(std::vector<GpuProcess>& processes) {
-    std::array<nvml::ProcessSample, k_processes_max> samples{};
-    unsigned count = k_processes_max;
     if (!nvml_.process_utilization) return;
-    const nvml::Result result = nvml_.process_utilization(device_, samples.data(), &count, last_sample_us_);
+    const unsigned long long now_us = unix_us();
+    const unsigned long long since_us = std::min(std::exchange(read_us_, now_us), now_us - k_use_window_us);
+    std::array<nvml::ProcessSample, k_samples_max> samples{};
+    unsigned count = k_samples_max;
+    const nvml::Result result = nvml_.process_utilization(device_, samples.data(), &count, since_us);
     if (result != nvml::k_success && result != nvml::k_not_found) return;
     if (result == nvml::k_not_found) count = 0;  // nobody computed
+    for (const unsigned pid : known_)
+      if (std::none_of(processes.begin(), processes.end(), [&](const auto& one) { return one.pid == pid; }))
+        processes.push_back({.pid = pid});
     for (GpuProcess& process : processes) {
       process.sm_percent = 0;
       for (const nvml::ProcessSample& sample : std::span(samples).first(count))
-        if (sample.pid == process.pid) process.sm_percent = std::max(*process.sm_percent, sample.sm_percent);
+        if (sample.pid == process.pid && sample.time_us >= since_us)
+          process.sm_percent = std::max(*process.sm_percent, sample.sm_percent);
     }
-    for (const nvml::ProcessSample& sample : std::span(samples).first(count))
-      last_sample_us_ = std::max(last_sample_us_, sample.time_us);
+    known_.clear();
+    for (const GpuProcess& process : processes)
+      if (*process.sm_percent > 0) known_.insert(process.pid);
   }
 
   NvmlLibrary nvml_;
@@ -167,7 +183,8 @@ class NvmlReader {
   bool has_looked_ = false, knows_own_ = false;
   std::set<unsigned> own_;  // ever
   std::set<unsigned> strangers_;
-  unsigned long long last_sample_us_ = 0;
+  std::set<unsigned> known_;  // strangers that computed at the last reading
+  unsigned long long read_us_ = 0;
 };
 
 }  // namespace

@@ -160,9 +160,9 @@ void inspect_jail(const std::vector<fs::path>& headers, Lines& lines) {
 }
 
 /// What the worker's watch over the device would say now, and what it cannot see.
-void inspect_health(Lines& lines) {
+void inspect_health(const std::string& bus_id, Lines& lines) {
   std::string problem;
-  const auto read = nvml_reader(first_device_bus_id(), problem);
+  const auto read = nvml_reader(bus_id, problem);
   if (!problem.empty()) {
     lines.push_back({"health", "warn", problem,
                      "without NVIDIA's management library the device's errors, slowdowns and other users go "
@@ -198,10 +198,11 @@ std::vector<InspectionLine> inspect_machine(const ToolkitSearch& search, bool wa
   Lines lines;
   // Before libraries start threads, which a forked child would not have.
   inspect_jail({"/usr/include"}, lines);
+  const std::string bus_id = first_device_bus_id();
   const std::optional<Toolkit> toolkit = inspect_compiler(search, lines);
   const bool has_device = inspect_driver(wants_gpu, lines);
   const fs::path folder = toolkit ? folder_of(*toolkit) : fs::path("/usr/local/cuda");
-  if (has_device) inspect_health(lines);
+  if (has_device) inspect_health(bus_id, lines);
   inspect_counters(folder, has_device, lines);
   inspect_sanitizer(folder, has_device, lines);
   return lines;
