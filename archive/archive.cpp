@@ -8,6 +8,7 @@
 #include "archive/rows.h"
 #include "archive/run_lock.h"
 #include "engine/core/error.h"
+#include "engine/core/fresh_folder.h"
 
 namespace kernelites {
 namespace {
@@ -62,7 +63,7 @@ bool Archive::exists(const std::filesystem::path& folder) { return version_in(fo
 Archive Archive::create(const std::filesystem::path& folder, const RunRecord& run) {
   if (exists(folder)) throw ConfigError(folder.string(), "", "there is a run here already");
   std::error_code failure;
-  std::filesystem::create_directories(folder, failure);
+  make_private_folder(folder, failure);
   if (failure) throw ConfigError(folder.string(), "", "this folder cannot be made: " + failure.message());
   auto lock = std::make_unique<RunLock>(folder);
   Database database(database_file(folder), Database::Mode::create);

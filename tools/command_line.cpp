@@ -12,6 +12,7 @@
 #include "engine/core/error.h"
 #include "engine/core/nearest_name.h"
 #include "tools/export_command.h"
+#include "tools/inspect/screen_text.h"
 #include "tools/reading_commands.h"
 
 namespace kernelites {
@@ -81,6 +82,17 @@ std::string extras_text(const CLI::App& app, const std::vector<std::string>& arg
   return fmt::format("{}", fmt::join(in_order, " "));
 }
 
+/// What went wrong may quote a file, a server or a model: no control character of theirs reaches the terminal.
+std::string on_screen(std::string_view message) {
+  std::string text;
+  while (!message.empty()) {
+    const std::size_t end = std::min(message.find('\n'), message.size());
+    text += (text.empty() ? "" : "\n") + clean_line(message.substr(0, end));
+    message.remove_prefix(std::min(end + 1, message.size()));
+  }
+  return text;
+}
+
 }  // namespace
 
 int run_program(const std::vector<std::string>& arguments, Program& program) {
@@ -105,13 +117,13 @@ int run_program(const std::vector<std::string>& arguments, Program& program) {
     program.err << fmt::format("kernelites: not expected: {} (see --help)\n", extras_text(app, arguments));
     return exit_wrong;
   } catch (const CLI::ParseError& error) {
-    program.err << fmt::format("kernelites: {} (see --help)\n", error.what());
+    program.err << fmt::format("kernelites: {} (see --help)\n", on_screen(error.what()));
     return exit_wrong;
   } catch (const ConfigError& error) {
-    program.err << fmt::format("kernelites: {}\n", error.what());
+    program.err << fmt::format("kernelites: {}\n", on_screen(error.what()));
     return exit_wrong;
   } catch (const std::exception& error) {
-    program.err << fmt::format("kernelites: {}\n", error.what());
+    program.err << fmt::format("kernelites: {}\n", on_screen(error.what()));
     return exit_trouble;
   }
 }

@@ -8,6 +8,7 @@
 #include "engine/core/axes.h"
 #include "engine/core/device_names.h"
 #include "engine/core/error.h"
+#include "engine/core/fresh_folder.h"
 #include "engine/llm/http_loop.h"
 #include "engine/search/console_sink.h"
 #include "engine/search/event_log.h"
@@ -273,7 +274,10 @@ void run(RunOptions& options, const CLI::App& command, Program& program) {
   const std::vector<EndpointConfig> wanted = endpoint_configs(config.endpoint);
   for (const EndpointConfig& one : wanted) probe_endpoint(one, context);
 
-  std::filesystem::create_directories(folder.root);
+  std::error_code problem;
+  make_private_folder(folder.root, problem);
+  if (problem)
+    throw ConfigError(folder.root.string(), "", "this folder cannot be made: " + problem.message());
   Workers workers = open_workers(config, folder, worker, stop.descriptor());
   Provenance now = workers.evaluator().provenance();
   now.task_digest = task.digest;

@@ -20,4 +20,10 @@ FreshFolder::~FreshFolder() {
   std::filesystem::remove_all(path_, ignored);
 }
 
+void make_private_folder(const std::filesystem::path& folder, std::error_code& problem) {
+  const std::filesystem::path name = folder.has_filename() ? folder : folder.parent_path();
+  if (!std::filesystem::create_directories(name, problem) || problem) return;
+  std::filesystem::permissions(name, std::filesystem::perms::owner_all, problem);
+}
+
 }  // namespace kernelites

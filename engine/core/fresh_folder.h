@@ -4,6 +4,7 @@
 
 #include <filesystem>
 #include <string>
+#include <system_error>
 
 namespace kernelites {
 
@@ -20,5 +21,9 @@ class FreshFolder {
  private:
   std::filesystem::path path_;
 };
+
+/// Makes `folder` and what is missing above it; the last of them, if it is new, for its owner alone: prompts, replies
+/// and sources are nobody else's business on a shared machine. What is there already keeps its mode.
+void make_private_folder(const std::filesystem::path& folder, std::error_code& problem);
 
 }  // namespace kernelites

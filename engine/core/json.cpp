@@ -26,6 +26,8 @@ Json parse_json(std::string_view text, std::string_view where) {
     std::string detail = error.what();
     if (const auto colon = detail.rfind(": "); colon != std::string::npos) detail = detail.substr(colon + 2);
     throw ConfigError(where, fmt::format("line {}", line), fmt::format("not valid JSON ({})", detail));
+  } catch (const nlohmann::json::out_of_range&) {
+    throw ConfigError(where, "", "a number is larger than any that a double holds");
   }
 }
 

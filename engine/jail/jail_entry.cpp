@@ -2,6 +2,7 @@
 // The layers of a command's jail, in order; each has a name for the case that it is refused.
 #include "engine/jail/jail_entry.h"
 
+#include <dirent.h>
 #include <fcntl.h>
 #include <linux/capability.h>
 #include <sched.h>
@@ -18,6 +19,7 @@
 #include <cerrno>
 #include <cstdio>
 #include <cstring>
+#include <ctime>
 
 #include "engine/jail/landlock.h"
 
@@ -40,6 +42,11 @@ enum Step : int {
 constexpr const char* k_step_names[] = {
     "",         "user namespace", "read-only file system", "fork",   "resource limits", "privileges",
     "landlock", "seccomp",        "scratch folder",        "program"};
+
+/// Processes of one jail beyond which all of it ends: a fork bomb would take the machine with it.
+constexpr int k_processes_max = 1024;
+/// How often the first process counts.
+constexpr timespec k_count_interval{.tv_sec = 0, .tv_nsec = 100'000'000};
 
 /// The system call itself: the C library's fork takes locks, which another thread may hold.
 pid_t raw_fork(unsigned long flags) {
@@ -88,8 +95,8 @@ void take_identity(const JailEntry& entry) {
   if (!write_file("/proc/self/gid_map", line.data())) give_up(entry, k_identity, errno);
 }
 
-/// Everything read-only but the scratch folder; /proc shows this namespace only.
-void arrange_mounts(const JailEntry& entry) {
+/// Everything read-only but the scratch folder; /proc shows this namespace only. False: there is no such /proc.
+bool arrange_mounts(const JailEntry& entry) {
   mount_attr read_only{};
   read_only.attr_set = MOUNT_ATTR_RDONLY;
   mount_attr writable{};
@@ -101,8 +108,9 @@ void arrange_mounts(const JailEntry& entry) {
       ::mount_setattr(AT_FDCWD, entry.scratch, 0, &writable, sizeof writable) != 0)
     give_up(entry, k_mounts, errno);
   // A container may forbid a fresh /proc. The program then sees none, and most do without.
-  if (::mount("proc", "/proc", "proc", MS_NOSUID | MS_NODEV | MS_NOEXEC, nullptr) == 0)
-    add_landlock_folder(entry.ruleset, "/proc");
+  if (::mount("proc", "/proc", "proc", MS_NOSUID | MS_NODEV | MS_NOEXEC, nullptr) != 0) return false;
+  add_landlock_folder(entry.ruleset, "/proc");
+  return true;
 }
 
 void limit_resources(const JailEntry& entry) {
@@ -110,6 +118,7 @@ void limit_resources(const JailEntry& entry) {
   if (::setrlimit(RLIMIT_CORE, &none) != 0 || ::setrlimit(RLIMIT_NOFILE, &files) != 0 ||
       ::setrlimit(RLIMIT_FSIZE, &size) != 0)
     give_up(entry, k_limits, errno);
+  write_file("/proc/self/oom_score_adj", "1000");  // where memory runs out, this goes first, and not the run
 }
 
 void drop_privileges(const JailEntry& entry) {
@@ -142,22 +151,53 @@ void drop_privileges(const JailEntry& entry) {
   give_up(entry, k_program, errno);
 }
 
-/// The first process of the namespace: it reaps whatever becomes an orphan and ends with the program, which ends all.
-[[noreturn]] void guard(const JailEntry& entry) {
+/// Processes that /proc lists, which is the namespace's own. System calls only: this process is a raw copy of another.
+int count_processes() {
+  const int folder = ::open("/proc", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+  alignas(dirent64) std::array<char, 8192> entries{};
+  int count = 0;
+  for (;;) {
+    const long bytes = ::syscall(SYS_getdents64, folder, entries.data(), entries.size());
+    if (bytes <= 0) break;
+    for (long at = 0; at < bytes;) {
+      const auto* entry = reinterpret_cast<const dirent64*>(entries.data() + at);
+      count += entry->d_name[0] >= '1' && entry->d_name[0] <= '9' ? 1 : 0;
+      at += entry->d_reclen;
+    }
+  }
+  ::close(folder);
+  return count;
+}
+
+/// The first process of the namespace: it reaps whatever becomes an orphan, and ends with the program or once there are
+/// too many processes; its end ends all.
+[[noreturn]] void guard(const JailEntry& entry, bool can_count) {
   ::prctl(PR_SET_PDEATHSIG, SIGKILL, 0, 0, 0);
   ::prctl(PR_SET_DUMPABLE, 0, 0, 0, 0);  // this process is a copy of one that knows keys
   ::setsid();
+  sigset_t children;
+  sigemptyset(&children);
+  sigaddset(&children, SIGCHLD);
+  ::signal(SIGCHLD, SIG_DFL);
+  sigprocmask(SIG_BLOCK, &children, nullptr);
   const pid_t program = raw_fork(0);
   if (program == 0) become_program(entry);
   if (program < 0) give_up(entry, k_fork, errno);
   for (const int descriptor : {entry.input, entry.output, entry.errors}) ::close(descriptor);
   for (;;) {
     int status = 0;
-    const pid_t ended = ::waitpid(-1, &status, 0);
+    const pid_t ended = ::waitpid(-1, &status, WNOHANG);
     if (ended < 0 && errno != EINTR) ::_exit(127);
-    if (ended != program) continue;
-    report(entry, k_status, status);
-    ::_exit(0);
+    if (ended == program) {
+      report(entry, k_status, status);
+      ::_exit(0);
+    }
+    if (ended != 0) continue;
+    if (can_count && count_processes() > k_processes_max) {
+      report(entry, k_status, SIGKILL);
+      ::_exit(0);
+    }
+    sigtimedwait(&children, nullptr, &k_count_interval);
   }
 }
 
@@ -174,8 +214,8 @@ pid_t start_in_jail(const JailEntry& entry, bool with_user_namespace) {
   if (pid != 0) return pid;
   close_others(entry);
   if (with_user_namespace) take_identity(entry);
-  arrange_mounts(entry);
-  guard(entry);
+  const bool has_own_proc = arrange_mounts(entry);
+  guard(entry, has_own_proc);
 }
 
 }  // namespace kernelites

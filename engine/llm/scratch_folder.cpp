@@ -5,6 +5,7 @@
 #include <fmt/format.h>
 
 #include "engine/core/error.h"
+#include "engine/core/fresh_folder.h"
 
 namespace kernelites {
 namespace {
@@ -20,7 +21,8 @@ fs::path make_scratch(const fs::path& folder, const std::string& name) {
   const fs::path scratch = fs::absolute(folder) / name;
   remove_scratch(scratch);  // of a run that was killed
   std::error_code problem;
-  fs::create_directories(scratch / "tmp", problem);
+  make_private_folder(scratch, problem);
+  if (!problem) fs::create_directories(scratch / "tmp", problem);
   if (problem) throw Error(fmt::format("{}: cannot be made: {}", scratch.string(), problem.message()));
   return fs::canonical(scratch);
 }

@@ -14,6 +14,10 @@ namespace {
 /// Names of kernels from template libraries run to tens of kilobytes.
 constexpr std::size_t k_name_bytes_max = 8192;
 
+/// A third of a thousand years, in either direction: sums of what a file says beyond it would be no numbers.
+constexpr double k_time_us_max = 1e16;
+double sane(double time_us) { return std::clamp(time_us, -k_time_us_max, k_time_us_max); }
+
 }  // namespace
 
 std::uint32_t LaunchTable::name_index(const std::string& text) {
@@ -27,7 +31,7 @@ void LaunchTable::add_launch(const std::string& kernel, std::uint64_t operation,
                              double duration_us, std::uint32_t gpu) {
   if (launches_.size() >= rows_max_)
     throw ConfigError(file_, "", "has more kernels than can be ranked: record a few steps of the model only");
-  launches_.push_back({name_index(kernel), gpu, operation, start_us, std::max(duration_us, 0.0)});
+  launches_.push_back({name_index(kernel), gpu, operation, sane(start_us), std::max(sane(duration_us), 0.0)});
 }
 
 void LaunchTable::add_operation(std::uint64_t id, const OperationFacts& facts) {
@@ -36,6 +40,8 @@ void LaunchTable::add_operation(std::uint64_t id, const OperationFacts& facts) {
                       "has more operations than can be ranked: record a few steps of the model only");
   operations_.push_back({id, name_index(facts.name), name_index(facts.shapes), name_index(facts.types)});
 }
+
+void LaunchTable::add_copy(double duration_us) { copy_us_ += std::max(sane(duration_us), 0.0); }
 
 KernelTrace LaunchTable::summed() {
   KernelTrace trace;

@@ -30,7 +30,7 @@ class LaunchTable {
   void add_launch(const std::string& kernel, std::uint64_t operation, double start_us, double duration_us,
                   std::uint32_t gpu = 0);
   void add_operation(std::uint64_t id, const OperationFacts& facts);
-  void add_copy(double duration_us) { copy_us_ += duration_us; }
+  void add_copy(double duration_us);
 
   /// By kernel, operation and shapes; the longest first. Leaves format and device to the caller.
   KernelTrace summed();

@@ -27,8 +27,8 @@ bool has_column(Database& database, const std::string& table, const std::string&
 void add_copies(Database& database, LaunchTable& table) {
   for (const char* name : {"CUPTI_ACTIVITY_KIND_MEMCPY", "CUPTI_ACTIVITY_KIND_MEMSET"})
     if (has_table(database, name))
-      table.add_copy(1e-3 * static_cast<double>(database.integer(
-                                fmt::format("SELECT coalesce(sum(\"end\" - start), 0) FROM {}", name))));
+      table.add_copy(1e-3 * static_cast<double>(database.integer(fmt::format(
+                                "SELECT coalesce(sum(max(\"end\" - start, 0)), 0) FROM {}", name))));
 }
 
 std::string device_of(Database& database) {
@@ -55,10 +55,14 @@ KernelTrace read_nsight_trace(const std::filesystem::path& file) {
         fmt::format("SELECT coalesce(s.value, ''), k.start, k.\"end\", {} FROM CUPTI_ACTIVITY_KIND_KERNEL k "
                     "LEFT JOIN StringIds s ON s.id = k.{}",
                     has_device ? "k.deviceId" : "0", name));
-    while (rows.step())
-      table.add_launch(rows.text(0), 0, 1e-3 * static_cast<double>(rows.integer(1)),
-                       1e-3 * static_cast<double>(rows.integer(2) - rows.integer(1)),
-                       static_cast<std::uint32_t>(rows.integer(3)));
+    while (rows.step()) {
+      const std::int64_t start_ns = rows.integer(1);
+      std::int64_t duration_ns = 0;
+      if (__builtin_sub_overflow(rows.integer(2), start_ns, &duration_ns))
+        continue;  // no kernel ran for centuries
+      table.add_launch(rows.text(0), 0, 1e-3 * static_cast<double>(start_ns),
+                       1e-3 * static_cast<double>(duration_ns), static_cast<std::uint32_t>(rows.integer(3)));
+    }
     add_copies(database, table);
     KernelTrace trace = table.summed();
     trace.format = "Nsight Systems";

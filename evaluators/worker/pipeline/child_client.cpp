@@ -79,15 +79,13 @@ std::variant<Message, DeviceFault> ChildClient::call(Message command, double dea
   std::optional<Message> reply;
   if (channel.send(command, k_transfer_s_max)) reply = channel.receive(deadline_s);
   if (reply) {
+    const auto fault = fault_of(reply->body);
+    if (!fault) return std::move(*reply);
+    if (fault->reason != k_no_reply) return *fault;
     // A child may have been taken over: what is no proper reply ends it.
-    try {
-      if (auto fault = fault_of(reply->body)) return *fault;
-      return std::move(*reply);
-    } catch (const Json::exception&) {
-      child_.kill();
-      end_ = DeviceFault{.reason = "bad_reply", .message = "the " + child_.role() + " sent what is no reply"};
-      return *end_;
-    }
+    child_.kill();
+    end_ = DeviceFault{.reason = fault->reason, .message = "the " + child_.role() + " sent what is no reply"};
+    return *end_;
   }
   const bool is_late = channel.status() == ChannelStatus::deadline;
   const std::optional<ChildEnd> ended = is_late ? std::nullopt : child_.wait(1.0);

@@ -19,7 +19,7 @@ void attach_image(Message& message, const ModuleImage& image) {
   message.payload.insert(message.payload.end(), image.cubin.begin(), image.cubin.end());
 }
 
-ModuleImage detach_image(const Message& message) {
+ModuleImage detach_image(const Message& message) try {
   const auto ptx = message.body.at("ptx_bytes").get<std::size_t>();
   const auto cubin = message.body.at("cubin_bytes").get<std::size_t>();
   if (ptx > message.payload.size() || cubin != message.payload.size() - ptx)
@@ -28,6 +28,8 @@ ModuleImage detach_image(const Message& message) {
   return {.ptx = std::string(reinterpret_cast<const char*>(bytes), ptx),
           .cubin = std::vector<std::byte>(bytes + ptx, bytes + ptx + cubin),
           .registers = message.body.at("registers").get<std::map<std::string, int>>()};
+} catch (const Json::exception& error) {
+  throw Error(fmt::format("no module image: {}", error.what()));
 }
 
 Message fault_reply(const DeviceFault& fault) {
@@ -35,11 +37,13 @@ Message fault_reply(const DeviceFault& fault) {
       .body = {{"ok", false}, {"reason", fault.reason}, {"message", fault.message}, {"line", fault.line}}};
 }
 
-std::optional<DeviceFault> fault_of(const Json& reply) {
+std::optional<DeviceFault> fault_of(const Json& reply) try {
   if (reply.value("ok", false)) return std::nullopt;
   return DeviceFault{.reason = reply.value("reason", "error"),
                      .message = reply.value("message", "no reason given"),
                      .line = reply.value("line", 0)};
+} catch (const Json::exception&) {
+  return DeviceFault{.reason = std::string(k_no_reply), .message = "what came is no reply"};
 }
 
 int serve_commands(Channel& channel, const CommandTable& commands) {

@@ -18,10 +18,11 @@ namespace kernelites::worker {
 
 /// Appends an image to a message: sizes in the body, bytes in the payload.
 void attach_image(Message& message, const ModuleImage& image);
-/// Inverse of `attach_image`. Throws Error if sizes and payload disagree.
+/// Inverse of `attach_image`. Throws Error if sizes and payload disagree, or are not there.
 ModuleImage detach_image(const Message& message);
 
-/// A reply that reports a fault, and its inverse.
+/// A reply that reports a fault, and its inverse, which never throws: the reason of what is no reply is k_no_reply.
+inline constexpr std::string_view k_no_reply = "bad_reply";
 Message fault_reply(const DeviceFault& fault);
 std::optional<DeviceFault> fault_of(const Json& reply);
 

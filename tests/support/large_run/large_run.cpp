@@ -386,9 +386,6 @@ class Search {
 
 }  // namespace
 
-void write_large_run(const std::filesystem::path& folder, const LargeRun& run) {
-  std::filesystem::create_directories(folder);
-  Search(folder, run).run();
-}
+void write_large_run(const std::filesystem::path& folder, const LargeRun& run) { Search(folder, run).run(); }
 
 }  // namespace kernelites
