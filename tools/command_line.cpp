@@ -82,17 +82,6 @@ std::string extras_text(const CLI::App& app, const std::vector<std::string>& arg
   return fmt::format("{}", fmt::join(in_order, " "));
 }
 
-/// What went wrong may quote a file, a server or a model: no control character of theirs reaches the terminal.
-std::string on_screen(std::string_view message) {
-  std::string text;
-  while (!message.empty()) {
-    const std::size_t end = std::min(message.find('\n'), message.size());
-    text += (text.empty() ? "" : "\n") + clean_line(message.substr(0, end));
-    message.remove_prefix(std::min(end + 1, message.size()));
-  }
-  return text;
-}
-
 }  // namespace
 
 int run_program(const std::vector<std::string>& arguments, Program& program) {
@@ -113,17 +102,18 @@ int run_program(const std::vector<std::string>& arguments, Program& program) {
     while (!asked->get_subcommands().empty()) asked = asked->get_subcommands().front();
     program.out << asked->help();
     return exit_done;
-  } catch (const CLI::ExtrasError&) {
-    program.err << fmt::format("kernelites: not expected: {} (see --help)\n", extras_text(app, arguments));
+  } catch (const CLI::ExtrasError&) {  // what went wrong may quote a file, a server or a model
+    program.err << fmt::format("kernelites: not expected: {} (see --help)\n",
+                               clean_text(extras_text(app, arguments)));
     return exit_wrong;
   } catch (const CLI::ParseError& error) {
-    program.err << fmt::format("kernelites: {} (see --help)\n", on_screen(error.what()));
+    program.err << fmt::format("kernelites: {} (see --help)\n", clean_text(error.what()));
     return exit_wrong;
   } catch (const ConfigError& error) {
-    program.err << fmt::format("kernelites: {}\n", on_screen(error.what()));
+    program.err << fmt::format("kernelites: {}\n", clean_text(error.what()));
     return exit_wrong;
   } catch (const std::exception& error) {
-    program.err << fmt::format("kernelites: {}\n", on_screen(error.what()));
+    program.err << fmt::format("kernelites: {}\n", clean_text(error.what()));
     return exit_trouble;
   }
 }

@@ -9,6 +9,7 @@
 
 #include "archive/elite_rule.h"
 #include "engine/search/specimens.h"
+#include "tools/clean_output.h"
 #include "tools/command_line.h"
 #include "tools/inspect/family_tree.h"
 #include "tools/inspect/run_reader.h"
@@ -142,7 +143,10 @@ void add_lineage_command(CLI::App& command, Program& program) {
   command.add_flag("--all", options->has_all, "Also those that lead to no elite and no champion");
   command.add_flag("--json", options->is_json, "Print JSON");
   command.footer("Example: kernelites lineage runs/first 12");
-  command.callback([options, &program] { lineage(*options, program); });
+  command.callback([options, &program] {
+    if (options->is_json) return lineage(*options, program);
+    print_clean(program, [&](Program& screen) { lineage(*options, screen); });
+  });
 }
 
 }  // namespace kernelites

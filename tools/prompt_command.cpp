@@ -13,6 +13,7 @@
 #include "engine/variation/agent_tools.h"
 #include "engine/variation/operator_prompt.h"
 #include "engine/variation/operator_table.h"
+#include "tools/clean_output.h"
 #include "tools/command_line.h"
 #include "tools/data_root.h"
 #include "tools/inspect/run_reader.h"
@@ -173,7 +174,10 @@ void add_prompt_command(CLI::App& command, Program& program) {
   command.footer(
       "Example: kernelites prompt runs/first 12\n         kernelites prompt runs/first 12 --as-parent-of "
       "edit");
-  command.callback([options, &program] { prompt(*options, program); });
+  command.callback([options, &program] {
+    if (options->is_json) return prompt(*options, program);
+    print_clean(program, [&](Program& screen) { prompt(*options, screen); });
+  });
 }
 
 }  // namespace kernelites

@@ -10,6 +10,7 @@
 #include "engine/search/judgements.h"
 #include "engine/search/placement.h"
 #include "engine/variation/prompt_values.h"
+#include "tools/clean_output.h"
 #include "tools/command_line.h"
 #include "tools/inspect/evaluation_text.h"
 #include "tools/inspect/run_reader.h"
@@ -196,7 +197,10 @@ void add_show_command(CLI::App& command, Program& program) {
   command.add_flag("--prompt", options->has_prompt, "Also prompts and replies");
   command.add_flag("--json", options->is_json, "Print JSON");
   command.footer("Example: kernelites show runs/first 3fa41c --prompt");
-  command.callback([options, &program] { show(*options, program); });
+  command.callback([options, &program] {
+    if (options->is_json || options->is_source) return show(*options, program);
+    print_clean(program, [&](Program& screen) { show(*options, screen); });
+  });
 }
 
 }  // namespace kernelites

@@ -88,6 +88,7 @@ void run_parser(const FuzzedParser& parser, const fs::path& folder, long mutants
   if (corpus.empty()) throw kernelites::Error("no corpus in " + folder.string());
   for (const std::string& input : corpus) run_input(parser, input);
   MutationRandom random{seed};
+  mutants /= parser.cost;
   for (long left = mutants; left > 0; --left) run_input(parser, mutant_of(corpus, random, parser.bytes_max));
   const std::chrono::duration<double> seconds = std::chrono::steady_clock::now() - begin;
   std::printf("%-12s %5zu inputs and %ld mutants in %.2f s\n", parser_name, corpus.size(), mutants,

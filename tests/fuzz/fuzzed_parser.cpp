@@ -19,7 +19,7 @@ constexpr FuzzedParser k_parsers[] = {
     {"protocol", fuzz_protocol, 32 << 10},
     {"ptx", fuzz_ptx, 64 << 10},
     {"reply", fuzz_reply, 32 << 10},
-    {"run_db", fuzz_run_db, 4 << 10},
+    {"run_db", fuzz_run_db, 4 << 10, 20},
     {"source", fuzz_source, 32 << 10},
     {"spool", fuzz_spool, 16 << 10},
     {"stream", fuzz_stream, 32 << 10},

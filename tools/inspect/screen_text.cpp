@@ -55,6 +55,18 @@ std::string clean_line(std::string_view text) {
   return clean;
 }
 
+std::string clean_text(std::string_view text) {
+  std::string clean;
+  while (!text.empty()) {
+    const std::size_t end = text.find('\n');
+    clean += clean_line(text.substr(0, end));
+    if (end == std::string_view::npos) break;
+    clean += '\n';
+    text.remove_prefix(end + 1);
+  }
+  return clean;
+}
+
 std::size_t columns_of(std::string_view clean) {
   return static_cast<std::size_t>(std::count_if(
       clean.begin(), clean.end(), [](char c) { return !is_continuation(static_cast<unsigned char>(c)); }));

@@ -10,6 +10,8 @@ namespace kernelites {
 
 /// Tabs as spaces up to the next multiple of 8, other control characters and broken UTF-8 as '?'.
 std::string clean_line(std::string_view text);
+/// The same for each line of a text.
+std::string clean_text(std::string_view text);
 /// Columns that a clean line takes: its characters. Wide ones count as one.
 std::size_t columns_of(std::string_view clean);
 /// `clean` cut to `width` characters, the last of them ">" where something was cut.
