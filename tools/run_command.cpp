@@ -248,6 +248,13 @@ Shown shown_as(const RunOptions& options, const RunConfig& config, const Archive
   return {.sink = std::move(live), .live = screen};
 }
 
+void make_folder(const RunFolder& folder) {
+  std::error_code problem;
+  make_private_folder(folder.root, problem);
+  if (problem)
+    throw ConfigError(folder.root.string(), "", "this folder cannot be made: " + problem.message());
+}
+
 void run(RunOptions& options, const CLI::App& command, Program& program) {
   const StopSignals stop;
   const DataRoot data = find_data_root(options.data, program.executable);
@@ -274,10 +281,7 @@ void run(RunOptions& options, const CLI::App& command, Program& program) {
   const std::vector<EndpointConfig> wanted = endpoint_configs(config.endpoint);
   for (const EndpointConfig& one : wanted) probe_endpoint(one, context);
 
-  std::error_code problem;
-  make_private_folder(folder.root, problem);
-  if (problem)
-    throw ConfigError(folder.root.string(), "", "this folder cannot be made: " + problem.message());
+  make_folder(folder);
   Workers workers = open_workers(config, folder, worker, stop.descriptor());
   Provenance now = workers.evaluator().provenance();
   now.task_digest = task.digest;
