@@ -89,7 +89,7 @@ void look_at(const std::string& folder) {
   is_taken([&] {
     const RunReader run = read_run(folder);
     read_steps(run.archive, run.task, "run", {.has_programs = true},
-               {.kin = [](const Kin&) {}, .step = [](const Step&) {}});
+               {.kin = [](const Kin&) {}, .step = [](const Step&) {}, .left_out = [](auto&&...) {}});
     dump(run.archive);
     find_candidate(run, "3");
   });

@@ -4,6 +4,7 @@
 
 #include "archive/elite_rule.h"
 #include "engine/core/digest.h"
+#include "engine/core/error.h"
 #include "engine/search/baseline.h"
 #include "engine/search/measured_change.h"
 #include "engine/search/model_calls.h"
@@ -40,6 +41,9 @@ Json time_json(const Duel& duel) {
 /// Every call is sent with a prompt; `archive prune` takes it and the reply.
 bool is_pruned(const ModelCallRecord& call) { return call.prompt.empty(); }
 
+/// A file from elsewhere may name any number; each up to it is looked for.
+constexpr std::uint64_t k_ordinals_max = 1'000'000;
+
 class StepReader {
  public:
   StepReader(const Archive& archive, const Task& task, const std::string& name, const StepChoice& choice,
@@ -56,6 +60,7 @@ class StepReader {
 
   void read() {
     const std::uint64_t end = archive_.next_ordinal();
+    if (end > k_ordinals_max) throw Error("run.db: an ordinal that no run reaches");
     for (std::uint64_t ordinal = 1; ordinal < end; ++ordinal) {
       if (const auto record = archive_.candidate(ordinal)) take(*record);
       if (const auto rejection = archive_.rejection(ordinal)) take(*rejection);
@@ -65,6 +70,7 @@ class StepReader {
  private:
   void take(const CandidateRecord& record) {
     const auto variation = archive_.variation(record.variation);
+    if (!variation) throw Error("run.db: a candidate of no variation");
     const auto evaluated = archive_.evaluated(record.ordinal);
     visitor_.kin(kin_of(record, *variation, evaluated));
     const auto call = call_of(record.variation, record.created_unix_s);
