@@ -74,6 +74,34 @@ BulkElement element_of(MapElement element) {
   return BulkElement::bytes;
 }
 
+/// An integer map is one of signed integers, and not all that the unsigned ones have is there for them.
+bool is_tensor_reduction(BulkOperator operation, BulkElement element) {
+  const bool is_extremum = operation == BulkOperator::min || operation == BulkOperator::max;
+  if (element == BulkElement::int_s64 && !is_extremum) return false;
+  const bool is_count = operation == BulkOperator::inc || operation == BulkOperator::dec;
+  return !(element == BulkElement::int_s32 && is_count) && is_reduction(operation, element);
+}
+
+/// An H100 ends a kernel with an illegal instruction for coordinates that this refuses, wherever the box lies.
+void require_coordinates(const Issue& issue, const VirtualTensorMap& map, std::span<const i32> coordinates) {
+  const i64 first_byte = i64{coordinates[0]} * static_cast<i64>(map.strides[0]);
+  if (first_byte % k_piece_bytes != 0) {
+    raise(
+        FaultKind::misaligned, issue.lane,
+        fmt::format(
+            "a tensor copy whose innermost coordinate {} is byte {} of a row, which is not a multiple of {}",
+            coordinates[0], first_byte, k_piece_bytes));
+  }
+  const auto negative = std::ranges::find_if(coordinates, [](i32 at) { return at < 0; });
+  if (!issue.is_load() && negative != coordinates.end()) {
+    raise(FaultKind::out_of_bounds, issue.lane,
+          fmt::format(
+              "a tensor store or reduction at the negative coordinate {}: only loads may begin before the "
+              "tensor",
+              *negative));
+  }
+}
+
 void place_box(Issue& issue, u32 shared, u64 address) {
   const VirtualTensorMap map = read_map(issue.warp, address, issue.lane);
   if (map.rank != issue.i.count) {
@@ -90,7 +118,9 @@ void place_box(Issue& issue, u32 shared, u64 address) {
   const u32* list = issue.warp.context->image->lists.data() + issue.i.list;
   for (u32 axis = 0; axis < issue.i.count; ++axis)
     coordinates[axis] = lanes_of<i32>(issue.warp, list[k_coordinates + axis])[issue.lane];
-  for (const BoxChunk& chunk : box_chunks(map, std::span(coordinates).first(map.rank), shared)) {
+  const auto used = std::span<const i32>(coordinates).first(map.rank);
+  require_coordinates(issue, map, used);
+  for (const BoxChunk& chunk : box_chunks(map, used, shared)) {
     issue.copy.pieces.push_back({.shared = chunk.shared, .first = chunk.first, .bytes = chunk.bytes});
     issue.addresses.push_back(chunk.address);
   }
@@ -98,7 +128,7 @@ void place_box(Issue& issue, u32 shared, u64 address) {
   issue.copy.fills = issue.is_load();
   if ((issue.i.extra & k_element_of_map) == 0) return;
   issue.copy.element = element_of(map.element);
-  if (!is_reduction(issue.copy.operation, issue.copy.element)) {
+  if (!is_tensor_reduction(issue.copy.operation, issue.copy.element)) {
     raise(FaultKind::bad_descriptor, issue.lane,
           "a tensor reduction that does not exist for the elements of its tensor map");
   }

@@ -74,6 +74,17 @@ TEST_CASE("wgmma snippets replay", "[recorded]") { CHECK(check_families(wgmma_fa
 TEST_CASE("mbarrier and TMA snippets replay", "[recorded]") { CHECK(check_families(async_families()) == 0); }
 TEST_CASE("cluster snippets replay", "[recorded]") { CHECK(check_families(cluster_families()) == 0); }
 
+TEST_CASE("tensor copies that an H100 ends with an illegal instruction are refused", "[recorded]") {
+  const auto device = worker::make_vgpu_device(1);
+  SnippetBench bench(*device);
+  for (const Family& family : refused_families()) {
+    for (const Snippet& snippet : expand(family.name, family.rows)) {
+      INFO(snippet.name);
+      CHECK_THAT(bench.run(snippet).trouble, Catch::Contains(snippet.name.substr(0, snippet.name.find(':'))));
+    }
+  }
+}
+
 TEST_CASE("every recorded output belongs to a snippet, and names are unique", "[recorded]") {
   std::set<std::string> names;
   for (const Snippet& snippet : all_snippets()) CHECK(names.insert(snippet.name).second);

@@ -27,7 +27,11 @@ std::vector<Family> wgmma_families();
 std::vector<Family> async_families();
 std::vector<Family> cluster_families();
 
-/// All of them.
+/// What ends in an illegal instruction on an H100: nothing to record. A name begins with
+/// words of the virtual GPU's refusal and a colon.
+std::vector<Family> refused_families();
+
+/// All that are recorded.
 std::vector<Family> all_families();
 
 }  // namespace kernelites::recorded

@@ -51,6 +51,17 @@ constexpr TensorMap rows_of(Dtype type, std::int64_t element_bytes, std::int64_t
   return map;
 }
 
+/// Boxes of 4 x 2 x 2 x 2 x 2 (16 bytes along the first axis).
+constexpr TensorMap five_dimensions() {
+  TensorMap map;
+  map.dtype = Dtype::f32;
+  map.rank = 5;
+  map.extent = {8, 4, 4, 4, 2};
+  map.stride_bytes = {4, 32, 128, 512, 2048};
+  map.box = {4, 2, 2, 2, 2};
+  return map;
+}
+
 constexpr TensorMap one_dimension() {
   TensorMap map;
   map.dtype = Dtype::f16;
@@ -109,11 +120,29 @@ constexpr Row k_loads[] = {
     {"tensor load 2d f16 32 bytes beyond the end", "a[8]:b32 -> d:b32",
      KERNELITES_TENSOR_LOAD("2d", "56, 5", "1024") KERNELITES_READ_KIB, k_exact, 4, 1,
      rows_of(Dtype::f16, 2, 64, 32, 16, 32, 32)},
+    {"tensor load 2d bf16 64 bytes before the start", "a[8]:b32 -> d:b32",
+     KERNELITES_TENSOR_LOAD("2d", "-8, -3", "2048") KERNELITES_READ_TILE, k_exact, 4, 1,
+     rows_of(Dtype::bf16, 2, 64, 32, 32, 32, 64)},
     {"tensor load 2d f16 128 bytes", "a[8]:b32 -> d:b32",
      KERNELITES_TENSOR_LOAD("2d", "0, 8", "2048") KERNELITES_READ_TILE, k_exact, 4, 1,
      rows_of(Dtype::f16, 2, 64, 32, 64, 16, 128)},
+    {"tensor load 2d f32 128 bytes beyond a corner", "a[8]:b32 -> d:b32",
+     KERNELITES_TENSOR_LOAD("2d", "12, 25", "2048") KERNELITES_READ_TILE, k_exact, 4, 1,
+     rows_of(Dtype::f32, 4, 32, 32, 32, 16, 128)},
+    {"tensor load 2d u8 128 bytes", "a[8]:b32 -> d:b32",
+     KERNELITES_TENSOR_LOAD("2d", "-16, 17", "2048") KERNELITES_READ_TILE, k_exact, 4, 1,
+     rows_of(Dtype::u8, 1, 128, 32, 128, 16, 128)},
+    {"tensor load 2d i64 in rows", "a[8]:b32 -> d:b32",
+     KERNELITES_TENSOR_LOAD("2d", "6, 30", "2048") KERNELITES_READ_TILE, k_exact, 4, 1,
+     rows_of(Dtype::i64, 8, 16, 32, 16, 16, 0)},
     {"tensor load 2d every other row", "a[4]:b32 -> d:b32",
      KERNELITES_TENSOR_LOAD("2d", "0, 3", "1024") KERNELITES_READ_KIB, k_exact, 4, 1, every_other_row()},
+    {"tensor load 5d", "a[8]:b32 -> d:b32",
+     KERNELITES_TENSOR_LOAD(
+         "5d", "4, 3, 1, 0, 0",
+         "256") ".reg .pred low; setp.lt.u32 low, thread, 64; mov.b32 d, 0; mad.lo.u32 at, thread, 4, t;"
+                "@low ld.shared.b32 d, [at];",
+     k_exact, 4, 1, five_dimensions()},
     {"tensor load 1d", "a[8]:b32 -> d:b32",
      KERNELITES_TENSOR_LOAD("1d", "800", "512") "mad.lo.u32 at, thread, 4, t; ld.shared.b32 d, [at];",
      k_exact, 4, 1, one_dimension()},
@@ -156,15 +185,44 @@ constexpr Row k_reductions[] = {
      "a[4]:$1x2 c[4]:$1x2 -> d:b32", KERNELITES_BULK_REDUCE},
     {"cp.reduce.async.bulk.global.shared::cta.bulk_group.<min,max>.<f16,bf16>",
      "a[4]:$2x2 c[4]:$2x2 -> d:b32", KERNELITES_BULK_REDUCE},
+    {"tensor reduction <add,min,max,and,or,xor> i32", "a[4]:b32 c[4]:b32 -> d:b32",
+     KERNELITES_TENSOR_REDUCE("4, 2"), k_exact, 4, 1, rows_of(Dtype::i32, 4, 32, 16, 32, 16, 128, true)},
     {"tensor reduction <min,max> i64", "a[4]:b32 c[4]:b32 -> d:b32", KERNELITES_TENSOR_REDUCE("0, 1"),
      k_exact, 4, 1, rows_of(Dtype::i64, 8, 16, 16, 16, 16, 0, true)},
     {"tensor reduction <add> f32", "a[4]:f32 c[4]:f32 -> d:b32", KERNELITES_TENSOR_REDUCE("0, 0"), k_exact, 4,
      1, rows_of(Dtype::f32, 4, 32, 16, 32, 16, 0, true)},
     {"tensor reduction <add> f64", "a[4]:b32 c[4]:b32 -> d:b32", KERNELITES_TENSOR_REDUCE("0, 0"), k_exact, 4,
      1, rows_of(Dtype::f64, 8, 16, 16, 16, 16, 0, true)},
+    {"tensor reduction <add,min,max> f16", "a[4]:f16x2 c[4]:f16x2 -> d:b32", KERNELITES_TENSOR_REDUCE("0, 2"),
+     k_exact, 4, 1, rows_of(Dtype::f16, 2, 64, 16, 64, 16, 128, true)},
+    {"tensor reduction <add,min,max> bf16", "a[4]:bf16x2 c[4]:bf16x2 -> d:b32",
+     KERNELITES_TENSOR_REDUCE("0, 2"), k_exact, 4, 1, rows_of(Dtype::bf16, 2, 64, 16, 64, 16, 128, true)},
+};
+
+// An H100 ended each of these with an illegal instruction: an innermost coordinate between the 16-byte pieces of a row,
+// a store or reduction that begins before the tensor, a reduction that signed integers do not have.
+constexpr Row k_refused[] = {
+    {"not a multiple of 16: a load of f32 at byte 4", "a[8]:b32 -> d:b32",
+     KERNELITES_TENSOR_LOAD("2d", "1, 0", "2048") KERNELITES_READ_TILE, k_exact, 4, 1,
+     rows_of(Dtype::f32, 4, 32, 32, 16, 32, 0)},
+    {"not a multiple of 16: a load of f16 at byte 8", "a[8]:b32 -> d:b32",
+     KERNELITES_TENSOR_LOAD("2d", "4, 0", "2048") KERNELITES_READ_TILE, k_exact, 4, 1,
+     rows_of(Dtype::f16, 2, 64, 32, 32, 32, 64)},
+    {"negative coordinate: a store before the first row", "a[4]:b32 -> d:b32",
+     KERNELITES_TENSOR_STORE("0, -2"), k_exact, 4, 1, rows_of(Dtype::f16, 2, 64, 16, 64, 16, 128, true)},
+    {"negative coordinate: a store before the first column", "a[4]:b32 -> d:b32",
+     KERNELITES_TENSOR_STORE("-4, 1"), k_exact, 4, 1, rows_of(Dtype::f32, 4, 32, 16, 8, 64, 32, true)},
+    {"negative coordinate: <add> before the first row", "a[4]:f16x2 c[4]:f16x2 -> d:b32",
+     KERNELITES_TENSOR_REDUCE("0, -2"), k_exact, 4, 1, rows_of(Dtype::f16, 2, 64, 16, 64, 16, 128, true)},
+    {"does not exist: <inc,dec> of i32", "a[4]:b32 c[4]:b32 -> d:b32", KERNELITES_TENSOR_REDUCE("4, 2"),
+     k_exact, 4, 1, rows_of(Dtype::i32, 4, 32, 16, 32, 16, 128, true)},
+    {"does not exist: <add,and,or,xor> of i64", "a[4]:b32 c[4]:b32 -> d:b32",
+     KERNELITES_TENSOR_REDUCE("0, 1"), k_exact, 4, 1, rows_of(Dtype::i64, 8, 16, 16, 16, 16, 0, true)},
 };
 
 }  // namespace
+
+std::vector<Family> refused_families() { return {{"refused", k_refused}}; }
 
 std::vector<Family> async_families() {
   return {{"mbarriers", k_barriers},

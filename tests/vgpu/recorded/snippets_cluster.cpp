@@ -85,6 +85,14 @@ constexpr Row k_asynchronous[] = {
      "st.shared::cluster.b32 [far], a; bar.sync 0; @leads $0 _, [far_b];" KERNELITES_WAIT
      "ld.shared.b32 d, [at];" KERNELITES_MEET,
      k_exact, 2, 4},
+    {"st.async.shared::cluster.mbarrier::complete_tx::bytes.<b32>", "a:$1 -> d:$1",
+     KERNELITES_CLUSTER KERNELITES_MEET KERNELITES_EXPECT("256") "$0 [far], a, [far_b];" KERNELITES_WAIT
+                                                                 "ld.shared.$1 d, [at];" KERNELITES_MEET,
+     k_exact, 2, 2},
+    {"st.async.shared::cluster.mbarrier::complete_tx::bytes.<b64>", "a:$1 -> d:$1",
+     KERNELITES_CLUSTER KERNELITES_MEET KERNELITES_EXPECT("512") "$0 [far], a, [far_b];" KERNELITES_WAIT
+                                                                 "ld.shared.$1 d, [at];" KERNELITES_MEET,
+     k_exact, 2, 2},
     {"st.async.shared::cluster.mbarrier::complete_tx::bytes.v4.b32", "a[4]:b32 -> d:b32",
      KERNELITES_CLUSTER KERNELITES_MEET KERNELITES_EXPECT(
          "1024") "$0 [far], {a0, a1, a2, a3}, [far_b];" KERNELITES_WAIT KERNELITES_READ_MINE KERNELITES_MEET,
