@@ -194,11 +194,14 @@ int OpenVariations::rejections_after(std::uint64_t ordinal) const {
 }
 
 InputSource OpenVariations::source() const {
+  // The device of the first result: a prompt is made again from the archive alone, and the run may go on on another
+  // card of the kind, whose copy rate was measured anew.
+  const std::optional<Provenance> first = parts_.archive.first_provenance();
   return {.archive = parts_.archive,
           .task = parts_.task,
           .config = parts_.config,
           .lessons = parts_.lessons,
-          .device = parts_.evaluator.provenance().device,
+          .device = first ? first->device : parts_.evaluator.provenance().device,
           .baseline_id = baseline_id_};
 }
 

@@ -98,6 +98,8 @@ class FakeEvaluator : public Evaluator {
   FakeEvaluator(const FakeEvaluator&) = delete;
 
   const Provenance& provenance() const override { return provenance_; }
+  /// As another card of the kind: what was measured of it when it was opened.
+  void measure_copy_rate(double gb_per_s) { provenance_.device.memory_gb_per_s = gb_per_s; }
   std::size_t capacity() const override { return 8; }
   void submit(const Request& request) override {
     requests.push_back(request);

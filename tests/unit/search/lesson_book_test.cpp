@@ -180,7 +180,7 @@ TEST_CASE("lessons are in prompts, follow what the run itself finds, and every p
                                                   .task = rig.task,
                                                   .config = rig.config,
                                                   .lessons = reader,
-                                                  .device = fake_provenance(true).device,
+                                                  .device = archive.first_provenance()->device,
                                                   .baseline_id = archive.candidate(1)->id},
                                                  *archive.variation(record.variation));
     const OperatorPrompt prompt = render_operator("refine", input, rig.prompts);

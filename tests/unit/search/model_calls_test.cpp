@@ -206,3 +206,20 @@ TEST_CASE("a recorded call whose prompt would be another one now is told, and it
   CHECK(known->text == "paid for");
   CHECK(rig.sink.count("incident") == 1);
 }
+
+TEST_CASE("a run that goes on on another card of the kind finds its calls' prompts unchanged") {
+  SearchRig rig;
+  FakeModel silent;
+  silent.is_silent = true;
+  FakeEvaluator here;
+  here.measure_copy_rate(2803);
+  rig.sink.throw_at = 16;
+  CHECK_THROWS_AS(rig.run(here, &silent), RecordingSink::Kill);
+  REQUIRE(silent.calls > 0);
+  rig.sink.throw_at = 0;
+  FakeEvaluator elsewhere;
+  elsewhere.measure_copy_rate(2950);
+  FakeModel model;
+  rig.run(elsewhere, &model);
+  CHECK(rig.sink.count("incident") == 0);
+}
