@@ -80,8 +80,8 @@ class Archive {
   /// Opens for writing: resumes. Throws ConfigError, and changes nothing, if there is no run, another process
   /// writes it, the file is no database, belongs to another program or was written by a newer version.
   static Archive open(const std::filesystem::path& folder);
-  /// Opens for reading, also while another process writes. Throws ConfigError as `open` does, save for the
-  /// lock.
+  /// Opens for reading: whatever is read is of the instant of this call, whoever writes meanwhile. Throws ConfigError
+  /// as `open` does, save for the lock.
   static Archive open_read_only(const std::filesystem::path& folder);
   /// True if `folder` holds a recorded run.
   static bool exists(const std::filesystem::path& folder);

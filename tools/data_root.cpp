@@ -46,8 +46,8 @@ fs::path seed_folder(const Task& task, const DataRoot& data) {
   return data.folder / "kernels_seed" / task.name;
 }
 
-std::vector<Seed> find_seeds(const Task& task, const DataRoot& data) {
-  return load_seeds(seed_folder(task, data));
+std::vector<Seed> find_seeds(const Task& task, const DataRoot& data, const std::vector<std::string>& names) {
+  return choose_seeds(seed_folder(task, data), names);
 }
 
 fs::path find_worker(const std::string& given, const fs::path& executable) {

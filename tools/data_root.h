@@ -32,7 +32,9 @@ DataRoot find_data_root(const std::string& given, const std::filesystem::path& e
 Task find_task(const std::string& name, const DataRoot& data);
 /// Where the seeds of a task lie: <folder>/seeds/ if the task has one, else kernels_seed/<task>/ of the data root.
 std::filesystem::path seed_folder(const Task& task, const DataRoot& data);
-std::vector<Seed> find_seeds(const Task& task, const DataRoot& data);
+/// Those that `names` ask for (`choose_seeds`), all without.
+std::vector<Seed> find_seeds(const Task& task, const DataRoot& data,
+                             const std::vector<std::string>& names = {});
 
 /// The worker program: `given`, else kernelites-worker where the build or an installation puts it. Throws
 /// ConfigError.

@@ -20,7 +20,7 @@ struct DumpOptions {
 void print_dump(const DumpOptions& options, Program& program) {
   const Archive archive = Archive::open_read_only(options.run);
   if (options.has_replies)
-    program.out << recording_text(recording_of(archive, true));
+    program.out << recording_text(recording_of(archive, true), seed_names(archive));
   else if (options.is_json)
     program.out << Json{{"signature", golden_signature(archive)}}.dump() << "\n";
   else if (options.is_signature)

@@ -10,6 +10,7 @@
 #include "engine/core/error.h"
 #include "engine/core/fresh_folder.h"
 #include "engine/llm/http_loop.h"
+#include "engine/llm/record.h"
 #include "engine/search/console_sink.h"
 #include "engine/search/event_log.h"
 #include "engine/search/lesson_book.h"
@@ -92,6 +93,7 @@ RunConfig forked_config(const RunOptions& options, const std::filesystem::path& 
   const Archive source = Archive::open_read_only(options.fork);
   RunConfig config = recorded_run_config(source.run().configuration, options.fork + ": configuration");
   config.endpoint = nullptr;
+  if (config.seeds.empty()) config.seeds = seed_names(source);
   config.replies = std::filesystem::absolute(replies).string();
   return config;
 }
@@ -114,6 +116,7 @@ RunConfig effective_config(const RunOptions& options, const CLI::App& command,
         options.endpoints.size() == 1 ? Json(options.endpoints.front()) : Json(options.endpoints);
   if (given("--operators")) config.operators = read_operators(options.operators);
   if (given("--strategy")) config.strategy = said.strategy;
+  if (given("--seeds")) config.seeds = said.seeds;
   if (given("--knowledge")) config.knowledge = said.knowledge;
   if (given("--batch")) config.is_batch = said.is_batch;
   if (given("--end-when-waiting")) config.ends_when_waiting = said.ends_when_waiting;
@@ -132,6 +135,8 @@ RunConfig effective_config(const RunOptions& options, const CLI::App& command,
   if (given("--workers")) config.workers.count = said.workers.count;
   if (given("--worker")) config.workers.program = said.workers.program;
   if (given("--launch")) set_launch(options.launch, config.workers);
+  for (std::string& seed : config.seeds)  // a path holds from wherever the run goes on
+    if (seed.find('/') != std::string::npos) seed = std::filesystem::absolute(seed).string();
   use_knowledge(config, !resumed);
   check_run_config(config, "command line");
   if (resumed && config.seed != resumed->seed)
@@ -267,7 +272,7 @@ void run(RunOptions& options, const CLI::App& command, Program& program) {
   if (resumed) check_same_task(options.out, *resumed, task);
   const bool is_answered = choose_endpoint(config, data.recording(task.name), resumed.has_value());
   const PromptLibrary prompts = PromptLibrary::load(data.prompts());
-  const std::vector<Seed> seeds = find_seeds(task, data);
+  const std::vector<Seed> seeds = find_seeds(task, data, config.seeds);
   if (config.is_batch && config.device == "auto")
     throw ConfigError("--device", "", "must be gpu or vgpu with --batch: nobody can look from here");
   const std::filesystem::path worker =
@@ -337,14 +342,16 @@ void add_run_command(CLI::App& command, Program& program) {
                      "The run folder; an existing run goes on (default runs/TASK-TIME)");
   command.add_option("--device", given.device, "auto, gpu, vgpu or vgpu:rtx4090");
   command.add_option("--seed", given.seed, "Seed of every random decision");
+  command.add_option("--seeds", given.seeds,
+                     "Kernels to start from: names in the task's seed folder, or paths (default: all of the "
+                     "folder; with recorded replies those that the recording began with)");
   command.add_option("--knowledge", given.knowledge,
                      "Knowledge file: lessons of earlier runs go into prompts, effects of this one into it");
   command
       .add_option("--endpoint", options->endpoints,
                   "openai:MODEL[@URL], spool[:FOLDER], replay:PATH, FILE.json, or none: the tuner alone "
                   "(default: replies recorded in the project's own run of the task, if there are); several "
-                  "times: the "
-                  "bandit finds out whom to ask")
+                  "times: the bandit finds out whom to ask")
       ->allow_extra_args(false);
   command.add_option("--operators", options->operators,
                      "Shares of the operators that vary: NAME=SHARE words, of " + shared_operators());

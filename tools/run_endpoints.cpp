@@ -28,6 +28,7 @@ bool choose_endpoint(RunConfig& config, const std::filesystem::path& recording, 
   if (!config.endpoint.is_null() || is_resumed || !config.replies.empty()) return true;
   if (!std::filesystem::exists(recording)) return false;
   config.endpoint = Json{{"kind", "replay"}, {"recording", recording.string()}, {"match", "cycle"}};
+  if (config.seeds.empty()) config.seeds = seeds_of_recording(recording);
   return true;
 }
 

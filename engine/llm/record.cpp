@@ -60,11 +60,12 @@ RecordedCall recorded_call(const ModelRequest& request, const ModelReply& reply)
   return call;
 }
 
-std::string recording_text(std::vector<RecordedCall> calls) {
+std::string recording_text(std::vector<RecordedCall> calls, const std::vector<std::string>& seeds) {
   std::stable_sort(calls.begin(), calls.end(), [](const RecordedCall& a, const RecordedCall& b) {
     return std::tie(a.ordinal, a.reply.id) < std::tie(b.ordinal, b.reply.id);
   });
   Json document = {{"version", k_recording_version}, {"calls", Json::array()}};
+  if (!seeds.empty()) document["seeds"] = seeds;
   for (const RecordedCall& call : calls) document["calls"].push_back(call_to_json(call));
   return document.dump(1, ' ', false, Json::error_handler_t::replace) + "\n";
 }
@@ -80,12 +81,18 @@ std::vector<RecordedCall> parse_recording(std::string_view text, const std::stri
     reader.fail("version", fmt::format("expected {}", k_recording_version));
   }
   const Json& list = reader.member("calls");
+  reader.optional<std::vector<std::string>>("seeds", {});
   reader.finish();
   if (!list.is_array()) reader.fail("calls", "expected a list of calls");
   std::vector<RecordedCall> calls;
   for (std::size_t i = 0; i < list.size(); ++i)
     calls.push_back(parse_call(list[i], where, fmt::format("calls[{}]", i)));
   return calls;
+}
+
+std::vector<std::string> seeds_of_recording(const std::filesystem::path& file) {
+  const Json document = read_json(file);
+  return ObjectReader(document, file.string()).optional<std::vector<std::string>>("seeds", {});
 }
 
 std::vector<RecordedCall> read_recording(const std::filesystem::path& path) {

@@ -22,4 +22,12 @@ std::vector<RecordedCall> recording_of(const Archive& archive, bool has_prompts)
   return calls;
 }
 
+std::vector<std::string> seed_names(const Archive& archive) {
+  std::vector<std::string> names;
+  for (const CandidateRecord& seed : archive.seeds())
+    if (const auto variation = archive.variation(seed.ordinal))
+      names.push_back(variation->decision.value("seed", std::string()));
+  return names;
+}
+
 }  // namespace kernelites

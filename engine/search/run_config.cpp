@@ -119,6 +119,7 @@ RunConfig parse_run_config(const Json& json, const std::string& where, RunConfig
   base.ends_when_waiting = reader.optional("ends_when_waiting", base.ends_when_waiting);
   base.is_deterministic = reader.optional("is_deterministic", base.is_deterministic);
   base.axes = reader.optional("axes", base.axes);
+  base.seeds = reader.optional("seeds", base.seeds);
   base.in_flight = reader.optional("in_flight", base.in_flight);
   base.operators = reader.optional("operators", base.operators);
   base.strategy = reader.optional("strategy", base.strategy);
@@ -237,6 +238,7 @@ Json run_config_json(const RunConfig& config) {
           {"ends_when_waiting", config.ends_when_waiting},
           {"is_deterministic", config.is_deterministic},
           {"axes", config.axes},
+          {"seeds", config.seeds},
           {"in_flight", config.in_flight},
           {"operators", config.operators},
           {"strategy", config.strategy},

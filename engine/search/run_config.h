@@ -60,6 +60,7 @@ struct RunConfig {
   std::string device = "auto";  ///< auto, gpu, vgpu
   std::uint64_t seed = 1;
   Json endpoint;  ///< null: no model. A string as --endpoint takes it, or an object; an array: several
+  std::vector<std::string> seeds;  ///< names in the task's seed folder, or paths; none: all of the folder
   std::string knowledge;  ///< a knowledge file: imported at the start, joined at the end; empty: none
   std::string replies;    ///< a recording: its replies are used where a prompt is the same; empty: none
   bool is_batch = false;  ///< evaluate through batch files instead of live workers

@@ -28,6 +28,25 @@ std::vector<Seed> load_seeds(const fs::path& folder) {
   return seeds;
 }
 
+std::vector<Seed> choose_seeds(const fs::path& folder, const std::vector<std::string>& names) {
+  if (names.empty()) return load_seeds(folder);
+  if (names.size() > k_seeds_max)
+    throw ConfigError("seeds", "",
+                      fmt::format("{} named, at most {} can start a run", names.size(), k_seeds_max));
+  std::vector<Seed> seeds;
+  for (const std::string& name : names) {
+    const fs::path file = name.find('/') == std::string::npos ? folder / name : fs::path(name);
+    if (!fs::is_regular_file(file))
+      throw ConfigError("seeds", name,
+                        fmt::format("no such file; expected one of {} or a path", folder.string()));
+    Seed seed{file.filename().string(), load_candidate(file)};
+    for (const Seed& other : seeds)
+      if (other.name == seed.name) throw ConfigError("seeds", name, "is named twice");
+    seeds.push_back(std::move(seed));
+  }
+  return seeds;
+}
+
 Candidate load_candidate(const fs::path& file) {
   Candidate candidate{with_unix_newlines(read_text(file)), {}};
   if (candidate.source.size() > k_source_bytes_max)

@@ -100,6 +100,17 @@ TEST_CASE("a recording says the same after writing and reading, in order of ordi
   CHECK(recording_text(calls) == read_text(file));
 }
 
+TEST_CASE("a recording says which kernels its run began with") {
+  TemporaryFolder folder;
+  const auto file = folder.path() / "replies.json";
+  const std::vector<RecordedCall> calls{call(request(2, "two"), "Y")};
+  std::ofstream(file) << recording_text(calls, {"naive.cu", "split_kv.cu"});
+  CHECK(seeds_of_recording(file) == std::vector<std::string>{"naive.cu", "split_kv.cu"});
+  CHECK(read_recording(file).size() == 1);
+  write_recording(file, calls);
+  CHECK(seeds_of_recording(file).empty());
+}
+
 TEST_CASE("a folder of recordings is read in the order of names") {
   TemporaryFolder folder;
   write_recording(folder.path() / "b.json", {call(request(2, "b"), "B")});

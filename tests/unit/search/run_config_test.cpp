@@ -2,10 +2,14 @@
 // Configurations: what is written is read back, what is wrong is named.
 #include "engine/search/run_config.h"
 
+#include <fstream>
+
 #include "engine/core/error.h"
 #include "engine/search/budget.h"
 #include "engine/search/recorded_config.h"
+#include "engine/search/seeds.h"
 #include "tests/support/catch.h"
+#include "tests/support/temporary_folder.h"
 
 using namespace kernelites;
 
@@ -16,6 +20,7 @@ TEST_CASE("a configuration is read back as it was written") {
   config.budget.usd = 2.5;
   config.workers.launch = {"ssh", "host"};
   config.operators = {{"tune", 1.0}};
+  config.seeds = {"naive.cu", "/elsewhere/mine.cu"};
   CHECK(parse_run_config(run_config_json(config), "x.json") == config);
 }
 
@@ -94,4 +99,20 @@ TEST_CASE("a call must fit beside all that calls can have cost") {
   CHECK_FALSE(can_call({.usd = 1}, spent, {.usd = 0.21}));
   CHECK_FALSE(can_call({.tokens = 100}, spent, {.tokens = 41}));
   CHECK(can_call({}, spent, {.tokens = 1 << 30, .usd = 1e6}));
+}
+
+TEST_CASE("a run begins with the seeds that are named, in that order") {
+  TemporaryFolder folder, elsewhere;
+  for (const char* name : {"a.cu", "b.cu", "c.cu"})
+    std::ofstream(folder.path() / name) << "// " << name << "\n";
+  std::ofstream(elsewhere.path() / "mine.cu") << "// mine\n";
+  const std::string mine = (elsewhere.path() / "mine.cu").string();
+  const std::vector<Seed> chosen = choose_seeds(folder.path(), {"c.cu", mine});
+  REQUIRE(chosen.size() == 2);
+  CHECK(chosen[0].name == "c.cu");
+  CHECK(chosen[1].candidate.source == "// mine\n");
+  CHECK(choose_seeds(folder.path(), {}).size() == 3);
+  CHECK_THROWS_WITH(choose_seeds(folder.path(), {"d.cu"}), Catch::Contains("d.cu"));
+  CHECK_THROWS_WITH(choose_seeds(folder.path(), {"a.cu", "a.cu"}), Catch::Contains("twice"));
+  CHECK_THROWS_WITH(choose_seeds(folder.path(), {8, "a.cu"}), Catch::Contains("at most 7"));
 }
