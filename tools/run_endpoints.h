@@ -13,8 +13,8 @@
 namespace kernelites {
 
 /// A new run that names no endpoint replays `recording`, what a model answered in the project's own run of the task;
-/// it begins with the seeds which that run had, unless `config` names some. "none" is the tuner alone. False where there
-/// is no such file, which leaves the tuner alone though nobody said so.
+/// it begins with the seeds which that run had, unless `config` names some. "none" is the tuner alone. False where
+/// there is no such file, which leaves the tuner alone though nobody said so.
 [[nodiscard]] bool choose_endpoint(RunConfig& config, const std::filesystem::path& recording,
                                    bool is_resumed);
 
