@@ -5,6 +5,7 @@
 #include <fmt/format.h>
 
 #include "engine/core/error.h"
+#include "evaluators/protocol/device_unfit.h"
 
 namespace kernelites {
 namespace {
@@ -91,6 +92,7 @@ void BatchEvaluator::read_batch(int number) {
       continue;
     }
     Reply reply = decode_reply(line);
+    if (is_device_unfit(reply)) continue;  // of an older worker: it is still unanswered
     // A batch that was run twice has two replies to one request; the first counts, as it does in the archive.
     answered_.emplace(reply.id, std::move(reply));
   }

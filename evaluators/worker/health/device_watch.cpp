@@ -28,8 +28,8 @@ std::string DeviceWatch::quarantine() {
 }
 
 std::string DeviceWatch::wait_until_fit(double seconds, double& waited_s, std::string& pause) {
-  // Held while it waits: whoever else comes waits for the same.
-  const std::lock_guard lock(mutex_);
+  // Not held while it sleeps: whoever else comes waits for as long as it may itself, and says so.
+  std::unique_lock lock(mutex_);
   HealthVerdict verdict = look();
   if (verdict.state == HealthState::fit) return "";
   int good = 0;
@@ -41,7 +41,9 @@ std::string DeviceWatch::wait_until_fit(double seconds, double& waited_s, std::s
       return "";
     }
     if (waited >= seconds) return pause;
+    lock.unlock();
     sleep_(k_step_s);
+    lock.lock();
     waited_s += k_step_s;
     verdict = look();
   }

@@ -17,7 +17,7 @@ class DeviceWatch {
   using Reader = std::function<HealthReading()>;
   using Sleep = std::function<void(double seconds)>;
 
-  /// Takes the first reading. `read` is called by one thread at a time.
+  /// Takes the first reading. `read` is called by one thread at a time, `sleep` by several.
   DeviceWatch(Reader read, Sleep sleep);
 
   /// Why the device cannot be used; empty: it can, or no reading says otherwise.

@@ -13,6 +13,7 @@
 #include "engine/core/error.h"
 #include "evaluators/protocol/device_unfit.h"
 #include "evaluators/worker/health/nvml_reader.h"
+#include "evaluators/worker/health/watched_evaluation.h"
 #include "evaluators/worker/pipeline/examine.h"
 #include "evaluators/worker/pipeline/harness_launch.h"
 #include "evaluators/worker/pipeline/launch_counters.h"
@@ -23,8 +24,6 @@ namespace {
 constexpr int k_jobs_max = 4;
 constexpr double k_harness_compile_s_max = 60;
 constexpr std::size_t k_tasks_cached_max = 16;
-/// A device that is disturbed is waited for, but neither longer nor for a larger share of the request's time.
-constexpr double k_pause_s_max = 60, k_pause_share_max = 0.25;
 
 /// The harness's kernels for the device's own architecture: PTX for the virtual GPU, a cubin for the real one.
 ModuleImage compile_harness(Compiler& compiler, const std::string& architecture) {
@@ -75,15 +74,6 @@ std::unique_ptr<DeviceWatch> watch_device() {
   return watch;
 }
 
-/// A result that nobody may use; another worker is asked.
-void discard(Reply& reply, const std::string& why) {
-  reply.examination.reset();
-  reply.duel.reset();
-  reply.calibration.reset();
-  reply.profile.reset();
-  reply.error = std::string(k_device_unfit) + why;
-}
-
 int default_jobs() {
   return std::clamp(static_cast<int>(std::thread::hardware_concurrency()), 1, k_jobs_max);
 }
@@ -128,11 +118,20 @@ std::shared_ptr<const Task> Supervisor::task_of(const Request& request) {
 
 Reply Supervisor::handle(const Request& request) {
   const auto start = std::chrono::steady_clock::now();
-  Reply reply{.id = request.id, .provenance = provenance_};
-  if (watch_)
-    evaluate_watched(request, reply);
-  else
-    evaluate(request, request.deadline_s, reply);
+  const auto within = [&](double deadline_s) {
+    Reply reply{.id = request.id, .provenance = provenance_};
+    evaluate(request, deadline_s, reply);
+    return reply;
+  };
+  Reply reply = watch_ ? evaluate_watched(*watch_, request.deadline_s,
+                                          {.evaluate = within,
+                                           .sticky_error = [this] { return sticky_error_of(device_); },
+                                           .now_s = [start] { return seconds_since(start); }})
+                       : within(request.deadline_s);
+  if (is_device_unfit(reply)) {  // also of what was never evaluated
+    reply.id = request.id;
+    reply.provenance = provenance_;
+  }
   reply.worker_s = seconds_since(start);
   return reply;
 }
@@ -160,30 +159,6 @@ void Supervisor::evaluate(const Request& request, double deadline_s, Reply& repl
   } catch (const std::exception& error) {
     reply.error = error.what();
   }
-}
-
-/// What failed because the device did, or was timed beside somebody else's work, is not held against the candidate:
-/// a disturbed duel is repeated while half of its time is left, and whatever is still spoiled then is discarded.
-void Supervisor::evaluate_watched(const Request& request, Reply& reply) {
-  const auto start = std::chrono::steady_clock::now();
-  const Reply empty = reply;
-  double waited_s = 0, left_s = request.deadline_s;
-  std::string pause, unfit;
-  do {
-    reply = empty;
-    unfit = watch_->wait_until_fit(std::min(k_pause_s_max, k_pause_share_max * left_s), waited_s, pause);
-    left_s = request.deadline_s - seconds_since(start);
-    if (!unfit.empty()) break;
-    evaluate(request, left_s, reply);
-    unfit = reply.error.empty() ? watch_->spoiled(request.duel.has_value())
-                                : watch_->spoiled_by(sticky_error_of(device_));
-    left_s = request.deadline_s - seconds_since(start);
-  } while (!unfit.empty() && watch_->quarantine().empty() && left_s > request.deadline_s / 2);
-  if (!unfit.empty()) discard(reply, unfit);
-  if (waited_s == 0) return;
-  const std::string note = fmt::format("waited {:g} s for the device: {}", waited_s, pause);
-  if (reply.examination) reply.examination->notes.push_back(note);
-  if (reply.duel) reply.duel->notes.push_back(note);
 }
 
 }  // namespace kernelites::worker

@@ -43,7 +43,6 @@ class Supervisor {
  private:
   std::shared_ptr<const Task> task_of(const Request& request);
   void evaluate(const Request& request, double deadline_s, Reply& reply);
-  void evaluate_watched(const Request& request, Reply& reply);
 
   int jobs_ = 1;
   std::unique_ptr<Compiler> compiler_;
@@ -63,7 +62,8 @@ class Supervisor {
 int serve_lines(const WorkerOptions& options, int input, int output);
 
 /// Evaluates a batch: every request line of `in` that has no reply in `out` yet; replies are appended as they
-/// come. Throws ConfigError if `in` cannot be read.
+/// come. Throws ConfigError if `in` cannot be read, and Error with the reason as soon as the device is unfit: what has
+/// no reply then gets it when the same batch is served again.
 int serve_batch(const WorkerOptions& options, const std::filesystem::path& in,
                 const std::filesystem::path& out);
 

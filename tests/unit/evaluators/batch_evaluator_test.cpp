@@ -141,3 +141,18 @@ TEST_CASE("a file that is no batch is an error") {
     CHECK_THROWS_AS(BatchEvaluator(folder, {}), Error);
   }
 }
+
+TEST_CASE("a reply of an older worker that its device was unfit leaves the request unanswered") {
+  const fs::path folder = with_batch_written();
+  append(folder / "1.out.jsonl", encode(Reply{.id = "a", .error = "device unfit: it is too hot"}) + "\n");
+  BatchEvaluator batch(folder, {});
+  batch.submit(request("a"));
+  CHECK_FALSE(batch.take());
+  CHECK(batch.unanswered().size() == 1);
+  append(folder / "1.out.jsonl", reply_line("a"));
+  BatchEvaluator later(folder, {});
+  later.submit(request("a"));
+  const std::optional<Reply> reply = later.take();
+  REQUIRE(reply);
+  CHECK(reply->examination);
+}
