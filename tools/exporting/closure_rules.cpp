@@ -11,6 +11,7 @@
 
 #include "engine/core/candidate.h"
 #include "evaluators/worker/contract/source_text.h"
+#include "tools/exporting/address_rules.h"
 
 namespace kernelites {
 namespace {
@@ -52,53 +53,6 @@ std::vector<std::string_view> words_of(std::string_view code) {
     i = end;
   }
   return words;
-}
-
-/// Words and single characters in their order.
-std::vector<std::string_view> tokens_of(std::string_view code) {
-  std::vector<std::string_view> tokens;
-  for (std::size_t i = 0; i < code.size();) {
-    std::size_t end = i + 1;
-    while (is_letter(code[i]) && end < code.size() && is_letter(code[end])) ++end;
-    if (!std::isspace(static_cast<unsigned char>(code[i]))) tokens.push_back(code.substr(i, end - i));
-    i = end;
-  }
-  return tokens;
-}
-
-/// Whether an expression may end with this token, so that what follows stands between two of them.
-bool ends_operand(std::string_view token) {
-  static const std::set<std::string_view> k_before_operands{"return", "case", "else", "co_return"};
-  return (is_letter(token.back()) && !k_before_operands.contains(token)) || token == ")" || token == "]" ||
-         token == "}" || token == "\"" || token == "'" || token == ">";
-}
-
-/// Memory that a function reaches by an address or an index: a compiler evaluates such code with checks, a program runs
-/// it without. At a shape that no proof drew it could write anywhere.
-std::string address_trouble(std::string_view code) {
-  static const std::set<std::string_view> k_types{"int",      "long",   "short", "float", "double",
-                                                  "unsigned", "signed", "bool",  "auto",  "void"};
-  const std::vector<std::string_view> tokens = tokens_of(code);
-  std::vector<bool> bodies{false};  // by open brace: whether it is a function's
-  bool has_value = false;           // since the last declaration began
-  for (std::size_t i = 1; i < tokens.size(); ++i) {
-    const std::string_view token = tokens[i], before = tokens[i - 1];
-    const std::string_view after = i + 1 < tokens.size() ? tokens[i + 1] : std::string_view();
-    if (token == "{") {
-      const bool is_body = before == ")" || before == "]" || before == "const" || before == "noexcept";
-      bodies.push_back(bodies.back() || is_body);
-    } else if (token == "}" && bodies.size() > 1) {
-      bodies.pop_back();
-    }
-    if (token == ";" || token == "{" || token == "}") has_value = false;
-    if (token == "=") has_value = true;
-    if (token == ">" && before == "-") return "->";
-    if (token == "*" && (!ends_operand(before) || k_types.contains(before))) return "*";
-    const bool is_double = token == "&" && (before == "&" || after == "&");
-    if (token == "&" && !is_double && !ends_operand(before) && before != "[") return "&";
-    if (token == "[" && (bodies.back() || has_value) && ends_operand(before)) return "[";
-  }
-  return "";
 }
 
 bool is_reserved(std::string_view word) {
@@ -156,7 +110,7 @@ std::string directives_trouble(std::string_view code, Words defined) {
 std::string closure_trouble(std::string_view closure, std::string_view source) {
   const worker::SourceText text = worker::read_source(closure);
   if (!text.problem.empty()) return std::string(text.problem);
-  for (const std::string_view mark : {"##", "%:", "<%", "%>", "\\"})
+  for (const std::string_view mark : {"##", "%:", "<%", "%>", "<:", ":>", "??", "\\"})
     if (text.code.find(mark) != std::string::npos)
       return fmt::format("\"{}\" stands in what the plan needs", mark);
   for (const std::string_view word : words_of(text.code))

@@ -26,7 +26,8 @@ std::string sources_of(const std::vector<ExportFile>& files) {
 std::string plan_sources(const ExportInputs& inputs) {
   if (!inputs.has_host_plans) return "";
   std::string text =
-      "# Plans as host code. As the constant evaluator computes: no contraction of products and sums.\n";
+      "# Plans as host code. As the constant evaluator computes: no contraction of products and sums,\n"
+      "# and an index beyond an array ends the program.\n";
   for (const PortfolioArm& arm : inputs.portfolio.arms)
     text += fmt::format("set_source_files_properties(src/plan_{}.cpp PROPERTIES COMPILE_FLAGS \"{}\")\n",
                         arm.label, k_plan_flags);

@@ -17,7 +17,8 @@
 namespace kernelites {
 
 /// Compile flags of that file besides -std=c++20: no contraction, since the constant evaluator has none.
-inline constexpr const char* k_plan_flags = "-ffp-contract=off -w";
+inline constexpr const char* k_plan_flags =
+    "-ffp-contract=off -w -fsanitize=bounds -fsanitize-undefined-trap-on-error";
 
 /// The text of `src/plan_<label>.cpp`: the function `plan_<label>` of type PlanFunction (runtime/library_core.h).
 std::variant<std::string, ClosureProblem> host_plan(const Task& task, const PortfolioArm& arm);
