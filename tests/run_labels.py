@@ -18,7 +18,7 @@ import xml.etree.ElementTree
 from pathlib import Path
 
 # label: minutes. Order is cheapest news first.
-LABELS = {"unit": 3, "fuzz": 1, "escapes": 1, "vgpu": 4, "tasks": 4, "golden": 4, "exploits": 4, "web": 2, "style": 2,
+LABELS = {"unit": 3, "fuzz": 1, "escapes": 1, "vgpu": 4, "tasks": 6, "golden": 4, "exploits": 4, "web": 2, "style": 2,
           "endurance": 2}
 LONG_LABELS = {"gpu": 10, "llm": 20, "soak": 60, "cluster": 10}
 

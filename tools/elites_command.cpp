@@ -61,9 +61,9 @@ void print_elites(const ElitesOptions& options, Program& program) {
   const Counters counters = run.archive.counters();
   const auto baseline = run.baseline_id.empty() ? std::nullopt : run.archive.find_candidate(run.baseline_id);
   program.out << fmt::format(
-      "{} on {}: {} candidates told; {} of {} passed so far; speed-ups {} over {}\n\n", run.task.name,
-      run.device.kind, counters.told, counters.passed, counters.candidates,
-      run.device.is_virtual ? "are modelled," : "are measured,",
+      "{} on {}: {} candidates told; {} of {} passed so far; speed-ups {} over {}\n\n",
+      clean_line(run.task.name), clean_line(run.device.kind), counters.told, counters.passed,
+      counters.candidates, run.device.is_virtual ? "are modelled," : "are measured,",
       baseline ? fmt::format("#{} ({})", baseline->ordinal, cut_to(clean_line(baseline->summary), 80))
                : "no baseline yet");
   for (const std::string& line : heat_map_lines(grid, screen_columns(program, 0), program.has_color))

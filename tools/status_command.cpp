@@ -10,6 +10,7 @@
 #include "tools/inspect/arm_table.h"
 #include "tools/inspect/qd_text.h"
 #include "tools/inspect/run_reader.h"
+#include "tools/inspect/screen_text.h"
 #include "tools/inspect/text_table.h"
 
 namespace kernelites {
@@ -77,8 +78,9 @@ void status(const StatusOptions& options, Program& program) {
   const Counters counters = run.archive.counters();
   const Grid grid = run.archive.grid();
   const BudgetLimits& limits = config.budget;
-  program.out << fmt::format("{} on {}: {}\n", record.task, run.device.kind.empty() ? "?" : run.device.kind,
-                             record.state);
+  program.out << fmt::format("{} on {}: {}\n", clean_line(record.task),
+                             run.device.kind.empty() ? "?" : clean_line(run.device.kind),
+                             clean_line(record.state));
   program.out << fmt::format(
       "candidates  {}, and {} seeds; {} told in all; {} of {} passed so far; {} replies refused\n",
       of_limit(fmt::to_string(spent.candidates - spent.seeds), static_cast<double>(limits.candidates)),

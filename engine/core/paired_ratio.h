@@ -37,6 +37,8 @@ class LookPlan {
   int rounds_max() const { return looks_.back(); }
   /// Rounds after which is looked at who is hopeless; 0: never, the first look comes as soon.
   int hopeless_look() const { return hopeless_look_; }
+  /// Whether that look comes after `rounds` rounds; never after none.
+  bool is_hopeless_look(int rounds) const { return hopeless_look_ > 0 && rounds == hopeless_look_; }
   double hopeless_confidence() const { return 1 - (1 - confidence_) * k_hopeless_error; }
   /// Rounds that are taken whatever they show.
   int first_look() const { return hopeless_look_ > 0 ? hopeless_look_ : looks_.front(); }

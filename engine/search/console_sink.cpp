@@ -13,8 +13,13 @@ constexpr std::size_t k_columns = 79;
 constexpr int k_progress_every = 10;  // results
 /// `text` as one line of the terminal: no control characters, cut at a character.
 std::string fitted(std::string text) {
-  for (char& c : text)
-    if (static_cast<unsigned char>(c) < ' ' || c == 0x7F) c = ' ';
+  for (std::size_t i = 0; i < text.size(); ++i) {
+    const auto c = static_cast<unsigned char>(text[i]);
+    const auto next = i + 1 < text.size() ? static_cast<unsigned char>(text[i + 1]) : 0;
+    if (c < ' ' || c == 0x7F) text[i] = ' ';
+    if (c == 0xC2 && next >= 0x80 && next < 0xA0)
+      text[i] = text[i + 1] = ' ';  // C1: U+009B begins a sequence
+  }
   std::size_t cut = std::min(text.size(), k_columns);
   while (cut < text.size() && cut > 0 && (static_cast<unsigned char>(text[cut]) & 0xC0) == 0x80) --cut;
   text.resize(cut);

@@ -11,6 +11,7 @@
 #include "engine/search/run_folder.h"
 #include "engine/search/search_history.h"
 #include "engine/search/steering.h"
+#include "tools/inspect/screen_text.h"
 #include "tools/inspect/text_table.h"
 
 namespace kernelites {
@@ -137,8 +138,8 @@ std::string arms_text(const ArmTable& table) {
        "bits", "bits/usd", "calls", "failed", "tokens in", "cached", "out", "thought", "usd", "device s"}};
   for (const ArmRow& row : table.rows) {
     const ArmLedger& arm = row.ledger;
-    rows.push_back({arm.operator_name, arm.endpoint.empty() ? "-" : arm.endpoint,
-                    arm.prompt_version.empty() ? "-" : arm.prompt_version,
+    rows.push_back({clean_line(arm.operator_name), arm.endpoint.empty() ? "-" : clean_line(arm.endpoint),
+                    arm.prompt_version.empty() ? "-" : clean_line(arm.prompt_version),
                     fmt::format("{:.0f} %", 100 * row.share), fmt::to_string(arm.variations),
                     fmt::to_string(arm.rejections), fmt::to_string(arm.candidates),
                     fmt::to_string(arm.passed), fmt::to_string(arm.elites),

@@ -5,6 +5,7 @@
 #include <algorithm>
 
 #include "tools/inspect/morning_text.h"
+#include "tools/inspect/screen_text.h"
 
 namespace kernelites {
 namespace {
@@ -13,7 +14,7 @@ constexpr double k_head_room = 0.8;       // below this share of the floor there
 constexpr double k_failure_share = 0.25;  // of one cause among all that was proposed
 
 std::string goes_on(const MorningFacts& facts, const std::string& more) {
-  return fmt::format("kernelites run --out {} {}", facts.run.folder, more);
+  return fmt::format("kernelites run --out {} {}", shell_word(facts.run.folder), more);
 }
 
 /// The workload that is farthest from its floor, by weight; null if nothing is known.
@@ -37,10 +38,10 @@ void advise_on_failures(const MorningFacts& facts, std::vector<Advice>& advice) 
   if (static_cast<double>(most.count) < k_failure_share * static_cast<double>(tried)) return;
   // Where no model took part there is no prompt to look at.
   const bool has_prompt = most.stage == "reply" && !most.endpoint.empty();
-  advice.push_back(
-      {fmt::format("{} of {} variations ended at {}: {}; look at one of them{}", most.count, tried,
-                   most.stage, most.reason, has_prompt ? " and at the prompt" : ""),
-       fmt::format("kernelites show {} {}{}", facts.run.folder, most.newest, has_prompt ? " --prompt" : "")});
+  advice.push_back({fmt::format("{} of {} variations ended at {}: {}; look at one of them{}", most.count,
+                                tried, most.stage, most.reason, has_prompt ? " and at the prompt" : ""),
+                    fmt::format("kernelites show {} {}{}", shell_word(facts.run.folder), most.newest,
+                                has_prompt ? " --prompt" : "")});
 }
 
 void advise_on_head_room(const RunFacts& run, std::vector<Advice>& advice) {
@@ -55,15 +56,16 @@ void advise_on_head_room(const RunFacts& run, std::vector<Advice>& advice) {
   const auto node = std::find_if(run.lineage.begin(), run.lineage.end(), is_champion);
   if (node != run.lineage.end() && !node->parent && node->skipped == 0)
     advice.push_back({why + ", and nothing beats a seed there",
-                      fmt::format("kernelites show {} {}", run.folder, room->champion->ordinal)});
+                      fmt::format("kernelites show {} {}", shell_word(run.folder), room->champion->ordinal)});
   else
-    advice.push_back({why, fmt::format("kernelites explain {} {}", run.folder, room->champion->ordinal)});
+    advice.push_back(
+        {why, fmt::format("kernelites explain {} {}", shell_word(run.folder), room->champion->ordinal)});
 }
 
 /// The best's tunables for a command that takes the file as it stands; its text alone is another kernel.
 std::string tune_words(const RunFacts& run) {
   std::string words;
-  for (const auto& [name, value] : run.best_tuning) words += fmt::format(" {}={}", name, value);
+  for (const auto& [name, value] : run.best_tuning) words += fmt::format(" {}={}", shell_word(name), value);
   return words.empty() ? "" : " --tune" + words;
 }
 
@@ -74,7 +76,7 @@ std::vector<Advice> next_steps(const MorningFacts& facts) {
   std::vector<Advice> advice;
   if (!run.best) {
     advice.push_back({"nothing was proven yet: see why the seeds fail, or let the run go on",
-                      fmt::format("kernelites log {}", run.folder)});
+                      fmt::format("kernelites log {}", shell_word(run.folder))});
     return advice;
   }
   if (run.run.state != "done" && run.run.state != "running")
@@ -87,20 +89,21 @@ std::vector<Advice> next_steps(const MorningFacts& facts) {
     advice.push_back(
         {"no counters say why the best is faster",
          fmt::format("kernelites show {0} {1} --source > best.cu && kernelites profile best.cu --task {2}{3}",
-                     run.folder, run.best->ordinal, run.run.task, tune_words(run))});
+                     shell_word(run.folder), run.best->ordinal, shell_word(run.run.task), tune_words(run))});
   if (run.device.is_virtual)
     advice.push_back(
         {"all times are modelled: prove the best on a GPU before you believe them",
          fmt::format("kernelites show {0} {1} --source > best.cu && kernelites evaluate best.cu --task {2} "
                      "--device gpu{3}",
-                     run.folder, run.best->ordinal, run.run.task, tune_words(run))});
+                     shell_word(run.folder), run.best->ordinal, shell_word(run.run.task), tune_words(run))});
   advise_on_failures(facts, advice);
   if (run.spent.model_calls == 0)
     advice.push_back({"no model took part; one proposes what a tuner cannot",
                       goes_on(facts, "--endpoint openai:MODEL --budget-usd 5")});
   if (!run.best_chain.empty())
-    advice.push_back({"what changed on the way to the best",
-                      fmt::format("kernelites explain {} {} --all", run.folder, run.best->ordinal)});
+    advice.push_back(
+        {"what changed on the way to the best",
+         fmt::format("kernelites explain {} {} --all", shell_word(run.folder), run.best->ordinal)});
   return advice;
 }
 

@@ -67,6 +67,17 @@ std::string clean_text(std::string_view text) {
   return clean;
 }
 
+std::string shell_word(std::string_view text) {
+  const auto is_plain = [](char c) {
+    return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') ||
+           std::string_view("_-./=+,:@%").find(c) != std::string_view::npos;
+  };
+  if (!text.empty() && std::all_of(text.begin(), text.end(), is_plain)) return std::string(text);
+  std::string word = "'";
+  for (const char c : clean_line(text)) word += c == '\'' ? "'\\''" : std::string(1, c);
+  return word + "'";
+}
+
 std::size_t columns_of(std::string_view clean) {
   return static_cast<std::size_t>(std::count_if(
       clean.begin(), clean.end(), [](char c) { return !is_continuation(static_cast<unsigned char>(c)); }));

@@ -12,6 +12,8 @@ namespace kernelites {
 std::string clean_line(std::string_view text);
 /// The same for each line of a text.
 std::string clean_text(std::string_view text);
+/// `text` as one word of a shell, clean: as it is if it cannot mean anything else, else quoted. A run may be another's.
+std::string shell_word(std::string_view text);
 /// Columns that a clean line takes: its characters. Wide ones count as one.
 std::size_t columns_of(std::string_view clean);
 /// `clean` cut to `width` characters, the last of them ">" where something was cut.

@@ -252,7 +252,7 @@ class DuelRun {
   /// Looks at the times after `rounds` rounds: whether it ends here, and who is left out from here on.
   bool is_over(TimedArms& timed, const LookPlan& looks, int rounds) const {
     if (!request_.may_stop_early) return false;
-    if (rounds == looks.hopeless_look()) {
+    if (looks.is_hopeless_look(rounds)) {
       std::vector<bool> is_itself;
       for (const Arm& arm : arms_)
         is_itself.push_back(arm.spec->candidate == request_.arms.front().candidate);

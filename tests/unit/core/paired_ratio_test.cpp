@@ -153,6 +153,10 @@ TEST_CASE(
   const PairedRatio ratio = paired_ratio(slow, fast, looks.hopeless_confidence());
   CHECK(ratio.confidence >= looks.hopeless_confidence());
   CHECK(LookPlan(10, 0.999).hopeless_look() == 0);
+  CHECK(looks.is_hopeless_look(15));
+  // The timer asks before the first round too: nothing may be looked at there, however few rounds there will be.
+  for (const int rounds_max : {1, 2, 10, 15, 16, 29, 30, 60})
+    CHECK_FALSE(LookPlan(rounds_max, 0.999).is_hopeless_look(0));
   CHECK(LookPlan(10, 0.999).first_look() == 10);
 }
 

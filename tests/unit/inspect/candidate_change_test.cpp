@@ -150,6 +150,9 @@ TEST_CASE("cutting and filling count characters, not bytes") {
                    "b") ==
         "a??"
         "?b");
+  CHECK(shell_word("runs/night-1") == "runs/night-1");
+  CHECK(shell_word("x; touch it's") == R"('x; touch it'\''s')");
+  CHECK(shell_word("") == "''");
   CHECK(wrapped("one two three", 9, 2) == "  one two\n  three\n");
   CHECK(wrapped("one two three", 9, 2, 1) == "  one two\n   three\n");
 }
