@@ -33,11 +33,6 @@
 namespace kernelites {
 namespace {
 
-constexpr const char* k_tuner_alone =
-    "no replies were recorded for {}: this is the tuner alone, which varies what a kernel declares; "
-    "--endpoint "
-    "names a model\n";
-
 struct RunOptions {
   std::string config_file;
   std::string out;
@@ -137,6 +132,9 @@ RunConfig effective_config(const RunOptions& options, const CLI::App& command,
   if (given("--launch")) set_launch(options.launch, config.workers);
   for (std::string& seed : config.seeds)  // a path holds from wherever the run goes on
     if (seed.find('/') != std::string::npos) seed = std::filesystem::absolute(seed).string();
+  if (resumed && given("--seeds") &&
+      config.seeds != recorded_run_config(resumed->configuration, options.out + ": configuration").seeds)
+    throw ConfigError("--seeds", "", fmt::format("the run in {} keeps the seeds it began with", options.out));
   use_knowledge(config, !resumed);
   check_run_config(config, "command line");
   if (resumed && config.seed != resumed->seed)
@@ -299,7 +297,7 @@ void run(RunOptions& options, const CLI::App& command, Program& program) {
   if (resumed) archive->set_budget(run_config_json(config).at("budget"));
   const RunEndpoints endpoints(wanted, config.replies, context);
 
-  if (!is_answered) program.err << fmt::format(k_tuner_alone, task.name);
+  if (!resumed) program.err << begin_words(config, task.name, is_answered, command.count("--seeds") > 0);
   EventLog log(folder.events());
   const Shown shown = shown_as(options, config, *archive, clock, program);
   RunParts parts{

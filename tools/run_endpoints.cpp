@@ -3,6 +3,7 @@
 #include "tools/run_endpoints.h"
 
 #include <fmt/format.h>
+#include <fmt/ranges.h>
 
 #include <set>
 
@@ -30,6 +31,21 @@ bool choose_endpoint(RunConfig& config, const std::filesystem::path& recording, 
   config.endpoint = Json{{"kind", "replay"}, {"recording", recording.string()}, {"match", "cycle"}};
   if (config.seeds.empty()) config.seeds = seeds_of_recording(recording);
   return true;
+}
+
+std::string begin_words(const RunConfig& config, const std::string& task, bool is_answered,
+                        bool has_named_seeds) {
+  std::string words;
+  if (!is_answered)
+    words += fmt::format(
+        "no replies were recorded for {}: this is the tuner alone, which varies what a kernel declares; "
+        "--endpoint "
+        "names a model\n",
+        task);
+  if (!config.seeds.empty() && !has_named_seeds)
+    words += fmt::format("it begins with {}, as the recorded run did; --seeds chooses others\n",
+                         fmt::join(config.seeds, ", "));
+  return words;
 }
 
 std::vector<EndpointConfig> endpoint_configs(const Json& endpoint) {

@@ -4,6 +4,7 @@
 
 #include <filesystem>
 #include <memory>
+#include <string>
 #include <vector>
 
 #include "engine/llm/endpoint_set.h"
@@ -17,6 +18,10 @@ namespace kernelites {
 /// there is no such file, which leaves the tuner alone though nobody said so.
 [[nodiscard]] bool choose_endpoint(RunConfig& config, const std::filesystem::path& recording,
                                    bool is_resumed);
+
+/// What a user should hear of a run that begins, as lines: that nobody answers, and which seeds nobody named.
+std::string begin_words(const RunConfig& config, const std::string& task, bool is_answered,
+                        bool has_named_seeds);
 
 /// What RunConfig::endpoint says: null is none, an array several. Throws ConfigError.
 std::vector<EndpointConfig> endpoint_configs(const Json& endpoint);

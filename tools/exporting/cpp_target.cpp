@@ -145,21 +145,23 @@ std::string readme(const ExportInputs& inputs, const std::string& example) {
     limits += fmt::format(
         ", {} a multiple of {}", multiple.at("dim").get<std::string>(),
         multiple.at("of").is_string() ? multiple.at("of").get<std::string>() : multiple.at("of").dump());
-  return filled(export_text("library_readme.md.in"),
-                {{"name", inputs.task.name},
-                 {"NAME", upper_case(inputs.task.name)},
-                 {"title", one_line(inputs.task.title)},
-                 {"formula", one_line(inputs.task.formula)},
-                 {"domain", limits},
-                 {"dispatch", dispatch_words(inputs)},
-                 {"times", times_table(inputs)},
-                 {"plans", plans.at("words").get<std::string>()},
-                 {"made_from", inputs.portfolio.is_confirmed ? "measured with this library's own dispatcher"
-                                                             : "measured by the run's duels"},
-                 {"device", one_line(inputs.portfolio.arms.front().provenance.device.kind)},
-                 {"input", inputs.task.tensors.front().name},
-                 {"tensor_names", tensor_names(inputs.task)},
-                 {"example", example}});
+  return filled(
+      export_text("library_readme.md.in"),
+      {{"name", inputs.task.name},
+       {"NAME", upper_case(inputs.task.name)},
+       {"title", one_line(inputs.task.title)},
+       {"formula", one_line(inputs.task.formula)},
+       {"domain", limits},
+       {"dispatch", dispatch_words(inputs)},
+       {"times", times_table(inputs)},
+       {"plans", plans.at("words").get<std::string>()},
+       {"made_from", inputs.portfolio.is_modelled    ? "modelled, not measured: the bench below measures"
+                     : inputs.portfolio.is_confirmed ? "measured with this library's own dispatcher"
+                                                     : "measured by the run's duels"},
+       {"device", one_line(inputs.portfolio.arms.front().provenance.device.kind)},
+       {"input", inputs.task.tensors.front().name},
+       {"tensor_names", tensor_names(inputs.task)},
+       {"example", example}});
 }
 
 }  // namespace

@@ -20,7 +20,7 @@ constexpr std::pair<std::string_view, std::string_view> k_words[] = {
     {"tile", "a block computes a tile of the output"},
     {"split_kv", "several blocks share one long row and their parts are merged"},
     {"persistent", "blocks stay and take one piece of work after another"},
-    {"specialised", "some warps load while others compute"},
+    {"specialised", "warps, or blocks of a cluster, have different jobs"},
     {"thread", "threads exchange nothing"},
     {"warp", "values are exchanged within a warp"},
     {"block", "values are exchanged within a block"},
