@@ -119,16 +119,22 @@ class Walk {
           word == "Plan" || word == "Tensor" || word == "Problem" || word == "#" ||
           (is_name(word) && word.ends_with("_")) || word == "with_stride" || word == "sizeof")
         return "#define";
-      if (word == "*" && !(is_name(tokens_[i - 1]) || is_number(tokens_[i - 1]) || tokens_[i - 1] == ")"))
-        return "#define";
+      if (word == "*" && !is_name(tokens_[i - 1]) && !is_number(tokens_[i - 1])) return "#define";
     }
     if (tokens_[body] != "(") {
-      const bool ends = is_name(tokens_[end - 1]) || is_number(tokens_[end - 1]) || tokens_[end - 1] == ")";
+      const bool ends = is_name(tokens_[end - 1]) || is_number(tokens_[end - 1]) || ends_call(body, end - 1);
       return ends && (is_name(tokens_[body]) || is_number(tokens_[body])) ? "" : "#define";
     }
     std::size_t first = closing(body);
     if (first + 1 < end && tokens_[first + 1] == "(") body = first + 1, first = closing(body);
     return first + 1 == end && is_sum(body, first) ? "" : "#define";
+  }
+
+  /// Whether a call ends here: a name in parentheses behind an operator would be a cast of what follows the macro.
+  bool ends_call(std::size_t begin, std::size_t end) const {
+    for (std::size_t i = begin + 1; i < end; ++i)
+      if (tokens_[i] == "(" && closing(i) == end) return is_name(tokens_[i - 1]) || is_sum(i, end);
+    return false;
   }
 
   std::size_t closing(std::size_t at) const {

@@ -69,7 +69,8 @@ TEST_CASE("text that is more than constant expressions does not become host code
       {"struct A { int t[2]; int n; int x = t[n]; };\n#define KEEP A{{0, 0}, 0}.x", "\"[\""},
       // What the words allow shows in the compiler or in the object file.
       {"static const int KEEP = [] { static int n = 0; return ++n; }();", "host: "},
-      {"struct A { inline static int n = 1; static constexpr int KEPT = 0; };\n#define KEEP A::KEPT + (p.M > "
+      {"struct A { inline static int n = 1; static constexpr int KEPT = 0; };\n#define KEEP kl::max(A::KEPT, "
+       "p.M > "
        "1 << 20 ? A::n : 0)",
        "variables"},
       {"constexpr int run(int n) { int other(int); return n > 1 << 20 ? other(n) : 0; }\n#define KEEP "
@@ -113,6 +114,10 @@ TEST_CASE(
        "\"*\""},
       {"using R = int&;\nconstexpr int run(int n) { return (R)n; }\n#define KEEP run(p.M)", "\"&\""},
       {"constexpr int run(int n) { auto a = bitand n; return 0; }\n#define KEEP run(p.M)", "\"bitand\""},
+      {"using I = int;\n#define E 1 + (I)\nstruct A { int t[2] = {}; };\nconstexpr int run(int n) { A a{}; "
+       "return "
+       "E * (a.t + n); }\n#define KEEP run(p.M)",
+       "\"#define\""},
       // References that outlive what they name.
       {"constexpr int& run(int n) { int a = n; return a; }\n#define KEEP run(p.M)", "\"&\""},
       {"struct A { int& a; };\nconstexpr A run(int n) { return {n}; }\n#define KEEP run(p.M).a", "\"&\""},
