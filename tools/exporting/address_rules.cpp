@@ -23,19 +23,19 @@ const Names k_keywords{"return",   "case",      "else",      "do",       "if",  
 
 /// Words by which types of addresses are spelled or deduced, other spellings of marks, and the parts of the contract
 /// whose arrays are indexed by what a plan could write.
-const Names k_refused{
+const Names k_address_words{
     "bitand",    "bitor",   "and",      "or",      "not",      "xor",      "compl",       "and_eq",
     "or_eq",     "xor_eq",  "not_eq",   "union",   "operator", "decltype", "typename",    "concept",
     "requires",  "nullptr", "typedef",  "friend",  "std",      "detail",   "Dtype",       "Launch",
     "TensorMap", "Encoder", "shape",    "stride",  "rank",     "dtype",    "dtype_bytes", "initializer_list",
     "wchar_t",   "char8_t", "char16_t", "char32_t"};
 
-bool is_letter(char c) { return std::isalnum(static_cast<unsigned char>(c)) || c == '_'; }
+bool is_of_word(char c) { return std::isalnum(static_cast<unsigned char>(c)) || c == '_'; }
 bool is_number(std::string_view token) {
   return !token.empty() && std::isdigit(static_cast<unsigned char>(token[0]));
 }
 bool is_name(std::string_view token) {
-  return !token.empty() && is_letter(token[0]) && !is_number(token) && !token.starts_with("__") &&
+  return !token.empty() && is_of_word(token[0]) && !is_number(token) && !token.starts_with("__") &&
          !k_types.contains(token) && !k_keywords.contains(token) && token != "sizeof" && token != "alignof";
 }
 
@@ -45,7 +45,7 @@ std::vector<std::string_view> tokens_of(std::string_view code) {
   bool is_directive = false;
   for (std::size_t i = 0; i < code.size();) {
     std::size_t end = i + 1;
-    while (is_letter(code[i]) && end < code.size() && is_letter(code[end])) ++end;
+    while (is_of_word(code[i]) && end < code.size() && is_of_word(code[end])) ++end;
     const std::string_view token = code.substr(i, end - i);
     if (token == "#") is_directive = true;
     if (!std::isspace(static_cast<unsigned char>(code[i])) || (is_directive && token == "\n"))
@@ -114,10 +114,10 @@ class Walk {
     // A name alone in parentheses cannot be told from parameters here, so both must be sums.
     for (std::size_t i = begin + 2; i < end; ++i) {
       const std::string_view word = tokens_[i];
-      if (k_types.contains(word) || k_keywords.contains(word) || k_refused.contains(word) || is_text(word) ||
-          word.starts_with("__") || word == "&" || word == "[" || word == "{" || word == "}" || word == ";" ||
-          word == "Plan" || word == "Tensor" || word == "Problem" || word == "#" ||
-          (is_name(word) && word.ends_with("_")) || word == "with_stride" || word == "sizeof")
+      if (k_types.contains(word) || k_keywords.contains(word) || k_address_words.contains(word) ||
+          is_text(word) || word.starts_with("__") || word == "&" || word == "[" || word == "{" ||
+          word == "}" || word == ";" || word == "Plan" || word == "Tensor" || word == "Problem" ||
+          word == "#" || (is_name(word) && word.ends_with("_")) || word == "with_stride" || word == "sizeof")
         return "#define";
       if (word == "*" && !is_name(tokens_[i - 1]) && !is_number(tokens_[i - 1])) return "#define";
     }
@@ -176,8 +176,9 @@ class Walk {
 
   std::string word_trouble() {
     const std::string word(token(0));
-    if (!is_letter(word[0])) return "";
-    if (k_refused.contains(word) || word.starts_with("KERNELITES") || (is_name(word) && word.ends_with("_")))
+    if (!is_of_word(word[0])) return "";
+    if (k_address_words.contains(word) || word.starts_with("KERNELITES") ||
+        (is_name(word) && word.ends_with("_")))
       return word;
     if (word == "class" && !is("enum", -1)) return word;
     if ((word == "struct" || word == "class") && in_body()) return word;
