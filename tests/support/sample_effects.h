@@ -7,6 +7,7 @@
 
 #include "engine/core/digest.h"
 #include "engine/core/effect.h"
+#include "engine/core/evaluation.h"
 #include "engine/core/rng.h"
 
 namespace kernelites {
@@ -21,7 +22,7 @@ inline Effect sample_effect(int change) {
                 .architecture = "sm_90a",
                 .device = "NVIDIA H100 80GB HBM3",
                 .toolkit = "NVRTC 13.0",
-                .harness_version = "2",
+                .harness_version = k_harness_version,
                 .state = "memory_latency",
                 .shape_class = "long_memory",
                 .techniques = {"use_async_copies"},
