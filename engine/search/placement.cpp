@@ -124,7 +124,9 @@ std::vector<Champion> championships(const Course& course, const Looks& looks, co
 NeedsDuel duel_against_all(const Course& course, const Elite* incumbent, const PlacementContext& context) {
   NeedsDuel need;
   const auto add = [&](const std::string& id) {
-    if (id == course.record.id || need.arms.size() >= k_opponents_max) return;
+    // The baseline meets itself too: a duel without it is evidence of nothing.
+    const bool is_itself = id == course.record.id && id != context.baseline_id;
+    if (is_itself || need.arms.size() >= k_opponents_max) return;
     if (std::find(need.arms.begin(), need.arms.end(), id) == need.arms.end()) need.arms.push_back(id);
   };
   add(context.baseline_id);

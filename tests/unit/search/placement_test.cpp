@@ -145,3 +145,30 @@ TEST_CASE("what came too late for its cell is champion where its modelled time i
   CHECK(outcome.status == "tie");
   CHECK(outcome.champions.size() == 1);
 }
+
+TEST_CASE("a baseline told after a slower seed takes one confirmation, in which it meets itself") {
+  Case one;
+  one.grid = Grid{};
+  one.course.record.id = "old";
+  one.champions = {{.workload = "w", .ordinal = 1, .candidate_id = "slow", .speedup = 0.06}};
+  one.duel(0, 0.001);
+  const auto meets_slow = [](EvaluationRecord& record) {
+    record.duel->arms.push_back("slow");
+    record.duel->timing["w"].push_back({.time_us_median = 1700});
+    record.duel->ratio["w"].push_back({.log_ratio_median = -2.8,
+                                       .log_ratio_low = -2.81,
+                                       .log_ratio_high = -2.79,
+                                       .confidence = 0.999,
+                                       .rounds = 60});
+  };
+  meets_slow(one.course.duels.back());
+  REQUIRE(std::holds_alternative<NeedsDuel>(one.next()));
+  const auto need = std::get<NeedsDuel>(one.next());
+  CHECK(need.is_confirmation);
+  CHECK(need.arms == std::vector<std::string>{"old", "slow"});
+  one.duel(0, 0.001, true);
+  meets_slow(one.course.duels.back());
+  const Outcome outcome = std::get<Ends>(one.next()).outcome;
+  CHECK(outcome.champions.size() == 1);
+  CHECK(outcome.status == "added");
+}
