@@ -5,8 +5,16 @@
 // the query and of the part of the keys, are kept in 16 bits (64 octaves, eleven significant bits), in the order of the lanes that made
 // them. A second launch, without tensor cores, exponentials or keys, adds them up over the queries, weighted by what the
 // reference and the whole sum say. A head that does not share its keys keeps 64 bytes for a token instead of reading 256
-// again; one of four that share keeps as many as it would read. A block per head then pools and chooses by digits.
-// Any Hq / Hkv of 1, 2, 4, 8.
+// again; one of four that share keeps as many as it would read: there, where the keys exceed the L2, it reads them twice.
+// A block per head then pools and chooses by digits. Any Hq / Hkv of 1, 2, 4, 8. Runs from sm_80 on.
+//
+// Ladder (geometric means over four shapes on an H100, docs/runs/snapkv_select.md):
+//   naive.cu        all logits through device memory, scores bisected bit by bit
+//   fused_mma.cu    keys read twice and shared by the group, nothing else of the size of the logits
+//   two_passes.cu   product transposed: a warp holds all queries of a head; ring of three tiles; clusters choose: 1.11x,
+//                   1.51x for a prompt of 128k tokens, where it is the fastest
+//   this file       keys read once, exponentials kept in 16 bits: 1.40x the second
+//   left to do      clusters for the choice of long prompts
 
 // tune: BLOCKS_PER_SM = 3 | 2
 // tune: UNDER_WAY = 4 | 2 | 8
