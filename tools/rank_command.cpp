@@ -44,7 +44,11 @@ void add_rank_command(CLI::App& command, Program& program) {
       "--patterns", options->patterns,
       "Kinds of kernels and their tasks, instead of the project's tools/rank/kernel_patterns.json");
   command.add_flag("--json", options->is_json, "Print JSON");
-  command.footer("Example: kernelites rank trace.json.gz --factor 1.5");
+  command.footer(
+      "Gains are of the whole time from the first kernel to the last, and the most that a trace allows: a "
+      "kernel\n"
+      "saves only time in which no other one runs, and the times in which the GPU runs nothing stay.\n"
+      "Example: kernelites rank trace.json.gz --factor 1.5");
   command.callback([options, &program] { rank(*options, program); });
 }
 

@@ -7,6 +7,7 @@
 #include <tuple>
 
 #include "engine/core/device_peaks.h"
+#include "tools/rank/busy_time.h"
 #include "tools/rank/kernel_name.h"
 #include "tools/rank/operation_work.h"
 
@@ -49,7 +50,30 @@ KernelBound bound_of(const Group& group, const DevicePeaks* peaks, const DeviceF
   return bound;
 }
 
-std::vector<RankedTask> rank_tasks(const KernelRanking& ranking) {
+/// By what the whole gains if it took no time at all, then by its own time.
+template <typename Ranked>
+void put_first_what_gains(std::vector<Ranked>& ranked) {
+  std::stable_sort(ranked.begin(), ranked.end(), [](const Ranked& a, const Ranked& b) {
+    return a.alone_us != b.alone_us ? a.alone_us > b.alone_us : a.total_us > b.total_us;
+  });
+}
+
+template <typename Ranked>
+void set_gain(const GroupTime& time, double whole_us, Ranked& ranked) {
+  ranked.alone_us = time.alone_us;
+  ranked.speedup_if_faster = whole_speedup(whole_us, time.saved_us);
+  ranked.speedup_limit = whole_speedup(whole_us, time.alone_us);
+}
+
+/// `task_of_use`: of each use of the trace; empty: none.
+std::vector<RankedTask> rank_tasks(const KernelTrace& trace, const KernelRanking& ranking,
+                                   const std::vector<std::string>& task_of_use) {
+  std::map<std::string, std::uint32_t> places{{"", 0}};  // all that no task covers is one group
+  for (const std::string& task : task_of_use)
+    places.try_emplace(task, static_cast<std::uint32_t>(places.size()));
+  std::vector<std::uint32_t> groups;
+  for (const std::string& task : task_of_use) groups.push_back(places.at(task));
+  const std::vector<GroupTime> times = group_times(trace, groups, places.size(), ranking.factor);
   std::map<std::string, RankedTask> tasks;
   for (const RankedKernel& kernel : ranking.kernels) {
     if (kernel.task.empty()) continue;
@@ -62,32 +86,33 @@ std::vector<RankedTask> rank_tasks(const KernelRanking& ranking) {
   }
   std::vector<RankedTask> ranked;
   for (auto& [name, task] : tasks) {
-    task.speedup_if_faster = amdahl(task.share, ranking.factor);
-    task.speedup_limit = amdahl(task.share, 1e12);
+    set_gain(times[places.at(name)], trace.span_us, task);
     ranked.push_back(std::move(task));
   }
-  std::stable_sort(ranked.begin(), ranked.end(),
-                   [](const RankedTask& a, const RankedTask& b) { return a.share > b.share; });
+  put_first_what_gains(ranked);
   return ranked;
 }
 
 }  // namespace
 
-double amdahl(double share, double factor) { return 1 / (1 - share + share / factor); }
-
 KernelRanking rank_kernels(const KernelTrace& trace, const std::vector<KernelKind>& kinds, double factor) {
   DeviceFacts device{.kind = trace.device};
   const DevicePeaks* const peaks = peaks_of(device);
   // One short name can be of several kinds: an elementwise kernel inside an RMSNorm belongs to that.
-  std::map<std::tuple<std::string, const KernelKind*, std::string>, Group> groups;
+  std::map<std::tuple<std::string, const KernelKind*, std::string>, std::uint32_t> places;
+  std::vector<Group> groups;
+  std::vector<std::uint32_t> group_of_use;
+  std::vector<std::string> task_of_use;
   for (const KernelUse& use : trace.kernels) {
     const std::string name = short_kernel_name(use.name);
     const KernelKind* const kind = kind_of(kinds, demangled(use.name), use.operation);
     const std::string task = task_of(kind, use);
-    Group& group = groups[{name, kind, task}];
-    group.kernel.task = task;
-    group.kernel.name = name;
-    group.kernel.kind = kind;
+    const auto [place, is_new] =
+        places.try_emplace({name, kind, task}, static_cast<std::uint32_t>(groups.size()));
+    if (is_new) groups.push_back({.kernel = {.name = name, .kind = kind, .task = task}});
+    group_of_use.push_back(place->second);
+    task_of_use.push_back(task);
+    Group& group = groups[place->second];
     group.kernel.launches += use.launches;
     group.kernel.total_us += use.total_us;
     if (use.total_us > group.longest_us) {
@@ -102,17 +127,16 @@ KernelRanking rank_kernels(const KernelTrace& trace, const std::vector<KernelKin
     }
   }
   KernelRanking ranking{.kernels = {}, .tasks = {}, .factor = factor};
-  for (auto& [key, group] : groups) {
-    RankedKernel& kernel = group.kernel;
+  const std::vector<GroupTime> times = group_times(trace, group_of_use, groups.size(), factor);
+  for (std::size_t i = 0; i < groups.size(); ++i) {
+    RankedKernel& kernel = groups[i].kernel;
     kernel.share = trace.kernel_us > 0 ? kernel.total_us / trace.kernel_us : 0;
-    kernel.speedup_if_faster = amdahl(kernel.share, factor);
-    kernel.speedup_limit = amdahl(kernel.share, 1e12);
-    kernel.bound = bound_of(group, peaks, device);
+    kernel.bound = bound_of(groups[i], peaks, device);
+    set_gain(times[i], trace.span_us, kernel);
     ranking.kernels.push_back(std::move(kernel));
   }
-  std::stable_sort(ranking.kernels.begin(), ranking.kernels.end(),
-                   [](const RankedKernel& a, const RankedKernel& b) { return a.total_us > b.total_us; });
-  ranking.tasks = rank_tasks(ranking);
+  put_first_what_gains(ranking.kernels);
+  ranking.tasks = rank_tasks(trace, ranking, task_of_use);
   for (const RankedTask& task : ranking.tasks) ranking.covered_share += task.share;
   return ranking;
 }

@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 // Which kernels of a trace are worth a search: by Amdahl's law, with what bounds each and the task that covers it.
 //
-// Shares are of the summed time of all kernels, so they are of the GPU's work and not of a clock on the wall: what the
-// host does between kernels no faster kernel helps, and `busy_us` over `span_us` of the trace tells how much that is.
+// Shares are of the summed time of all kernels: of the GPU's work. What the whole gains is of a clock on the wall, from
+// the first kernel to the last: what a GPU waits for no faster kernel helps, and one that another hides gains nothing
+// (tools/rank/busy_time.h has the model).
 #pragma once
 
 #include <string>
@@ -30,8 +31,9 @@ struct RankedKernel {
   std::int64_t launches = 0;
   double total_us = 0;
   double share = 0;              ///< of the summed time of all kernels
-  double speedup_if_faster = 1;  ///< of the whole, if this were `factor` times as fast
-  double speedup_limit = 1;      ///< of the whole, if this took no time
+  double alone_us = 0;           ///< no other kernel ran on its GPU
+  double speedup_if_faster = 1;  ///< of the whole at most, if this were `factor` times as fast
+  double speedup_limit = 1;      ///< of the whole at most, if this took no time
   KernelBound bound;
 };
 
@@ -41,20 +43,21 @@ struct RankedTask {
   std::vector<std::string> kernels;
   double total_us = 0;
   double share = 0;
+  double alone_us = 0;
   double speedup_if_faster = 1;
   double speedup_limit = 1;
   std::string note;
 };
 
 struct KernelRanking {
-  std::vector<RankedKernel> kernels;  ///< longest first
-  std::vector<RankedTask> tasks;
-  double covered_share = 0;  ///< by the tasks
+  std::vector<RankedKernel> kernels;  ///< by what the whole gains, then by time
+  std::vector<RankedTask> tasks;      ///< likewise
+  double covered_share = 0;           ///< by the tasks
   double factor = 2;
 };
 
-/// Amdahl: the whole's speed-up if a part of `share` becomes `factor` times as fast.
-double amdahl(double share, double factor);
+/// Gains of the whole below this are not worth a run.
+inline constexpr double k_worth_a_run = 1.01;
 
 /// `kinds` outlives the ranking. REQUIRES: factor > 1.
 KernelRanking rank_kernels(const KernelTrace& trace, const std::vector<KernelKind>& kinds, double factor);

@@ -25,10 +25,18 @@ struct KernelUse {
   double most_us = 0;
 };
 
+/// When one launch ran.
+struct LaunchSpan {
+  std::uint32_t use = 0;  ///< of `KernelTrace::kernels`
+  std::uint32_t gpu = 0;
+  double start_us = 0, end_us = 0;
+};
+
 struct KernelTrace {
   std::string format;  ///< "Chrome trace", "Nsight Systems"
   std::string device;  ///< name of the GPU; empty: not recorded
   std::vector<KernelUse> kernels;
+  std::vector<LaunchSpan> spans;  ///< in the order of their starts
   std::int64_t launches = 0;
   double kernel_us = 0;  ///< sum over launches
   int gpus = 0;          ///< that ran kernels
@@ -37,7 +45,7 @@ struct KernelTrace {
   double copy_us = 0;    ///< copies and fills, sum
 };
 
-/// Kernels of a trace beyond which it is refused: what is kept of each takes 32 bytes.
+/// Kernels of a trace beyond which it is refused: what is kept of each takes 56 bytes.
 inline constexpr std::size_t k_trace_launches_max = 50'000'000;
 
 /// Throws ConfigError if the file is missing, cut short, of another format, or holds no GPU kernel.

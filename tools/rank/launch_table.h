@@ -32,7 +32,8 @@ class LaunchTable {
   void add_operation(std::uint64_t id, const OperationFacts& facts);
   void add_copy(double duration_us);
 
-  /// By kernel, operation and shapes; the longest first. Leaves format and device to the caller.
+  /// By kernel, operation and shapes, the longest first, and when each launch ran. Leaves format and device to the
+  /// caller.
   KernelTrace summed();
 
  private:
@@ -44,9 +45,12 @@ class LaunchTable {
     double start_us, duration_us;
   };
   struct OperationRow {
-    std::uint64_t id;
-    std::uint32_t name, shapes, types;
+    std::uint64_t id = 0;
+    std::uint32_t name = 0, shapes = 0, types = 0;  // 0: empty
   };
+  /// REQUIRES: operations_ are sorted. Empty: of none.
+  OperationRow operation_of(const Launch& launch) const;
+
   std::string file_;
   std::size_t rows_max_;
   std::vector<std::string> names_{""};

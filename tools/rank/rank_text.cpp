@@ -45,7 +45,7 @@ std::string head_text(const KernelTrace& trace, const KernelRanking& ranking) {
 }
 
 std::string kernels_text(const KernelRanking& ranking, std::size_t count_max) {
-  std::vector<std::vector<std::string>> rows{{"kernel", "launches", "ms", "% of GPU",
+  std::vector<std::vector<std::string>> rows{{"kernel", "launches", "ms", "% of GPU", "ms alone",
                                               fmt::format("whole if {:g}x", ranking.factor), "at most",
                                               "bound by", "task"}};
   double rest_us = 0;
@@ -58,11 +58,34 @@ std::string kernels_text(const KernelRanking& ranking, std::size_t count_max) {
     }
     rows.push_back({cut_to(clean_line(kernel.name), k_name_columns), fmt::to_string(kernel.launches),
                     fmt::format("{:.3f}", kernel.total_us * 1e-3), fmt::format("{:.1f}", 100 * kernel.share),
+                    fmt::format("{:.3f}", kernel.alone_us * 1e-3),
                     fmt::format("{:.3f}x", kernel.speedup_if_faster), limit_text(kernel.speedup_limit),
                     bound_text(kernel.bound), kernel.task.empty() ? "-" : kernel.task});
   }
   std::string text = text_table(rows);
   if (left > 0) text += fmt::format("and {} more kernels, {:.1f} % of the GPU's time\n", left, 100 * rest_us);
+  return text +
+         "whole: from the first kernel to the last, waiting included; it gains at most what a kernel runs "
+         "alone\n";
+}
+
+/// The runs that are worth it, and why the others are not.
+std::string runs_text(const KernelRanking& ranking) {
+  std::string worth, not_worth;
+  for (const RankedTask& task : ranking.tasks) {
+    if (task.speedup_if_faster < k_worth_a_run) {
+      not_worth +=
+          fmt::format("{}{} ({:.3f}x)", not_worth.empty() ? "" : ", ", task.task, task.speedup_if_faster);
+      continue;
+    }
+    worth += "  " + run_command_line(task.task) + "\n";
+    if (!task.note.empty()) worth += "    " + task.note + "\n";
+  }
+  std::string text;
+  if (!worth.empty()) text += "Start the run that is worth most:\n" + worth;
+  if (!not_worth.empty())
+    text += fmt::format("Not worth a run, as the whole would gain less than {:.0f} %: {}\n",
+                        100 * (k_worth_a_run - 1), not_worth);
   return text;
 }
 
@@ -70,19 +93,15 @@ std::string tasks_text(const KernelRanking& ranking) {
   if (ranking.tasks.empty())
     return "No task covers any of these kernels. `kernelites new-task NAME` makes one of your own.\n";
   std::vector<std::vector<std::string>> rows{
-      {"task", "% of GPU", fmt::format("whole if {:g}x", ranking.factor), "at most", "kernels"}};
+      {"task", "% of GPU", "ms alone", fmt::format("whole if {:g}x", ranking.factor), "at most", "kernels"}};
   for (const RankedTask& task : ranking.tasks)
     rows.push_back({task.task, fmt::format("{:.1f}", 100 * task.share),
+                    fmt::format("{:.3f}", task.alone_us * 1e-3),
                     fmt::format("{:.3f}x", task.speedup_if_faster), limit_text(task.speedup_limit),
                     cut_to(clean_line(fmt::format("{}", fmt::join(task.kernels, ", "))), 60)});
   std::string text = fmt::format("Tasks cover {:.1f} % of the GPU's time:\n", 100 * ranking.covered_share) +
                      text_table(rows);
-  text += "\nStart the run that is worth most:\n";
-  for (const RankedTask& task : ranking.tasks) {
-    text += "  " + run_command_line(task.task) + "\n";
-    if (!task.note.empty()) text += "    " + task.note + "\n";
-  }
-  return text;
+  return text + "\n" + runs_text(ranking);
 }
 
 Json kernel_json(const RankedKernel& kernel) {
@@ -93,6 +112,7 @@ Json kernel_json(const RankedKernel& kernel) {
           {"launches", kernel.launches},
           {"total_us", kernel.total_us},
           {"share", kernel.share},
+          {"alone_us", kernel.alone_us},
           {"speedup_if_faster", kernel.speedup_if_faster},
           {"speedup_limit", kernel.speedup_limit},
           {"bound", kernel.bound.resource},
@@ -124,10 +144,12 @@ Json rank_json(const KernelTrace& trace, const KernelRanking& ranking, std::size
   for (const RankedTask& task : ranking.tasks)
     json["tasks"].push_back({{"task", task.task},
                              {"share", task.share},
+                             {"alone_us", task.alone_us},
                              {"speedup_if_faster", task.speedup_if_faster},
                              {"speedup_limit", task.speedup_limit},
                              {"kernels", task.kernels},
                              {"note", task.note},
+                             {"is_worth_a_run", task.speedup_if_faster >= k_worth_a_run},
                              {"command", run_command_line(task.task)}});
   return json;
 }

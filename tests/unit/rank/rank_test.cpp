@@ -1,15 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 // Traces of both formats, made here by hand; what is ranked, and what is refused by name.
-#include <zlib.h>
-
 #include <cmath>
-#include <fstream>
 #include <set>
 
-#include "archive/database.h"
 #include "engine/core/error.h"
 #include "tests/support/catch.h"
-#include "tests/support/temporary_folder.h"
+#include "tests/unit/rank/rank_traces.h"
 #include "tools/rank/kernel_name.h"
 #include "tools/rank/launch_table.h"
 #include "tools/rank/operation_work.h"
@@ -17,74 +13,6 @@
 
 using namespace kernelites;
 namespace fs = std::filesystem;
-
-namespace {
-
-/// One kernel event of a Chrome trace, in microseconds; `operation` 0: of no operation.
-std::string kernel_event(const std::string& name, double start, double duration, int operation = 0) {
-  return R"({"ph": "X", "cat": "kernel", "name": ")" + name + R"(", "pid": 0, "tid": 7, "ts": )" +
-         std::to_string(start) + R"(, "dur": )" + std::to_string(duration) + R"(, "args": {"External id": )" +
-         std::to_string(operation) +
-         R"(, "device": 0, "stream": 7, "grid": [8, 1, 1], "name": "not this one"}})";
-}
-
-std::string operation_event(const std::string& name, int id, const std::string& shapes) {
-  return R"({"ph": "X", "cat": "cpu_op", "name": ")" + name +
-         R"(", "ts": 1, "dur": 2, "args": {"External id": )" + std::to_string(id) + R"(, "Input Dims": )" +
-         shapes + R"(, "Input type": ["c10::BFloat16", "c10::BFloat16"]}})";
-}
-
-std::string chrome_trace(const std::vector<std::string>& events) {
-  std::string text = R"({"schemaVersion": 1, "deviceProperties": [{"id": 0, "name": "NVIDIA H100 80GB HBM3"}],
-    "other": {"traceEvents": "not these"}, "traceEvents": [)";
-  for (std::size_t i = 0; i < events.size(); ++i) text += (i > 0 ? ",\n" : "\n") + events[i];
-  return text + R"(], "traceName": "t.json"})";
-}
-
-fs::path write(const TemporaryFolder& folder, const std::string& name, const std::string& text) {
-  std::ofstream(folder.path() / name, std::ios::binary) << text;
-  return folder.path() / name;
-}
-
-fs::path write_gzip(const TemporaryFolder& folder, const std::string& text, std::size_t cut = 0) {
-  const fs::path file = folder.path() / "trace.json.gz";
-  gzFile packed = gzopen(file.c_str(), "wb");
-  gzwrite(packed, text.data(), static_cast<unsigned>(text.size()));
-  gzclose(packed);
-  if (cut > 0) fs::resize_file(file, fs::file_size(file) - cut);
-  return file;
-}
-
-fs::path write_nsight(const TemporaryFolder& folder, const std::string& script) {
-  const fs::path file = folder.path() / "trace.sqlite";
-  Database database(file, Database::Mode::create);
-  database.execute(
-      "CREATE TABLE StringIds (id INTEGER PRIMARY KEY, value TEXT NOT NULL);"
-      "CREATE TABLE TARGET_INFO_GPU (id INTEGER, name TEXT);"
-      "INSERT INTO TARGET_INFO_GPU VALUES (0, 'NVIDIA H100 80GB HBM3');"
-      "CREATE TABLE CUPTI_ACTIVITY_KIND_KERNEL (start INTEGER NOT NULL, \"end\" INTEGER NOT NULL, "
-      "deviceId INTEGER, streamId INTEGER, demangledName INTEGER NOT NULL, shortName INTEGER NOT NULL);"
-      "CREATE TABLE CUPTI_ACTIVITY_KIND_MEMCPY (start INTEGER NOT NULL, \"end\" INTEGER NOT NULL);" +
-      script);
-  return file;
-}
-
-std::string refusal_of(const fs::path& file) {
-  try {
-    read_trace(file);
-  } catch (const ConfigError& error) {
-    return error.what();
-  }
-  return "";
-}
-
-const RankedKernel& kernel_named(const KernelRanking& ranking, const std::string& name) {
-  for (const RankedKernel& kernel : ranking.kernels)
-    if (kernel.name == name) return kernel;
-  throw std::runtime_error("no kernel " + name);
-}
-
-}  // namespace
 
 TEST_CASE("a Chrome trace gives launches, device, operations and shapes of its kernels alone") {
   const TemporaryFolder folder;
@@ -202,17 +130,10 @@ TEST_CASE("an attention of one query a sequence is a decode step, whatever its k
                     .shapes = "[[4,16,2048,128],[4,16,2048,128],[4,16,2048,128]]",
                     .launches = 1,
                     .total_us = 70}};
-  trace.kernel_us = 100;
-  const KernelRanking ranking = rank_kernels(trace, kinds, 2);
+  const KernelRanking ranking = rank_kernels(one_after_the_other(trace), kinds, 2);
   REQUIRE(ranking.kernels.size() == 2);
   CHECK(ranking.kernels[0].task == "gqa_prefill_causal");
   CHECK(ranking.kernels[1].task == "gqa_decode_splitkv");
-}
-
-TEST_CASE("Amdahl: a half that becomes twice as fast makes the whole 4/3 as fast") {
-  CHECK(amdahl(0.5, 2) == Approx(4.0 / 3));
-  CHECK(amdahl(0, 10) == Approx(1));
-  CHECK(amdahl(1, 10) == Approx(10));
 }
 
 TEST_CASE("kernels rank by their share, and those of one task count together") {
@@ -220,12 +141,12 @@ TEST_CASE("kernels rank by their share, and those of one task count together") {
   KernelTrace trace{.device = "NVIDIA H100 80GB HBM3"};
   const auto add = [&](const char* name, double us, const char* operation = "") {
     trace.kernels.push_back({.name = name, .operation = operation, .launches = 1, .total_us = us});
-    trace.kernel_us += us;
   };
   add("void flash::flash_fwd_kernel<T>(P)", 300);
   add("fmha_cutlassF_bf16_aligned_64x64_rf_sm80", 100);
   add("nvjet_tst_128x256", 400);
   add("void at::native::vectorized_elementwise_kernel<4, F>(F)", 200, "aten::_fused_rms_norm");
+  trace = one_after_the_other(trace);
   const KernelRanking ranking = rank_kernels(trace, kinds, 2);
   CHECK(ranking.kernels[0].name == "nvjet_tst_128x256");
   CHECK(ranking.kernels[0].kind->task.empty());
@@ -335,8 +256,7 @@ TEST_CASE("shapes say whether a product is bound by memory or by arithmetic") {
                     .launches = 10,
                     .total_us = 20},
                    {.name = "gemm_unshaped", .launches = 1, .total_us = 100}};
-  for (const KernelUse& use : trace.kernels) trace.kernel_us += use.total_us;
-  const KernelRanking ranking = rank_kernels(trace, kinds, 2);
+  const KernelRanking ranking = rank_kernels(one_after_the_other(trace), kinds, 2);
   CHECK(kernel_named(ranking, "gemm_large").bound.resource == "compute");
   CHECK(kernel_named(ranking, "gemm_large").bound.is_by_shape);
   CHECK(kernel_named(ranking, "gemm_flat").bound.resource == "memory");
