@@ -3,9 +3,11 @@
 #include <fmt/format.h>
 #include <fmt/ranges.h>
 
+#include <algorithm>
 #include <memory>
 
 #include "tools/command_line.h"
+#include "tools/inspect/screen_text.h"
 #include "tools/inspect/text_table.h"
 #include "tools/run_comparison.h"
 
@@ -24,6 +26,25 @@ std::string words(const Interval& interval, int digits = 3) {
                      *interval.high, digits);
 }
 
+std::string optional_words(const std::optional<Interval>& interval) {
+  return interval ? words(*interval) : std::string("not comparable");
+}
+
+std::string kernel_text(const ComparedKernel& kernel) {
+  return fmt::format("#{}{}{}", kernel.ordinal,
+                     kernel.summary.empty() ? "" : " " + cut_to(clean_line(kernel.summary), 40),
+                     kernel.code.empty() ? "" : fmt::format(" [{}]", kernel.code.substr(0, 8)));
+}
+
+/// That of the first run, and how many others have another one.
+std::string baselines_text(const ComparedGroup& group) {
+  const auto others =
+      std::count_if(group.baselines.begin(), group.baselines.end(),
+                    [&](const auto& baseline) { return baseline.code != group.baselines.front().code; });
+  return kernel_text(group.baselines.front()) +
+         (others > 0 ? fmt::format(" (another one in {} of its runs)", others) : "");
+}
+
 std::string shortened(const Json& value) {
   constexpr std::size_t k_length = 60;
   const std::string text = value.dump();
@@ -36,7 +57,62 @@ void print_groups(const Comparison& comparison, std::ostream& out) {
                        fmt::join(group.runs, " "));
     for (const auto& [key, value] : group.differences.items())
       out << fmt::format("   {} = {}\n", key, shortened(value));
+    if (!group.best_run.empty())
+      out << fmt::format("   baseline {}; best {}{}\n", baselines_text(group), kernel_text(group.best),
+                         group.runs.size() > 1 ? " of " + group.best_run : "");
   }
+}
+
+/// Why figures of two groups may or may not be set against each other.
+std::string basis_text(const Comparison& comparison, const ComparedGroup& group) {
+  switch (group.basis) {
+    case Basis::same:
+      return "";
+    case Basis::model:
+      return fmt::format(
+          "{}: its baseline is another kernel than A's. Its speed-ups are told over A's baseline here, by "
+          "the model's "
+          "times of both.\n",
+          group.name);
+    case Basis::none:
+      return fmt::format(
+          "{}: its baseline is another kernel than A's, and {}: its speed-ups are over its own baseline and "
+          "NOT "
+          "comparable with A's.\n",
+          group.name,
+          !comparison.has_one_harness ? "another harness timed it"
+          : comparison.is_modelled    ? "not all of its times are known"
+                                      : "times of different processes decide nothing");
+  }
+  return "";
+}
+
+/// The best kernels' own times, where they are by one clock at least in name.
+std::string times_text(const Comparison& comparison, const std::map<std::string, double>& weights) {
+  const ComparedGroup& first = comparison.groups.front();
+  std::vector<std::vector<std::string>> rows{{"best kernel of"}};
+  std::string same;
+  for (const auto& [workload, weight] : weights) rows.front().push_back(workload + " us");
+  rows.front().push_back("over A's by these");
+  for (const ComparedGroup& group : comparison.groups) {
+    rows.push_back({fmt::format("{} (#{})", group.name, group.best.ordinal)});
+    for (const auto& [workload, weight] : weights) {
+      const auto time = group.best.time_us.find(workload);
+      rows.back().push_back(time == group.best.time_us.end() ? "?" : fmt::format("{:.2f}", time->second));
+    }
+    const auto ratio = ratio_by_times(first.best, group.best, weights);
+    rows.back().push_back(ratio ? fmt::format("{:.3f}", *ratio) : "?");
+    if (&group != &first && is_one_kernel(group.best, first.best))
+      same += fmt::format(
+          "The best of {} and of A are the same kernel: equal machine code, equal launches.\n", group.name);
+  }
+  if (!comparison.has_one_harness) return same;
+  return "\n" + text_table(rows) +
+         (comparison.is_modelled ? ""
+                                 : "Measured in different processes: of one kernel such times lie within 0.5 "
+                                   "% of each other in 78 % of "
+                                   "pairs\n(docs/measurement.md), and no ratio of them proves anything.\n") +
+         same;
 }
 
 void print_figures(const Comparison& comparison, std::ostream& out) {
@@ -51,7 +127,8 @@ void print_figures(const Comparison& comparison, std::ostream& out) {
     }
     rows.push_back({group.name, fmt::to_string(group.runs.size()), words(group.end.best),
                     words(group.end.qd_score), words(percent, 1), words(group.best_area),
-                    words(group.best_area_ratio), words(group.qd_area), words(group.qd_area_ratio)});
+                    optional_words(group.best_area_ratio), words(group.qd_area),
+                    optional_words(group.qd_area_ratio)});
   }
   out << "\n" << text_table(rows);
 }
@@ -88,7 +165,9 @@ void compare(const CompareOptions& options, Program& program) {
                              first.task, first.device, first.is_modelled ? "modelled" : "measured",
                              first.axes, comparison.evaluations);
   print_groups(comparison, program.out);
+  for (const ComparedGroup& group : comparison.groups) program.out << basis_text(comparison, group);
   print_figures(comparison, program.out);
+  program.out << times_text(comparison, first.weights);
   print_curves(comparison, program.out);
   program.out << fmt::format(
       "\nMeans over runs with {:.0f} % bootstrap intervals ({} resamples); best: highest fitness of an "

@@ -5,8 +5,11 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <cmath>
 
+#include "engine/core/digest.h"
 #include "engine/core/error.h"
+#include "tools/inspect/elite_facts.h"
 #include "tools/inspect/run_reader.h"
 
 namespace kernelites {
@@ -27,6 +30,22 @@ void check_same(const ComparedRun& first, const ComparedRun& other) {
   check("device", first.device, other.device);
   check("times", first.is_modelled ? "modelled" : "measured", other.is_modelled ? "modelled" : "measured");
   check("axes", first.axes, other.axes);
+}
+
+Basis basis_of(const ComparedRun& first, const ComparedRun& run) {
+  if (run.baseline.code == first.baseline.code) return Basis::same;
+  const bool has_common_times = run.is_modelled && run.harness_version == first.harness_version;
+  return has_common_times && ratio_by_times(run.baseline, first.baseline, first.weights) ? Basis::model
+                                                                                         : Basis::none;
+}
+
+/// The figures of `run` over the baseline of `first`.
+void rebase(const ComparedRun& first, ComparedRun& run) {
+  const double factor = *ratio_by_times(first.baseline, run.baseline, first.weights);
+  for (ProgressPoint& point : run.progress) {
+    point.best *= factor;
+    point.qd_score *= factor;
+  }
 }
 
 std::vector<std::vector<const ComparedRun*>> grouped(const std::vector<ComparedRun>& runs) {
@@ -79,15 +98,25 @@ std::vector<double> areas(const std::vector<const ComparedRun*>& group, double P
 ComparedGroup compared_group(const std::vector<const ComparedRun*>& group,
                              const std::vector<const ComparedRun*>& first, std::int64_t last) {
   ComparedGroup compared;
-  for (const ComparedRun* run : group) compared.runs.push_back(run->folder);
+  double best_of_all = -1;
+  for (const ComparedRun* run : group) {
+    compared.runs.push_back(run->folder);
+    compared.baselines.push_back(run->baseline);
+    compared.basis = std::max(compared.basis, basis_of(*first.front(), *run));
+    if (run->progress.back().best <= best_of_all) continue;
+    best_of_all = run->progress.back().best;
+    compared.best = run->best;
+    compared.best_run = run->folder;
+  }
   compared.differences = differences(first.front()->configuration, group.front()->configuration);
   compared.end = group_point(group, last);
   const std::vector<double> best = areas(group, &ProgressPoint::best, last);
   const std::vector<double> qd = areas(group, &ProgressPoint::qd_score, last);
   compared.best_area = bootstrap_mean(best);
   compared.qd_area = bootstrap_mean(qd);
-  compared.best_area_ratio = compared.qd_area_ratio = {.value = 1, .low = {}, .high = {}};
-  if (group != first) {
+  if (group == first) {
+    compared.best_area_ratio = compared.qd_area_ratio = Interval{.value = 1, .low = {}, .high = {}};
+  } else if (compared.basis != Basis::none) {
     compared.best_area_ratio = bootstrap_ratio_of_means(best, areas(first, &ProgressPoint::best, last));
     compared.qd_area_ratio = bootstrap_ratio_of_means(qd, areas(first, &ProgressPoint::qd_score, last));
   }
@@ -107,7 +136,73 @@ Json point_json(const GroupPoint& point) {
           {"coverage", point.coverage}};
 }
 
+Json kernel_json(const ComparedKernel& kernel) {
+  return {{"ordinal", kernel.ordinal},
+          {"summary", kernel.summary},
+          {"code", kernel.code},
+          {"time_us", kernel.time_us}};
+}
+
+Json optional_json(const std::optional<Interval>& interval) { return interval ? Json(*interval) : Json(); }
+
+ComparedKernel kernel_of(const RunReader& reader, std::uint64_t ordinal) {
+  ComparedKernel kernel{.ordinal = ordinal};
+  const auto evaluated = reader.archive.evaluated(ordinal);
+  if (!evaluated) return kernel;
+  kernel.summary = evaluated->record.summary;
+  if (!evaluated->examination || !evaluated->examination->examination) return kernel;
+  const Examination& examination = *evaluated->examination->examination;
+  if (examination.code_digest.empty()) return kernel;
+  if (examination.counts.sass.empty()) {
+    kernel.code = examination.code_digest;
+    return kernel;
+  }
+  const Json json(examination);
+  // `code_digest` holds launches at shapes that every run draws for itself.
+  kernel.code = digest_parts({json.at("counts").dump(), json.at("kernels").dump(), json.at("plans").dump()});
+  return kernel;
+}
+
+/// Baseline and best, with their times.
+void add_kernels(const RunReader& reader, ComparedRun& run) {
+  const Grid grid = reader.archive.grid();
+  const auto best = grid.best();
+  const auto baseline = reader.archive.find_candidate(reader.baseline_id);
+  if (!best || !baseline) return;
+  run.best = kernel_of(reader, best->ordinal);
+  run.baseline = kernel_of(reader, baseline->ordinal);
+  for (const WorkloadTime& time : elite_facts(reader, best->ordinal, &*best).times) {
+    run.best.time_us[time.workload] = time.own.time_us_median;
+    if (best->ordinal == baseline->ordinal)
+      run.baseline.time_us[time.workload] = time.own.time_us_median;
+    else if (time.baseline)
+      run.baseline.time_us[time.workload] = time.baseline->time_us_median;
+  }
+}
+
 }  // namespace
+
+const char* basis_name(Basis basis) {
+  constexpr const char* k_names[] = {"same", "model", "none"};
+  return k_names[static_cast<int>(basis)];
+}
+
+bool is_one_kernel(const ComparedKernel& a, const ComparedKernel& b) {
+  return !a.code.empty() && a.code == b.code;
+}
+
+std::optional<double> ratio_by_times(const ComparedKernel& a, const ComparedKernel& b,
+                                     const std::map<std::string, double>& weights) {
+  double sum = 0, weight_sum = 0;
+  for (const auto& [workload, weight] : weights) {
+    const auto time_a = a.time_us.find(workload), time_b = b.time_us.find(workload);
+    if (time_a == a.time_us.end() || time_b == b.time_us.end()) return std::nullopt;
+    sum += weight * std::log(time_a->second / time_b->second);
+    weight_sum += weight;
+  }
+  if (weight_sum <= 0) return std::nullopt;
+  return std::exp(sum / weight_sum);
+}
 
 ComparedRun compared_run(const std::string& folder) {
   const RunReader reader = read_run(folder);
@@ -118,7 +213,11 @@ ComparedRun compared_run(const std::string& folder) {
                   .device = reader.device.kind,
                   .is_modelled = reader.device.is_virtual,
                   .configuration = record.configuration,
+                  .weights = reader.weights,
                   .progress = progress_of(reader.archive)};
+  if (const auto provenance = reader.archive.first_provenance())
+    run.harness_version = provenance->harness_version;
+  add_kernels(reader, run);
   for (const char* own : {"seed", "budget"}) run.configuration.erase(own);
   for (const Axis& axis : reader.archive.axes())
     run.axes += fmt::format("{}{}", run.axes.empty() ? "" : "/", axis.name);
@@ -126,12 +225,17 @@ ComparedRun compared_run(const std::string& folder) {
   return run;
 }
 
-Comparison compare_runs(const std::vector<ComparedRun>& runs, std::int64_t at) {
+Comparison compare_runs(std::vector<ComparedRun> runs, std::int64_t at) {
   if (runs.empty()) throw ConfigError("compare", "RUN", "names no run");
-  Comparison comparison{.evaluations = runs.front().progress.back().evaluations, .groups = {}};
-  for (const ComparedRun& run : runs) {
+  Comparison comparison{.evaluations = runs.front().progress.back().evaluations,
+                        .is_modelled = runs.front().is_modelled,
+                        .groups = {}};
+  for (ComparedRun& run : runs) {
     check_same(runs.front(), run);
     comparison.evaluations = std::min(comparison.evaluations, run.progress.back().evaluations);
+    comparison.has_one_harness =
+        comparison.has_one_harness && run.harness_version == runs.front().harness_version;
+    if (basis_of(runs.front(), run) == Basis::model) rebase(runs.front(), run);
   }
   if (comparison.evaluations < 1)
     throw ConfigError("compare", "RUN", "a run holds no candidate beyond the seeds");
@@ -159,18 +263,25 @@ void to_json(Json& json, const Comparison& comparison) {
   json = {{"evaluations", comparison.evaluations},
           {"confidence", k_interval_confidence},
           {"resamples", k_resamples},
+          {"has_one_harness", comparison.has_one_harness},
           {"groups", Json::array()}};
   for (const ComparedGroup& group : comparison.groups) {
     Json row{{"name", group.name},
              {"runs", group.runs},
              {"n", group.runs.size()},
              {"differences", group.differences},
+             {"basis", basis_name(group.basis)},
+             {"baselines", Json::array()},
+             {"best_kernel", kernel_json(group.best)},
+             {"best_run", group.best_run},
+             {"is_best_of_first", is_one_kernel(group.best, comparison.groups.front().best)},
              {"end", point_json(group.end)},
              {"best_area", group.best_area},
              {"qd_area", group.qd_area},
-             {"best_area_ratio", group.best_area_ratio},
-             {"qd_area_ratio", group.qd_area_ratio},
+             {"best_area_ratio", optional_json(group.best_area_ratio)},
+             {"qd_area_ratio", optional_json(group.qd_area_ratio)},
              {"curve", Json::array()}};
+    for (const ComparedKernel& baseline : group.baselines) row["baselines"].push_back(kernel_json(baseline));
     for (const GroupPoint& point : group.curve) row["curve"].push_back(point_json(point));
     json["groups"].push_back(std::move(row));
   }

@@ -208,6 +208,8 @@ CandidateChange change_between(const RunReader& run, const CandidateEnd& before,
     WorkloadTimes times = times_at(run, change, workload);
     if (times.before || times.after) change.times.push_back(std::move(times));
   }
+  for (const WorkloadTimes& times : change.times)
+    change.is_modelled = (times.after ? *times.after : *times.before).is_modelled;
   change.ratio = change_ratio(before.end, after.end, run.weights);
   return change;
 }

@@ -63,6 +63,7 @@ struct CandidateChange {
   std::vector<ChangedNumber> opcodes;                      ///< of machine code, by mnemonic
   std::map<std::string, std::vector<ChangedNumber>> counters;  ///< hardware counters by bench workload
   std::vector<WorkloadTimes> times;
+  bool is_modelled = false;          ///< the times and the ratio
   std::optional<ChangeRatio> ratio;  ///< over all workloads, 95 %: below 0 `after` is faster
 };
 

@@ -19,9 +19,6 @@ constexpr std::size_t k_opcodes_shown = 24;
 
 using Rows = std::vector<std::vector<std::string>>;
 
-/// Modelled ratios have none: an interval of them would look like certainty.
-bool has_spread(const PairedRatio& ratio) { return ratio.log_ratio_high > ratio.log_ratio_low; }
-
 std::string name_of(const CandidateEnd& end) { return fmt::format("#{}", end.record.ordinal); }
 
 std::string head_text(const CandidateChange& change) {
@@ -34,10 +31,10 @@ std::string head_text(const CandidateChange& change) {
   }
   if (change.ratio)
     text += fmt::format("{} is {} as fast as {}, {}, {}\n", name_of(change.after),
-                        gain_text(change.ratio->ratio), name_of(change.before),
-                        has_spread(change.ratio->ratio)
-                            ? fmt::format("{} % interval", std::lround(100 * change.ratio->ratio.confidence))
-                            : std::string("modelled"),
+                        gain_text(change.ratio->ratio, change.is_modelled), name_of(change.before),
+                        change.is_modelled
+                            ? std::string("modelled")
+                            : fmt::format("{} % interval", std::lround(100 * change.ratio->ratio.confidence)),
                         change.ratio->is_paired ? "timed in the same rounds"
                                                 : "through a third kernel that both were timed with");
   else
@@ -59,7 +56,7 @@ std::string times_text(const CandidateChange& change) {
   for (const WorkloadTimes& times : change.times) {
     const ArmTiming& known = times.after ? *times.after : *times.before;
     rows.push_back({times.workload, cell(times.before), cell(times.after),
-                    times.ratio ? gain_text(*times.ratio) : std::string("not paired"),
+                    times.ratio ? gain_text(*times.ratio, known.is_modelled) : std::string("not paired"),
                     fmt::to_string(times.ratio ? times.ratio->rounds : known.samples),
                     known.is_modelled ? "modelled" : "measured", share(times.before, times.floor_us),
                     share(times.after, times.floor_us), times.limit});
@@ -241,8 +238,8 @@ Json end_json(const CandidateEnd& end) {
 
 }  // namespace
 
-std::string gain_text(const PairedRatio& ratio) {
-  if (!has_spread(ratio)) return fmt::format("{:.3f}x", std::exp(-ratio.log_ratio_median));
+std::string gain_text(const PairedRatio& ratio, bool is_modelled) {
+  if (is_modelled) return fmt::format("{:.3f}x", std::exp(-ratio.log_ratio_median));
   return fmt::format("{:.3f}x [{:.3f}, {:.3f}]", std::exp(-ratio.log_ratio_median),
                      std::exp(-ratio.log_ratio_high), std::exp(-ratio.log_ratio_low));
 }

@@ -25,7 +25,7 @@ std::string source_change_text(const CandidateChange& change, const ChangeView& 
 Json change_json(const CandidateChange& change);
 
 /// "1.083x [1.071, 1.095]": how much faster, from a ratio of times; of a modelled one, which has no spread, "1.083x".
-std::string gain_text(const PairedRatio& ratio);
+std::string gain_text(const PairedRatio& ratio, bool is_modelled);
 /// {"speedup", "low", "high", "confidence", "rounds"}.
 Json gain_json(const PairedRatio& ratio);
 /// A number with up to four digits and a unit that people read: "289 MB", "33.1 %", "30.4 M instructions".

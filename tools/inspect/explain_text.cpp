@@ -16,7 +16,8 @@ namespace {
 
 std::string step_gain(const CandidateChange& change) {
   if (!change.ratio) return "not known";
-  return gain_text(change.ratio->ratio) + (change.ratio->is_paired ? "" : " (not paired)");
+  return gain_text(change.ratio->ratio, change.is_modelled) +
+         (change.ratio->is_paired ? "" : " (not paired)");
 }
 
 /// In a column; the sentence is the conclusion's.
@@ -38,9 +39,10 @@ std::string_view outcome_words(const GainReasons& reasons) {
 }
 
 std::string where_text(const GainReasons& reasons) {
-  return fmt::format("at {}: {:.2f} us -> {:.2f} us, {}{}", reasons.workload, reasons.before_us,
-                     reasons.after_us, reasons.is_modelled ? "modelled" : "measured",
-                     reasons.ratio ? ", " + gain_text(*reasons.ratio) + " as fast" : std::string());
+  return fmt::format(
+      "at {}: {:.2f} us -> {:.2f} us, {}{}", reasons.workload, reasons.before_us, reasons.after_us,
+      reasons.is_modelled ? "modelled" : "measured",
+      reasons.ratio ? ", " + gain_text(*reasons.ratio, reasons.is_modelled) + " as fast" : std::string());
 }
 
 std::string fact_text(const GainFact& fact, double saved_us) {
@@ -107,7 +109,8 @@ std::string explain_text(const RunReader& run, const CandidateEnd& end, const st
   rows.push_back({fmt::to_string(chain.front().change.before.record.ordinal), "seed", "", "1.000x", ""});
   for (const GainStep& step : chain)
     rows.push_back({fmt::to_string(step.change.after.record.ordinal), step.change.after.record.operator_name,
-                    step_gain(step.change), step.from_seed ? gain_text(*step.from_seed) : "not known",
+                    step_gain(step.change),
+                    step.from_seed ? gain_text(*step.from_seed, step.change.is_modelled) : "not known",
                     std::string(outcome_words(step.reasons))});
   text += text_table(rows);
   if (has_all) {

@@ -99,7 +99,16 @@ TEST_CASE("the other way round a gain is a loss with the interval turned") {
   const CandidateChange back = change_between(run, candidate_end(run, "2"), candidate_end(run, "1"));
   REQUIRE(back.times[0].ratio);
   CHECK(back.times[0].before->time_us_median == 80);
-  CHECK(gain_text(*back.times[0].ratio).starts_with("0.800x [0.7"));
+  CHECK(gain_text(*back.times[0].ratio, false).starts_with("0.800x [0.7"));
+}
+
+TEST_CASE("a measured ratio without any width is told as measured, a modelled one without an interval") {
+  // Kernels of 2 us can have the same tick of the device's clock in every round.
+  CHECK(gain_text(exact_ratio(100, 100, 0.999), false) == "1.000x [1.000, 1.000]");
+  const TemporaryFolder folder, other;
+  CHECK(change_text(change_of({}, folder), {}).find("modelled") == std::string::npos);
+  const std::string modelled = change_text(change_of({.is_measured = false}, other), {});
+  CHECK(modelled.find("#2 is 1.250x as fast as #1, modelled") != std::string::npos);
 }
 
 TEST_CASE("two that were never timed together have times and no paired gain") {

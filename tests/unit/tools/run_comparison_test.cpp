@@ -79,9 +79,9 @@ TEST_CASE("runs of one configuration are repetitions, and others a group with wh
   CHECK(*first.end.best.low == Approx(2));  // of two runs the interval is from one to the other
   CHECK(*first.end.best.high == Approx(4));
   CHECK(first.best_area.value == Approx(1 + 0.2 * 5.5));  // mean over evaluations 1 to 10
-  CHECK(second.best_area_ratio.value == Approx((1 + 0.15 * 5.5) / (1 + 0.2 * 5.5)));
-  CHECK(*second.best_area_ratio.low < second.best_area_ratio.value);
-  CHECK(first.qd_area_ratio.value == 1);
+  CHECK(second.best_area_ratio->value == Approx((1 + 0.15 * 5.5) / (1 + 0.2 * 5.5)));
+  CHECK(*second.best_area_ratio->low < second.best_area_ratio->value);
+  CHECK(first.qd_area_ratio->value == 1);
   CHECK(first.curve.front().evaluations == 0);
   CHECK(first.curve.back().evaluations == 10);
 }
@@ -95,6 +95,57 @@ TEST_CASE("one run has no interval, and the same runs always have the same one")
   CHECK(*bootstrap_mean(samples).low > 1);
   CHECK(*bootstrap_mean(samples).high < 8);
   CHECK(bootstrap_ratio_of_means(samples, samples).value == 1);
+}
+
+namespace {
+
+/// The newcomer's case: B began with a slower seed and found the kernel that A has.
+std::vector<ComparedRun> over_two_baselines(bool is_modelled) {
+  ComparedRun a = rising("a", 0), b = rising("b", 0.1, 10, "climb");
+  for (ComparedRun* run : {&a, &b}) {
+    run->is_modelled = is_modelled;
+    run->weights = {{"w", 1}};
+    run->best = {.ordinal = 3, .code = "fast", .time_us = {{"w", 50}}};
+  }
+  a.baseline = a.best;
+  b.baseline = {.ordinal = 1, .code = "slow", .time_us = {{"w", 100}}};
+  return {a, b};  // b ends at 2 times its own baseline
+}
+
+}  // namespace
+
+TEST_CASE("modelled speed-ups over different baselines are told over the first run's") {
+  const Comparison comparison = compare_runs(over_two_baselines(true));
+  const ComparedGroup& other = comparison.groups.at(1);
+  CHECK(other.basis == Basis::model);
+  CHECK(other.end.best.value == Approx(1));  // twice a baseline that takes twice as long
+  CHECK(other.curve.front().best.value == Approx(0.5));
+  REQUIRE(other.best_area_ratio);
+  CHECK(other.best_area_ratio->value < 1);
+  CHECK(is_one_kernel(other.best, comparison.groups.front().best));
+  CHECK(Json(comparison).at("groups").at(1).at("is_best_of_first") == true);
+}
+
+TEST_CASE(
+    "measured speed-ups over different baselines, and those of another harness, are not set against each "
+    "other") {
+  std::vector<ComparedRun> runs = over_two_baselines(false);
+  const Comparison measured = compare_runs(runs);
+  CHECK(measured.groups.at(1).basis == Basis::none);
+  CHECK(measured.groups.at(1).end.best.value == Approx(2));
+  CHECK_FALSE(measured.groups.at(1).best_area_ratio);
+  CHECK(Json(measured).at("groups").at(1).at("qd_area_ratio").is_null());
+  runs = over_two_baselines(true);
+  runs[1].harness_version = "another";
+  CHECK(compare_runs(runs).groups.at(1).basis == Basis::none);
+  CHECK_FALSE(compare_runs(runs).has_one_harness);
+  runs[1].baseline.code = runs[0].baseline.code;
+  CHECK(compare_runs(runs).groups.at(1).basis == Basis::same);
+}
+
+TEST_CASE("a kernel whose code is not known is no other kernel's like") {
+  CHECK_FALSE(is_one_kernel({}, {}));
+  CHECK_FALSE(ratio_by_times({.time_us = {{"w", 1}}}, {}, {{"w", 1}}));
 }
 
 TEST_CASE("recorded runs are read, compared and printed") {
@@ -117,6 +168,8 @@ TEST_CASE("recorded runs are read, compared and printed") {
   const std::string text = call(arguments);
   CHECK(text.find("A: 2 runs") != std::string::npos);
   CHECK(text.find("QD score") != std::string::npos);
+  CHECK(text.find("baseline #1 seed fast.cu") != std::string::npos);
+  CHECK(text.find("best kernel of") != std::string::npos);
   arguments.push_back("--json");
   const Json json = Json::parse(call(arguments));
   CHECK(json.at("groups").at(0).at("n") == 2);
