@@ -141,7 +141,8 @@ void WorkerConnection::on_line(const std::string& line) {
     }
     if (kernelites::is_device_unfit(reply)) {  // it stays under way: another worker is asked
       is_device_unfit_ = true;
-      fail(reply.error);
+      if (reply.device_s > 0) spoiled_id_ = reply.id;
+      fail(reply.error, is_device_disturbed(reply) ? WorkerEnd::disturbed : WorkerEnd::unable);
       return;
     }
     under_way_.erase(entry);
@@ -157,20 +158,20 @@ void WorkerConnection::on_greeting(const std::string& line) {
     if (greeting.version != k_protocol_version) {
       fail(fmt::format("the worker speaks protocol {}, this program {}: both must come from one build",
                        greeting.version, k_protocol_version),
-           true);
+           WorkerEnd::unable);
     } else if (!greeting.problem.empty()) {
-      fail(greeting.problem, true);
+      fail(greeting.problem, WorkerEnd::unable);
     } else {
       greeting_ = std::move(greeting);
     }
   } catch (const std::exception& error) {
-    fail(fmt::format("the worker's first line is no greeting: \"{}\"", excerpt(line)), true);
+    fail(fmt::format("the worker's first line is no greeting: \"{}\"", excerpt(line)), WorkerEnd::unable);
   }
 }
 
-void WorkerConnection::fail(std::string why, bool is_hopeless) {
+void WorkerConnection::fail(std::string why, WorkerEnd end) {
   failure_ = std::move(why);
-  is_hopeless_ = is_hopeless;
+  end_ = end;
   if (is_launched_ && process_) {
     process_->ask_to_end();
     leaving_ = std::move(process_);

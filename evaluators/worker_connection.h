@@ -15,6 +15,7 @@
 #include "evaluators/child_process.h"
 #include "evaluators/line_buffer.h"
 #include "evaluators/protocol/protocol.h"
+#include "evaluators/restart_plan.h"
 
 namespace kernelites {
 
@@ -43,11 +44,15 @@ class WorkerConnection {
   bool has_greeted() const { return greeting_.has_value(); }
   /// Empty while it works.
   const std::string& failure() const { return failure_; }
-  /// True if starting the same command again cannot help: another protocol version, or it said why it cannot
-  /// work.
-  bool is_hopeless() const { return is_hopeless_; }
-  /// True if it failed because its device did: its requests are not to blame.
+  /// REQUIRES: it failed. Unable: starting the same command again cannot help now (another protocol version, or it said
+  /// why it cannot work).
+  WorkerEnd how_it_ended() const { return end_; }
+  /// True if it failed because its device did, or is disturbed.
   bool is_device_unfit() const { return is_device_unfit_; }
+  /// False for a request that cannot have caused the failure: a device was disturbed before it was evaluated.
+  bool may_blame(const Request& request) const {
+    return end_ != WorkerEnd::disturbed || request.id == spoiled_id_;
+  }
   std::size_t load() const { return under_way_.size(); }
   /// Ends it for good, as a failure does.
   void leave() {
@@ -68,7 +73,7 @@ class WorkerConnection {
   void read_available();
   void on_line(const std::string& line);
   void on_greeting(const std::string& line);
-  void fail(std::string why, bool is_hopeless = false);
+  void fail(std::string why, WorkerEnd end = WorkerEnd::failed);
 
   std::unique_ptr<ChildProcess> process_;
   std::unique_ptr<ChildProcess> leaving_;
@@ -81,8 +86,9 @@ class WorkerConnection {
   std::vector<UnderWay> under_way_;
   std::deque<Reply> replies_;
   std::string failure_;
-  bool is_hopeless_ = false;
+  WorkerEnd end_ = WorkerEnd::failed;
   bool is_device_unfit_ = false;
+  std::string spoiled_id_;  // of the request whose evaluation was disturbed; empty: it had not begun
 };
 
 }  // namespace kernelites

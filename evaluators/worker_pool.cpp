@@ -5,22 +5,17 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <cmath>
 
 #include "engine/core/error.h"
 
 namespace kernelites {
 namespace {
 
-constexpr int k_losses_max = 3, k_returns_max = 20;
+constexpr int k_losses_max = 3;
 constexpr std::chrono::seconds k_leave_wait{10};
 constexpr std::size_t k_incidents_max = 1000;  // that nobody has taken
 constexpr std::string_view k_worker_number = "{worker}";
 constexpr std::chrono::milliseconds k_greeting_wait{100};
-
-std::chrono::steady_clock::duration seconds(double s) {
-  return std::chrono::duration_cast<std::chrono::steady_clock::duration>(std::chrono::duration<double>(s));
-}
 
 std::vector<std::string> numbered(std::vector<std::string> command, std::size_t number) {
   for (std::string& word : command)
@@ -28,8 +23,6 @@ std::vector<std::string> numbered(std::vector<std::string> command, std::size_t 
       word.replace(at, k_worker_number.size(), std::to_string(number));
   return command;
 }
-
-double doubled(double first, int times, double most) { return std::min(first * std::pow(2.0, times), most); }
 
 /// What must be equal for times and verdicts to stand in one archive.
 std::string kind_of(const Provenance& provenance) {
@@ -39,16 +32,10 @@ std::string kind_of(const Provenance& provenance) {
 
 }  // namespace
 
-WorkerPool::WorkerPool(WorkerPoolOptions options) : options_(std::move(options)) {
-  for (const WorkerGroup& group : options_.groups)
-    for (std::size_t i = 0; i < group.count; ++i) {
-      Slot slot;
-      slot.command = numbered(group.command, i);
-      slot.name = fmt::format("worker {}{}", slots_.size() + 1,
-                              group.launcher.empty() ? "" : " (" + group.launcher + ")");
-      slot.is_launched = !group.launcher.empty();
-      slots_.push_back(std::move(slot));
-    }
+WorkerPool::WorkerPool(WorkerPoolOptions options)
+    : options_(std::move(options)),
+      slots_(slots_of(options_.groups)),
+      plan_(options_.restart, slots_.size()) {
   KERNELITES_ASSERT(!slots_.empty());
   for (Slot& slot : slots_) start(slot, std::chrono::steady_clock::now());
   // Bounded: every connection has a greeting deadline, and pump throws when all have failed too often.
@@ -60,6 +47,20 @@ WorkerPool::WorkerPool(WorkerPoolOptions options) : options_(std::move(options))
       throw Error("stopped before a worker had greeted");
     pump(std::chrono::steady_clock::now());
   }
+}
+
+std::vector<WorkerPool::Slot> WorkerPool::slots_of(const std::vector<WorkerGroup>& groups) {
+  std::vector<Slot> slots;
+  for (const WorkerGroup& group : groups)
+    for (std::size_t i = 0; i < group.count; ++i) {
+      Slot slot;
+      slot.command = numbered(group.command, i);
+      slot.name = fmt::format("worker {}{}", slots.size() + 1,
+                              group.launcher.empty() ? "" : " (" + group.launcher + ")");
+      slot.is_launched = !group.launcher.empty();
+      slots.push_back(std::move(slot));
+    }
+  return slots;
 }
 
 WorkerPool::~WorkerPool() {
@@ -81,8 +82,9 @@ std::vector<pollfd> WorkerPool::poll_descriptors() {
 
 void WorkerPool::pump(Time now) {
   for (Slot& slot : slots_) pump_slot(slot, now);
-  check_able(now);
   assign(now);
+  note_able(now);
+  check_able(now);
 }
 
 std::optional<Reply> WorkerPool::take() {
@@ -98,6 +100,7 @@ void WorkerPool::start(Slot& slot, Time now) {
   slot.connection =
       std::make_unique<WorkerConnection>(slot.command, options_.error_log, now, options_.greeting_deadline_s,
                                          options_.grace_s, slot.is_launched);
+  plan_.started(number_of(slot));
 }
 
 void WorkerPool::end(Slot& slot, Time now) {
@@ -110,25 +113,20 @@ void WorkerPool::end(Slot& slot, Time now) {
 void WorkerPool::pump_slot(Slot& slot, Time now) {
   if (slot.leaving && !slot.leaving->has_ended() && now < slot.leaving_until) return;
   slot.leaving.reset();
-  if (slot.is_given_up) return;
+  if (plan_.is_given_up(number_of(slot))) return;
   if (!slot.connection) {
-    if (now < slot.restart_at) return;
+    if (!plan_.may_start(number_of(slot), now)) return;
     start(slot, now);
   }
   slot.connection->pump(now);
-  take_replies(slot);
-  if (slot.connection->is_ready()) {
-    slot.has_greeted = true;
-    last_able_ = now;
-    check_same_kind(slot, now);
-  }
+  take_replies(slot, now);
+  if (slot.connection->is_ready()) check_kind(slot, now);
   if (slot.connection && !slot.connection->failure().empty()) on_failure(slot, now);
 }
 
-void WorkerPool::take_replies(Slot& slot) {
+void WorkerPool::take_replies(Slot& slot, Time now) {
   while (std::optional<Reply> reply = slot.connection->take()) {
-    if (slot.quarantines > 0) report(slot, "works again");
-    slot.failures = slot.quarantines = 0;
+    if (plan_.answered(number_of(slot), now)) report(slot, "works again");
     tries_.erase(reply->id);
     replies_.push_back(std::move(*reply));
   }
@@ -136,27 +134,45 @@ void WorkerPool::take_replies(Slot& slot) {
 }
 
 /// Times of different devices must never meet in one grid.
-void WorkerPool::check_same_kind(Slot& slot, Time now) {
+void WorkerPool::check_kind(Slot& slot, Time now) {
   const Provenance& said = slot.connection->provenance();
-  if (!has_provenance_) {
+  if (has_provenance_) {
+    if (kind_of(said) == kind_of(provenance_)) return;
+    last_failure_ = fmt::format("has {}; the run has {}", kind_of(said), kind_of(provenance_));
+    turn_away(slot, now);
+  } else if (!options_.wanted_kind.empty() && said.device.kind != options_.wanted_kind) {
+    last_failure_ =
+        fmt::format("has device \"{}\"; the run's results are of device \"{}\", another needs a new run",
+                    said.device.kind, options_.wanted_kind);
+    turn_away(slot, now);
+  } else {
     provenance_ = said;
     has_provenance_ = true;
-    return;
+    if (options_.groups.size() > 1)
+      report(slot,
+             fmt::format("was the first {}: the run has {}, others are turned away",
+                         options_.wanted_kind.empty() ? "to greet" : "of the run's kind", kind_of(said)));
   }
-  if (kind_of(said) == kind_of(provenance_)) return;
-  last_failure_ = fmt::format("has {}; the run has {}", kind_of(said), kind_of(provenance_));
+}
+
+void WorkerPool::turn_away(Slot& slot, Time now) {
   report(slot, last_failure_ + ": it is not used");
-  slot.is_given_up = true;
+  last_failed_ = slot.name;
+  plan_.give_up(number_of(slot));
   take_back_requests(slot);
   end(slot, now);
 }
 
 void WorkerPool::on_failure(Slot& slot, Time now) {
   last_failure_ = slot.connection->failure();
+  last_failed_ = fmt::format("{}, command: {}", slot.name, slot.command[0]);
   take_back_requests(slot);
-  const bool is_hopeless = slot.connection->is_hopeless() || slot.connection->is_device_unfit();
+  const WorkerEnd how = slot.connection->how_it_ended();
   end(slot, now);
-  plan_restart(slot, now, is_hopeless);
+  if (const auto rest = plan_.ended(number_of(slot), how, now))
+    report_rest(slot, *rest);
+  else
+    report(slot, last_failure_ + ": it is given up");
 }
 
 void WorkerPool::take_back_requests(Slot& slot) {
@@ -166,9 +182,10 @@ void WorkerPool::take_back_requests(Slot& slot) {
   for (Request& request : lost) {
     Tries tries = tries_[request.id];
     tries_.erase(request.id);
-    ++(slot.connection->is_device_unfit() ? tries.returns : tries.losses);
-    if (tries.losses < k_losses_max && tries.returns < k_returns_max) {
-      queue_.push_front({std::move(request), tries, static_cast<std::size_t>(&slot - slots_.data())});
+    if (slot.connection->may_blame(request))
+      ++(slot.connection->is_device_unfit() ? tries.returns : tries.losses);
+    if (tries.losses < k_losses_max && tries.returns < options_.returns_max) {
+      queue_.push_front({std::move(request), tries, number_of(slot)});
       continue;
     }
     Reply reply;
@@ -181,78 +198,55 @@ void WorkerPool::take_back_requests(Slot& slot) {
   }
 }
 
-void WorkerPool::plan_restart(Slot& slot, Time now, bool is_hopeless) {
-  // What a worker says of its machine can change while a run lasts (a device that vanished); before, it is the answer.
-  if (is_hopeless && !slot.has_greeted) {
-    report(slot, last_failure_ + ": it is given up");
-    slot.is_given_up = true;
-    return;
-  }
-  ++slot.failures;
-  double pause_s = doubled(options_.backoff_s, slot.failures - 1, options_.backoff_max_s);
-  if (slot.failures < options_.failures_max && !is_hopeless) {
-    report(slot, fmt::format("{}; it is started again in {:g} s", last_failure_, pause_s));
+void WorkerPool::report_rest(const Slot& slot, const RestartPlan::Rest& rest) {
+  using Rest = RestartPlan::Rest;
+  if (rest.kind == Rest::disturbance) {
+    if (rest.in_a_row > 1) return;  // a night of them is one piece of news
+    report(slot,
+           fmt::format("{}; it is tried again every {:g} s until that is over", last_failure_, rest.seconds));
+  } else if (rest.kind == Rest::backoff) {
+    report(slot, fmt::format("{}; it is started again in {:g} s", last_failure_, rest.seconds));
   } else {
-    pause_s = doubled(options_.quarantine_s, slot.quarantines++, options_.quarantine_max_s);
-    report(slot, fmt::format("{}; after {} failures in a row it is quarantined for {:g} s", last_failure_,
-                             slot.failures, pause_s));
+    const std::string count =
+        rest.in_a_row > 1 ? fmt::format("after {} failures in a row ", rest.in_a_row) : "";
+    report(slot, fmt::format("{}; {}it is quarantined for {:g} s", last_failure_, count, rest.seconds));
   }
-  slot.restart_at = now + seconds(pause_s);
+}
+
+void WorkerPool::note_able(Time now) {
+  for (const Slot& slot : slots_)
+    if (slot.connection && slot.connection->is_ready())
+      plan_.is_there(number_of(slot), slot.connection->load() > 0, now);
 }
 
 void WorkerPool::check_able(Time now) {
-  const auto is_out = [&](const Slot& slot) {
-    return slot.is_given_up || (!has_provenance_ && slot.quarantines > 0);
-  };
-  const bool is_lost = std::all_of(slots_.begin(), slots_.end(), is_out);
-  const bool is_outage = has_provenance_ && now - last_able_ > seconds(options_.outage_s);
-  if (!is_lost && !is_outage) return;
+  const bool is_lost = plan_.is_lost();
+  if (!is_lost && !plan_.is_outage(now)) return;
   throw Error(fmt::format(
-      "no worker can work{}: {} (command: {}{}); `kernelites doctor` says what is missing",
-      is_lost ? "" : fmt::format(" for {:g} s", options_.outage_s), last_failure_, slots_.front().command[0],
-      options_.error_log == "/dev/null" ? "" : "; its messages: " + options_.error_log.string()));
+      "no worker can work{}: {} ({}{}); `kernelites doctor` says what is missing",
+      is_lost ? "" : fmt::format(" for {:g} s", options_.restart.outage_s), last_failure_, last_failed_,
+      options_.error_log == "/dev/null" ? "" : "; messages: " + options_.error_log.string()));
 }
 
 void WorkerPool::assign(Time now) {
-  std::vector<Slot*> kept_free;
-  for (std::size_t at = 0; at < queue_.size();) {
-    Slot* const slot = place_for(queue_[at], kept_free);
-    if (slot == nullptr) {
-      if (queue_[at].tries.losses == 0) return;  // those behind it have lost no worker either
-      ++at;
-      continue;
-    }
-    const Queued next = std::move(queue_[at]);
-    queue_.erase(queue_.begin() + static_cast<std::ptrdiff_t>(at));
+  std::vector<WaitingRequest> waiting;
+  for (const Queued& queued : queue_) waiting.push_back({queued.tries.losses, queued.back_from});
+  std::vector<WorkerLoad> loads;
+  for (const Slot& slot : slots_)
+    loads.push_back({.is_ready = slot.connection && slot.connection->is_ready(),
+                     .load = slot.connection ? slot.connection->load() : 0,
+                     .is_alone_with_one = slot.is_alone_with_one});
+  std::size_t sent = 0;
+  for (const PlacedRequest& placed :
+       place_requests(waiting, std::move(loads), options_.requests_per_worker)) {
+    const auto at = queue_.begin() + static_cast<std::ptrdiff_t>(placed.request - sent++);
+    const Queued next = std::move(*at);
+    queue_.erase(at);
     tries_[next.request.id] = next.tries;
-    slot->is_alone_with_one = next.tries.losses > 0;
-    slot->connection->submit(next.request, now);
+    Slot& slot = slots_[placed.worker];
+    slot.is_alone_with_one = next.tries.losses > 0;
+    slot.connection->submit(next.request, now);
   }
-}
-
-/// The least busy worker that may take `next`; null if there is none now. A request that lost a worker gets one for
-/// itself, so that it cannot take others down with it and the next loss tells who was to blame: the least busy one is
-/// kept free for it until it is idle.
-WorkerPool::Slot* WorkerPool::place_for(const Queued& next, std::vector<Slot*>& kept_free) {
-  const std::size_t most = next.tries.losses > 0 ? 1 : options_.requests_per_worker;
-  Slot* best = nullptr;
-  Slot* least = nullptr;
-  const auto is_better = [&](const Slot& one, const Slot* other) {
-    if (other == nullptr) return true;
-    const auto rank = [&](const Slot& slot) {
-      return std::pair(slot.connection->load(),
-                       static_cast<std::size_t>(&slot - slots_.data()) == next.lost_by);
-    };
-    return rank(one) < rank(*other);
-  };
-  for (Slot& slot : slots_) {
-    if (!slot.connection || !slot.connection->is_ready() || slot.is_alone_with_one) continue;
-    if (std::find(kept_free.begin(), kept_free.end(), &slot) != kept_free.end()) continue;
-    if (is_better(slot, least)) least = &slot;
-    if (slot.connection->load() < most && is_better(slot, best)) best = &slot;
-  }
-  if (best == nullptr && next.tries.losses > 0 && least != nullptr) kept_free.push_back(least);
-  return best;
 }
 
 void WorkerPool::report(const Slot& slot, const std::string& what) {

@@ -2,9 +2,10 @@
 // The evaluator that starts workers: groups of a launch prefix and a command line, JSON lines over pipes.
 //
 // A worker that dies, hangs past a deadline or sends garbage is killed and started again after a pause that doubles.
-// One that keeps failing is quarantined: left alone for minutes, then tried again. Its requests go to the front of the
-// queue and are asked again, each alone on its worker and elsewhere if there is an elsewhere; a request that loses a
-// third worker is answered with `error`. A worker that says that its device is unfit is quarantined at once.
+// One that keeps failing is quarantined: left alone for minutes, then tried again (restart_plan.h). Its requests go to
+// the front of the queue and are asked again, each alone on its worker and elsewhere if there is one; a request
+// that loses a third worker is answered with `error`. A worker that says that its device has failed is quarantined at
+// once; one whose device is only disturbed is back after a minute, as often as it takes.
 #pragma once
 
 #include <deque>
@@ -15,6 +16,8 @@
 #include <vector>
 
 #include "evaluators/evaluator.h"
+#include "evaluators/request_placing.h"
+#include "evaluators/restart_plan.h"
 #include "evaluators/worker_connection.h"
 
 namespace kernelites {
@@ -36,13 +39,10 @@ struct WorkerPoolOptions {
   std::filesystem::path error_log;      ///< the workers' stderr is appended here
   double greeting_deadline_s = 60;      ///< from the start of a worker; a scheduler's queue counts
   double grace_s = 15;                  ///< on top of a request's own deadline, which the worker enforces
-  double backoff_s = 0.5;               ///< first pause before a restart; doubles
-  double backoff_max_s = 30;
-  int failures_max =
-      5;  ///< failures in a row, without a reply in between, that bring a worker into quarantine
-  double quarantine_s = 300;  ///< the first; doubles
-  double quarantine_max_s = 3600;
-  double outage_s = 1800;    ///< so long without any worker that has greeted, and the run ends
+  RestartSettings restart = {};
+  int returns_max = 20;  ///< so often a request may come back from unfit devices; then that is its answer
+  /// What the workers' device must be, of a run that has results already; empty: the first to greet decides.
+  std::string wanted_kind = {};
   int stop_descriptor = -1;  ///< becomes readable when the wait for the first greeting is to end; -1: never
 };
 
@@ -58,7 +58,7 @@ class WorkerPool : public Evaluator {
 
   const Provenance& provenance() const override { return provenance_; }
   std::size_t capacity() const override { return slots_.size() * options_.requests_per_worker; }
-  void submit(const Request& request) override { queue_.push_back({request, {}, k_nowhere}); }
+  void submit(const Request& request) override { queue_.push_back({.request = request}); }
   std::vector<pollfd> poll_descriptors() override;
   /// Throws Error when no worker is left that could work, or none could for `outage_s`.
   void pump(Time now) override;
@@ -68,16 +68,15 @@ class WorkerPool : public Evaluator {
   std::vector<std::string> take_incidents();
 
  private:
-  static constexpr std::size_t k_nowhere = static_cast<std::size_t>(-1);
   /// What a request has been through.
   struct Tries {
     int losses = 0;   ///< of workers
-    int returns = 0;  ///< from devices that were unfit, which it is not to blame for
+    int returns = 0;  ///< from devices that were unfit, which it may be to blame for
   };
   struct Queued {
     Request request;
-    Tries tries;
-    std::size_t lost_by = k_nowhere;  ///< slot that it is better not asked of again
+    Tries tries = {};
+    std::size_t back_from = WaitingRequest::k_nowhere;
   };
   struct Slot {
     std::vector<std::string> command;
@@ -86,37 +85,36 @@ class WorkerPool : public Evaluator {
     std::unique_ptr<WorkerConnection> connection;  // null while it waits for its restart or is given up
     std::unique_ptr<ChildProcess> leaving;         // asked to end; its place is not taken before it has
     Time leaving_until{};
-    Time restart_at{};
-    int failures = 0;  // in a row
-    int quarantines = 0;
     bool is_alone_with_one = false;  // with a request that lost a worker before: nothing is put beside it
-    bool has_greeted = false;        // ever
-    bool is_given_up = false;
   };
 
+  static std::vector<Slot> slots_of(const std::vector<WorkerGroup>& groups);
   void start(Slot& slot, Time now);
   void end(Slot& slot, Time now);
   void pump_slot(Slot& slot, Time now);
-  void check_same_kind(Slot& slot, Time now);
-  void take_replies(Slot& slot);
+  void check_kind(Slot& slot, Time now);
+  void turn_away(Slot& slot, Time now);
+  void take_replies(Slot& slot, Time now);
   void on_failure(Slot& slot, Time now);
   void take_back_requests(Slot& slot);
-  void plan_restart(Slot& slot, Time now, bool is_hopeless);
+  void report_rest(const Slot& slot, const RestartPlan::Rest& rest);
   void check_able(Time now);
   void assign(Time now);
-  Slot* place_for(const Queued& next, std::vector<Slot*>& kept_free);
+  void note_able(Time now);
   void report(const Slot& slot, const std::string& what);
+  std::size_t number_of(const Slot& slot) const { return static_cast<std::size_t>(&slot - slots_.data()); }
 
   WorkerPoolOptions options_;
   Provenance provenance_;
   bool has_provenance_ = false;
-  Time last_able_{};  // when a worker was last there that had greeted
   std::vector<Slot> slots_;
+  RestartPlan plan_;
   std::deque<Queued> queue_;
   std::map<std::string, Tries> tries_;  // of requests under way, by id
   std::deque<Reply> replies_;
   std::vector<std::string> incidents_;
   std::string last_failure_;
+  std::string last_failed_;  // the worker that it was, with its command
 };
 
 }  // namespace kernelites

@@ -184,15 +184,15 @@ struct Workers {
 };
 
 Workers open_workers(const RunConfig& config, const RunFolder& folder, const std::filesystem::path& program,
-                     int stop_descriptor) {
+                     int stop_descriptor, const std::string& wanted_kind) {
   Workers workers;
   if (config.is_batch) {
     Provenance until_known;
     until_known.device.kind = "a device that batches are run on";
     workers.batch = std::make_unique<BatchEvaluator>(folder.batches(), until_known);
   } else {
-    workers.pool =
-        start_workers(config.workers, config.device, program, folder.worker_log(), stop_descriptor);
+    workers.pool = start_workers(config.workers, config.device, program, folder.worker_log(), stop_descriptor,
+                                 wanted_kind);
   }
   return workers;
 }
@@ -285,7 +285,8 @@ void run(RunOptions& options, const CLI::App& command, Program& program) {
   for (const EndpointConfig& one : wanted) probe_endpoint(one, context);
 
   make_folder(folder);
-  Workers workers = open_workers(config, folder, worker, stop.descriptor());
+  Workers workers =
+      open_workers(config, folder, worker, stop.descriptor(), archive ? kind_of_results(*archive) : "");
   Provenance now = workers.evaluator().provenance();
   now.task_digest = task.digest;
   if (archive && workers.pool) check_fresh(*archive, now, folder.root.string());

@@ -27,9 +27,6 @@ WorkerGroup group_of(const WorkerLaunch& wanted, const WorkerSettings& settings,
   return group;
 }
 
-bool is_launched(const WorkerLaunch& group) { return !group.launch.empty(); }
-bool names_program(const WorkerLaunch& group) { return !group.program.empty(); }
-
 std::vector<std::string> words_of(const std::string& text) {
   std::istringstream in(text);
   std::vector<std::string> words;
@@ -41,7 +38,8 @@ std::vector<std::string> words_of(const std::string& text) {
 
 std::unique_ptr<WorkerPool> start_workers(const WorkerSettings& settings, const std::string& device,
                                           const std::filesystem::path& program,
-                                          const std::filesystem::path& error_log, int stop_descriptor) {
+                                          const std::filesystem::path& error_log, int stop_descriptor,
+                                          const std::string& wanted_kind) {
   WorkerPoolOptions options;
   for (const WorkerLaunch& wanted : settings.groups)
     options.groups.push_back(group_of(wanted, settings, device, program));
@@ -49,19 +47,31 @@ std::unique_ptr<WorkerPool> start_workers(const WorkerSettings& settings, const 
   options.requests_per_worker = static_cast<std::size_t>(settings.requests_each);
   options.error_log = error_log;
   options.greeting_deadline_s = settings.greeting_s;
-  options.outage_s = settings.outage_s;
+  options.restart.outage_s = settings.outage_s;
   options.stop_descriptor = stop_descriptor;
+  options.wanted_kind = wanted_kind;
   return std::make_unique<WorkerPool>(std::move(options));
 }
 
 std::filesystem::path worker_program(const WorkerSettings& settings,
                                      const std::filesystem::path& executable) {
+  const bool is_launched_by_default = !settings.launch.empty();
+  const auto is_launched = [&](const WorkerLaunch& group) {
+    return is_launched_by_default || !group.launch.empty();
+  };
+  const auto names_program = [](const WorkerLaunch& group) { return !group.program.empty(); };
   const auto& groups = settings.groups;
+  for (std::size_t i = 0; i < groups.size(); ++i)
+    if (settings.program.empty() && is_launched(groups[i]) && !names_program(groups[i]))
+      throw ConfigError(
+          "workers.groups", fmt::format("{}", i),
+          fmt::format("is launched by \"{}\" and names no program: give the path of kernelites-worker "
+                      "there, in the group or as --worker for all",
+                      fmt::join(groups[i].launch.empty() ? settings.launch : groups[i].launch, " ")));
   const bool is_elsewhere =
-      !settings.launch.empty() || (!groups.empty() && std::all_of(groups.begin(), groups.end(), is_launched));
+      groups.empty() ? is_launched_by_default : std::all_of(groups.begin(), groups.end(), is_launched);
   if (!is_elsewhere) return find_worker(settings.program, executable);
-  const bool is_named = !groups.empty() && std::all_of(groups.begin(), groups.end(), names_program);
-  if (settings.program.empty() && !is_named)
+  if (settings.program.empty() && groups.empty())
     throw ConfigError("--worker", "", "is needed with --launch: the path of kernelites-worker there");
   return settings.program;
 }
@@ -74,6 +84,11 @@ void set_launch(const std::vector<std::string>& prefixes, WorkerSettings& settin
   else
     for (const std::string& prefix : prefixes)
       settings.groups.push_back({.launch = words_of(prefix), .program = {}});
+}
+
+std::string kind_of_results(const Archive& archive) {
+  const std::optional<Provenance> first = archive.first_provenance();
+  return first ? first->device.kind : "";
 }
 
 std::string device_of(const Provenance& provenance) { return provenance.device.is_virtual ? "vgpu" : "gpu"; }

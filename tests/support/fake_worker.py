@@ -16,7 +16,10 @@ It counts its starts in STATE_FOLDER/starts. Modes, by what happens to the first
   chatter         the first line is no greeting
   other_kind      has another device than the rest
   vanishes        dies on the first request; the second process has no device; later ones answer
+  gone            dies on the first request; later processes end before they greet
   unfit_once      the first process says that its device is unfit
+  disturbed:N     the first N processes say that their device is disturbed, before anything was evaluated
+  spoiled         every process says that its device was disturbed while it evaluated
   slow:S          answers each request after S seconds of sleep, one at a time
   reverse         answers pairs of requests in reverse order
   stderr          writes to stderr, then as good
@@ -49,11 +52,13 @@ PROVENANCE = {
 }
 
 
-def answer(request, error="fake"):
+def answer(request, error="fake", device_s=0.25):
     say(json.dumps({"kernelites_reply": 1, "id": request["id"], "error": error, "provenance": PROVENANCE,
-                    "worker_s": 0.5, "device_s": 0.25}))
+                    "worker_s": 0.5, "device_s": device_s}))
 
 
+if mode == "gone" and not is_first:
+    sys.exit(4)
 if mode == "silent":
     time.sleep(600)
 if mode == "chatter":
@@ -70,7 +75,8 @@ for line in sys.stdin:
     request = json.loads(line)
     if mode.startswith("slow:"):
         time.sleep(float(mode[5:]))
-    if mode == "die_always" or (mode in ("die_once", "vanishes") and is_first) or mode == "die_on:" + request["id"]:
+    is_dying = mode in ("die_once", "vanishes", "gone") and is_first
+    if mode == "die_always" or is_dying or mode == "die_on:" + request["id"]:
         os._exit(3)
     if mode == "garbage_once" and is_first:
         say("Segmentation fault \x01 {")
@@ -79,6 +85,10 @@ for line in sys.stdin:
         time.sleep(600)
     if mode == "unfit_once" and is_first:
         answer(request, "device unfit: Xid 79: the device has fallen off the bus")
+        time.sleep(600)
+    is_disturbed = mode.startswith("disturbed:") and start_number <= int(mode[10:])
+    if is_disturbed or mode == "spoiled":
+        answer(request, "device unfit: for now: process 4711 uses 93 % of it", 0 if is_disturbed else 0.25)
         time.sleep(600)
     if mode == "stranger":
         request["id"] = "nobody"

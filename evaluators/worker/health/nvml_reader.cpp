@@ -9,8 +9,6 @@
 #include <algorithm>
 #include <array>
 #include <chrono>
-#include <filesystem>
-#include <fstream>
 #include <map>
 #include <memory>
 #include <set>
@@ -19,6 +17,8 @@
 
 #include "engine/core/error.h"
 #include "evaluators/worker/health/nvml_library.h"
+#include "evaluators/worker/health/own_processes.h"
+#include "evaluators/worker/health/process_roster.h"
 
 namespace kernelites::worker {
 namespace {
@@ -37,32 +37,6 @@ std::string ask_cuda() {
   char text[32] = {};
   if (!init || !bus_id || init(0) != 0 || bus_id(text, sizeof text, 0) != 0) return "";
   return text;
-}
-
-/// This process and all below it.
-std::set<unsigned> own_processes() {
-  std::multimap<unsigned, unsigned> children;
-  std::error_code ignored;
-  for (const auto& entry : std::filesystem::directory_iterator("/proc", ignored)) {
-    const std::string name = entry.path().filename().string();
-    if (name.find_first_not_of("0123456789") != std::string::npos) continue;
-    std::ifstream in(entry.path() / "stat");
-    std::string text;
-    std::getline(in, text);
-    const std::size_t end = text.rfind(") ");
-    if (end != std::string::npos && end + 4 < text.size())
-      children.emplace(static_cast<unsigned>(std::atoi(text.c_str() + end + 4)),
-                       static_cast<unsigned>(std::atoi(name.c_str())));
-  }
-  std::set<unsigned> own;
-  std::vector<unsigned> open{static_cast<unsigned>(::getpid())};
-  while (!open.empty()) {
-    const unsigned pid = open.back();
-    open.pop_back();
-    if (!own.insert(pid).second) continue;
-    for (auto [at, last] = children.equal_range(pid); at != last; ++at) open.push_back(at->second);
-  }
-  return own;
 }
 
 unsigned long long unix_us() {
@@ -127,25 +101,23 @@ class NvmlReader {
   /// Processes that are not this worker's, with what they used since the last reading.
   std::optional<std::vector<GpuProcess>> others() {
     // Ours come and go: looked for before and after, so that one that ends meanwhile is not taken for a stranger.
-    own_.merge(own_processes());
+    std::vector<OwnProcess> own = own_processes();
     std::array<nvml::ProcessInfo, k_processes_max> infos{};
     unsigned count = k_processes_max;
     if (!nvml_.compute_processes || nvml_.compute_processes(device_, &count, infos.data()) != nvml::k_success)
       return std::nullopt;
-    own_.merge(own_processes());
-    const bool is_first = !std::exchange(has_looked_, true);
-    std::vector<GpuProcess> found;
-    bool is_any_own = false;
+    const std::vector<OwnProcess> after = own_processes();
+    own.insert(own.end(), after.begin(), after.end());
+    std::map<unsigned, std::uint64_t> memory;
+    std::vector<unsigned> listed;
     for (const nvml::ProcessInfo& info : std::span(infos).first(count)) {
-      is_any_own |= own_.contains(info.pid);
-      if (is_first) strangers_.insert(info.pid);
-      if (!own_.contains(info.pid)) found.push_back({.pid = info.pid, .memory_bytes = info.used_memory});
+      memory[info.pid] = info.used_memory;
+      listed.push_back(info.pid);
     }
-    knows_own_ |= is_any_own;
-    // Before the first context of its own every process is somebody else's. Afterwards, if none of ours was ever seen,
-    // the numbers are another namespace's.
-    if (!knows_own_)
-      std::erase_if(found, [&](const GpuProcess& process) { return !strangers_.contains(process.pid); });
+    RosterReading reading = read_roster(listed, own, roster_);
+    roster_ = std::move(reading.roster);
+    std::vector<GpuProcess> found;
+    for (const unsigned pid : reading.others) found.push_back({.pid = pid, .memory_bytes = memory[pid]});
     add_use(found);
     return found;
   }
@@ -180,9 +152,7 @@ class NvmlReader {
   nvml::Device device_ = nullptr;
   nvml::EventSet events_ = nullptr;
   bool is_shared_ = false;  // cut into instances: who computes elsewhere on it disturbs nobody
-  bool has_looked_ = false, knows_own_ = false;
-  std::set<unsigned> own_;  // ever
-  std::set<unsigned> strangers_;
+  ProcessRoster roster_;
   std::set<unsigned> known_;  // strangers that computed at the last reading
   unsigned long long read_us_ = 0;
 };

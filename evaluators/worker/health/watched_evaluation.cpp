@@ -12,12 +12,12 @@ namespace kernelites::worker {
 namespace {
 
 /// A result that nobody may use; another worker is asked.
-void discard(Reply& reply, const std::string& why) {
+void discard(Reply& reply, bool is_for_now, const std::string& why) {
   reply.examination.reset();
   reply.duel.reset();
   reply.calibration.reset();
   reply.profile.reset();
-  reply.error = std::string(k_device_unfit) + why;
+  reply.error = fmt::format("{}{}{}", k_device_unfit, is_for_now ? k_for_now : "", why);
 }
 
 bool is_late(const Reply& reply) {
@@ -59,7 +59,7 @@ Reply evaluate_watched(DeviceWatch& watch, double deadline_s, const WatchedSteps
     left_s = deadline_s - (steps.now_s() - start);
   } while (!unfit.empty() && watch.quarantine().empty() && left_s > deadline_s / 2);
   reply.device_s = device_s;
-  if (!unfit.empty()) discard(reply, unfit);
+  if (!unfit.empty()) discard(reply, watch.quarantine().empty(), unfit);
   if (waited_s == 0) return reply;
   const std::string note = fmt::format("waited {:g} s for the device: {}", waited_s, pause);
   if (reply.examination) reply.examination->notes.push_back(note);

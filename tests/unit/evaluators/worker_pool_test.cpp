@@ -27,7 +27,9 @@ fs::path fresh_folder() {
 }
 
 WorkerGroup group_for(const std::string& mode, const fs::path& folder, std::size_t count = 1) {
-  return {{"python3", KERNELITES_SOURCE_DIR "/tests/support/fake_worker.py", mode, folder.string()}, count};
+  return {{"python3", "-S", "-E", "-B", KERNELITES_SOURCE_DIR "/tests/support/fake_worker.py", mode,
+           folder.string()},
+          count};
 }
 
 WorkerPoolOptions options_for(const std::string& mode, const fs::path& folder) {
@@ -35,9 +37,9 @@ WorkerPoolOptions options_for(const std::string& mode, const fs::path& folder) {
   options.groups = {group_for(mode, folder)};
   options.error_log = folder / "worker.log";
   options.greeting_deadline_s = 20;
-  options.backoff_s = 0.01;
+  options.restart.backoff_s = 0.01;
   options.grace_s = 0.2;
-  options.failures_max = 4;
+  options.restart.failures_max = 4;
   return options;
 }
 
@@ -157,7 +159,7 @@ TEST_CASE("requests of a worker that keeps dying are answered by the others, and
   WorkerPoolOptions options = options_for("good", good);
   options.groups.push_back(group_for("die_always", folder));
   options.groups.back().launcher = "srun -n1";
-  options.backoff_s = 0.001;
+  options.restart.backoff_s = 0.001;
   WorkerPool pool(options);
   std::string told;
   for (int i = 0; told.find("quarantined") == std::string::npos; ++i) {
@@ -174,7 +176,7 @@ TEST_CASE("requests of a worker that keeps dying are answered by the others, and
 TEST_CASE("a worker whose device vanished is quarantined and used again when it is back") {
   const fs::path folder = fresh_folder();
   WorkerPoolOptions options = options_for("vanishes", folder);
-  options.quarantine_s = 0.02;
+  options.restart.quarantine_s = 0.02;
   WorkerPool pool(options);
   CHECK(replies_to(pool, {"a"})[0].error == "fake");
   CHECK(starts(folder) == 3);
@@ -187,29 +189,60 @@ TEST_CASE(
     "a worker whose device is unfit is quarantined at once, and its requests are asked again without blame") {
   const fs::path folder = fresh_folder();
   WorkerPoolOptions options = options_for("unfit_once", folder);
-  options.quarantine_s = 0.02;
+  options.restart.quarantine_s = 0.02;
   WorkerPool pool(options);
   for (const Reply& reply : replies_to(pool, {"a", "b"})) CHECK(reply.error == "fake");
   CHECK(starts(folder) == 2);
-  CHECK_THAT(incidents_of(pool), Contains("device unfit: Xid 79") && Contains("quarantined for 0.02 s"));
+  CHECK_THAT(
+      incidents_of(pool),
+      Contains("device unfit: Xid 79: the device has fallen off the bus; it is quarantined for 0.02 s"));
+}
+
+TEST_CASE(
+    "a worker whose device is disturbed is back after the same pause each time, and its requests are not "
+    "blamed") {
+  const fs::path folder = fresh_folder();
+  WorkerPoolOptions options = options_for("disturbed:4", folder);  // more often than a request may come back
+  options.returns_max = 3;
+  options.restart.disturbed_s = 0.01;
+  options.restart.outage_s = 0.05;
+  WorkerPool pool(options);
+  for (const Reply& reply : replies_to(pool, {"a", "b"})) CHECK(reply.error == "fake");
+  CHECK(starts(folder) == 5);
+  const std::vector<std::string> told = pool.take_incidents();
+  REQUIRE(told.size() == 2);  // not four times the same
+  CHECK_THAT(told[0],
+             Contains("process 4711 uses 93 % of it; it is tried again every 0.01 s until that is over"));
+  CHECK_THAT(told[1], Contains("works again"));
+}
+
+TEST_CASE("a request that every device is disturbed at is answered in the end") {
+  WorkerPoolOptions options = options_for("spoiled", fresh_folder());
+  options.restart.disturbed_s = 0.001;
+  options.returns_max = 3;
+  WorkerPool pool(options);
+  CHECK_THAT(replies_to(pool, {"a"})[0].error, Contains("device unfit: for now: process 4711"));
 }
 
 TEST_CASE("a pool waits through an outage, but not for ever") {
-  WorkerPoolOptions options = options_for("die_always", fresh_folder());
-  options.outage_s = 0.3;
+  WorkerPoolOptions options = options_for("gone", fresh_folder());
+  options.restart.outage_s = 0.3;
   WorkerPool pool(options);
   const auto start = std::chrono::steady_clock::now();
-  CHECK_THROWS_WITH(replies_to(pool, {"a", "b", "c", "d", "e", "f", "g", "h"}),
-                    Contains("no worker can work for 0.3 s"));
+  CHECK_THROWS_WITH(
+      replies_to(pool, {"a", "b", "c", "d", "e", "f", "g", "h"}),
+      Contains("no worker can work for 0.3 s: the worker ended (exit code 4) (worker 1, command: python3"));
   CHECK(std::chrono::steady_clock::now() - start >= std::chrono::milliseconds(300));
 }
 
-TEST_CASE("a worker of another device kind is turned away and named") {
+TEST_CASE("a worker of another device kind is turned away and named, and so is the kind that was chosen") {
   WorkerPoolOptions options = options_for("good", fresh_folder());
   options.groups.push_back(group_for("other_kind", fresh_folder()));
   WorkerPool pool(options);  // whichever greets first sets the kind
-  std::string told;
-  for (int i = 0; told.empty(); ++i) {
+  std::string told = incidents_of(pool);
+  CHECK_THAT(
+      told, Contains("was the first to greet: the run has device \"" + pool.provenance().device.kind + "\""));
+  for (int i = 0; told.find("not used") == std::string::npos; ++i) {
     REQUIRE(i < 1000);
     for (const Reply& reply : replies_to(pool, {std::to_string(i)}))
       CHECK(reply.provenance.device.kind == pool.provenance().device.kind);
@@ -217,6 +250,27 @@ TEST_CASE("a worker of another device kind is turned away and named") {
   }
   CHECK_THAT(told, Contains("device \"other device\"") && Contains("device \"fake device\"") &&
                        Contains("it is not used"));
+}
+
+TEST_CASE("the kind of a run's results decides which worker is used, whoever greets first") {
+  for (const std::string kind : {"fake device", "other device"}) {
+    const fs::path folder = fresh_folder();
+    WorkerPoolOptions options = options_for(kind == "fake device" ? "good" : "other_kind", folder);
+    options.groups.insert(options.groups.begin(),
+                          group_for(kind == "fake device" ? "other_kind" : "good", fresh_folder(), 2));
+    options.wanted_kind = kind;
+    WorkerPool pool(options);
+    CHECK(pool.provenance().device.kind == kind);
+    CHECK(replies_to(pool, {"a"})[0].provenance.device.kind == kind);
+  }
+}
+
+TEST_CASE("workers of no other kind than a run's results are an error that names both") {
+  WorkerPoolOptions options = options_for("good", fresh_folder());
+  options.wanted_kind = "NVIDIA H100 80GB HBM3";
+  CHECK_THROWS_WITH(WorkerPool(options), Contains("has device \"fake device\"") &&
+                                             Contains("NVIDIA H100 80GB HBM3") &&
+                                             Contains("needs a new run"));
 }
 
 TEST_CASE("a launched worker is asked to end before it is killed, so that its launcher can clean up") {

@@ -33,6 +33,8 @@ struct DisturbedRig {
   std::vector<double> given_s = {};
   bool is_duel = true;
   std::string reason = "deadline";
+  std::string error = {};   // of every evaluation
+  std::string sticky = {};  // that a fresh process meets
   DeviceWatch watch;
 
   DisturbedRig(std::deque<bool> all, std::deque<double> takes)
@@ -52,7 +54,8 @@ struct DisturbedRig {
     now_s += std::min(takes, deadline_s);
     const Verdict verdict =
         takes <= deadline_s ? Verdict::passed() : Verdict::failed("time", reason, "too slow");
-    Reply reply{.id = "a", .device_s = 2};
+    Reply reply{.id = "a", .error = error, .device_s = 2};
+    if (!error.empty()) return reply;
     if (is_duel)
       reply.duel = Duel{.verdict = verdict};
     else
@@ -62,13 +65,14 @@ struct DisturbedRig {
   Reply answer(double deadline_s) {
     return evaluate_watched(watch, deadline_s,
                             {.evaluate = [this](double s) { return evaluate(s); },
-                             .sticky_error = [] { return std::string(); },
+                             .sticky_error = [this] { return sticky; },
                              .now_s = [this] { return now_s; }});
   }
 };
 
-void check_discarded(const Reply& reply, const std::string& why) {
+void check_discarded(const Reply& reply, const std::string& why, bool is_for_now = true) {
   CHECK(is_device_unfit(reply));
+  CHECK(is_device_disturbed(reply) == is_for_now);
   CHECK_THAT(reply.error, Contains(why));
   CHECK_FALSE(reply.duel);
   CHECK_FALSE(reply.examination);
@@ -129,6 +133,30 @@ TEST_CASE("an examination's deadline missed beside a stranger's load is not held
   DisturbedRig passing({k_idle, k_idle, k_busy}, {500});
   passing.is_duel = false;
   CHECK(passing.answer(600).examination);
+}
+
+TEST_CASE("a device that no fresh process can use after an error is unfit for good, and asked once") {
+  DisturbedRig rig({k_idle}, {5});
+  rig.error = "the executor ended";
+  rig.sticky = "CUDA_ERROR_ECC_UNCORRECTABLE";
+  check_discarded(rig.answer(600), "no fresh process can use the device: CUDA_ERROR_ECC_UNCORRECTABLE",
+                  false);
+  CHECK(rig.given_s.size() == 1);
+  CHECK_THAT(rig.watch.quarantine(), Contains("ECC"));
+}
+
+TEST_CASE("an error on a device that fresh processes can use stays the request's") {
+  DisturbedRig rig({k_idle, k_idle, k_busy}, {5});
+  rig.error = "the executor ended";
+  CHECK(rig.answer(600).error == "the executor ended");
+}
+
+TEST_CASE("what was never evaluated for a disturbance cost no time of the device") {
+  DisturbedRig rig({k_idle, k_busy}, {5});
+  const Reply reply = rig.answer(40);
+  check_discarded(reply, "process 4711");
+  CHECK(rig.given_s.empty());
+  CHECK(reply.device_s == 0);
 }
 
 TEST_CASE("all waits of a request together take no more than a quarter of its time") {
