@@ -285,8 +285,7 @@ void run(RunOptions& options, const CLI::App& command, Program& program) {
   for (const EndpointConfig& one : wanted) probe_endpoint(one, context);
 
   make_folder(folder);
-  Workers workers =
-      open_workers(config, folder, worker, stop.descriptor(), archive ? kind_of_results(*archive) : "");
+  Workers workers = open_workers(config, folder, worker, stop.descriptor(), kind_of_results(archive));
   Provenance now = workers.evaluator().provenance();
   now.task_digest = task.digest;
   if (archive && workers.pool) check_fresh(*archive, now, folder.root.string());

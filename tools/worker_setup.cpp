@@ -86,8 +86,8 @@ void set_launch(const std::vector<std::string>& prefixes, WorkerSettings& settin
       settings.groups.push_back({.launch = words_of(prefix), .program = {}});
 }
 
-std::string kind_of_results(const Archive& archive) {
-  const std::optional<Provenance> first = archive.first_provenance();
+std::string kind_of_results(const std::optional<Archive>& archive) {
+  const std::optional<Provenance> first = archive ? archive->first_provenance() : std::nullopt;
   return first ? first->device.kind : "";
 }
 

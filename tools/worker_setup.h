@@ -3,6 +3,7 @@
 #pragma once
 
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -30,7 +31,7 @@ std::filesystem::path worker_program(const WorkerSettings& settings, const std::
 void set_launch(const std::vector<std::string>& prefixes, WorkerSettings& settings);
 
 /// The kind of device that a run's results are of; empty: it has none.
-std::string kind_of_results(const Archive& archive);
+std::string kind_of_results(const std::optional<Archive>& archive);
 
 /// "gpu" or "vgpu": what requests to these workers are for.
 std::string device_of(const Provenance& provenance);
