@@ -97,8 +97,8 @@ def chosen_labels(options, tests):
     if not any(map(shutil.which, BROWSERS)):
         print("web        left out: no Chromium here (on Debian tools/setup installs it)", flush=True)
         labels.pop("web", None)
-    if "cluster" in labels and not (os.geteuid() == 0 and shutil.which("slurmctld")):
-        print("cluster    left out: needs root and Slurm's daemons (tools/setup --cluster)", flush=True)
+    if "cluster" in labels and not (os.geteuid() == 0 and shutil.which("slurmctld") and shutil.which("sshd")):
+        print("cluster    left out: needs root, Slurm's daemons and sshd (tools/setup --cluster)", flush=True)
         labels.pop("cluster")
     return {label: minutes for label, minutes in labels.items() if (tests / label / "CMakeLists.txt").exists()}
 

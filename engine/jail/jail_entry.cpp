@@ -10,6 +10,7 @@
 #include <sys/mount.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
+#include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -43,8 +44,8 @@ constexpr const char* k_step_names[] = {
     "",         "user namespace", "read-only file system", "fork",   "resource limits", "privileges",
     "landlock", "seccomp",        "scratch folder",        "program"};
 
-/// Processes of one jail beyond which all of it ends: a fork bomb would take the machine with it.
-constexpr int k_processes_max = 1024;
+/// Processes and threads of one jail beyond which all of it ends: a fork bomb would take the machine with it.
+constexpr int k_processes_max = 1024, k_threads_max = 4096;
 /// How often the first process counts.
 constexpr timespec k_count_interval{.tv_sec = 0, .tv_nsec = 100'000'000};
 
@@ -113,12 +114,18 @@ bool arrange_mounts(const JailEntry& entry) {
   return true;
 }
 
-void limit_resources(const JailEntry& entry) {
+void limit_resources(const JailEntry& entry, bool with_user_namespace) {
   const rlimit none{0, 0}, files{1024, 1024}, size{entry.file_bytes_max, entry.file_bytes_max};
   if (::setrlimit(RLIMIT_CORE, &none) != 0 || ::setrlimit(RLIMIT_NOFILE, &files) != 0 ||
       ::setrlimit(RLIMIT_FSIZE, &size) != 0)
     give_up(entry, k_limits, errno);
-  write_file("/proc/self/oom_score_adj", "1000");  // where memory runs out, this goes first, and not the run
+  // In a user namespace of its own a user's processes and threads are counted by themselves; root's are not limited so.
+  rlimit tasks{};
+  if (with_user_namespace && ::getrlimit(RLIMIT_NPROC, &tasks) == 0) {
+    tasks.rlim_max = std::min<rlim_t>(tasks.rlim_max, k_threads_max);
+    tasks.rlim_cur = std::min(tasks.rlim_cur, tasks.rlim_max);
+    if (::setrlimit(RLIMIT_NPROC, &tasks) != 0) give_up(entry, k_limits, errno);
+  }
 }
 
 void drop_privileges(const JailEntry& entry) {
@@ -130,7 +137,7 @@ void drop_privileges(const JailEntry& entry) {
     give_up(entry, k_privileges, errno);
 }
 
-[[noreturn]] void become_program(const JailEntry& entry) {
+[[noreturn]] void become_program(const JailEntry& entry, bool with_user_namespace) {
   ::setsid();
   sigset_t nothing;
   sigemptyset(&nothing);
@@ -140,7 +147,7 @@ void drop_privileges(const JailEntry& entry) {
   ::dup2(entry.output, 1);
   ::dup2(entry.errors, 2);
   if (::chdir(entry.scratch) != 0) give_up(entry, k_folder, errno);
-  limit_resources(entry);
+  limit_resources(entry, with_user_namespace);
   drop_privileges(entry);
   if (const int problem = enforce_landlock(entry.ruleset); problem != 0) give_up(entry, k_landlock, problem);
   if (const int problem = enforce_command_filter(*entry.filter); problem != 0)
@@ -151,27 +158,39 @@ void drop_privileges(const JailEntry& entry) {
   give_up(entry, k_program, errno);
 }
 
-/// Processes that /proc lists, which is the namespace's own. System calls only: this process is a raw copy of another.
-int count_processes() {
+/// Of one process, by the links to its folder of threads: one each, besides the two of every folder.
+int count_threads(int proc, const char* process) {
+  std::array<char, 300> path{};
+  std::snprintf(path.data(), path.size(), "%s/task", process);
+  struct stat status {};
+  return ::fstatat(proc, path.data(), &status, 0) == 0 ? static_cast<int>(status.st_nlink) - 2 : 0;
+}
+
+/// True if /proc, which is the namespace's own, lists more than are allowed. System calls only: this process is a raw
+/// copy of another.
+bool are_too_many() {
   const int folder = ::open("/proc", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
   alignas(dirent64) std::array<char, 8192> entries{};
-  int count = 0;
+  int processes = 0, threads = 0;
   for (;;) {
     const long bytes = ::syscall(SYS_getdents64, folder, entries.data(), entries.size());
     if (bytes <= 0) break;
     for (long at = 0; at < bytes;) {
       const auto* entry = reinterpret_cast<const dirent64*>(entries.data() + at);
-      count += entry->d_name[0] >= '1' && entry->d_name[0] <= '9' ? 1 : 0;
+      if (entry->d_name[0] >= '1' && entry->d_name[0] <= '9') {
+        ++processes;
+        threads += count_threads(folder, entry->d_name);
+      }
       at += entry->d_reclen;
     }
   }
   ::close(folder);
-  return count;
+  return processes > k_processes_max || threads > k_threads_max;
 }
 
 /// The first process of the namespace: it reaps whatever becomes an orphan, and ends with the program or once there are
 /// too many processes; its end ends all.
-[[noreturn]] void guard(const JailEntry& entry, bool can_count) {
+[[noreturn]] void guard(const JailEntry& entry, bool can_count, bool with_user_namespace) {
   ::prctl(PR_SET_PDEATHSIG, SIGKILL, 0, 0, 0);
   ::prctl(PR_SET_DUMPABLE, 0, 0, 0, 0);  // this process is a copy of one that knows keys
   ::setsid();
@@ -181,7 +200,7 @@ int count_processes() {
   ::signal(SIGCHLD, SIG_DFL);
   sigprocmask(SIG_BLOCK, &children, nullptr);
   const pid_t program = raw_fork(0);
-  if (program == 0) become_program(entry);
+  if (program == 0) become_program(entry, with_user_namespace);
   if (program < 0) give_up(entry, k_fork, errno);
   for (const int descriptor : {entry.input, entry.output, entry.errors}) ::close(descriptor);
   for (;;) {
@@ -193,7 +212,7 @@ int count_processes() {
       ::_exit(0);
     }
     if (ended != 0) continue;
-    if (can_count && count_processes() > k_processes_max) {
+    if (can_count && are_too_many()) {
       report(entry, k_status, SIGKILL);
       ::_exit(0);
     }
@@ -214,8 +233,10 @@ pid_t start_in_jail(const JailEntry& entry, bool with_user_namespace) {
   if (pid != 0) return pid;
   close_others(entry);
   if (with_user_namespace) take_identity(entry);
+  // Where memory runs out, this goes first, and not the run. Before /proc is read-only; a container may have it so.
+  write_file("/proc/self/oom_score_adj", "1000");
   const bool has_own_proc = arrange_mounts(entry);
-  guard(entry, has_own_proc);
+  guard(entry, has_own_proc, with_user_namespace);
 }
 
 }  // namespace kernelites

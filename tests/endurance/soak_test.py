@@ -189,7 +189,7 @@ class Soak:
                 (rss[1] - rss[0] < room, f"memory grows: {per_candidate:.2f} KiB a candidate"),
                 (descriptors[1] <= descriptors[0] + 4, f"descriptors grow: {descriptors}"),
                 (size / told < BYTES_PER_CANDIDATE_MAX, f"the database takes {size / told:.0f} bytes a candidate"),
-                (not twice, "something was told twice")):
+                (failed == 0, f"{failed} evaluations were given up"), (not twice, "something was told twice")):
             if not is_good:
                 self.problems.append(what)
 

@@ -1,20 +1,21 @@
 // SPDX-License-Identifier: Apache-2.0
 // The prisoner: makes every attempt of the table in a process of its own, and says what became of it.
 //
-//   escape_program attempts OUTSIDE network|closed      one line each: "contained NAME: why" or "ESCAPED NAME"
+//   escape_program attempts OUTSIDE network|closed VICTIM   "contained NAME: why", "ESCAPED NAME" or "left out NAME"
+//   escape_program control OUTSIDE                      the same without the jail: "succeeds NAME", "fails NAME: why"
 //   escape_program leave MARK                           processes in sessions of their own that sleep MARK s
 //   escape_program segment                              leaves a shared segment and a queue behind
 //   escape_program bomb                                 forks until it cannot any more, and never ends
+//   escape_program threads                              the same with threads, and says how many there were
 #include <fcntl.h>
 #include <mqueue.h>
+#include <sched.h>
 #include <sys/ipc.h>
 #include <sys/shm.h>
-#include <sys/wait.h>
 #include <unistd.h>
 
-#include <cerrno>
 #include <cstdio>
-#include <cstring>
+#include <cstdlib>
 #include <string>
 
 #include "tests/escapes/escape_attempts.h"
@@ -23,31 +24,16 @@ using namespace kernelites::escapes;
 
 namespace {
 
-constexpr int k_escaped = 255;
-
-/// errno of the attempt, or k_escaped.
-int attempt(const Escape& escape, const Surroundings& around) {
-  alarm(5);
-  errno = 0;
-  if (escape.run(around) >= 0) return k_escaped;
-  return errno == 0 || errno >= k_escaped ? EPERM : errno;
-}
-
 void make_attempts(const Surroundings& around) {
   for (const auto& table : {file_escapes(), system_escapes()}) {
     for (const Escape& escape : table) {
-      std::fflush(stdout);
-      const pid_t child = ::fork();
-      if (child == 0) ::_exit(attempt(escape, around));
-      int status = 0;
-      ::waitpid(child, &status, 0);
-      const std::string name(escape.name);
-      if (WIFSIGNALED(status))
-        std::printf("contained %s: killed by signal %d\n", name.c_str(), WTERMSIG(status));
-      else if (WEXITSTATUS(status) == k_escaped)
+      const std::string name(escape.name), outcome = outcome_of(escape, around);
+      if (outcome.empty())
         std::printf("ESCAPED %s\n", name.c_str());
+      else if (outcome == k_left_out)
+        std::printf("left out %s\n", name.c_str());
       else
-        std::printf("contained %s: %s\n", name.c_str(), std::strerror(WEXITSTATUS(status)));
+        std::printf("contained %s: %s\n", name.c_str(), outcome.c_str());
     }
   }
   std::printf("over\n");
@@ -69,16 +55,38 @@ void leave_segment() {
   std::printf("%s\n", segment >= 0 || queue >= 0 ? "left" : "refused");
 }
 
+int sleep_for_ever(void* /*nothing*/) {
+  for (;;) ::pause();
+}
+
+/// Threads with next to no stack, so that memory is not what ends it.
+void make_threads() {
+  constexpr std::size_t k_stack = 16384;
+  constexpr int k_thread = CLONE_VM | CLONE_FS | CLONE_FILES | CLONE_SIGHAND | CLONE_THREAD | CLONE_SYSVSEM;
+  for (int count = 0;; ++count) {
+    char* const stack = static_cast<char*>(std::malloc(k_stack));
+    if (stack == nullptr || ::clone(sleep_for_ever, stack + k_stack, k_thread, nullptr) < 0) {
+      std::printf("%d threads\n", count);
+      return;
+    }
+  }
+}
+
 }  // namespace
 
 int main(int argc, char** argv) {
   const std::string mode = argc > 1 ? argv[1] : "";
-  if (mode == "attempts" && argc == 4) {
-    make_attempts({.outside = argv[2], .has_network = std::string(argv[3]) == "network"});
+  if (mode == "attempts" && argc == 5) {
+    make_attempts(
+        {.outside = argv[2], .has_network = std::string(argv[3]) == "network", .victim = std::atoi(argv[4])});
+  } else if (mode == "control" && argc == 3) {
+    make_control({.outside = argv[2], .has_network = false});
   } else if (mode == "leave" && argc == 3) {
     leave_processes(argv[2]);
   } else if (mode == "segment") {
     leave_segment();
+  } else if (mode == "threads") {
+    make_threads();
   } else if (mode == "bomb") {
     for (;;) ::fork();
   } else {

@@ -32,11 +32,20 @@ long list(const std::string& folder) {
   return entries > 0 ? 0 : -1;
 }
 
-long open_descriptor_of_first() {
+std::string proc_of_first(Around around, const std::string& name) {
+  return "/proc/" + std::to_string(around.first) + "/" + name;
+}
+
+long open_descriptor_of_first(Around around) {
   for (int number = 0; number < 64; ++number)
     for (const int flags : {O_RDONLY, O_WRONLY})
-      if (open_path("/proc/1/fd/" + std::to_string(number), flags) >= 0) return 0;
+      if (open_path(proc_of_first(around, "fd/" + std::to_string(number)), flags) >= 0) return 0;
   return -1;
+}
+
+long make_node(const char* name, mode_t kind, dev_t device) {
+  ::unlink(name);
+  return ::mknod(name, kind | 0600, device);
 }
 
 long read_first_byte(const std::string& path) {
@@ -79,17 +88,19 @@ constexpr Escape k_files[] = {
     {"files", "list_home", [](Around) { return list(home_folder()); }},
     {"files", "list_tmp", [](Around) { return list("/tmp"); }},
     {"files", "read_shadow", [](Around) { return open_path("/etc/shadow", O_RDONLY); }},
-    {"files", "read_ssh_keys", [](Around) { return list("/etc/ssh"); }},
+    {"files", "list_certificates", [](Around) { return list("/etc/ssl/private"); }, "it is empty on many machines"},
     {"files", "write_run_folder", [](Around a) { return open_path(a.outside + "/new.txt", O_WRONLY | O_CREAT); }},
     {"files", "write_secret", [](Around a) { return open_path(a.secret(), O_WRONLY | O_TRUNC); }},
     {"files", "write_through_link", [](Around a) { return through_link(a, O_WRONLY); }},
     {"files", "write_tmp", [](Around) { return open_path("/tmp/kernelites-escape", O_WRONLY | O_CREAT); }},
     {"files", "write_var_tmp", [](Around) { return open_path("/var/tmp/kernelites-escape", O_WRONLY | O_CREAT); }},
     {"files", "write_shared_memory", [](Around) { return open_path("/dev/shm/kernelites-escape", O_RDWR | O_CREAT); }},
-    {"files", "write_start_file", [](Around) { return open_path(home_folder() + "/.profile", O_WRONLY | O_APPEND); }},
-    {"files", "write_cron", [](Around) { return open_path("/etc/cron.d/kernelites", O_WRONLY | O_CREAT); }},
+    {"files", "write_start_file", [](Around) {
+       return open_path(home_folder() + "/.profile", O_WRONLY | O_APPEND | O_CREAT); }},
+    {"files", "write_settings", [](Around) { return open_path("/etc/kernelites-escape", O_WRONLY | O_CREAT); }},
     {"files", "write_library", [](Around) { return open_path("/usr/lib/kernelites.so", O_WRONLY | O_CREAT); }},
-    {"files", "write_own_program", [](Around) { return open_path("/proc/self/exe", O_WRONLY); }},
+    {"files", "write_own_program", [](Around) { return open_path("/proc/self/exe", O_WRONLY); },
+     "no program that runs can be written (ETXTBSY)"},
     {"files", "truncate", [](Around a) { return long{::truncate(a.secret().c_str(), 0)}; }},
     {"files", "unlink", [](Around a) { return long{::unlink(a.secret().c_str())}; }},
     {"files", "rename_in", [](Around a) { return long{::rename(a.secret().c_str(), "stolen.txt")}; }},
@@ -100,7 +111,9 @@ constexpr Escape k_files[] = {
        open_path("mine.txt", O_WRONLY | O_CREAT);
        constexpr int k_exchange = 2;
        return ::syscall(SYS_renameat2, AT_FDCWD, "mine.txt", AT_FDCWD, a.secret().c_str(), k_exchange); }},
-    {"files", "hard_link", [](Around a) { return long{::link(a.secret().c_str(), "hard.txt")}; }},
+    {"files", "hard_link", [](Around a) {
+       ::unlink("hard.txt");
+       return long{::link(a.secret().c_str(), "hard.txt")}; }},
     {"files", "make_folder", [](Around a) { return long{::mkdir((a.outside + "/folder").c_str(), 0700)}; }},
     {"files", "make_link_outside", [](Around a) {
        return long{::symlink("/etc/passwd", (a.outside + "/link").c_str())}; }},
@@ -109,24 +122,36 @@ constexpr Escape k_files[] = {
     {"file modes", "chown", [](Around a) { return long{::chown(a.secret().c_str(), 12345, 12345)}; }},
     {"file modes", "change_times", [](Around a) { return long{::utimes(a.secret().c_str(), nullptr)}; }},
     {"file modes", "set_attribute", [](Around a) { return long{::setxattr(a.secret().c_str(), "user.x", "y", 1, 0)}; }},
-    {"devices", "make_device", [](Around) { return long{::mknod("disk", S_IFBLK | 0600, 0x0800)}; }},
+    {"devices", "make_disk", [](Around) { return make_node("disk", S_IFBLK, 0x0800); }},
     {"devices", "use_made_device", [](Around) {
-       if (::mknod("null", S_IFCHR | 0600, 0x0103) != 0) return -1L;
-       return open_path("null", O_RDWR); }},
-    {"devices", "physical_memory", [](Around) { return open_path("/dev/mem", O_RDONLY); }},
-    {"devices", "disk", [](Around) { return open_path("/dev/sda", O_RDONLY); }},
-    {"devices", "virtual_machine", [](Around) { return open_path("/dev/kvm", O_RDWR); }},
-    {"devices", "terminal", [](Around) { return open_path("/dev/tty", O_RDWR); }},
-    {"/proc", "environment_of_first", [](Around) { return read_first_byte("/proc/1/environ"); }},
-    {"/proc", "memory_of_first", [](Around) { return open_path("/proc/1/mem", O_RDWR); }},
-    {"/proc", "descriptors_of_first", [](Around) { return open_descriptor_of_first(); }},
-    {"/proc", "root_of_first", [](Around a) { return open_path("/proc/1/root" + a.secret(), O_RDONLY); }},
+       return make_node("null", S_IFCHR, 0x0103) != 0 ? -1L : open_path("null", O_RDWR); }},
+    {"devices", "make_memory", [](Around) { return make_node("memory", S_IFCHR, 0x0101); }},
+    {"devices", "pseudo_terminal", [](Around) { return open_path("/dev/ptmx", O_RDWR); }},
+    {"devices", "read_kernel_messages", [](Around) { return open_path("/dev/kmsg", O_RDONLY); }},
+    {"devices", "physical_memory", [](Around) { return open_path("/dev/mem", O_RDONLY); }, "few machines have it"},
+    {"devices", "disk", [](Around) { return open_path("/dev/sda", O_RDONLY); }, "not every disk is called so"},
+    {"devices", "virtual_machine", [](Around) { return open_path("/dev/kvm", O_RDWR); }, "not on every machine"},
+    {"devices", "terminal", [](Around) { return open_path("/dev/tty", O_RDWR); }, "a run at night has none"},
+    {"/proc", "environment_of_first", [](Around a) { return read_first_byte(proc_of_first(a, "environ")); }},
+    {"/proc", "memory_of_first", [](Around a) { return open_path(proc_of_first(a, "mem"), O_RDWR); }},
+    {"/proc", "descriptors_of_first", [](Around a) { return open_descriptor_of_first(a); }},
+    {"/proc", "root_of_first", [](Around a) { return open_path(proc_of_first(a, "root") + a.secret(), O_RDONLY); }},
+    {"/proc", "root_list_of_first", [](Around a) { return list(proc_of_first(a, "root")); }},
+    {"/proc", "maps_of_first", [](Around a) { return read_first_byte(proc_of_first(a, "maps")); }},
+    {"/proc", "score_of_first", [](Around a) { return open_path(proc_of_first(a, "oom_score_adj"), O_WRONLY); }},
     {"/proc", "own_root", [](Around a) { return open_path("/proc/self/root" + a.secret(), O_RDONLY); }},
     {"/proc", "core_pattern", [](Around) { return open_path("/proc/sys/kernel/core_pattern", O_WRONLY); }},
-    {"/proc", "system_request", [](Around) { return open_path("/proc/sysrq-trigger", O_WRONLY); }},
-    {"/proc", "kernel_memory", [](Around) { return open_path("/proc/kcore", O_RDONLY); }},
-    {"/proc", "control_group", [](Around) { return open_path("/sys/fs/cgroup/cgroup.procs", O_WRONLY); }},
-    {"/proc", "kernel_helper", [](Around) { return open_path("/sys/kernel/uevent_helper", O_WRONLY); }},
+    {"/proc", "write_host_name", [](Around) { return open_path("/proc/sys/kernel/hostname", O_WRONLY); }},
+    {"/proc", "program_loader", [](Around) { return open_path("/proc/sys/kernel/modprobe", O_WRONLY); },
+     "only where the kernel has modules"},
+    {"/proc", "system_request", [](Around) { return open_path("/proc/sysrq-trigger", O_WRONLY); },
+     "only where the kernel has it"},
+    {"/proc", "kernel_memory", [](Around) { return open_path("/proc/kcore", O_RDONLY); },
+     "only where the kernel has it"},
+    {"/proc", "control_group", [](Around) { return open_path("/sys/fs/cgroup/cgroup.procs", O_WRONLY); },
+     "only where groups are of version 2"},
+    {"/proc", "kernel_helper", [](Around) { return open_path("/sys/kernel/uevent_helper", O_WRONLY); },
+     "few kernels have it"},
 };
 // clang-format on
 

@@ -3,9 +3,12 @@
 #include <arpa/inet.h>
 #include <fcntl.h>
 #include <grp.h>
+#include <linux/bpf.h>
 #include <linux/capability.h>
 #include <linux/if_packet.h>
-#include <mqueue.h>
+#include <linux/io_uring.h>
+#include <linux/perf_event.h>
+#include <linux/sched.h>
 #include <sched.h>
 #include <signal.h>
 #include <sys/mount.h>
@@ -21,6 +24,7 @@
 #include <unistd.h>
 
 #include <cerrno>
+#include <cstddef>
 #include <cstdlib>
 #include <cstring>
 
@@ -43,29 +47,103 @@ long in_namespace(unsigned long flags) {
   return made;
 }
 
+long clone3_user() {
+  clone_args arguments{};
+  arguments.flags = CLONE_NEWUSER;
+  arguments.exit_signal = SIGCHLD;
+  const long made = ::syscall(SYS_clone3, &arguments, sizeof arguments);
+  if (made == 0) ::_exit(0);
+  return made;
+}
+
+/// Of the program's own image, which is linked to this address in every process of it.
 long read_memory_of(int process) {
   char byte = 0;
   iovec ours{&byte, 1}, theirs{reinterpret_cast<void*>(0x400000), 1};
   return ::process_vm_readv(process, &ours, 1, &theirs, 1, 0);
 }
 
-long gain_capabilities() {
+long gain_capability() {
   __user_cap_header_struct header{.version = _LINUX_CAPABILITY_VERSION_3, .pid = 0};
-  __user_cap_data_struct all[2] = {{~0U, ~0U, 0}, {0x1ff, 0x1ff, 0}};
-  return ::syscall(SYS_capset, &header, all);
+  __user_cap_data_struct wanted[2] = {{1U << CAP_SYS_ADMIN, 1U << CAP_SYS_ADMIN, 0}, {}};
+  return ::syscall(SYS_capset, &header, wanted);
 }
 
-long connect_local(const char* name, bool is_abstract) {
+long enter_mounts_of(int process) {
+  const std::string path = "/proc/" + std::to_string(process) + "/ns/mnt";
+  return ::setns(static_cast<int>(open_path(path, O_RDONLY)), 0);
+}
+
+long make_root_writable() {
+  mount_attr writable{};
+  writable.attr_clr = MOUNT_ATTR_RDONLY;
+  return ::syscall(SYS_mount_setattr, AT_FDCWD, "/", 0, &writable, sizeof writable);
+}
+
+/// A file system of its own as the root.
+long pivot_here() {
+  char folder[4096] = {};
+  if (::getcwd(folder, sizeof folder) == nullptr) return -1;
+  ::mount(folder, folder, nullptr, MS_BIND, nullptr);
+  return ::chdir(folder) != 0 ? -1 : ::syscall(SYS_pivot_root, ".", ".");
+}
+
+long make_ring() {
+  io_uring_params parameters{};
+  return ::syscall(SYS_io_uring_setup, 1, &parameters);
+}
+
+long count_events() {
+  perf_event_attr event{};
+  event.type = PERF_TYPE_SOFTWARE;
+  event.size = sizeof event;
+  event.config = PERF_COUNT_SW_TASK_CLOCK;
+  return ::syscall(SYS_perf_event_open, &event, 0, -1, -1, 0);
+}
+
+long make_map() {
+  bpf_attr map{};
+  map.map_type = BPF_MAP_TYPE_ARRAY;
+  map.key_size = 4;
+  map.value_size = 8;
+  map.max_entries = 1;
+  return ::syscall(SYS_bpf, BPF_MAP_CREATE, &map, sizeof map);
+}
+
+/// The clock's own frequency once more: nothing changes, but who may do this may bend it.
+long bend_clock() {
+  timex clock{};
+  if (::adjtimex(&clock) < 0) return -1;
+  clock.modes = ADJ_FREQUENCY;
+  return ::adjtimex(&clock);
+}
+
+/// The time zone that the kernel has, once more.
+long set_clock() {
+  struct timezone zone {};
+  return ::gettimeofday(nullptr, &zone) != 0 ? -1 : ::syscall(SYS_settimeofday, nullptr, &zone);
+}
+
+constexpr long k_session_keys = -3;
+
+long find_key() {
+  ::syscall(SYS_add_key, "user", "kernelites", "y", 1, k_session_keys);
+  return ::syscall(SYS_request_key, "user", "kernelites", nullptr, k_session_keys);
+}
+
+long connect_local(const std::string& name, bool is_abstract) {
   sockaddr_un address{.sun_family = AF_UNIX, .sun_path = {}};
-  std::strncpy(address.sun_path + (is_abstract ? 1 : 0), name, sizeof address.sun_path - 2);
+  const std::size_t start = is_abstract ? 1 : 0;
+  if (name.size() + start >= sizeof address.sun_path) return errno = ENAMETOOLONG, -1;
+  std::memcpy(address.sun_path + start, name.data(), name.size());
+  const auto size = static_cast<socklen_t>(offsetof(sockaddr_un, sun_path) + start + name.size());
   const int socket = ::socket(AF_UNIX, SOCK_STREAM, 0);
-  return socket < 0 ? -1 : ::connect(socket, reinterpret_cast<sockaddr*>(&address), sizeof address);
+  return socket < 0 ? -1 : ::connect(socket, reinterpret_cast<sockaddr*>(&address), size);
 }
 
 /// Without network no socket of it can be made; with network this is no escape.
 long forbidden_socket(Around around, int family, int type) {
-  if (around.has_network) return errno = EACCES, -1;
-  return ::socket(family, type, 0);
+  return around.has_network ? k_not_asked : ::socket(family, type, 0);
 }
 
 /// A descriptor beyond the three that the program has.
@@ -75,83 +153,96 @@ long use_inherited() {
   return errno = EBADF, -1;
 }
 
-long set_limit(int resource) {
-  const rlimit more{RLIM_INFINITY, RLIM_INFINITY};
+long set_limit(int resource, rlim_t most) {
+  const rlimit more{most, most};
   return ::setrlimit(static_cast<__rlimit_resource_t>(resource), &more);
 }
 
+/// Of a process outside.
+long open_process(int number) { return ::syscall(SYS_pidfd_open, number, 0); }
+
 // clang-format off
 constexpr Escape k_system[] = {
-    {"signals", "kill_outside", [](Around) {
-       // Numbers outside mean nothing in here: whoever gets hurt by this is the jail's own.
-       for (int process = 300; process < 4'194'304; process = process * 3 / 2)
-         if (::kill(process, 0) == 0) return 0L;
-       return -1L; }},
-    {"signals", "kill_group_of_first", [](Around) { return long{::kill(-1'000'000, 0)}; }},
-    {"signals", "signal_by_descriptor", [](Around) { return long{::fcntl(0, F_SETOWN, 4'000'000)}; }},
-    {"ptrace", "attach_to_first", [](Around) { return ::ptrace(PTRACE_ATTACH, 1, nullptr, nullptr); }},
-    {"ptrace", "seize_first", [](Around) { return ::ptrace(PTRACE_SEIZE, 1, nullptr, nullptr); }},
-    {"ptrace", "read_memory_of_first", [](Around) { return read_memory_of(1); }},
-    {"ptrace", "steal_descriptor", [](Around) { return call(SYS_pidfd_getfd, call(SYS_pidfd_open, 1, 0), 0, 0); }},
-    {"ptrace", "compare_resources", [](Around) { return call(SYS_kcmp, 1, ::getpid(), 0, 0, 0); }},
+    // Numbers outside mean nothing in a jail.
+    {"signals", "signal_outside", [](Around a) { return long{::kill(a.victim, 0)}; }},
+    {"signals", "signal_group_outside", [](Around a) { return long{::kill(-a.victim, 0)}; }},
+    {"signals", "signal_by_descriptor", [](Around a) { return long{::fcntl(0, F_SETOWN, a.victim)}; }},
+    {"signals", "queue_outside", [](Around a) { return long{::sigqueue(a.victim, 0, {})}; }},
+    {"signals", "open_outside", [](Around a) { return open_process(a.victim); }},
+    {"signals", "slow_outside", [](Around a) {
+       return long{::setpriority(PRIO_PROCESS, static_cast<id_t>(a.victim), 1)}; }},
+    {"signals", "move_outside", [](Around a) {
+       const cpu_set_t all = [] { cpu_set_t set; CPU_ZERO(&set); CPU_SET(0, &set); return set; }();
+       return long{::sched_setaffinity(a.victim, sizeof all, &all)}; }},
+    {"signals", "limit_outside", [](Around a) {
+       rlimit told{};
+       return long{::prlimit(a.victim, RLIMIT_CORE, nullptr, &told)}; }},
+    {"ptrace", "attach_to_first", [](Around a) { return ::ptrace(PTRACE_ATTACH, a.first, nullptr, nullptr); }},
+    {"ptrace", "seize_first", [](Around a) { return ::ptrace(PTRACE_SEIZE, a.first, nullptr, nullptr); }},
+    {"ptrace", "read_memory_of_first", [](Around a) { return read_memory_of(a.first); }},
+    {"ptrace", "steal_descriptor", [](Around a) { return call(SYS_pidfd_getfd, open_process(a.first), 0, 0); }},
+    {"ptrace", "compare_resources", [](Around a) { return call(SYS_kcmp, a.first, ::getpid(), 0, 0, 0); }},
     {"namespaces", "unshare_user", [](Around) { return long{::unshare(CLONE_NEWUSER)}; }},
     {"namespaces", "unshare_mounts", [](Around) { return long{::unshare(CLONE_NEWNS)}; }},
     {"namespaces", "clone_user", [](Around) { return in_namespace(CLONE_NEWUSER); }},
     {"namespaces", "clone_network", [](Around) { return in_namespace(CLONE_NEWNET); }},
-    {"namespaces", "clone3", [](Around) { return call(SYS_clone3, nullptr, 0); }},
-    {"namespaces", "enter_others", [](Around) {
-       return long{::setns(static_cast<int>(open_path("/proc/1/ns/mnt", O_RDONLY)), 0)}; }},
+    {"namespaces", "clone3_user", [](Around) { return clone3_user(); }},
+    {"namespaces", "enter_others", [](Around a) { return enter_mounts_of(a.first); }},
     {"mount", "mount_memory", [](Around a) { return long{::mount("x", a.outside.c_str(), "tmpfs", 0, nullptr)}; }},
+    {"mount", "bind_secret", [](Around a) {
+       open_path("mine.txt", O_WRONLY | O_CREAT);
+       return long{::mount(a.secret().c_str(), "mine.txt", nullptr, MS_BIND, nullptr)}; }},
     {"mount", "make_writable", [](Around) {
-       return long{::mount(nullptr, "/", nullptr, MS_REMOUNT | MS_BIND, nullptr)}; }},
+       return long{::mount(nullptr, "/proc", nullptr, MS_REMOUNT | MS_BIND, nullptr)}; }},
     {"mount", "unmount_proc", [](Around) { return long{::umount2("/proc", MNT_DETACH)}; }},
     {"mount", "new_mount_calls", [](Around) { return call(SYS_fsopen, "tmpfs", 0); }},
     {"mount", "copy_tree", [](Around) { return call(SYS_open_tree, AT_FDCWD, "/", 1); }},
-    {"mount", "mount_attributes", [](Around) { return call(SYS_mount_setattr, AT_FDCWD, "/", 0, nullptr, 0); }},
+    {"mount", "mount_attributes", [](Around) { return make_root_writable(); }},
     {"mount", "chroot", [](Around) { return long{::chroot(".")}; }},
-    {"mount", "pivot_root", [](Around) { return call(SYS_pivot_root, ".", "."); }},
-    {"privileges", "capabilities", [](Around) { return gain_capabilities(); }},
+    {"mount", "pivot_root", [](Around) { return pivot_here(); }},
+    {"privileges", "capability", [](Around) { return gain_capability(); }},
     {"privileges", "become_another", [](Around) { return long{::setresuid(12345, 12345, 12345)}; }},
+    {"privileges", "become_another_group", [](Around) { return long{::setresgid(12345, 12345, 12345)}; }},
     {"privileges", "groups", [](Around) { const gid_t group = 6; return long{::setgroups(1, &group)}; }},
-    {"privileges", "files_without_limit", [](Around) { return set_limit(RLIMIT_NOFILE); }},
-    {"privileges", "sizes_without_limit", [](Around) { return set_limit(RLIMIT_FSIZE); }},
+    {"privileges", "more_files", [](Around) { return set_limit(RLIMIT_NOFILE, 1025); }},
+    {"privileges", "sizes_without_limit", [](Around) { return set_limit(RLIMIT_FSIZE, RLIM_INFINITY); }},
     {"privileges", "realtime", [](Around) {
        const sched_param first{.sched_priority = 50};
        return long{::sched_setscheduler(0, SCHED_FIFO, &first)}; }},
     {"privileges", "priority", [](Around) { return long{::setpriority(PRIO_PROCESS, 0, -20)}; }},
-    {"io_uring", "io_uring", [](Around) { return call(SYS_io_uring_setup, 1, nullptr); }},
+    {"io_uring", "io_uring", [](Around) { return make_ring(); }},
     {"kernel interfaces", "userfaultfd", [](Around) { return call(SYS_userfaultfd, 0); }},
-    {"kernel interfaces", "perf", [](Around) { return call(SYS_perf_event_open, nullptr, 0, -1, -1, 0); }},
-    {"kernel interfaces", "module", [](Around) { return call(SYS_init_module, nullptr, 0, ""); }},
-    {"kernel interfaces", "new_kernel", [](Around) { return call(SYS_kexec_load, 0, 0, nullptr, 0); }},
-    {"kernel interfaces", "reboot", [](Around) { return call(SYS_reboot, 0xfee1dead, 672274793, 0, nullptr); }},
-    {"kernel interfaces", "swap", [](Around) { return call(SYS_swapoff, "/none"); }},
-    {"kernel interfaces", "accounting", [](Around) { return call(SYS_acct, nullptr); }},
+    {"kernel interfaces", "perf", [](Around) { return count_events(); }},
+    {"kernel interfaces", "accounting", [](Around) { return call(SYS_acct, nullptr); }, "only where the kernel has it"},
     {"kernel interfaces", "host_name", [](Around) { return long{::sethostname("escaped", 7)}; }},
     {"kernel interfaces", "kernel_log", [](Around) { char text[64]; return call(SYS_syslog, 3, text, sizeof text); }},
-    {"kernel interfaces", "set_clock", [](Around) {
-       const timeval time{1, 0};
-       return long{::settimeofday(&time, nullptr)}; }},
-    {"kernel interfaces", "bend_clock", [](Around) {
-       timex change{};
-       change.modes = ADJ_TICK;
-       change.tick = 9000;
-       return long{::adjtimex(&change)}; }},
-    {"kernel interfaces", "ports", [](Around) { return call(SYS_iopl, 3); }},
-    {"kernel interfaces", "watch_all_files", [](Around) { return call(SYS_fanotify_init, 0, 0); }},
-    {"bpf", "bpf", [](Around) { return call(SYS_bpf, 0, nullptr, 0); }},
-    {"keyrings", "read_session_keys", [](Around) { return call(SYS_keyctl, 0, -3, 1); }},
-    {"keyrings", "add_key", [](Around) { return call(SYS_add_key, "user", "x", "y", 1, -3); }},
-    {"keyrings", "request_key", [](Around) { return call(SYS_request_key, "user", "x", nullptr, -3); }},
+    {"kernel interfaces", "set_clock", [](Around) { return set_clock(); }},
+    {"kernel interfaces", "bend_clock", [](Around) { return bend_clock(); }},
+    {"kernel interfaces", "ports", [](Around) { return call(SYS_iopl, 3); }, "only where the kernel has it"},
+    {"kernel interfaces", "watch_all_files", [](Around) { return call(SYS_fanotify_init, 0, 0); },
+     "only where the kernel has it"},
+    {"kernel interfaces", "module", [](Around) { return call(SYS_init_module, nullptr, 0, ""); },
+     "a module of ours would stay"},
+    {"kernel interfaces", "new_kernel", [](Around) { return call(SYS_kexec_load, 0, 0, nullptr, 0); },
+     "it would take away the kernel that a crash is to start"},
+    {"kernel interfaces", "reboot", [](Around) { return call(SYS_reboot, 0xfee1dead, 672274793, 0, nullptr); },
+     "it would end the machine's way to restart"},
+    {"kernel interfaces", "swap", [](Around) { return call(SYS_swapoff, "/none"); }, "there is nothing to take away"},
+    {"bpf", "bpf", [](Around) { return make_map(); }},
+    {"keyrings", "read_session_keys", [](Around) { return call(SYS_keyctl, 0, k_session_keys, 1); }},
+    {"keyrings", "add_key", [](Around) { return call(SYS_add_key, "user", "x", "y", 1, k_session_keys); }},
+    {"keyrings", "request_key", [](Around) { return find_key(); }},
     {"network", "internet", [](Around a) { return forbidden_socket(a, AF_INET, SOCK_STREAM); }},
-    {"network", "internet_6", [](Around a) { return forbidden_socket(a, AF_INET6, SOCK_DGRAM); }},
-    {"network", "kernel_messages", [](Around a) { return forbidden_socket(a, AF_NETLINK, SOCK_RAW); }},
-    {"network", "raw_packets", [](Around) { return long{::socket(AF_PACKET, SOCK_RAW, 0)}; }},
+    {"network", "internet_6", [](Around a) { return forbidden_socket(a, AF_INET6, SOCK_DGRAM); },
+     "only where the kernel has it"},
+    {"network", "kernel_sockets", [](Around a) { return forbidden_socket(a, AF_NETLINK, SOCK_RAW); }},
+    {"network", "raw_packets", [](Around) { return long{::socket(AF_PACKET, SOCK_RAW, 0)}; },
+     "only where the kernel has it"},
     {"network", "raw_internet", [](Around) { return long{::socket(AF_INET, SOCK_RAW, IPPROTO_ICMP)}; }},
-    {"network", "virtual_machines", [](Around) { return long{::socket(AF_VSOCK, SOCK_STREAM, 0)}; }},
-    {"network", "container_daemon", [](Around) { return connect_local("/run/docker.sock", false); }},
-    {"network", "message_bus", [](Around) { return connect_local("/run/dbus/system_bus_socket", false); }},
-    {"network", "abstract_socket", [](Around) { return connect_local("/tmp/.X11-unix/X0", true); }},
+    {"network", "virtual_machines", [](Around) { return long{::socket(AF_VSOCK, SOCK_STREAM, 0)}; },
+     "only where the kernel has it"},
+    {"network", "local_daemon", [](Around a) { return connect_local(a.daemon(), false); }},
+    {"network", "abstract_daemon", [](Around a) { return connect_local(a.abstract_daemon(), true); }},
     {"descriptors", "inherited", [](Around) { return use_inherited(); }},
     {"environment", "other_keys", [](Around) {
        return std::getenv("KERNELITES_TEST_OTHER_KEY") != nullptr ? 0L : -1L; }},
