@@ -151,9 +151,9 @@ void export_run(const ExportOptions& options, Program& program) {
   write_export(options.to, files);
   program.out << fmt::format("{} files in {}\n", files.size(), options.to);
   if (inputs.has_host_plans && options.as != "cu")
-    program.out << "your compiler will be given text from the run: src/plan_*.cpp (README.md says what); "
-                   "--plans table ships "
-                   "data instead\n";
+    program.out << "src/plan_*.cpp say what the kernels' plans say, in this program's words (README.md); "
+                   "--plans table "
+                   "ships data instead\n";
 }
 
 }  // namespace
@@ -174,7 +174,7 @@ void add_export_command(CLI::App& command, Program& program) {
                      "This candidate alone (number or id) instead of all champions");
   command
       .add_option("--plans", options->plans,
-                  "code: plans become host code, after a proof; table: data for listed shapes")
+                  "code: plans are written anew as host code and proven; table: data for listed shapes")
       ->check(CLI::IsMember({"code", "table"}));
   command
       .add_option("--arch", options->architectures,

@@ -105,14 +105,12 @@ std::string domain_lines(const LibraryDomain& domain) {
 }
 
 std::string plan_words(const ExportInputs& inputs) {
-  return inputs.has_host_plans ? "Building compiles `csrc/src/plan_*.cpp` for "
-                                 "your CPU: launch plans that a "
-                                 "model may have written, and that were "
-                                 "proven at export to say the same as the "
-                                 "evaluated ones (`MANIFEST.json`)."
-                               : "Launch plans are data: no text that a model "
-                                 "wrote is compiled for your "
-                                 "CPU. Only the shapes of the table are taken.";
+  return inputs.has_host_plans
+             ? "Building compiles `csrc/src/plan_*.cpp` for your CPU: launch plans, written anew from "
+               "what a model may have written, and proven at export to say the same as the "
+               "evaluated ones (`MANIFEST.json`)."
+             : "Launch plans are data: no text that a model wrote is compiled for your CPU. Only the "
+               "shapes of the table are taken.";
 }
 
 }  // namespace kernelites

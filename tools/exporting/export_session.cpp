@@ -149,7 +149,7 @@ std::string origin_words(const Portfolio& portfolio) {
     const bool is_model = std::any_of(arm.lineage.begin(), arm.lineage.end(),
                                       [](const LineageStep& step) { return !step.endpoint.empty(); });
     words += fmt::format("{}`src/plan_{}.cpp` ({})", words.empty() ? "" : ", ", arm.label,
-                         is_model ? "text of a language model" : "text of a seed");
+                         is_model ? "from a language model's text" : "from a seed's text");
   }
   return words;
 }
@@ -171,13 +171,16 @@ Json plan_facts(const Portfolio& portfolio, const ExportInputs& inputs, const Ex
                       {"against", inputs.code.toolkit + ", constant evaluation"},
                       {"was_jailed", true}};
     facts["words"] = fmt::format(
-        "Besides this program's own sources, your compiler is given how the kernels are launched, as C++: "
-        "{}. Each is the "
-        "constexpr arithmetic that the kernel's `plan` consists of, and was compared with NVRTC's constant "
-        "evaluator at "
-        "{} shapes of the domain when this was exported: all plans are the same, bit for bit. To have no "
-        "such text on the "
-        "host, export with `--plans table`: plans are then data for a list of shapes.",
+        "This program's own sources only. How the kernels are launched is code that it wrote from what each "
+        "kernel's constexpr `plan` says: {}. Names and quoted texts are the plan's, nothing else of its text "
+        "is "
+        "compiled: what has no value is noted instead of computed, loops end, there are no addresses. "
+        "Compared "
+        "with NVRTC's constant evaluator at {} shapes of the domain when this was exported: all plans are "
+        "the "
+        "same, bit for bit. To have not even that, export with `--plans table`: plans are then data for a "
+        "list "
+        "of shapes.",
         origin_words(portfolio), proved / std::max<std::size_t>(portfolio.arms.size(), 1));
     return facts;
   }

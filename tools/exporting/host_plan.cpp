@@ -10,26 +10,28 @@
 #include <set>
 
 #include "engine/core/candidate.h"
-#include "engine/core/embedded_file.h"
 #include "engine/core/error.h"
 #include "evaluators/worker/contract/plan_batch.h"
 #include "evaluators/worker/contract/problem_source.h"
+#include "tools/exporting/library_texts.h"
+#include "tools/plan_code/plan_code.h"
 
 namespace kernelites {
-
-extern const std::vector<EmbeddedFile> k_export_texts;
 
 namespace {
 
 constexpr const char* k_begin = R"(// SPDX-License-Identifier: Apache-2.0
 // The plan of kernel {id_short} as host code: how its launches follow from a shape.
 //
-// WHAT YOU COMPILE: the text between the two lines of "=" below is not this program's. It was {origin}.
-// It is constexpr C++ (arithmetic on extents), {lines} lines, taken from kernels/{label}.cu; the rest of that file is
-// device code and was compiled by NVRTC. An export checks that this file gives the same plans as NVRTC's constant
+// WHAT YOU COMPILE: the declarations between the two lines of "=" below were written by this program. They say what
+// `plan` of kernels/{label}.cu says, whose text was {origin}:
+// arithmetic on extents, {lines} lines, with the text's names (and a number behind each). What could be undefined is
+// a function of plan_arithmetic.h that notes it instead, loops and calls count their steps, and there are no addresses:
+// it writes nothing but its plan, and ends. An export checks that it gives the same plans as NVRTC's constant
 // evaluator at the shapes that MANIFEST.json counts under "plans". `export --plans table` ships data instead.
 #include "library_name.h"
 
+#include "plan_arithmetic.h"
 #include "plan_shim.h"
 
 namespace {name}_plan_std {{
@@ -38,7 +40,7 @@ using std::initializer_list;
 // From here on these names are strangers to the program's own, and to those of other exported libraries.
 #define std {name}_plan_std
 #define kernelites {name}_plan_contract
-{tunables}#include <kernelites/plan.cuh>
+#include <kernelites/plan.cuh>
 
 namespace formula {{
 static inline double min(double a, double b) {{ return b < a ? b : a; }}
@@ -52,6 +54,7 @@ static inline double log(double a) {{ return __builtin_log(a); }}
 
 namespace plan_of_{name}_{label} {{
 
+namespace safe = KERNELITES_LIBRARY::safe;
 {problem}
 // =====================================================================================================================
 {closure}
@@ -84,7 +87,12 @@ int plan_{label}(const long long* d, const double* s, const long long* f, unsign
 {named}
   const plan_of_{name}_{label}::Problem problem{{{members}}};
   kl::Plan plan;
-  plan_of_{name}_{label}::plan(problem, plan);
+  safe::Run run;
+  plan_of_{name}_{label}::plan(run, problem, plan);
+  if (run.trouble != safe::no_trouble) {{
+    plan = kl::Plan();
+    plan.require(false, safe::k_trouble_words[run.trouble]);
+  }}
   kl::detail::Encoder encoder{{words, 0}};
   encoder.plan(plan);
   return encoder.at;
@@ -100,13 +108,11 @@ std::string origin_of(const PortfolioArm& arm) {
   return words.empty() ? "written by people, as a seed of this program or of the run" : words;
 }
 
-std::string tunables_of(const Candidate& candidate) {
+std::map<std::string, std::int64_t> tunables_of(const Candidate& candidate) {
   std::map<std::string, std::int64_t> values;
   for (const Tunable& tunable : parse_tunables(candidate.source)) values[tunable.name] = tunable.values.at(0);
   for (const auto& [name, value] : candidate.tuning) values[name] = value;
-  std::string text;
-  for (const auto& [name, value] : values) text += fmt::format("#define {} {}\n", name, value);
-  return text;
+  return values;
 }
 
 /// The initialisers of Problem, in the order in which it declares its members.
@@ -172,7 +178,9 @@ std::string formula_expression(const std::string& formula) {
 std::variant<std::string, ClosureProblem> host_plan(const Task& task, const PortfolioArm& arm) {
   auto closure = plan_closure(arm.candidate.source);
   if (const auto* problem = std::get_if<ClosureProblem>(&closure)) return *problem;
-  const std::string& text = std::get<std::string>(closure);
+  const auto code = plan_code(std::get<std::string>(closure), tunables_of(arm.candidate));
+  if (const auto* problem = std::get_if<PlanCodeProblem>(&code)) return ClosureProblem{problem->words};
+  const std::string& text = std::get<std::string>(code);
   std::vector<worker::PlanPoint> typed_by;
   for (const auto* workloads : {&task.check, &task.bench})
     for (const Workload& workload : *workloads) typed_by.push_back({.workload = &workload});
@@ -180,8 +188,7 @@ std::variant<std::string, ClosureProblem> host_plan(const Task& task, const Port
   return fmt::format(fmt::runtime(k_begin), fmt::arg("id_short", arm.candidate_id.substr(0, 12)),
                      fmt::arg("origin", origin_of(arm)),
                      fmt::arg("lines", std::count(text.begin(), text.end(), '\n')),
-                     fmt::arg("label", arm.label), fmt::arg("name", task.name),
-                     fmt::arg("tunables", tunables_of(arm.candidate)), fmt::arg("problem", problem),
+                     fmt::arg("label", arm.label), fmt::arg("name", task.name), fmt::arg("problem", problem),
                      fmt::arg("closure", text)) +
          fmt::format(fmt::runtime(k_end), fmt::arg("label", arm.label), fmt::arg("name", task.name),
                      fmt::arg("named", named_dims(task)), fmt::arg("members", members_of(task)));
@@ -192,8 +199,8 @@ std::vector<ExportFile> host_plan_headers() {
   for (const worker::HeaderText& header : worker::contract_headers())
     if (header.name == "kernelites/plan.cuh" || header.name == "kernelites/std.cuh")
       files.push_back({"src/" + header.name, header.text});
-  for (const EmbeddedFile& file : k_export_texts)
-    if (file.name == "plan_shim.h") files.push_back({"src/plan_shim.h", std::string(file.text)});
+  for (const char* name : {"plan_shim.h", "plan_arithmetic.h"})
+    files.push_back({fmt::format("src/{}", name), export_text(name)});
   return files;
 }
 

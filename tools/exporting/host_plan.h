@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 // A candidate's plan as a source file of the exported library: what the user's host compiler is given.
 //
-// The file includes kernelites/plan.cuh and of the standard headers <initializer_list> alone; `std` and `kernelites`
-// are renamed in it, so that what those headers define never meets the definitions of the program around it.
+// Nothing of the candidate's text is in the file but names and the texts between quotes: plan_code.h reads the plan by
+// a grammar of its own and writes it anew. The file includes kernelites/plan.cuh, and `std` and `kernelites` are
+// renamed in it, so that what that header defines never meets the definitions of the program around it.
 #pragma once
 
 #include <string>
@@ -16,9 +17,9 @@
 
 namespace kernelites {
 
-/// Compile flags of that file besides -std=c++20: no contraction, since the constant evaluator has none.
-inline constexpr const char* k_plan_flags =
-    "-ffp-contract=off -w -fsanitize=bounds -fsanitize-undefined-trap-on-error";
+/// Compile flags of that file besides -std=c++20: no contraction, since the constant evaluator has none; what the
+/// contract's own sums would overflow wraps around.
+inline constexpr const char* k_plan_flags = "-ffp-contract=off -fwrapv -w";
 
 /// The text of `src/plan_<label>.cpp`: the function `plan_<label>` of type PlanFunction (runtime/library_core.h).
 std::variant<std::string, ClosureProblem> host_plan(const Task& task, const PortfolioArm& arm);

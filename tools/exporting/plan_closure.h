@@ -5,9 +5,8 @@
 // intrinsics), so the declarations that `plan` reaches are taken out, in their order, as they were written: constants,
 // types, constexpr functions. Everything that is not constexpr stays behind, members of structs too: a constant
 // expression cannot call it. Includes stay behind; macros that are named and conditions around what was taken come
-// along. Variables become constexpr, and closure_rules.h refuses words that a host compiler knows and arithmetic does
-// not need. What was left out by mistake shows as a compile error, and what means something else to a host compiler in
-// the comparison of plans (host_proof.h).
+// along. No compiler sees this text: plan_code.h reads it and writes what it says anew. What was left out by mistake is
+// a name that nobody declared there.
 #pragma once
 
 #include <string>
