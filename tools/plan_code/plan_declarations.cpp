@@ -66,13 +66,29 @@ void PlanWriter::declaration() {
       function(parameters, type, nullptr, false);
     } else if (is_template) {
       at_ = begin;
-      refuse("a template of what is neither a struct nor a function");
+      constant_template(parameters);
     } else {
       at_ = first;
       if (!is_constexpr) refuse("a variable that is not constexpr");
       variables(true, true);
     }
   }
+}
+
+/// `template <int G> constexpr int THREADS = G * 32;`
+void PlanWriter::constant_template(const std::string& parameters) {
+  const bool is_constexpr = skip_qualifiers("constexpr");
+  const PlanType type = this->type();
+  if (!is_constexpr || type.kind != Kind::number || type.is_reference)
+    refuse("a template of what is no struct, no function and no number");
+  const std::string name = take_name(), written = fresh(name);
+  is_constant_ = true;
+  const std::string value = initial(type);
+  is_constant_ = false;
+  expect(";");
+  line(fmt::format("{}inline constexpr {} {}{};", parameters, type.text, written, value));
+  scopes_.close();
+  declare(name, {.kind = PlanSymbol::Kind::constant, .written = written, .is_template = true, .type = type});
 }
 
 /// Whole numbers, in the scope of what follows.

@@ -255,7 +255,7 @@ PlanExpression PlanWriter::member_of(const PlanType& type) {
 PlanExpression PlanWriter::use_of(const PlanSymbol& symbol, const std::string& name) {
   switch (symbol.kind) {
     case PlanSymbol::Kind::constant:
-      return {symbol.written};
+      return {symbol.written + (symbol.is_template ? template_arguments() : "")};
     case PlanSymbol::Kind::variable:
       if (is_constant_) refuse(fmt::format("\"{:.40}\" is no constant", name));
       return {.text = symbol.written, .is_place = symbol.is_place, .is_lasting = true};

@@ -124,6 +124,7 @@ class PlanWriter {
   void top_level();
   void space();
   std::string template_parameters();
+  void constant_template(const std::string& parameters);
   void declaration();
   void enumeration();
   void record(const std::string& parameters);
