@@ -5,6 +5,7 @@
 #include <fcntl.h>
 #include <fmt/format.h>
 #include <sqlite3.h>
+#include <sys/statvfs.h>
 #include <unistd.h>
 
 #include <cerrno>
@@ -16,6 +17,16 @@ namespace {
 
 /// SQLite's own 2 MiB make a reader of a night's run fetch most pages several times.
 constexpr const char* k_larger_cache = "PRAGMA cache_size = -65536";  // KiB
+constexpr const char* k_read_only = " (its file system is read-only)";
+
+/// SQLite calls what follows from that "unable to open database file".
+bool is_on_read_only_disk(const std::string& file, int code) {
+  const int kind = code & 0xff;
+  if (kind != SQLITE_CANTOPEN && kind != SQLITE_READONLY && kind != SQLITE_IOERR) return false;
+  struct statvfs disk {};
+  const std::string folder = std::filesystem::path(file).parent_path().string();
+  return ::statvfs(folder.empty() ? "." : folder.c_str(), &disk) == 0 && (disk.f_flag & ST_RDONLY) != 0;
+}
 
 }  // namespace
 
@@ -76,7 +87,9 @@ Database::Database(const std::filesystem::path& file, Mode mode)
 void Database::fail(std::string_view doing) const {
   const int code = connection_ ? sqlite3_extended_errcode(connection_.get()) : SQLITE_NOMEM;
   const char* cause = connection_ ? sqlite3_errmsg(connection_.get()) : "out of memory";
-  throw DatabaseError(fmt::format("{}: {}: {}", name_, doing, cause), code);
+  throw DatabaseError(
+      fmt::format("{}: {}: {}{}", name_, doing, cause, is_on_read_only_disk(name_, code) ? k_read_only : ""),
+      code);
 }
 
 std::int64_t Database::changes() const { return sqlite3_total_changes64(connection_.get()); }

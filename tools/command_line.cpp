@@ -13,6 +13,7 @@
 #include "engine/core/nearest_name.h"
 #include "tools/export_command.h"
 #include "tools/inspect/screen_text.h"
+#include "tools/last_words.h"
 #include "tools/reading_commands.h"
 
 namespace kernelites {
@@ -112,6 +113,9 @@ int run_program(const std::vector<std::string>& arguments, Program& program) {
   } catch (const ConfigError& error) {
     program.err << fmt::format("kernelites: {}\n", clean_text(error.what()));
     return exit_wrong;
+  } catch (const std::bad_alloc&) {
+    program.err << k_out_of_memory_words;
+    return exit_trouble;
   } catch (const std::exception& error) {
     program.err << fmt::format("kernelites: {}\n", clean_text(error.what()));
     return exit_trouble;

@@ -9,6 +9,10 @@
 #include <string_view>
 
 #include "tools/command_line.h"
+#include "tools/last_words.h"
+
+/// Before all other constructors: one of them may want memory that is not there.
+[[gnu::constructor(101)]] static void before_main() { kernelites::install_last_words(); }
 
 int main(int argc, char** argv) {
   // Whoever stops reading our output, or a worker that dies, must not end a run; writing then fails by itself.

@@ -88,7 +88,8 @@ class FullDiskTest:
         self.expect(self.full >= 2, f"it was full only {self.full} times")
         mount(disk, "remount,ro")
         code, said = self.session(run)
-        self.expect(code in (2, 3) and "disk/run" in str(said), f"read-only: {code} {said}")
+        is_named = "disk/run" in str(said) and "read-only" in str(said)
+        self.expect(code in (2, 3) and is_named, f"read-only: {code} {said}")
         mount(disk, "remount,rw")
         dumps = [rig.ask(self.options.program, "dump", one)[1] for one in (self.folder / "with_room", run)]
         self.expect(dumps[0] == dumps[1] and len(dumps[0]) > 2000, "the dumps differ")

@@ -229,7 +229,10 @@ class KillTest:
             if code is None:
                 continue
             controller.kill()
-            self.ends[f"{what}: {code} {self.last_words() if code and code > 0 else ''}"] += 1
+            words = self.last_words() if code and (code > 0 or code == -signal.SIGABRT) else ""
+            self.ends[f"{what}: {code} {words}"] += 1
+            if code == -signal.SIGABRT or (what == "take_memory" and code in (2, 3) and not words):
+                self.problems.append(f"{run.name}: ended without words after {what}: {code} {words}")
             told = self.check(run, told, what)
             if code == 0:
                 return

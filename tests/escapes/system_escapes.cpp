@@ -121,7 +121,7 @@ long bend_clock() {
 /// The time zone that the kernel has, once more.
 long set_clock() {
   struct timezone zone {};
-  return ::gettimeofday(nullptr, &zone) != 0 ? -1 : ::syscall(SYS_settimeofday, nullptr, &zone);
+  return ::syscall(SYS_gettimeofday, nullptr, &zone) != 0 ? -1 : ::syscall(SYS_settimeofday, nullptr, &zone);
 }
 
 constexpr long k_session_keys = -3;

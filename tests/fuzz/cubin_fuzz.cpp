@@ -12,9 +12,11 @@ namespace kernelites::fuzz {
 void fuzz_cubin(std::string_view input) {
   const auto cubin = worker::parse_cubin(std::as_bytes(std::span(input)));
   if (!cubin) return;
-  demand(cubin->constant_data.size() <= 2 * input.size(), "constants are bytes of the file");
+  std::size_t bytes = cubin->constant_data.size();
+  demand(cubin->constant_bytes >= 0 && cubin->writable_bytes >= 0, "sizes are not negative");
   for (const auto& [name, kernel] : cubin->kernels) {
-    demand(kernel.code.size() <= input.size(), "code is bytes of the file");
+    bytes += kernel.code.size();
+    demand(bytes <= input.size(), "constants and code are bytes of the file, each once");
     worker::count_sass(kernel.code);
   }
 }

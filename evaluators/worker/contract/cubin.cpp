@@ -49,6 +49,7 @@ std::optional<std::vector<Section>> read_sections(std::string_view file) {
   if (header->e_ident[EI_CLASS] != ELFCLASS64 || header->e_shnum > k_sections_max) return std::nullopt;
   if (header->e_shentsize != sizeof(Elf64_Shdr)) return std::nullopt;
   std::vector<Section> sections(header->e_shnum);
+  std::size_t total = 0;
   for (std::size_t i = 0; i < sections.size(); ++i) {
     const auto entry = value_at<Elf64_Shdr>(file, header->e_shoff + i * sizeof(Elf64_Shdr));
     if (!entry) return std::nullopt;
@@ -57,6 +58,9 @@ std::optional<std::vector<Section>> read_sections(std::string_view file) {
     if (entry->sh_offset > file.size() || entry->sh_size > file.size() - entry->sh_offset)
       return std::nullopt;
     sections[i].bytes = file.substr(entry->sh_offset, entry->sh_size);
+    // No tool writes sections that share bytes; a thousand of them would make a small file a large one here.
+    total += sections[i].bytes.size();
+    if (total > file.size()) return std::nullopt;
   }
   if (header->e_shstrndx >= sections.size()) return std::nullopt;
   const std::string_view names = sections[header->e_shstrndx].bytes;
@@ -134,18 +138,23 @@ Symbols read_symbols(const std::vector<Section>& sections, Cubin& cubin) {
   return symbols;
 }
 
+/// No more than the largest number.
+void add(std::int64_t& sum, std::int64_t more) {
+  if (__builtin_add_overflow(sum, more, &sum)) sum = std::numeric_limits<std::int64_t>::max();
+}
+
 void apply_section(const Section& section, Cubin& cubin) {
   const auto size = static_cast<std::int64_t>(
       std::min<std::uint64_t>(section.header.sh_size, std::numeric_limits<std::int64_t>::max()));
   const std::string_view name = section.name;
   if (name == ".nv.global") {
-    cubin.writable_bytes += size;
+    add(cubin.writable_bytes, size);
   } else if (name == ".nv.global.init") {
-    cubin.initialised_bytes += size;
+    add(cubin.initialised_bytes, size);
     cubin.constant_data.append(section.bytes);
   } else if (name.starts_with(".nv.constant") && !name.starts_with(".nv.constant0.")) {
     // Bank 3 holds __constant__ variables, banks 2 and 4 what the compiler puts there; bank 0 is the parameters.
-    cubin.constant_bytes += size;
+    add(cubin.constant_bytes, size);
     if (name != ".nv.constant4")
       cubin.constant_data.append(section.bytes);  // addresses, which a loader fills in
   } else if (name.starts_with(".text.")) {

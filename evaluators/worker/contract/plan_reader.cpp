@@ -240,7 +240,7 @@ std::vector<std::uint64_t> read_words(std::string_view ptx) {
     at += width;
   }
   std::vector<std::uint64_t> words(bytes.size() / 8);
-  std::memcpy(words.data(), bytes.data(), words.size() * 8);
+  if (!words.empty()) std::memcpy(words.data(), bytes.data(), words.size() * 8);
   return words;
 }
 

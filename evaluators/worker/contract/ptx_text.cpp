@@ -40,7 +40,8 @@ std::int64_t number_of(std::string_view text) {
   const std::string_view digits = is_hex ? text.substr(2) : text;
   const auto [end, error] =
       std::from_chars(digits.data(), digits.data() + digits.size(), value, is_hex ? 16 : 10);
-  if (error == std::errc::result_out_of_range) return std::numeric_limits<std::int64_t>::max();
+  // A size that is negative is as wrong as one that is too large.
+  if (error == std::errc::result_out_of_range || value < 0) return std::numeric_limits<std::int64_t>::max();
   return error == std::errc() ? value : 0;
 }
 

@@ -156,7 +156,7 @@ std::optional<Verdict> screen_variables(const Subject& s) {
     }
     explained += std::min<std::int64_t>(variable.bytes, k_device_bytes_max) + k_alignment_max;
   }
-  if (s.cubin.writable_bytes + s.cubin.initialised_bytes > explained) {
+  if (s.cubin.writable_bytes > explained || s.cubin.initialised_bytes > explained - s.cubin.writable_bytes) {
     return refused("screen_module_state", "the cubin holds more device memory than its variables explain");
   }
   return std::nullopt;
