@@ -5,9 +5,11 @@
 #include <poll.h>
 #include <unistd.h>
 
+#include <chrono>
 #include <cstring>
 #include <fstream>
 #include <set>
+#include <thread>
 
 #include "engine/core/error.h"
 #include "evaluators/protocol/device_unfit.h"
@@ -46,6 +48,8 @@ void for_each_line(int descriptor, const std::function<bool(std::string)>& take)
   }
 }
 
+constexpr int k_pauses_max = 12 * 60, k_spoiled_max = 20;
+
 std::set<std::string> answered_ids(const std::filesystem::path& out) {
   std::set<std::string> ids;
   std::ifstream stream(out);
@@ -75,6 +79,21 @@ std::function<Reply(const std::string&)> handler_of(Supervisor& supervisor) {
       return Reply{.id = request_id_of(line), .error = error.what(), .provenance = supervisor.provenance()};
     }
   };
+}
+
+/// A batch may wait for its device all night; a line that disturbs its device itself is not waited for so long.
+Reply handle_patiently(const BatchWorker& worker, const std::string& line) {
+  Reply reply;
+  for (int pauses = 0, spoiled = 0; pauses < k_pauses_max && spoiled < k_spoiled_max; ++pauses) {
+    reply = worker.handle(line);
+    if (!is_device_disturbed(reply)) break;
+    if (reply.device_s > 0) ++spoiled;
+    if (worker.pause)
+      worker.pause();
+    else
+      std::this_thread::sleep_for(std::chrono::minutes(1));
+  }
+  return reply;
 }
 
 }  // namespace
@@ -117,12 +136,14 @@ int serve_batch(const std::filesystem::path& in, const std::filesystem::path& ou
   const std::set<std::string> answered = answered_ids(out);
   const BatchWorker worker = start();
   std::string unfit;
-  RequestJobs jobs(worker.jobs, worker.handle, [&](const Reply& reply) {
-    if (!is_device_unfit(reply)) return write_line(output, encode(reply));
-    // No reply: whoever serves this batch again, on a device that is fit, evaluates the request.
-    unfit = reply.error;
-    jobs.stop();
-  });
+  RequestJobs jobs(
+      worker.jobs, [&](const std::string& line) { return handle_patiently(worker, line); },
+      [&](const Reply& reply) {
+        if (!is_device_unfit(reply)) return write_line(output, encode(reply));
+        // No reply: whoever serves this batch again, on a device that is fit, evaluates the request.
+        unfit = reply.error;
+        jobs.stop();
+      });
   for_each_line(input, [&](std::string line) {
     return answered.contains(request_id_of(line)) || jobs.add(std::move(line));
   });

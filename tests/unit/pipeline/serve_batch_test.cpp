@@ -77,6 +77,38 @@ TEST_CASE("a batch stops where its device becomes unfit and goes on there when i
   CHECK(answered(out).size() == k_requests);
 }
 
+TEST_CASE(
+    "a batch waits for a device that is disturbed, but not for a request that is disturbed whenever it "
+    "runs") {
+  const TemporaryFolder folder;
+  const fs::path in = write_batch(folder.path()), out = folder.path() / "1.out.jsonl";
+  int asked = 0, pauses = 0;
+  double device_s = 0;
+  const auto batch = [&](int disturbed) {
+    return [&, disturbed] {
+      return BatchWorker{.handle =
+                             [&, disturbed](const std::string& line) {
+                               Reply reply{.id = request_id_of(line), .device_s = device_s};
+                               if (++asked <= disturbed)
+                                 reply.error = "device unfit: for now: process 4711 uses 93 % of it";
+                               else
+                                 reply.examination = Examination{};
+                               return reply;
+                             },
+                         .pause = [&] { ++pauses; }};
+    };
+  };
+  CHECK(serve_batch(in, out, batch(100)) == 0);
+  CHECK(pauses == 100);
+  CHECK(answered(out).size() == k_requests);
+
+  fs::remove(out);
+  asked = pauses = 0;
+  device_s = 2;
+  CHECK_THROWS_WITH(serve_batch(in, out, batch(1000)), Contains("for now: process 4711"));
+  CHECK(pauses == 20);
+}
+
 TEST_CASE("a reply of an older worker that its device was unfit is no answer") {
   const TemporaryFolder folder;
   const fs::path in = write_batch(folder.path()), out = folder.path() / "1.out.jsonl";
