@@ -10,6 +10,7 @@
 // Ladder (H100, TFLOP/s, medians of 10 to 12 rounds):
 //   naive.cu      one warp per query, scalar products
 //   mma_sync.cu   tensor cores by mma.sync, tiles shared by the queries of a block
+//   wgmma_tma.cu  wgmma and TMA, every warpgroup does everything
 //   this file     wgmma with the probabilities in registers, TMA, warp specialisation, persistent blocks: D = 128
 //                 527 at 2k to 721 at 16k, D = 64 430 at 4k to 485 at 8k. Heads in groups that fit into L2 give 0 to 40 %,
 //                 tiles from a common counter instead of a fixed order 1 to 15 %; consumers taking turns (TURNS) cost 1

@@ -12,6 +12,7 @@
 // Ladder:
 //   naive.cu      one warp per query, scalar products
 //   mma_sync.cu   tensor cores by mma.sync, tiles shared by the queries of a block; runs from sm_80 on
+//   wgmma_tma.cu  wgmma and TMA, every warpgroup does everything
 //   this file     wgmma with the probabilities in registers, TMA, warp specialisation, persistent blocks: D = 128 662
 //                 at 16 x 4k, 715 at 2 x 16k, 663 at 8 x 4k (28 heads), D = 64 343 at 64 x 1k (TFLOP/s on an H100, medians
 //                 of 8 to 40 rounds), 1.8 to 3.0 times as fast as mma_sync.cu. Three consumers cost 25 to 80 %, tiles of 160 or 192

@@ -10,6 +10,7 @@
 // Ladder (H100, TFLOP/s, medians of 10 to 12 rounds):
 //   naive.cu      one warp per query, scalar products
 //   mma_sync.cu   tensor cores by mma.sync, tiles shared by the queries of a block
+//   wgmma_tma.cu  wgmma and TMA, every warpgroup does everything
 //   this file     wgmma with the probabilities in registers, TMA, warp specialisation, persistent blocks: D = 128
 //                 623 at 2k to 696 at 32k, D = 64 290 at 577 keys to 552 at 8k. Tiles of 160 keys instead of 128 give 2 to
 //                 4 %; every fourth exponential by polynomial costs 2 to 7 %
