@@ -14,6 +14,7 @@ import random
 import shutil
 import signal
 import socket
+import stat
 import subprocess
 import sys
 import tempfile
@@ -52,10 +53,12 @@ ReturnToService=2
 InactiveLimit=5
 KillWait=2
 SlurmdParameters=config_overrides
-NodeName={host} NodeAddr=127.0.0.1 CPUs=8 RealMemory=1000 State=UNKNOWN
+GresTypes=gpu
+NodeName={host} NodeAddr=127.0.0.1 CPUs=8 RealMemory=1000 Gres=gpu:{gpus} State=UNKNOWN
 PartitionName=all Nodes=ALL Default=YES MaxTime=INFINITE State=UP
 """
-LAUNCH = "srun --ntasks=1 --cpus-per-task=1 --unbuffered --quiet"
+LAUNCH = "srun --ntasks=1 --gpus=1 --cpus-per-task=1 --unbuffered --quiet"
+GPUS = 4
 
 
 def free_port():
@@ -75,8 +78,12 @@ class Slurm:
         key = folder / "munge.key"
         key.write_bytes(os.urandom(1024))
         key.chmod(0o400)
+        # Slurm hands out devices; what they are is the worker's business, and this one computes nothing.
+        for number in range(GPUS):
+            os.mknod(folder / f"gpu{number}", stat.S_IFCHR | 0o600, os.makedev(1, 3))
+        (folder / "gres.conf").write_text(f"Name=gpu File={folder}/gpu[0-{GPUS - 1}]\n")
         (folder / "slurm.conf").write_text(CONFIGURATION.format(
-            host=socket.gethostname().split(".")[0], port=free_port(), daemon_port=free_port(), folder=folder))
+            gpus=GPUS, host=socket.gethostname().split(".")[0], port=free_port(), daemon_port=free_port(), folder=folder))
         self.processes = {}
         self.start("munged", "--foreground", "--force", f"--key-file={key}", f"--socket={folder}/munge.socket",
                    f"--pid-file={folder}/munged.pid", f"--log-file={folder}/munged.log",
@@ -214,6 +221,10 @@ class SlurmTest:
         print(f"four workers do {gain:.2f} times the work of one")
         if gain < 3.5:
             self.problems.append(f"four workers do only {gain:.2f} times the work of one")
+        gpus = {line.split()[1] for line in (self.folder / "answered").read_text().splitlines()}
+        print(f"workers were given the GPUs {' '.join(sorted(gpus))}")
+        if len(gpus - {"none"}) != GPUS or "none" in gpus:
+            self.problems.append(f"{GPUS} workers have not one GPU each")
         self.acts, self.killed, self.next_act = 0, 0, time.monotonic() + 3
         disturbed = self.run("disturbed", 4, 150, 0.2, self.disturb)
         self.check(disturbed, 4)

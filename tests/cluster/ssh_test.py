@@ -203,7 +203,7 @@ class SshTest:
                              [self.kill_worker, self.kill_client, self.break_connection, self.restart_server,
                               self.kill_controller, self.kill_worker, self.break_connection])
         self.check(disturbed)
-        answered = len((self.folder / "answered").read_text().split())
+        answered = len((self.folder / "answered").read_text().splitlines())
         print(f"{answered} requests answered over ssh, {self.killed} faults of 7")
         if answered < CANDIDATES or self.killed < 5:
             self.problems.append("too little went over ssh, or too little was killed")

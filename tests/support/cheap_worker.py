@@ -5,11 +5,12 @@
    cheap_worker.py [--wait S] [--pace FACTOR] [--log FILE] ...      other arguments are ignored
 
 --wait: sleeps so long before each reply, one at a time. --pace: this device is so much slower than others of its kind.
---log: appends the id of each request that it answers. The same candidate always gets the same verdict, cell and ratios.
+--log: appends the id of each request that it answers, and the GPU that it was given, if any. The same candidate always gets the same verdict, cell and ratios.
 """
 import hashlib
 import json
 import math
+import os
 import sys
 import time
 
@@ -25,6 +26,7 @@ def option(name, fallback):
 
 
 WAIT_S, PACE, LOG = float(option("--wait", "0")), float(option("--pace", "1")), option("--log", "")
+GPU = os.environ.get("CUDA_VISIBLE_DEVICES", "none")
 PROVENANCE = {
     "task_digest": "", "harness_version": "3", "toolkit": "none",
     "device": {
@@ -85,5 +87,5 @@ for line in sys.stdin:
         reply["duel"] = duel(request["duel"])
     if LOG:
         with open(LOG, "a", encoding="ascii") as log:
-            log.write(request["id"] + "\n")
+            log.write(f"{request['id']} {GPU}\n")
     say(reply)
