@@ -5,7 +5,8 @@
    cheap_worker.py [--wait S] [--pace FACTOR] [--log FILE] ...      other arguments are ignored
 
 --wait: sleeps so long before each reply, one at a time. --pace: this device is so much slower than others of its kind.
---log: appends the id of each request that it answers, and the GPU that it was given, if any. The same candidate always gets the same verdict, cell and ratios.
+--log: appends the id of each request that it answers, and the GPU that it was given, if any. The same candidate always
+gets the same verdict, cell and ratios.
 """
 import hashlib
 import json
