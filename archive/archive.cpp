@@ -76,9 +76,9 @@ Archive Archive::create(const std::filesystem::path& folder, const RunRecord& ru
     database
         .prepare(
             "INSERT INTO run (id, seed, task, task_digest, task_document, reference_source, configuration, "
-            "started_unix_s, state, wall_s) VALUES (1, ?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)")
+            "started_unix_s, state, wall_s, model_key) VALUES (1, ?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)")
         .bind(run.seed, run.task, run.task_digest, rows::write_json(run.task_document), run.reference_source,
-              rows::write_json(run.configuration), run.started_unix_s, run.state, run.wall_s)
+              rows::write_json(run.configuration), run.started_unix_s, run.state, run.wall_s, run.model_key)
         .run();
     transaction.commit();
   }

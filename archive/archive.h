@@ -22,6 +22,7 @@
 #include "archive/grid.h"
 #include "archive/ledger.h"
 #include "archive/records.h"
+#include "engine/core/digest.h"
 #include "engine/core/effect.h"
 
 namespace kernelites {
@@ -158,6 +159,8 @@ class Archive {
   bool sync();
   void set_state(const std::string& state);
   void set_wall_s(double wall_s);
+  /// Of a run that has none yet: an older version began it.
+  void set_model_key(const Key& key);
   /// The budget's limits in the recorded configuration, for a run that goes on with others.
   void set_budget(const Json& budget);
 

@@ -65,7 +65,7 @@ RunRecord Archive::run() const {
   Statement row = database_.prepare(
       "SELECT seed, task, task_digest, task_document, reference_source, configuration, started_unix_s, "
       "state, "
-      "wall_s FROM run");
+      "wall_s, model_key FROM run");
   if (!row.step()) throw Error(database_.name() + ": no run is recorded");
   return {.seed = static_cast<std::uint64_t>(row.integer(0)),
           .task = row.text(1),
@@ -75,7 +75,8 @@ RunRecord Archive::run() const {
           .configuration = rows::read_json(row.text(5)),
           .started_unix_s = row.real(6),
           .state = row.text(7),
-          .wall_s = row.real(8)};
+          .wall_s = row.real(8),
+          .model_key = row.text(9)};
 }
 
 Spent Archive::spent() const {

@@ -332,6 +332,10 @@ void Archive::set_wall_s(double wall_s) {
   change_spent([&](Spent& spent) { spent.wall_s = wall_s; });
 }
 
+void Archive::set_model_key(const Key& key) {
+  database_.prepare("UPDATE run SET model_key = ?1").bind(key.hex()).run();
+}
+
 void Archive::set_budget(const Json& budget) {
   database_.prepare("UPDATE run SET configuration = json_set(configuration, '$.budget', json(?1))")
       .bind(rows::write_json(budget))

@@ -28,7 +28,8 @@ namespace {
 // 2 -> 3: bounds of costs, results of inner evaluations.
 // 3 -> 4: prompts that evolve, tunings of one source, evidence of earlier runs, indices for long histories.
 // 4 -> 5: indices that hold what sums of costs need.
-constexpr std::array<Migration, 4> k_migrations{{
+// 5 -> 6: the key of modelled times.
+constexpr std::array<Migration, 5> k_migrations{{
     {1,
      "ALTER TABLE variation ADD COLUMN prompt_version TEXT NOT NULL DEFAULT '';"
      "ALTER TABLE candidate ADD COLUMN told_unix_s REAL NOT NULL DEFAULT 0.0;"
@@ -69,6 +70,7 @@ constexpr std::array<Migration, 4> k_migrations{{
      "  reasoning_tokens, cache_write_tokens, tokens_most, usd_most, latency_s);"
      "DROP INDEX candidate_variation;"
      "CREATE INDEX candidate_variation ON candidate (variation, told, outcome, told_unix_s);"},
+    {5, "ALTER TABLE run ADD COLUMN model_key TEXT NOT NULL DEFAULT '';"},
 }};
 
 void set_version(Database& database, int version) {

@@ -12,7 +12,7 @@ namespace kernelites {
 /// "KLTE": SQLite keeps it in the file's header, so that `file` and we know our own.
 inline constexpr int k_application_id = 0x4b4c5445;
 /// Version of archive/schema.sql. The first is 1.
-inline constexpr int k_schema_version = 5;
+inline constexpr int k_schema_version = 6;
 
 /// A step from version `from` to `from + 1`.
 struct Migration {

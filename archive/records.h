@@ -28,6 +28,8 @@ struct RunRecord {
   std::string state =
       "running";      ///< running, waiting (for a batch or a person), stopped (a budget, Ctrl-C), done
   double wall_s = 0;  ///< wall clock over all sessions, as last told by `set_wall_s`
+  std::string model_key =
+      {};  ///< in hex: DuelRequest::model_key of the run's duels; empty: of an older version
 };
 
 /// `variation`: one ask. Written before its first model call, so that a resumed run asks exactly this again.

@@ -1,7 +1,7 @@
 -- SPDX-License-Identifier: Apache-2.0
 -- run.db: everything that a run asked, spent, found and kept. This text is the format's specification.
 --
--- FILE. A SQLite 3 database in WAL mode with application_id 1263293509 ("KLTE") and user_version 5 (archive/migrations
+-- FILE. A SQLite 3 database in WAL mode with application_id 1263293509 ("KLTE") and user_version 6 (archive/migrations
 -- lists how an older version becomes this one; a newer one is refused). One process writes, under a lock on run.lock
 -- beside the file; others may read meanwhile. Tables are STRICT and foreign keys are on.
 --
@@ -19,7 +19,8 @@
 -- {"version": 1, "<what>": {...}}; a reader refuses a body version that it does not know. States are text; the sets only
 -- grow. *_unix_s are seconds since 1970. Candidate and model text is data here and nothing else.
 
--- What the run is. One row. The seed decides every random choice; the key of evaluation secrets is not in this file.
+-- What the run is. One row. The seed decides every random choice; the key of evaluation secrets is not in this file, but
+-- for what modelled times of the run have in common, which no prompt, feedback or report tells.
 CREATE TABLE run (
   id               INTEGER PRIMARY KEY CHECK (id = 1),
   seed             INTEGER NOT NULL,           -- 64 bits, stored as signed
@@ -30,7 +31,8 @@ CREATE TABLE run (
   configuration    TEXT    NOT NULL,           -- JSON, as the run was started; its budget as last told
   started_unix_s   REAL    NOT NULL,
   state            TEXT    NOT NULL CHECK (state IN ('running', 'waiting', 'stopped', 'done')),
-  wall_s           REAL    NOT NULL            -- over all sessions; behind by at most one event after a kill
+  wall_s           REAL    NOT NULL,           -- over all sessions; behind by at most one event after a kill
+  model_key        TEXT    NOT NULL DEFAULT '' -- 64 hex digits: inputs and blocks of modelled times; '' before version 6
 ) STRICT;
 
 -- One ask: parents and operator as chosen, so that an interrupted variation can be asked again unchanged.

@@ -14,6 +14,7 @@
 #include "tools/data_root.h"
 #include "tools/evaluation_requests.h"
 #include "tools/inspect/text_table.h"
+#include "tools/model_key.h"
 #include "tools/worker_setup.h"
 
 namespace kernelites {
@@ -27,6 +28,7 @@ struct BenchOptions {
   std::string worker;
   std::string data;
   std::string log = "/dev/null";
+  std::string model_key;
   int rounds = 60;
   bool is_repeated = false;
   bool is_json = false;
@@ -220,6 +222,7 @@ void bench(const BenchOptions& options, Program& program) {
   if (options.has_baselines || !options.baseline_file.empty() || !options.batch.empty())
     return beside_libraries(options, task, data, program);
   std::vector<BenchArm> arms = arms_of(options, task, data);
+  const Key model_key = model_key_option(options.model_key);
   const auto pool =
       start_workers({}, options.device, find_worker(options.worker, program.executable), options.log);
   const std::string device = device_of(pool->provenance());
@@ -231,10 +234,11 @@ void bench(const BenchOptions& options, Program& program) {
     if (arm.verdict.is_passed) passed.push_back({arm.seed.name, arm.seed.candidate});
   }
   Duel timed{.verdict = Verdict::failed("time", "no_arm", "no kernel passed")};
-  if (!passed.empty()) timed = duel(*pool, task, device, passed, options.rounds, options.workloads);
+  if (!passed.empty())
+    timed = duel(*pool, task, device, passed, options.rounds, options.workloads, model_key);
   std::optional<Duel> repeated;
   if (options.is_repeated && timed.verdict.is_passed)
-    repeated = duel(*pool, task, device, passed, options.rounds, options.workloads);
+    repeated = duel(*pool, task, device, passed, options.rounds, options.workloads, model_key);
   program.exit_code = timed.verdict.is_passed && passed.size() == arms.size() ? exit_done : exit_failed;
 
   if (!options.is_json) return print_text(task, facts, arms, timed, repeated, program.out);
@@ -256,6 +260,7 @@ void add_bench_command(CLI::App& command, Program& program) {
   command.add_option("--device", options->device, "auto, gpu, vgpu or vgpu:rtx4090")
       ->check(CLI::IsMember(device_names()));
   command.add_option("--rounds", options->rounds, "Rounds of timing, at most")->check(CLI::Range(2, 1000));
+  command.add_option("--model-key", options->model_key, k_model_key_words);
   command.add_flag("--twice", options->is_repeated,
                    "Once more in a fresh process, and how far the two lie apart");
   command.add_option("--worker", options->worker, "The worker program");

@@ -12,6 +12,7 @@
 #include "tools/data_root.h"
 #include "tools/evaluation_requests.h"
 #include "tools/inspect/evaluation_text.h"
+#include "tools/model_key.h"
 #include "tools/tuning_words.h"
 #include "tools/worker_setup.h"
 
@@ -26,6 +27,7 @@ struct EvaluateOptions {
   std::string worker;
   std::string data;
   std::string log = "/dev/null";
+  std::string model_key;
   std::vector<std::string> tuning;
   int rounds = 30;
   bool is_explain = false;
@@ -48,6 +50,7 @@ void evaluate(const EvaluateOptions& options, Program& program) {
   const Task task = find_task(options.task, data);
   Candidate candidate = load_candidate(options.file);
   apply_tuning(options.tuning, candidate);
+  const Key model_key = model_key_option(options.model_key);
   std::vector<DuelArm> arms{{"candidate", candidate}};
   if (!options.against.empty()) arms.push_back({"against", load_candidate(options.against)});
 
@@ -63,7 +66,7 @@ void evaluate(const EvaluateOptions& options, Program& program) {
       if (!other.verdict.is_passed)
         throw ConfigError("--against", options.against, "does not pass: " + other.verdict.message);
     }
-    timed = duel(*pool, task, device, arms, options.rounds);
+    timed = duel(*pool, task, device, arms, options.rounds, {}, model_key);
   }
   const Verdict& verdict = timed && !timed->verdict.is_passed ? timed->verdict : examination.verdict;
   program.exit_code = verdict.is_passed ? exit_done : exit_failed;
@@ -104,6 +107,7 @@ void add_evaluate_command(CLI::App& command, Program& program) {
   command.add_option("--device", options->device, "auto, gpu, vgpu or vgpu:rtx4090")
       ->check(CLI::IsMember(device_names()));
   command.add_option("--rounds", options->rounds, "Rounds of timing")->check(CLI::Range(2, 1000));
+  command.add_option("--model-key", options->model_key, k_model_key_words);
   command.add_option("--worker", options->worker, "The worker program");
   command.add_option("--log", options->log, "File for the worker's messages");
   command.add_option("--data", options->data, "Folder that holds tasks/, kernels_seed/ and prompts/");

@@ -39,10 +39,14 @@ Examination examine(Evaluator& evaluator, const Task& task, const std::string& d
 }
 
 Request duel_request(const Task& task, const std::string& device, const std::string& id,
-                     std::vector<DuelArm> arms, int rounds, std::vector<std::string> workloads) {
+                     std::vector<DuelArm> arms, int rounds, std::vector<std::string> workloads,
+                     const Key& model_key) {
   Request request = request_for(task, device, id, k_duel_s_max);
-  DuelRequest duel{
-      .arms = std::move(arms), .workloads = std::move(workloads), .rounds = rounds, .key = Key::random()};
+  DuelRequest duel{.arms = std::move(arms),
+                   .workloads = std::move(workloads),
+                   .rounds = rounds,
+                   .key = Key::random(),
+                   .model_key = model_key};
   if (duel.workloads.empty()) {
     for (const Workload& workload : task.bench) duel.workloads.push_back(workload.name);
   }
@@ -51,9 +55,9 @@ Request duel_request(const Task& task, const std::string& device, const std::str
 }
 
 Duel duel(Evaluator& evaluator, const Task& task, const std::string& device, std::vector<DuelArm> arms,
-          int rounds, std::vector<std::string> workloads) {
-  const Reply reply = ask_worker(
-      evaluator, duel_request(task, device, "duel", std::move(arms), rounds, std::move(workloads)));
+          int rounds, std::vector<std::string> workloads, const Key& model_key) {
+  const Reply reply = ask_worker(evaluator, duel_request(task, device, "duel", std::move(arms), rounds,
+                                                         std::move(workloads), model_key));
   if (!reply.duel) throw Error("the worker's reply holds no duel");
   return *reply.duel;
 }

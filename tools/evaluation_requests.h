@@ -20,12 +20,14 @@ void ask_all(Evaluator& evaluator, const std::map<std::string, Request>& request
 Examination examine(Evaluator& evaluator, const Task& task, const std::string& device, const std::string& id,
                     const Candidate& candidate);
 
-/// A duel over all bench workloads, or those of `workloads`; arm 0 is the one that ratios are told of.
+/// A duel over all bench workloads, or those of `workloads`; arm 0 is the one that ratios are told of. Modelled times
+/// can be compared with those of other duels of the same `model_key`.
 Request duel_request(const Task& task, const std::string& device, const std::string& id,
-                     std::vector<DuelArm> arms, int rounds, std::vector<std::string> workloads = {});
+                     std::vector<DuelArm> arms, int rounds, std::vector<std::string> workloads = {},
+                     const Key& model_key = Key::random());
 /// The same, sent. Throws Error if no duel comes.
 Duel duel(Evaluator& evaluator, const Task& task, const std::string& device, std::vector<DuelArm> arms,
-          int rounds, std::vector<std::string> workloads = {});
+          int rounds, std::vector<std::string> workloads = {}, const Key& model_key = Key::random());
 
 /// The A/A null: a kernel against itself, under the label "same". Whatever differs is noise.
 Duel null_comparison(Evaluator& evaluator, const Task& task, const std::string& device,

@@ -5,7 +5,6 @@
 #include <ctime>
 #include <memory>
 
-#include "engine/core/axes.h"
 #include "engine/core/device_names.h"
 #include "engine/core/error.h"
 #include "engine/core/fresh_folder.h"
@@ -25,6 +24,8 @@
 #include "tools/data_root.h"
 #include "tools/export_lessons.h"
 #include "tools/live/live_screen.h"
+#include "tools/model_key.h"
+#include "tools/new_run.h"
 #include "tools/run_endpoints.h"
 #include "tools/stop_signals.h"
 #include "tools/terminal.h"
@@ -163,19 +164,6 @@ std::string default_folder(const std::string& task) {
   return fmt::format("runs/{}-{}", std::filesystem::path(task).filename().string(), text);
 }
 
-RunRecord new_run(RunConfig config, const Task& task) {
-  if (config.axes.empty()) config.axes = axis_names_of_family(task.family);
-  RunRecord run;
-  run.seed = config.seed;
-  run.task = task.name;
-  run.task_digest = task.digest;
-  run.task_document = task.document;
-  run.reference_source = task.reference_source;
-  run.configuration = run_config_json(config);
-  run.started_unix_s = static_cast<double>(std::time(nullptr));
-  return run;
-}
-
 /// Workers here or far away, or batch files: one of them is set.
 struct Workers {
   std::unique_ptr<WorkerPool> pool;
@@ -289,10 +277,9 @@ void run(RunOptions& options, const CLI::App& command, Program& program) {
   Provenance now = workers.evaluator().provenance();
   now.task_digest = task.digest;
   if (archive && workers.pool) check_fresh(*archive, now, folder.root.string());
-  // Before the archive exists: a run that can be resumed has its recording.
-  if (!options.fork.empty() && !resumed)
-    write_recording(folder.replies(), recording_of(Archive::open_read_only(options.fork), false));
-  if (!archive) archive.emplace(Archive::create(folder.root, new_run(config, task)));
+  const Key model_key = run_model_key(resumed, options.fork, wanted, config.is_deterministic);
+  if (!archive) archive.emplace(begin_run(config, task, folder, options.fork, model_key));
+  if (resumed && resumed->model_key.empty()) archive->set_model_key(model_key);
   if (!config.knowledge.empty()) import_knowledge(*archive, config.knowledge);
   if (resumed) archive->set_budget(run_config_json(config).at("budget"));
   const RunEndpoints endpoints(wanted, config.replies, context);
@@ -310,6 +297,7 @@ void run(RunOptions& options, const CLI::App& command, Program& program) {
       .endpoints = endpoints.set(),
       .device = workers.pool ? device_of(now) : device_kind(config.device),
       .run_key = config.is_deterministic ? Key::fixed(fmt::format("golden {}", config.seed)) : Key::random(),
+      .model_key = model_key,
       .clock = clock,
       .sinks = {&log, shown.sink.get()},
       .stop_descriptor = stop.descriptor(),

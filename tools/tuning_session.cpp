@@ -74,6 +74,7 @@ class Session {
   std::map<std::string, std::size_t> choice_of_code_;
   std::size_t choices_max_ = 0;
   int examined_ = 0, races_ = 0;
+  const Key model_key_ = Key::random();  ///< all races are compared with each other
 };
 
 double Session::mean_speedup(const TunedChoice& choice) const {
@@ -171,8 +172,8 @@ void Session::race(const std::vector<std::size_t>& cohort) {
     std::vector<DuelArm> duelists{{"default", result_.choices[0].candidate}};
     for (const std::size_t arm : heat->arms)
       duelists.push_back({fmt::format("choice-{}", arms[arm]), result_.choices[arms[arm]].candidate});
-    const Request request =
-        duel_request(task_, device_, fmt::format("race-{}", races_++), std::move(duelists), heat->rounds);
+    const Request request = duel_request(task_, device_, fmt::format("race-{}", races_++),
+                                         std::move(duelists), heat->rounds, {}, model_key_);
     std::map<std::size_t, std::map<std::string, double>> results;
     ask_all(evaluator_, {{request.id, request}}, [&](const Reply& reply) {
       if (!reply.duel || !reply.duel->verdict.is_passed) return;
@@ -203,9 +204,10 @@ void Session::prove_winners() {
     while (winner != 0 && !result_.choices[winner].proven) {
       TunedChoice& choice = result_.choices[winner];
       say_(fmt::format("proves {}, {} rounds", name_of(winner), settings_.rounds));
-      const Request request = duel_request(
-          task_, device_, fmt::format("proof-{}", winner),
-          {{"candidate", choice.candidate}, {"default", result_.choices[0].candidate}}, settings_.rounds);
+      const Request request =
+          duel_request(task_, device_, fmt::format("proof-{}", winner),
+                       {{"candidate", choice.candidate}, {"default", result_.choices[0].candidate}},
+                       settings_.rounds, {}, model_key_);
       ask_all(evaluator_, {{request.id, request}}, [&](const Reply& reply) {
         choice.verdict = reply.duel ? reply.duel->verdict : Verdict::failed("worker", "lost", reply.error);
         if (!choice.verdict.is_passed) return;

@@ -123,6 +123,7 @@ void to_json(Json& json, const Examination& examination) {
               {"code_digest", examination.code_digest},
               {"stage_ms", examination.stage_ms},
               {"stages", examination.stages}};
+  if (!examination.machine_code.empty()) json["machine_code"] = examination.machine_code;
   if (!examination.counters.empty()) json["counters"] = examination.counters;
 }
 
@@ -137,6 +138,7 @@ void from_json(const Json& json, Examination& examination) {
   json.at("modelled_us").get_to(examination.modelled_us);
   json.at("notes").get_to(examination.notes);
   json.at("code_digest").get_to(examination.code_digest);
+  examination.machine_code = json.value("machine_code", std::string());
   json.at("stage_ms").get_to(examination.stage_ms);
   // Rows of archives that are older than the reports have none.
   if (json.contains("stages")) json.at("stages").get_to(examination.stages);

@@ -73,6 +73,8 @@ struct Examination {
       modelled_us;                 ///< by bench workload, from the virtual GPU's counts; may be empty
   std::vector<std::string> notes;  ///< advisories: "vgpu cannot execute wgmma", ptxas performance warnings
   std::string code_digest;         ///< of the compiled code: equal code is never timed twice
+  /// Digest of machine code and constants alone: equal in every run and shape; empty: of older harnesses.
+  std::string machine_code;
   StageTimes stage_ms;
   std::vector<StageReport> stages;                ///< those that ran, in their order
   std::map<std::string, CounterReport> counters;  ///< by bench workload; only of thorough examinations
@@ -130,7 +132,7 @@ struct Provenance {
 };
 
 /// Changes whenever a stage, a gate or an input family changes what it lets pass. Elites of another are re-examined.
-inline constexpr const char* k_harness_version = "3";
+inline constexpr const char* k_harness_version = "4";
 
 void to_json(Json& json, const StageReport& report);
 void from_json(const Json& json, StageReport& report);

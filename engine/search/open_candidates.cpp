@@ -305,7 +305,8 @@ void OpenCandidates::send_duel(Course& course, const NeedsDuel& need, bool is_co
   parts_.evaluator.submit(request_from(record));
 }
 
-/// The request as it goes out. Its key depends on its id alone, so that every duel has inputs of its own.
+/// The request as it goes out. Its key depends on its id alone, so that every duel has inputs of its own; modelled
+/// times have theirs in common.
 Request OpenCandidates::request_from(const EvaluationRecord& record) const {
   const auto candidate = parts_.archive.candidate(record.ordinal);
   KERNELITES_ASSERT(candidate.has_value());
@@ -320,7 +321,8 @@ Request OpenCandidates::request_from(const EvaluationRecord& record) const {
     request.examine = ExamineRequest{.candidate = candidate->candidate,
                                      .key = key,
                                      .is_thorough = record.request.value("is_thorough", false),
-                                     .last_stage = record.request.value("last_stage", std::string())};
+                                     .last_stage = record.request.value("last_stage", std::string()),
+                                     .model_key = parts_.model_key};
     return request;
   }
   request.deadline_s = parts_.config.duel_deadline_s;
@@ -340,6 +342,7 @@ Request OpenCandidates::request_from(const EvaluationRecord& record) const {
   duel.may_stop_early = !is_confirmation;
   duel.confidence = is_confirmation ? EliteRule{}.confirmation_confidence_min : EliteRule{}.confidence_min;
   duel.key = key;
+  duel.model_key = parts_.model_key;
   request.duel = std::move(duel);
   return request;
 }

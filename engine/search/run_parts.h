@@ -31,6 +31,7 @@ struct RunParts {
   EndpointSet endpoints = {};  ///< empty: no model, the tuner alone
   std::string device;          ///< "gpu" or "vgpu"
   Key run_key;                 ///< secrets of evaluations derive from it
+  Key model_key;               ///< of all its modelled times
   Clock clock;
   std::vector<EventSink*> sinks;
   int stop_descriptor = -1;  ///< becomes readable when the user wants to stop; -1: never

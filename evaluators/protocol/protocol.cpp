@@ -53,20 +53,34 @@ auto decode(const char* what, std::string_view line, Read read) {
   }
 }
 
+/// Whoever compares no times has none: then nobody else's is the same.
+template <typename Asked>
+Key model_key_of(const Asked& request) {
+  return request.model_key == Key{} ? request.key : request.model_key;
+}
+
+Key model_key_from(const Json& json, const Key& otherwise) {
+  return json.contains("model_key") ? Key::from_hex(json.at("model_key").get<std::string>(), "request")
+                                    : otherwise;
+}
+
 Json examine_json(const ExamineRequest& request) {
   return Json{{"candidate", request.candidate},
               {"key", request.key.hex()},
               {"is_reexamination", request.is_reexamination},
               {"is_thorough", request.is_thorough},
-              {"last_stage", request.last_stage}};
+              {"last_stage", request.last_stage},
+              {"model_key", model_key_of(request).hex()}};
 }
 
 ExamineRequest examine_from_json(const Json& json) {
+  const Key key = Key::from_hex(json.at("key").get<std::string>(), "request");
   return {.candidate = json.at("candidate").get<Candidate>(),
-          .key = Key::from_hex(json.at("key").get<std::string>(), "request"),
+          .key = key,
           .is_reexamination = json.at("is_reexamination").get<bool>(),
           .is_thorough = json.value("is_thorough", false),
-          .last_stage = json.value("last_stage", std::string())};
+          .last_stage = json.value("last_stage", std::string()),
+          .model_key = model_key_from(json, key)};
 }
 
 Json duel_json(const DuelRequest& request) {
@@ -79,7 +93,8 @@ Json duel_json(const DuelRequest& request) {
               {"rounds", request.rounds},
               {"confidence", request.confidence},
               {"may_stop_early", request.may_stop_early},
-              {"key", request.key.hex()}};
+              {"key", request.key.hex()},
+              {"model_key", model_key_of(request).hex()}};
 }
 
 /// A number out of bounds is the fault of the other side, and must not reach arithmetic.
@@ -105,6 +120,7 @@ DuelRequest duel_from_json(const Json& json) {
     throw Error(fmt::format("a duel has 1 to {} arms", k_arms_max));
   if (request.workloads.empty()) throw Error("a duel needs at least one workload");
   request.key = Key::from_hex(json.at("key").get<std::string>(), "request");
+  request.model_key = model_key_from(json, request.key);
   return request;
 }
 

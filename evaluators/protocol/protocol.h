@@ -42,6 +42,7 @@ struct ExamineRequest {
   bool is_thorough = false;       ///< a would-be elite: the costly stages too (docs/harness.md)
   /// Ends after this stage: one that passes it gets the verdict "stopped_as_asked", which is no pass. Empty: all.
   std::string last_stage = {};
+  Key model_key = {};  ///< as of a duel
 };
 
 /// One contestant of a duel. Every arm has been proven by an earlier `examine`.
@@ -59,6 +60,9 @@ struct DuelRequest {
   bool may_stop_early =
       true;  ///< looks at the intervals on the way and stops when they decide; a confirmation does not
   Key key;
+  /// Where times are modelled, inputs and blocks derive from it: under one such key a time comes out the same. Of a
+  /// run, or of whoever compares times, and as secret as `key`, which stands for it where there is none (all zeros).
+  Key model_key = {};
 };
 
 /// Measures an honest kernel's errors against the task's gates: `draws` keys per input family, over the check shapes.

@@ -29,7 +29,7 @@ def option(name, fallback):
 WAIT_S, PACE, LOG = float(option("--wait", "0")), float(option("--pace", "1")), option("--log", "")
 GPU = os.environ.get("CUDA_VISIBLE_DEVICES", "none")
 PROVENANCE = {
-    "task_digest": "", "harness_version": "3", "toolkit": "none",
+    "task_digest": "", "harness_version": "4", "toolkit": "none",
     "device": {
         "kind": "a device that computes nothing", "is_virtual": True, "architecture": "sm_90a",
         "compute_capability": 90, "sm_count": 132, "shared_bytes_per_block_max": 232448, "registers_per_sm": 65536,

@@ -42,6 +42,7 @@ void keep_newest(std::vector<T>& list, T item) {
 Episodes::Episodes(EpisodeSettings settings, Ask ask)
     : settings_(std::move(settings)), ask_(std::move(ask)), weights_(workload_weights(settings_.task)) {
   if (!settings_.draw_key) settings_.draw_key = Key::random;
+  model_key_ = settings_.draw_key();
   KERNELITES_ASSERT(!settings_.seeds.empty());
 }
 
@@ -219,7 +220,8 @@ void Episodes::time(Tried& tried, const Episode* against) {
   DuelRequest duel{.arms = {{"candidate", tried.specimen.candidate}},
                    .workloads = {},
                    .rounds = settings_.rounds,
-                   .key = settings_.draw_key()};
+                   .key = settings_.draw_key(),
+                   .model_key = model_key_};
   for (const Workload& workload : settings_.task.bench) duel.workloads.push_back(workload.name);
   if (against != nullptr && tried.specimen.id != against->parent.id)
     duel.arms.push_back({against->parent.id, against->parent.candidate});

@@ -87,6 +87,7 @@ struct SequenceOutcome {
 /// The end of a part of one launch.
 struct PartOutcome {
   std::optional<DeviceFault> fault;
+  std::vector<std::uint64_t> blocks;    ///< that ran, those that were given up among them
   std::vector<std::uint64_t> given_up;  ///< blocks that needed what other blocks would have written
   std::uint64_t instructions = 0;       ///< of warps
 };
@@ -142,7 +143,8 @@ class Device {
                               RunMode mode, double deadline_s, int samples = 1) = 0;
 
   /// vgpu: runs only `blocks` of a launch (indices in the grid, x fastest, whole clusters), with all accesses checked,
-  /// up to a number of warp instructions. Throws Error on a device that runs whole launches only.
+  /// up to a number of warp instructions. No blocks: those that stand for the launch in timing mode, as `seed_samples`
+  /// draws them and in the same order. Throws Error on a device that runs whole launches only.
   virtual PartOutcome run_blocks(const BoundLaunch& launch, const std::vector<std::uint64_t>& blocks,
                                  std::uint64_t instructions_max) = 0;
   /// vgpu: `bytes` from `address` on as the host sees them, for trusted code that need not be interpreted; those of

@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 // The virtual GPU behind the device seam: shared memory files, parsed PTX, launches with a sample or in full.
 //
-// In `timing` mode a launch runs at most k_sample_blocks of its blocks, without the checks that would take the values
-// which the missing blocks did not write for faults. A sampled block may wait for one that was left out; a launch
-// that gets nowhere is then run in full.
+// In `timing` mode a launch runs at most a few of its blocks (vgpu_sample.h), without the checks that would take the
+// values which the missing blocks did not write for faults. A sampled block may wait for one that was left out; a
+// launch that gets nowhere is then run in full.
 #include <fmt/format.h>
 
 #include <algorithm>
@@ -13,6 +13,7 @@
 #include "evaluators/worker/device/device.h"
 #include "evaluators/worker/device/shared_mapping.h"
 #include "evaluators/worker/device/vgpu_prologue.h"
+#include "evaluators/worker/device/vgpu_sample.h"
 #include "evaluators/worker/device/virtual_facts.h"
 #include "evaluators/worker/device/virtual_profile.h"
 #include "evaluators/worker/vgpu/machine.h"
@@ -22,12 +23,6 @@
 namespace kernelites::worker {
 namespace {
 
-constexpr std::uint64_t k_sample_blocks = 16;
-/// A few blocks are tried first: where they are long, they stand for the launch.
-constexpr std::uint64_t k_first_blocks = 4;
-constexpr std::uint64_t k_first_enough = 2'000'000;  ///< warp instructions
-/// Warp instructions of a sampled launch, before it counts as one that gets nowhere.
-constexpr std::uint64_t k_sample_budget = 200'000'000;
 /// About what a thread interprets in a second. Deadlines become budgets of instructions, which repeat exactly: a
 /// verdict must not depend on how busy the machine is. The supervisor's clock is the backstop.
 constexpr double k_instructions_per_s = 20e6;
@@ -296,21 +291,9 @@ vgpu::LaunchResult VgpuDevice::execute(const VirtualLaunch& launch, RunMode mode
   options.checks = {.uninitialised = checks_.uninitialised, .races = checks_.races};
   options.instruction_budget = static_cast<std::uint64_t>(
       std::clamp(deadline_s * k_instructions_per_s, 1e6, static_cast<double>(k_budget_max)));
-  const bool is_sampled =
-      mode == RunMode::timing && !launch.launch.cooperative && launch.launch.grid.count() > k_sample_blocks;
-  if (is_sampled) {
-    vgpu::LaunchOptions sampled = options;
-    sampled.instruction_budget = std::min(options.instruction_budget, k_sample_budget);
-    sampled.checks = {.uninitialised = false, .races = false};
-    sampled.sample = vgpu::BlockSample{.blocks = k_first_blocks, .seed = sample_seed_};
-    vgpu::LaunchResult result = vgpu::run(*launch.program, memory_, launch.launch, sampled);
-    if (!result.fault && result.counts.total_warp_instructions() < k_first_enough) {
-      sampled.sample->blocks = k_sample_blocks;
-      result = vgpu::run(*launch.program, memory_, launch.launch, sampled);
-    }
-    const bool is_stuck = result.fault && (result.fault->kind == vgpu::FaultKind::deadlock ||
-                                           result.fault->kind == vgpu::FaultKind::budget_exceeded);
-    if (!is_stuck) return result;
+  if (mode == RunMode::timing && is_sampled_in_timing(launch.launch)) {
+    if (auto result = run_time_sample(*launch.program, memory_, launch.launch, options, sample_seed_))
+      return std::move(*result);
   }
   if (mode == RunMode::timing) options.checks = {.uninitialised = false, .races = false};
   return vgpu::run(*launch.program, memory_, launch.launch, options);
@@ -371,13 +354,15 @@ PartOutcome VgpuDevice::run_blocks(const BoundLaunch& bound, const std::vector<s
                                    std::uint64_t instructions_max) {
   VirtualLaunch launch;
   if (auto fault = translate(bound, launch)) return {.fault = std::move(fault)};
-  vgpu::LaunchOptions options{.threads = threads_};
-  options.instruction_budget = instructions_max;
-  options.checks.races = false;  // small shapes were looked at for those
-  options.only_blocks = blocks;
-  vgpu::LaunchResult result = vgpu::run(*launch.program, memory_, launch.launch, options);
-  if (result.fault) return {.fault = fault_of(*result.fault, bound), .instructions = instructions_max};
-  return {.given_up = std::move(result.given_up), .instructions = result.counts.total_warp_instructions()};
+  WatchedBlocks ran = blocks.empty() ? run_time_sample_watched(*launch.program, memory_, launch.launch,
+                                                               sample_seed_, threads_, instructions_max)
+                                     : run_watched(*launch.program, memory_, launch.launch, blocks, threads_,
+                                                   instructions_max);
+  if (ran.result.fault)
+    return {.fault = fault_of(*ran.result.fault, bound), .instructions = instructions_max};
+  return {.blocks = std::move(ran.blocks),
+          .given_up = std::move(ran.result.given_up),
+          .instructions = ran.result.counts.total_warp_instructions()};
 }
 
 std::vector<std::int64_t> VgpuDevice::written_rows(const Buffer& buffer, std::int64_t row_bytes) {

@@ -11,27 +11,15 @@
 #include <fmt/ranges.h>
 
 #include <algorithm>
-#include <cmath>
-#include <numeric>
 
 #include "engine/core/rng.h"
-#include "engine/core/task_reference.h"
 #include "evaluators/worker/pipeline/evaluation_context.h"
+#include "evaluators/worker/pipeline/sampled_rows.h"
 
 namespace kernelites::worker {
 namespace {
 
-/// Warp instructions for all shapes together, and for one.
-constexpr std::uint64_t k_instructions_max = 80'000'000;
-constexpr std::uint64_t k_shape_instructions_max = 40'000'000;
-/// The reference's work on the compared rows of one shape.
-constexpr double k_reference_flops_max = 8e6;
 constexpr std::int64_t k_rows_max = 16;
-/// A row beyond this, a head of a long recurrence, would keep the virtual GPU busy for minutes.
-constexpr double k_row_flops_max = 6e8;
-/// What a reference.py gets through in some seconds.
-constexpr std::int64_t k_python_bytes_max = std::int64_t{256} << 20;
-constexpr double k_python_flops_max = 1e10;
 /// Of a hold-out shape, whatever they cost: an error in one row of twenty escapes one trial in 27.
 constexpr std::int64_t k_hold_out_rows_least = 64;
 
@@ -78,56 +66,29 @@ SampleOutcome sample_shape(EvaluationContext& context, std::size_t index, const 
                           /*is_modelled=*/true);
   const int arm = session.add_arm(context.module, context.compiled.plans[index], context.compiled.lowered);
   session.fill(family, index, key);
-  const ExecutorClient::SampledRows sampled =
-      context.executor->sample({.plan = arm,
-                                .seed = key.derive("blocks").seed(),
-                                .rows = row_count(context.task, point.workload),
-                                .instructions_max = instructions_max});
-  SampleOutcome outcome{.instructions = sampled.instructions, .blocks = sampled.blocks};
+  const ReferencePlan reference = context.reference.get().plan(index);
+  const RowSampleOutcome sampled = check_sampled_rows({.session = session,
+                                                       .executor = *context.executor,
+                                                       .task = context.task,
+                                                       .workload = point.workload,
+                                                       .reference = reference,
+                                                       .arm = arm,
+                                                       .rows = point.rows,
+                                                       .key = key,
+                                                       .instructions_max = instructions_max});
+  SampleOutcome outcome{
+      .verdict = {}, .instructions = sampled.instructions, .blocks = sampled.blocks, .rows = sampled.rows};
   if (context.executor->fault()) {
     outcome.verdict = fault_verdict("bench", *context.executor->fault());
-    return outcome;
-  }
-  if (sampled.lacks_rows) {
+  } else if (sampled.lacks_rows) {
     outcome.verdict = Verdict::failed(
         "bench", "not_finite_or_unwritten",
         fmt::format("at the bench workload '{}' the grid does not write all rows of the outputs",
                     point.workload.name));
-  }
-  if (sampled.rows.empty() || outcome.verdict) return outcome;
-  // As many as the reference's plan computes; fewer rows than that come more than once.
-  std::vector<std::int64_t> rows;
-  Rng rng(key.derive("rows").seed());
-  for (std::int64_t i = 0; i < point.rows; ++i) rows.push_back(sampled.rows[rng.below(sampled.rows.size())]);
-  std::sort(rows.begin(), rows.end());
-  outcome.rows = point.rows;
-  for (const OutputError& error : session.check(context.reference.get().plan(index), {rows})) {
-    if (!error.is_passed()) outcome.verdict = wrong_rows(point, family, error);
+  } else if (sampled.wrong) {
+    outcome.verdict = wrong_rows(point, family, *sampled.wrong);
   }
   return outcome;
-}
-
-/// A sample deals with rows that lie together in every output, and with inputs that are drawn and not computed.
-bool has_plain_rows(const Task& task) {
-  if (row_groups(task).size() != 1) return false;
-  return std::all_of(task.tensors.begin(), task.tensors.end(), [&](const TensorSpec& tensor) {
-    if (is_computed(tensor)) return false;
-    if (tensor.role != Role::output && tensor.role != Role::inout) return true;
-    return tensor.shape.size() >= task.rows.size() &&
-           std::equal(task.rows.begin(), task.rows.end(), tensor.shape.begin());
-  });
-}
-
-double row_flops(const Task& task, const Workload& workload) {
-  return roofline_counts(task, workload).flops / static_cast<double>(row_count(task, workload));
-}
-
-/// A reference.py is handed all inputs in float64, and computes everything unless it knows how to give some rows.
-bool is_too_much_for_python(const Task& task, const Workload& workload) {
-  if (python_of(task).empty()) return false;
-  const bool gives_rows = task.reference_source.find("def reference_rows") != std::string::npos;
-  return workload_bytes(task, workload) > k_python_bytes_max ||
-         (!gives_rows && roofline_counts(task, workload).flops > k_python_flops_max);
 }
 
 bool is_sampled(const Task& task, const EvaluationPoint& point) {
@@ -147,14 +108,14 @@ std::vector<std::size_t> sampled_points(const EvaluationContext& context) {
 
 void limit_sampled_rows(const Task& task, std::vector<EvaluationPoint>& points) {
   for (EvaluationPoint& point : points) {
-    if (point.use != PointUse::hold_out && !is_sampled(task, point)) continue;
-    const double per_row = std::max(1.0, row_flops(task, point.workload));
-    const std::int64_t rows = row_count(task, point.workload);
-    const auto affordable = static_cast<std::int64_t>(std::floor(k_reference_flops_max / per_row));
-    if (is_sampled(task, point))
-      point.rows = std::min({point.rows, k_rows_max, std::max<std::int64_t>(1, affordable)});
-    else if (std::max(k_hold_out_rows_least, affordable) < rows)
-      point.rows = std::max(k_hold_out_rows_least, affordable);
+    if (is_sampled(task, point)) {
+      point.rows = affordable_rows(task, point.workload, std::min(point.rows, k_rows_max));
+    } else if (point.use == PointUse::hold_out) {
+      const std::int64_t rows = row_count(task, point.workload);
+      const std::int64_t affordable =
+          std::max(k_hold_out_rows_least, affordable_rows(task, point.workload, rows));
+      if (affordable < rows) point.rows = affordable;
+    }
   }
 }
 
@@ -171,14 +132,13 @@ std::optional<Verdict> run_bench_stage(EvaluationContext& context) {
     const EvaluationPoint& point = context.points[index];
     if (context.seconds_left() <= 0)
       return Verdict::failed("bench", "deadline", "the evaluation's deadline passed during this stage");
-    if (used >= k_instructions_max || !has_plain_rows(context.task) ||
-        row_flops(context.task, point.workload) > k_row_flops_max ||
-        is_too_much_for_python(context.task, point.workload)) {
+    if (used >= k_sampled_instructions_max || !can_sample_rows(context.task, point.workload)) {
       unchecked.push_back(point.workload.name);
       continue;
     }
-    const SampleOutcome outcome = sample_shape(context, index, sampled_family(context, ordinal++),
-                                               std::min(k_shape_instructions_max, k_instructions_max - used));
+    const SampleOutcome outcome =
+        sample_shape(context, index, sampled_family(context, ordinal++),
+                     std::min(k_sampled_shape_instructions_max, k_sampled_instructions_max - used));
     used += outcome.instructions;
     if (outcome.verdict) return outcome.verdict;
     if (outcome.rows == 0) {

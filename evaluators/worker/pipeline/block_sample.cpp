@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <array>
 #include <cmath>
+#include <map>
 #include <numeric>
 #include <set>
 
@@ -72,6 +73,7 @@ class Sampler {
   Sampler(Device& device, const BlockSampleOrder& order) : device_(device), order_(order) {}
 
   BlockSampleOutcome run() {
+    if (order_.timed_seed && try_timed(*order_.timed_seed)) return std::move(outcome_);
     for (const BoundLaunch& launch : order_.launches) axes_ = std::max(axes_, axis_count(launch.plan));
     bool is_done = try_all(std::nullopt);
     if (!is_done && order_.launches.size() > 1) is_done = try_all(costliest());
@@ -81,6 +83,33 @@ class Sampler {
   }
 
  private:
+  /// The blocks that a timed run consists of.
+  bool try_timed(std::uint64_t seed) {
+    order_.refresh();
+    device_.seed_samples(seed);
+    std::vector<Blocks> blocks;
+    bool is_whole = true;
+    for (const BoundLaunch& launch : order_.launches) {
+      const std::uint64_t left =
+          order_.instructions_max - std::min(order_.instructions_max, outcome_.instructions);
+      PartOutcome part = device_.run_blocks(launch, {}, std::min(left, k_run_instructions_max));
+      outcome_.instructions += part.instructions;
+      if (part.fault) {
+        if (part.fault->reason == "budget_exceeded") return false;
+        outcome_.fault = part.fault;
+        return true;
+      }
+      is_whole = is_whole && part.given_up.empty();
+      const std::set<std::uint64_t> given_up(part.given_up.begin(), part.given_up.end());
+      std::erase_if(part.blocks, [&](std::uint64_t block) { return given_up.contains(block); });
+      blocks.push_back(std::move(part.blocks));
+    }
+    if (complete_rows().empty()) return false;
+    if (!is_whole && !confirm(blocks)) return outcome_.fault.has_value();
+    take(blocks);
+    return true;
+  }
+
   /// With `main`, that launch alone is sampled and the others run whole. True: there is something to say.
   bool try_all(std::optional<std::size_t> main) {
     for (int step = 0; step <= axes_ + 1; ++step) {
@@ -180,10 +209,10 @@ class Sampler {
   /// Rows of the first output of which anything was written.
   std::size_t touched_rows() const {
     const SampledOutput& output = order_.outputs.front();
-    const std::int64_t piece = output.row_bytes % 4 == 0 ? 4 : 1;
+    const std::int64_t unit = output.piece_bytes % 4 == 0 ? 4 : 1;
     std::set<std::int64_t> rows;
-    for (const std::int64_t written : device_.written_rows(output.buffer, piece))
-      rows.insert(written * piece / output.row_bytes);
+    for (const std::int64_t written : device_.written_rows(output.buffer, unit))
+      rows.insert(output.row_of(written * unit / output.piece_bytes));
     return rows.size();
   }
 
@@ -191,8 +220,7 @@ class Sampler {
   double share_of_rows(std::size_t blocks) const { return share_of(complete_rows().size(), blocks); }
 
   double share_of(std::size_t rows, std::size_t blocks) const {
-    const SampledOutput& output = order_.outputs.front();
-    const auto total = static_cast<double>(output.buffer.bytes / output.row_bytes);
+    const auto total = static_cast<double>(order_.outputs.front().rows());
     const auto grid = static_cast<double>(block_count(order_.launches.back().plan));
     return static_cast<double>(rows) * grid / (total * static_cast<double>(blocks));
   }
@@ -232,11 +260,24 @@ class Sampler {
     return static_cast<std::size_t>(std::max_element(costs_.begin(), costs_.end()) - costs_.begin());
   }
 
+  /// Of which all pieces are written, ascending.
+  std::vector<std::int64_t> written_rows(const SampledOutput& output) const {
+    const std::vector<std::int64_t> pieces = device_.written_rows(output.buffer, output.piece_bytes);
+    const std::int64_t wanted = output.pieces_of_row();
+    if (wanted == 1) return pieces;  // they are the rows, in the same order
+    std::map<std::int64_t, std::int64_t> counts;
+    for (const std::int64_t piece : pieces) ++counts[output.row_of(piece)];
+    std::vector<std::int64_t> rows;
+    for (const auto& [row, count] : counts)
+      if (count == wanted) rows.push_back(row);
+    return rows;
+  }
+
   std::vector<std::int64_t> complete_rows() const {
     std::vector<std::int64_t> rows;
     bool is_first = true;
     for (const SampledOutput& output : order_.outputs) {
-      const std::vector<std::int64_t> written = device_.written_rows(output.buffer, output.row_bytes);
+      const std::vector<std::int64_t> written = written_rows(output);
       std::vector<std::int64_t> common;
       std::set_intersection(rows.begin(), rows.end(), written.begin(), written.end(),
                             std::back_inserter(common));
@@ -256,6 +297,30 @@ class Sampler {
 };
 
 }  // namespace
+
+std::int64_t SampledOutput::rows() const {
+  std::int64_t count = 1;
+  for (const RowAxis& axis : axes) count *= axis.counts_rows ? axis.extent : 1;
+  return count;
+}
+
+std::int64_t SampledOutput::pieces_of_row() const {
+  std::int64_t count = 1;
+  for (const RowAxis& axis : axes) count *= axis.counts_rows ? 1 : axis.extent;
+  return count;
+}
+
+std::int64_t SampledOutput::row_of(std::int64_t piece) const {
+  std::int64_t row = 0, stride = 1;
+  for (auto axis = axes.rbegin(); axis != axes.rend(); ++axis) {
+    if (axis->counts_rows) {
+      row += piece % axis->extent * stride;
+      stride *= axis->extent;
+    }
+    piece /= axis->extent;
+  }
+  return row;
+}
 
 int axis_count(const PlannedLaunch& launch) { return static_cast<int>(growing_axes(grid_of(launch)).size()); }
 

@@ -17,10 +17,21 @@
 
 namespace kernelites::worker {
 
-/// An output and how many bytes of it make a row.
+/// An axis of an output that is left of its elements: it counts rows, or pieces of one row (the tokens of a head).
+struct RowAxis {
+  std::int64_t extent = 1;
+  bool counts_rows = true;
+};
+
+/// An output and where its rows lie: pieces of as many bytes, over these axes, the first the slowest.
 struct SampledOutput {
   Buffer buffer;
-  std::int64_t row_bytes = 0;
+  std::int64_t piece_bytes = 0;
+  std::vector<RowAxis> axes;
+
+  std::int64_t rows() const;
+  std::int64_t pieces_of_row() const;
+  std::int64_t row_of(std::int64_t piece) const;
 };
 
 /// A plan to sample. Borrows its members.
@@ -29,7 +40,10 @@ struct BlockSampleOrder {
   const std::vector<SampledOutput>& outputs;
   /// Brings outputs and workspaces into their state before a launch, all unwritten that counts as such.
   const std::function<void()>& refresh;
-  std::uint64_t seed = 0;              ///< draws the blocks
+  std::uint64_t seed = 0;  ///< draws the blocks
+  /// First of all the blocks that a timed run with this seed consists of: where they complete rows, it is those that
+  /// are told, and nobody else's.
+  std::optional<std::uint64_t> timed_seed = std::nullopt;
   std::uint64_t instructions_max = 0;  ///< warp instructions of everything together
 };
 

@@ -85,7 +85,7 @@ std::vector<std::size_t> telling_rotations(const Task& task) {
 std::size_t rotation_of(const EvaluationContext& context, const Trial& trial, std::size_t i) {
   const std::size_t rotations = metadata_rotations(context.task);
   if (context.points[trial.point].use == PointUse::bench)
-    return i % 2 == 0 ? 0 : (trial.point + i / 2) % rotations;
+    return i % 2 == 0 && context.task.families.size() > 1 ? 0 : (trial.point + i / 2) % rotations;
   if (trial.family == 0) return (trial.point + i) % rotations;
   const std::vector<std::size_t> telling = telling_rotations(context.task);
   return telling[(trial.point + i) % telling.size()];

@@ -311,10 +311,17 @@ int ExecutorClient::plan(int slot, int module, const LaunchPlan& plan,
 }
 
 ExecutorClient::SampledRows ExecutorClient::sample(const Sample& sample) {
+  Json layouts = Json::array();
+  for (const std::vector<RowAxis>& axes : sample.layouts) {
+    Json layout = Json::array();
+    for (const RowAxis& axis : axes) layout.push_back(Json::array({axis.extent, axis.counts_rows}));
+    layouts.push_back(std::move(layout));
+  }
   Message command{.body = {{"command", "sample"},
                            {"plan", sample.plan},
                            {"seed", sample.seed},
-                           {"rows", sample.rows},
+                           {"timed_seed", sample.timed_seed ? Json(*sample.timed_seed) : Json(nullptr)},
+                           {"layouts", std::move(layouts)},
                            {"instructions_max", sample.instructions_max}}};
   const Message reply = call(std::move(command), k_virtual_grace_s);
   return {.rows = reply.body.value("rows", std::vector<std::int64_t>{}),

@@ -13,6 +13,7 @@
 
 #include "evaluators/worker/contract/defences.h"
 #include "evaluators/worker/counters/range_profiler.h"
+#include "evaluators/worker/pipeline/block_sample.h"
 #include "evaluators/worker/pipeline/child_messages.h"
 #include "evaluators/worker/pipeline/harness_launch.h"
 #include "evaluators/worker/sandbox/child.h"
@@ -195,7 +196,9 @@ class ExecutorClient {
   struct Sample {
     int plan = 0;
     std::uint64_t seed = 0;
-    std::int64_t rows = 0;  ///< of every output
+    std::optional<std::uint64_t> timed_seed =
+        std::nullopt;                                ///< the blocks of a timed run, if they complete rows
+    std::vector<std::vector<RowAxis>> layouts = {};  ///< where the rows of each output lie
     std::uint64_t instructions_max = 0;
   };
   /// Rows that a few drawn blocks completed, and what that took.

@@ -31,4 +31,18 @@ void CompiledCache::add(const std::string& task_digest, const Candidate& candida
   }
 }
 
+bool CompiledCache::was_looked_at(const std::string& name) const {
+  const std::lock_guard lock(mutex_);
+  return looks_.contains(name);
+}
+
+void CompiledCache::add_look(const std::string& name) {
+  const std::lock_guard lock(mutex_);
+  if (!looks_.insert(name).second) return;
+  look_order_.push_back(name);
+  if (look_order_.size() <= k_looks_max) return;
+  looks_.erase(look_order_.front());
+  look_order_.pop_front();
+}
+
 }  // namespace kernelites::worker

@@ -6,6 +6,7 @@
 #include <map>
 #include <memory>
 #include <mutex>
+#include <set>
 #include <string>
 
 #include "engine/core/candidate.h"
@@ -27,13 +28,21 @@ class CompiledCache {
   std::shared_ptr<const ProvenCode> find(const std::string& task_digest, const Candidate& candidate) const;
   void add(const std::string& task_digest, const Candidate& candidate, ProvenCode code);
 
+  /// Whether what a candidate wrote while it was timed has been looked at, under a name that tells everything that it
+  /// depends on. The newest are remembered.
+  bool was_looked_at(const std::string& name) const;
+  void add_look(const std::string& name);
+
  private:
   mutable std::mutex mutex_;
   std::map<std::string, std::shared_ptr<const ProvenCode>> codes_;
   std::deque<std::string> order_;  ///< oldest first
+  std::set<std::string> looks_;
+  std::deque<std::string> look_order_;
 };
 
 /// Entries kept; some hundred kilobytes each.
 inline constexpr std::size_t k_codes_cached_max = 64;
+inline constexpr std::size_t k_looks_max = 4096;
 
 }  // namespace kernelites::worker

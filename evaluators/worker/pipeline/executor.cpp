@@ -153,15 +153,22 @@ class Executor {
     const auto found = plans_.find(command.body.at("plan").get<int>());
     if (found == plans_.end()) throw Error("no such plan");
     const ReadyPlan& ready = found->second;
-    BlockSampleOutcome outcome =
-        surroundings().sample({.plan = ready.plan,
-                               .module = ready.module,
-                               .lowered = ready.lowered,
-                               .tensors = slot(ready.slot).tensors,
-                               .written = ready.written,
-                               .poison_seed = command.body.at("seed").get<std::uint64_t>()},
-                              command.body.at("rows").get<std::int64_t>(),
-                              command.body.at("instructions_max").get<std::uint64_t>());
+    const Json& timed_seed = command.body.at("timed_seed");
+    std::vector<std::vector<RowAxis>> layouts;
+    for (const Json& axes : command.body.at("layouts")) {
+      layouts.emplace_back();
+      for (const Json& axis : axes)
+        layouts.back().push_back({axis.at(0).get<std::int64_t>(), axis.at(1).get<bool>()});
+    }
+    BlockSampleOutcome outcome = surroundings().sample(
+        {.plan = ready.plan,
+         .module = ready.module,
+         .lowered = ready.lowered,
+         .tensors = slot(ready.slot).tensors,
+         .written = ready.written,
+         .poison_seed = command.body.at("seed").get<std::uint64_t>()},
+        layouts, command.body.at("instructions_max").get<std::uint64_t>(),
+        timed_seed.is_null() ? std::nullopt : std::optional(timed_seed.get<std::uint64_t>()));
     if (outcome.fault) return fault_reply(*outcome.fault);
     if (outcome.rows.size() > k_rows_told_max) outcome.rows.resize(k_rows_told_max);
     return {.body = {{"rows", outcome.rows},

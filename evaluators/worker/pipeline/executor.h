@@ -13,7 +13,8 @@
 //                                                      modelled}
 //   count   as run, and {group}                    -> {values, problem}   hardware counters, if opened {count_with};
 //                                                     group "count_" of the enumeration: times by two clocks
-//   sample  {plan, seed, rows, instructions_max}   -> {rows, lacks_rows, blocks, instructions}   (vgpu)
+//   sample  {plan, seed, timed_seed or null, layouts: [[[extent, counts rows]]], instructions_max}
+//                                                  -> {rows, lacks_rows, blocks, instructions}   (vgpu)
 //   unbind  {slot}                                 -> {}          its plans go with it
 #pragma once
 

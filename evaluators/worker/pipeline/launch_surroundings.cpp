@@ -220,8 +220,10 @@ void LaunchSurroundings::read_clock(int samples, RunOutcome& outcome) {
   outcome.clock_ghz_max = *std::max_element(ghz.begin(), ghz.end());
 }
 
-BlockSampleOutcome LaunchSurroundings::sample(const ArmRun& arm, std::int64_t rows,
-                                              std::uint64_t instructions_max) {
+BlockSampleOutcome LaunchSurroundings::sample(const ArmRun& arm,
+                                              const std::vector<std::vector<RowAxis>>& layouts,
+                                              std::uint64_t instructions_max,
+                                              std::optional<std::uint64_t> timed_seed) {
   reserve(arm.plan.workspaces);
   const std::vector<Buffer> tensors = placed_tensors(arm.tensors, arm.placement),
                             workspaces = placed_workspaces(arm);
@@ -229,23 +231,29 @@ BlockSampleOutcome LaunchSurroundings::sample(const ArmRun& arm, std::int64_t ro
       arm.plan,
       {.module = arm.module, .lowered_names = arm.lowered, .tensors = tensors, .workspaces = workspaces});
   std::vector<SampledOutput> outputs;
-  for (const int index : arm.written) {
-    const Buffer& tensor = tensors.at(static_cast<std::size_t>(index));
-    outputs.push_back({.buffer = tensor, .row_bytes = std::max<std::int64_t>(tensor.bytes / rows, 1)});
+  for (std::size_t i = 0; i < arm.written.size(); ++i) {
+    const Buffer& tensor = tensors.at(static_cast<std::size_t>(arm.written[i]));
+    SampledOutput output{.buffer = tensor, .piece_bytes = 0, .axes = layouts.at(i)};
+    output.piece_bytes = std::max<std::int64_t>(tensor.bytes / (output.rows() * output.pieces_of_row()), 1);
+    outputs.push_back(std::move(output));
   }
+  // Zeros as before a timed run: what a kernel might find out about its surroundings is the same.
   const std::function<void()> refresh = [&] {
-    for (const SampledOutput& output : outputs) device_.mark_unwritten(output.buffer);
+    for (const SampledOutput& output : outputs) {
+      if (timed_seed) device_.fill(output.buffer, 0);
+      device_.mark_unwritten(output.buffer);
+    }
     for (std::size_t i = 0; i < workspaces.size(); ++i) {
-      if (arm.plan.workspaces[i].kind == WorkspaceKind::poisoned)
-        device_.mark_unwritten(workspaces[i]);
-      else
-        device_.fill(workspaces[i], 0);
+      const bool is_poisoned = arm.plan.workspaces[i].kind == WorkspaceKind::poisoned;
+      if (timed_seed || !is_poisoned) device_.fill(workspaces[i], 0);
+      if (is_poisoned) device_.mark_unwritten(workspaces[i]);
     }
   };
   return sample_blocks(device_, {.launches = launches,
                                  .outputs = outputs,
                                  .refresh = refresh,
                                  .seed = arm.poison_seed,
+                                 .timed_seed = timed_seed,
                                  .instructions_max = instructions_max});
 }
 

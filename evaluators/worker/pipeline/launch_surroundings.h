@@ -12,6 +12,7 @@
 #pragma once
 
 #include <map>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -76,9 +77,11 @@ class LaunchSurroundings {
   SequenceOutcome run_timed(const ArmRun& arm);
   /// Both in one, and how many launches at the end are timed.
   SequenceOutcome run_whole(const ArmRun& arm, std::size_t& timed_launches);
-  /// Which of the `rows` rows of the outputs a few blocks complete, drawn by `arm.poison_seed`. REQUIRES: the virtual
-  /// GPU.
-  BlockSampleOutcome sample(const ArmRun& arm, std::int64_t rows, std::uint64_t instructions_max);
+  /// Which rows of the outputs a few blocks complete: those of a timed run with `timed_seed`, or else blocks drawn by
+  /// `arm.poison_seed`. `layouts`: of each written tensor. REQUIRES: the virtual GPU.
+  BlockSampleOutcome sample(const ArmRun& arm, const std::vector<std::vector<RowAxis>>& layouts,
+                            std::uint64_t instructions_max,
+                            std::optional<std::uint64_t> timed_seed = std::nullopt);
 
  private:
   struct Trial;

@@ -7,8 +7,7 @@
 // arm that only the key knows, the timed launch's outputs are compared with the reference. Ratios are paired by round;
 // at a few looks on the way they may already decide, and who is proven to be hopeless is timed no more.
 //
-// The virtual GPU models times from counts: of the same inputs, the same memory and the same blocks for every arm of
-// every duel, so that a modelled time is a function of code, plan, workload and device profile alone.
+// The virtual GPU models times from counts (modelled_times.h): under one model key all arms of all duels see the same.
 #include <fmt/format.h>
 
 #include <algorithm>
@@ -24,6 +23,7 @@
 #include "evaluators/worker/pipeline/evaluation_context.h"
 #include "evaluators/worker/pipeline/examine.h"
 #include "evaluators/worker/pipeline/metadata.h"
+#include "evaluators/worker/pipeline/modelled_times.h"
 #include "evaluators/worker/pipeline/proven_code.h"
 #include "evaluators/worker/pipeline/timed_arms.h"
 #include "evaluators/worker/pipeline/timed_round.h"
@@ -34,15 +34,8 @@ namespace {
 constexpr std::uint64_t k_warm_up_runs = 5;
 constexpr int k_checked_rounds = 2;
 constexpr std::int64_t k_checked_rows = 64;
-/// Proven kernels, but a device is not left to one that hangs all the same.
-constexpr double k_virtual_run_s_max = 20;
 /// The gain that the elite rule asks for at least: rounds are taken until it is proven or out of reach.
 constexpr double k_effect = 0.005;
-/// Of the compulsory bytes at the modelled copy rate, on the virtual GPU.
-constexpr double k_floor_share = 0.8;
-/// What inputs derive from, and blocks are drawn by, where times are modelled: never the request's key.
-constexpr const char* k_modelled_key = "modelled times";
-constexpr std::uint64_t k_modelled_sample = 1;
 
 /// What a duel knows of one arm.
 struct Arm {
@@ -97,6 +90,7 @@ class DuelRun {
 
   /// How many rows of a timed output are compared.
   std::int64_t checked_rows(std::size_t w) const {
+    if (facts_.is_virtual) return modelled_rows(task_, workloads_[w]);
     return std::min({row_count(task_, workloads_[w]), task_.sampled_rows, k_checked_rows});
   }
 
@@ -167,26 +161,27 @@ class DuelRun {
                                      arms_[a].code->compiled.lowered));
       if (auto verdict = fault_of_arm(a)) return verdict;
     }
-    return facts_.is_virtual ? model_workload(session, arms, w, result)
+    return facts_.is_virtual ? model_workload(session, arms, reference, w, result)
                              : measure_workload(session, arms, reference, w, result);
   }
 
-  std::optional<Verdict> model_workload(WorkloadSession& session, const std::vector<int>& arms, std::size_t w,
-                                        Duel& result) {
+  std::optional<Verdict> model_workload(WorkloadSession& session, const std::vector<int>& arms,
+                                        const Reference& reference, std::size_t w, Duel& result) {
     const std::string& name = workloads_[w].name;
-    session.fill(task_.families.front(), 0, Key::fixed(k_modelled_key).derive(name));
+    fill_for_model(session, task_, workloads_[w], request_.model_key);
     std::vector<std::vector<double>> time_us;
     for (std::size_t a = 0; a < arms.size(); ++a) {
-      const ExecutorClient::Ran ran = session.run({.plan = arms[a],
-                                                   .mode = RunMode::timing,
-                                                   .poison_seed = k_modelled_sample,
-                                                   .deadline_s = run_s_max()});
+      time_us.push_back({modelled_time_us(session, arms[a], request_.model_key)});
       if (auto verdict = fault_of_arm(a)) return verdict;
       if (a == 0) result.modelled[name] = executor_->modelled();
-      time_us.push_back({ran.elapsed_us});
       if (auto verdict = late()) return verdict;
     }
     if (auto verdict = check_times(w, session, time_us)) return verdict;
+    for (std::size_t a = 0; a < arms.size(); ++a) {
+      if (auto verdict = check_modelled(session, reference, w, a, arms[a], time_us[a].front()))
+        return verdict;
+      if (auto verdict = late()) return verdict;
+    }
     for (std::size_t a = 0; a < arms.size(); ++a) {
       result.timing[name].push_back(summarise(time_us[a], /*is_modelled=*/true));
       if (a > 0)
@@ -194,6 +189,50 @@ class DuelRun {
             exact_ratio(time_us[0].front(), time_us[a].front(), request_.confidence));
     }
     return std::nullopt;
+  }
+
+  /// What was timed is looked at once for each candidate, workload and model key.
+  std::optional<Verdict> check_modelled(WorkloadSession& session, const Reference& reference, std::size_t w,
+                                        std::size_t a, int arm, double time_us) const {
+    const std::string& name = workloads_[w].name;
+    const std::string look =
+        digest_parts({task_.digest, candidate_id(arms_[a].spec->candidate), name, request_.model_key.hex()});
+    if (workshop_.proven.was_looked_at(look)) return std::nullopt;
+    const Key key = request_.key.derive("modelled_look", w * k_arms_max + a);
+    const ReferencePlan plan = reference.plan(w);
+    const ModelledSight sight = look_at_modelled({.session = session,
+                                                  .executor = *executor_,
+                                                  .task = task_,
+                                                  .workload = workloads_[w],
+                                                  .reference = plan,
+                                                  .arm = arm,
+                                                  .time_us = time_us,
+                                                  .model_key = request_.model_key,
+                                                  .key = key,
+                                                  .looks = workloads_.size()});
+    if (auto verdict = fault_of_arm(a)) return verdict;
+    if (sight.wrong) return wrong_while_timed(w, a, *sight.wrong);
+    if (sight.is_uneven()) {
+      return of_arm(
+          a, "uneven_blocks", "has its work in other blocks than those that are timed",
+          fmt::format("at workload '{}' other blocks than those that were timed let expect {:.1f} times "
+                      "the time: a sample of blocks must stand for a launch",
+                      name, sight.other_ratio));
+    }
+    workshop_.proven.add_look(look);
+    return std::nullopt;
+  }
+
+  /// The candidate's own failure; that of another arm makes the duel useless.
+  Verdict of_arm(std::size_t a, const char* reason, std::string_view words, std::string message) const {
+    if (a == 0) return Verdict::failed("time", reason, std::move(message));
+    return Verdict::failed("time", "arm_unusable", fmt::format("arm '{}' {}", arms_[a].spec->label, words));
+  }
+
+  Verdict wrong_while_timed(std::size_t w, std::size_t a, const OutputError& error) const {
+    return of_arm(a, "timed_output_wrong", "gave a wrong output while timed",
+                  fmt::format("output '{}' of a timed launch at workload '{}' is wrong", error.output,
+                              workloads_[w].name));
   }
 
   std::optional<Verdict> measure_workload(WorkloadSession& session, const std::vector<int>& arms,
@@ -280,19 +319,13 @@ class DuelRun {
     return std::nullopt;
   }
 
-  /// The time below which work was skipped. On the virtual GPU modelled inputs repeat, and the model counts what is
-  /// left out: a wide margin.
+  /// The time below which work was skipped.
   double floor_us(std::size_t w, const WorkloadSession& session) const {
-    if (facts_.is_virtual) {
-      const RooflineCounts counts = roofline_counts(task_, workloads_[w], metadata_sums(session.metadata()));
-      return k_floor_share * counts.bytes / (facts_.memory_gb_per_s * 1e3);
-    }
+    if (facts_.is_virtual) return modelled_floor_us(session, task_, workloads_[w], facts_);
     return impossible_below_us(task_, workloads_[w], facts_, metadata_sums(session.metadata()));
   }
 
-  double run_s_max() const {
-    return facts_.is_virtual ? k_virtual_run_s_max : run_deadline_s(facts_, PointUse::bench);
-  }
+  double run_s_max() const { return run_deadline_s(facts_, PointUse::bench); }
 
   std::optional<Verdict> check_times(std::size_t w, const WorkloadSession& session,
                                      const std::vector<std::vector<double>>& time_us) const {
@@ -300,15 +333,10 @@ class DuelRun {
     for (std::size_t a = 0; a < time_us.size(); ++a) {
       const double time = median(time_us[a]);
       if (time > 0 && std::isfinite(time) && time >= floor) continue;
-      if (a != 0) {
-        return Verdict::failed(
-            "time", "arm_unusable",
-            fmt::format("arm '{}' is faster than the device allows", arms_[a].spec->label));
-      }
-      return Verdict::failed("time", "faster_than_roofline",
-                             fmt::format("at workload '{}' the time is below what the device needs for the "
-                                         "task's reads and operations: work was skipped",
-                                         workloads_[w].name));
+      return of_arm(a, "faster_than_roofline", "is faster than the device allows",
+                    fmt::format("at workload '{}' the time is below what the device needs for the "
+                                "task's reads and operations: work was skipped",
+                                workloads_[w].name));
     }
     return std::nullopt;
   }
@@ -317,14 +345,7 @@ class DuelRun {
                                      std::size_t a, const Key& key) const {
     const RowLists rows = draw_rows(task_, workloads_[w], checked_rows(w), key);
     for (const OutputError& error : session.check(reference.plan(w), rows)) {
-      if (error.is_passed()) continue;
-      if (a != 0) {
-        return Verdict::failed("time", "arm_unusable",
-                               fmt::format("arm '{}' gave a wrong output while timed", arms_[a].spec->label));
-      }
-      return Verdict::failed("time", "timed_output_wrong",
-                             fmt::format("output '{}' of a timed launch at workload '{}' is wrong",
-                                         error.output, workloads_[w].name));
+      if (!error.is_passed()) return wrong_while_timed(w, a, error);
     }
     return fault_of_arm(a);  // the check looks at the inputs too
   }

@@ -81,6 +81,20 @@ std::size_t metadata_rotations(const Task& task) {
   return rotations;
 }
 
+bool computes_when_modelled(const Task& task, const Workload& workload) {
+  const auto is_computed_input = [](const TensorSpec& tensor) {
+    return is_computed(tensor) && tensor.role == Role::input;
+  };
+  // Metadata (lists of blocks, spans) is small, and the model is worth nothing without it.
+  if (std::none_of(task.tensors.begin(), task.tensors.end(), is_computed_input)) return true;
+  return std::all_of(task.tensors.begin(), task.tensors.end(), [&](const TensorSpec& tensor) {
+    if (tensor.role != Role::input) return true;
+    const bool is_list = tensor.dtype == Dtype::i32 || tensor.dtype == Dtype::i64;
+    if (!is_list) return !is_computed(tensor);
+    return tensor_bytes(tensor, workload) <= k_whole_list_bytes_max;
+  });
+}
+
 std::int64_t workload_bytes(const Task& task, const Workload& workload) {
   std::int64_t bytes = 0;
   for (const TensorSpec& tensor : task.tensors) bytes += tensor_bytes(tensor, workload);
@@ -111,8 +125,11 @@ WorkloadSession::WorkloadSession(Referee& referee, ExecutorClient& executor, con
 }
 
 bool WorkloadSession::is_repeated(const TensorSpec& tensor) const {
-  // Indices are distinct within a vector and bounded by their token: a period would break both.
-  const bool is_list = tensor.role == Role::input && tensor.fill.front().kind == "index_set";
+  // Indices are distinct within a vector and bounded by their token: a period would break both. Bitmaps are what
+  // offsets are computed from.
+  const bool is_list = tensor.role == Role::input &&
+                       (tensor.fill.front().kind == "index_set" || tensor.fill.front().kind == "bits");
+  if (is_computed(tensor) && computes_when_modelled(task_, workload_)) return false;
   return is_modelled_ && tensor.role == Role::input &&
          tensor_bytes(tensor, workload_) > (is_list ? k_whole_list_bytes_max : k_whole_bytes_max);
 }
@@ -159,9 +176,7 @@ void WorkloadSession::fill(const InputFamily& family, std::size_t rotation, cons
 
 void WorkloadSession::compute_inputs(std::size_t rotation, const Key& key) {
   const auto computed = std::find_if(task_.tensors.begin(), task_.tensors.end(), is_computed);
-  // NOTE: at shapes that are only modelled inputs stay zero: computing them would cost more than the model is worth.
-  // What decides how much work there is (lists of blocks, spans) is small, and the model is worth nothing without it.
-  if (computed == task_.tensors.end() || (is_modelled_ && computed->role == Role::input)) return;
+  if (computed == task_.tensors.end() || (is_modelled_ && !computes_when_modelled(task_, workload_))) return;
   const Fill& fill = computed->role == Role::input ? fill_of(*family_, *computed)
                                                    : computed->fill.at(rotation % computed->fill.size());
   const auto family = family_ - task_.families.data();

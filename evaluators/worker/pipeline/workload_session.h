@@ -104,6 +104,10 @@ class WorkloadSession {
 
 /// What a device loads of a compiled candidate.
 ModuleImage image_of(const CompiledCandidate& compiled);
+/// Whether the computed inputs of a task are there at a shape that is only modelled: lists and offsets, which decide
+/// what is read, of a bounded size. Computed values (the output of a forward pass) would cost more than the model is
+/// worth: they stay zero.
+bool computes_when_modelled(const Task& task, const Workload& workload);
 /// Number of different metadata contents of a task: at least 1.
 std::size_t metadata_rotations(const Task& task);
 /// Bytes of all tensors of a workload.

@@ -210,6 +210,22 @@ TEST_CASE("a file of every older version opens with the present schema and its r
   }
 }
 
+TEST_CASE("a run keeps the key of its modelled times, and one of an older version is given one") {
+  const TemporaryFolder folder;
+  RunRecord run = sample_run();
+  run.model_key = Key::fixed("a").hex();
+  { Archive::create(folder.path(), run); }
+  CHECK(Archive::open_read_only(folder.path()).run().model_key == Key::fixed("a").hex());
+  const TemporaryFolder old_folder;
+  make_old_file(old_folder.database(), k_schema_version - 1);
+  {
+    Archive old = Archive::open(old_folder.path());
+    CHECK(old.run().model_key.empty());
+    old.set_model_key(Key::fixed("b"));
+  }
+  CHECK(Archive::open_read_only(old_folder.path()).run().model_key == Key::fixed("b").hex());
+}
+
 TEST_CASE("who only reads a file of an older version sees its run and leaves it as it is") {
   for (int version = 1; version < k_schema_version; ++version) {
     CAPTURE(version);

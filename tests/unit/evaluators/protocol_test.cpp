@@ -97,6 +97,26 @@ TEST_CASE("a duel request survives the way over a line") {
   CHECK(read.duel->key == request.duel->key);
 }
 
+TEST_CASE("the key of modelled times goes with a request, and is the request's own where there is none") {
+  Request request = examine_request();
+  request.examine->model_key = Key::fixed("run");
+  CHECK(decode_request(encode(request)).examine->model_key == Key::fixed("run"));
+  request.examine->model_key = Key{};
+  CHECK(decode_request(encode(request)).examine->model_key == request.examine->key);
+  request.examine.reset();
+  request.duel = DuelRequest{.arms = {{"candidate", {"a", {}}}},
+                             .workloads = {"llama"},
+                             .key = Key::fixed("b"),
+                             .model_key = Key::fixed("run")};
+  CHECK(decode_request(encode(request)).duel->model_key == Key::fixed("run"));
+  request.duel->model_key = Key{};
+  CHECK(decode_request(encode(request)).duel->model_key == Key::fixed("b"));
+  // Whoever wrote a batch before there was one.
+  Json line = Json::parse(encode(request));
+  line.at("duel").erase("model_key");
+  CHECK(decode_request(line.dump()).duel->model_key == Key::fixed("b"));
+}
+
 TEST_CASE("a reply with examination and duel survives the way over a line") {
   const std::string line = encode(full_reply());
   const Reply read = decode_reply(line);

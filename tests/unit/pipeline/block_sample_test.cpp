@@ -109,7 +109,8 @@ BlockSampleOutcome sample_tiles(std::uint64_t seed, std::uint32_t rows) {
        .kernel = "write_tile",
        .plan = {.kernel = "write_tile", .grid = {3, 64, 1}, .block = {128, 1, 1}},
        .arguments = {pointer(out), number(rows)}}};
-  const std::vector<SampledOutput> outputs{{.buffer = out, .row_bytes = k_row_bytes}};
+  const std::vector<SampledOutput> outputs{
+      {.buffer = out, .piece_bytes = k_row_bytes, .axes = {{.extent = 640}}}};
   const std::function<void()> refresh = [&] { device->mark_unwritten(out); };
   return sample_blocks(*device, {.launches = launches,
                                  .outputs = outputs,
@@ -130,7 +131,8 @@ BlockSampleOutcome sample_two_launches(std::uint64_t instructions_max, std::uint
        .kernel = "write_row",
        .plan = {.kernel = "write_row", .grid = {writers, 1, 1}, .block = {32, 1, 1}},
        .arguments = {pointer(part), pointer(out)}}};
-  const std::vector<SampledOutput> outputs{{.buffer = out, .row_bytes = k_row_bytes}};
+  const std::vector<SampledOutput> outputs{
+      {.buffer = out, .piece_bytes = k_row_bytes, .axes = {{.extent = 64}}}};
   const std::function<void()> refresh = [&] {
     device->mark_unwritten(part);
     device->mark_unwritten(out);
@@ -194,6 +196,63 @@ TEST_CASE("no row is told when the budget ends before one is complete") {
   CHECK(outcome.rows.empty());
 }
 
+TEST_CASE("the blocks that a timed run consists of tell the rows that they complete themselves") {
+  const auto device = make_vgpu_device(1);
+  const ModuleId module = device->load({.ptx = k_ptx});
+  const Buffer out = device->allocate(640 * k_row_bytes, "out");
+  const std::vector<BoundLaunch> launches{
+      {.module = module,
+       .kernel = "write_tile",
+       .plan = {.kernel = "write_tile", .grid = {3, 64, 1}, .block = {128, 1, 1}},
+       .arguments = {pointer(out), number(10)}}};
+  // Timed, it leaves the others as they were.
+  device->fill(out, 0);
+  device->mark_unwritten(out);
+  device->seed_samples(k_seed);
+  REQUIRE(!device->run({}, launches, RunMode::timing, 1).fault);
+  const std::vector<std::int64_t> timed = device->written_rows(out, k_row_bytes);
+
+  const std::vector<SampledOutput> outputs{
+      {.buffer = out, .piece_bytes = k_row_bytes, .axes = {{.extent = 640}}}};
+  const std::function<void()> refresh = [&] { device->mark_unwritten(out); };
+  const BlockSampleOutcome sampled = sample_blocks(*device, {.launches = launches,
+                                                             .outputs = outputs,
+                                                             .refresh = refresh,
+                                                             .seed = 99,
+                                                             .timed_seed = k_seed,
+                                                             .instructions_max = 1'000'000});
+  CHECK(sampled.rows == timed);
+  CHECK(timed.size() > 16);
+}
+
+TEST_CASE("a row whose pieces lie apart is complete when all of them are written") {
+  const SampledOutput tokens_between{.buffer = {}, .piece_bytes = 4, .axes = {{2}, {5, false}, {3}}};
+  CHECK(tokens_between.rows() == 6);
+  CHECK(tokens_between.pieces_of_row() == 5);
+  CHECK(tokens_between.row_of(0) == 0);
+  CHECK(tokens_between.row_of(4) == 1);   // token 1, head 1
+  CHECK(tokens_between.row_of(15) == 3);  // the next element of the batch
+  // Tiles of 4 rows of 10, read as 64 heads of 10 pieces: a whole head needs its three blocks.
+  const auto device = make_vgpu_device(1);
+  const ModuleId module = device->load({.ptx = k_ptx});
+  const Buffer out = device->allocate(640 * k_row_bytes, "out");
+  const std::vector<BoundLaunch> launches{
+      {.module = module,
+       .kernel = "write_tile",
+       .plan = {.kernel = "write_tile", .grid = {3, 64, 1}, .block = {128, 1, 1}},
+       .arguments = {pointer(out), number(10)}}};
+  const std::vector<SampledOutput> outputs{
+      {.buffer = out, .piece_bytes = k_row_bytes, .axes = {{64}, {10, false}}}};
+  const std::function<void()> refresh = [&] { device->mark_unwritten(out); };
+  const BlockSampleOutcome sampled = sample_blocks(*device, {.launches = launches,
+                                                             .outputs = outputs,
+                                                             .refresh = refresh,
+                                                             .seed = k_seed,
+                                                             .instructions_max = 1'000'000});
+  CHECK(sampled.rows.size() == 1);
+  CHECK(sampled.blocks == 3);
+}
+
 TEST_CASE("a grid with fewer blocks than there are rows lacks rows") {
   const BlockSampleOutcome outcome = sample_two_launches(1'000'000, 8);
   REQUIRE(!outcome.fault);
@@ -216,7 +275,8 @@ TEST_CASE("rows into which several blocks scatter are not missed where luck comp
          .kernel = "write_eighth",
          .plan = {.kernel = "write_eighth", .grid = {8, 32, 1}, .block = {32, 1, 1}},
          .arguments = {pointer(out)}}};
-    const std::vector<SampledOutput> outputs{{.buffer = out, .row_bytes = k_row_bytes}};
+    const std::vector<SampledOutput> outputs{
+        {.buffer = out, .piece_bytes = k_row_bytes, .axes = {{.extent = 32}}}};
     const std::function<void()> refresh = [&] { device->mark_unwritten(out); };
     const BlockSampleOutcome outcome = sample_blocks(*device, {.launches = launches,
                                                                .outputs = outputs,
