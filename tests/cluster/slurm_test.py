@@ -83,7 +83,8 @@ class Slurm:
             os.mknod(folder / f"gpu{number}", stat.S_IFCHR | 0o600, os.makedev(1, 3))
         (folder / "gres.conf").write_text(f"Name=gpu File={folder}/gpu[0-{GPUS - 1}]\n")
         (folder / "slurm.conf").write_text(CONFIGURATION.format(
-            gpus=GPUS, host=socket.gethostname().split(".")[0], port=free_port(), daemon_port=free_port(), folder=folder))
+            host=socket.gethostname().split(".")[0], port=free_port(), daemon_port=free_port(), folder=folder,
+            gpus=GPUS))
         self.processes = {}
         self.start("munged", "--foreground", "--force", f"--key-file={key}", f"--socket={folder}/munge.socket",
                    f"--pid-file={folder}/munged.pid", f"--log-file={folder}/munged.log",
