@@ -28,7 +28,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[2]
 PTX = ROOT / "tests" / "vgpu" / "ptx"
 FILES = ["planted_bugs", "planted_memory", "planted_races", "planted_sync", "planted_grid"]
-ASYNC_FILES = ["planted_async", "planted_bulk", "planted_wgmma", "planted_cluster"]
+ASYNC_FILES = ["planted_async", "planted_bulk", "planted_wgmma", "planted_cluster", "planted_registers"]
 HONEST = ["honest", "honest_patterns"]
 TOOLS = {"memcheck": ["--padding", "256"], "racecheck": [], "initcheck": [], "synccheck": []}
 # A kernel of these kinds may never end: it runs after all others, so that it slows nobody down.
