@@ -23,6 +23,7 @@ void check_honest(const Program& program, const TestKernel& kernel, unsigned thr
   INFO(kernel.name << " seed " << seed << " " << (result.fault ? describe(*result.fault) : "no fault"));
   CHECK(result.fault.has_value() == k_false_alarms_yet.contains(kernel.name));
   if (result.fault) return;
+  CHECK(result.remarks.empty());
   CHECK(fixture.is_output_complete());
   int wrong = 0;
   for (std::size_t i = 0; i < fixture.o.size(); ++i) wrong += fixture.o[i] != 2 * fixture.a[i] + 1;
@@ -51,6 +52,10 @@ TEST_CASE("honest synchronisation passes all checks in every schedule", "[vgpu]"
 
 TEST_CASE("a block whose warps are all parked behind copies when its slice ends is not stuck", "[vgpu]") {
   check_file("honest_async", 1);
+}
+
+TEST_CASE("blocks of a cluster may hand over in every way that PTX allows or CUTLASS uses", "[vgpu]") {
+  check_file("honest_cluster", 3);
 }
 
 TEST_CASE("the honest twin of a planted bug passes all checks in every schedule", "[vgpu]") {

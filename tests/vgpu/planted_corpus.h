@@ -8,11 +8,12 @@
 
 namespace kernelites::worker::vgpu {
 
-inline constexpr const char* k_planted_files[] = {"planted_bugs", "planted_memory", "planted_races",
-                                                  "planted_sync", "planted_grid",   "planted_async",
-                                                  "planted_bulk", "planted_wgmma",  "planted_cluster"};
+inline constexpr const char* k_planted_files[] = {
+    "planted_bugs",  "planted_memory", "planted_races", "planted_sync",    "planted_grid",
+    "planted_async", "planted_bulk",   "planted_wgmma", "planted_cluster", "planted_registers"};
 
-inline constexpr const char* k_honest_files[] = {"honest", "honest_patterns"};
+inline constexpr const char* k_honest_files[] = {"honest", "honest_patterns", "honest_async",
+                                                 "honest_cluster"};
 
 /// The fault that a kernel's name promises: what stands before "__".
 inline std::string planted_kind(const TestKernel& kernel) {
@@ -20,8 +21,9 @@ inline std::string planted_kind(const TestKernel& kernel) {
 }
 
 struct PlantedResult {
-  std::string kind;       ///< of the fault; "missing_output" if o is not complete; "" if nothing was found
-  int line = 0;           ///< 0 without a fault
+  std::string
+      kind;      ///< of the fault; "missing_output" if o is not complete; of a remark; "": nothing was found
+  int line = 0;  ///< 0 without a fault
   bool is_right = false;  ///< a promised kind, at a marked line
   std::string text;       ///< in words
   u64 digest = 0;         ///< FNV-1a of o
@@ -45,6 +47,10 @@ inline PlantedResult run_planted(const Program& program, const TestKernel& kerne
   } else if (!fixture.is_output_complete()) {
     found.kind = "missing_output";
     found.text = "the kernel leaves a part of 'o' unwritten";
+  } else if (!result.remarks.empty()) {
+    found = {.kind = std::string(to_string(result.remarks.front().kind)),
+             .line = result.remarks.front().line,
+             .text = describe(result.remarks.front())};
   }
   found.digest = 0xcbf29ce484222325ull;
   for (const float value : fixture.o) {

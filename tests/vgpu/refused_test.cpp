@@ -61,6 +61,17 @@ TEST_CASE("what would be executed differently from what it says is refused", "[v
            "mapa.u32 d, a, b;",
            "mbarrier.try_wait.shared::cluster.b64 p, [a], D;",
            "mbarrier.arrive.shared::cluster.b64 D, [a];",
+           "mbarrier.arrive.noComplete.expect_tx.shared.b64 D, [a], b;",
+           "mbarrier.arrive.noComplete.relaxed.cta.shared.b64 D, [a], b;",
+           "mbarrier.arrive.acquire.cta.shared.b64 D, [a];",
+           "mbarrier.try_wait.release.cta.shared.b64 p, [a], D;",
+           "mbarrier.pending_count.shared.b64 d, D;",
+           "setmaxnreg.inc.sync.aligned.u32 20;",
+           "setmaxnreg.inc.sync.aligned.u32 42;",
+           "setmaxnreg.dec.sync.aligned.u32 d;",
+           "wgmma.mma_async.sync.aligned.m64n8k256.s32.b1.b1 {a, b, c, d}, D, D, p;",
+           "wgmma.mma_async.sync.aligned.m64n8k256.satfinite.s32.b1.b1.and.popc {a, b, c, d}, D, D, p;",
+           "wgmma.mma_async.sync.aligned.m64n8k32.s32.s8.s8.and.popc {a, b, c, d}, D, D, p;",
            "cp.reduce.async.bulk.global.shared::cta.bulk_group.add.f16 [A], [a], b;",
            "cp.reduce.async.bulk.global.shared::cta.bulk_group.min.f32 [A], [a], b;",
            "wgmma.mma_async.sync.aligned.m64n8k16.f16.bf16.bf16 {a, b}, D, D, p, 1, 1, 0, 0;",
@@ -83,6 +94,21 @@ TEST_CASE("what would be executed differently from what it says is refused", "[v
     INFO(statement);
     CHECK(refused(statement).size() == 1);
   }
+}
+
+TEST_CASE("what another GPU has or no plan can say is refused with the reason", "[vgpu]") {
+  const auto words_of = [](const std::string& statement) {
+    Memory memory;
+    const Launch launch{
+        .kernel = "k", .grid = {1, 1, 1}, .block = {32, 1, 1}, .cluster = {}, .parameters = {}};
+    return run(*parse(around(statement)), memory, launch, {.sample = {}}).fault->message;
+  };
+  CHECK(words_of("cp.async.bulk.tensor.2d.shared::cta.global.tile::gather4.mbarrier::complete_tx::bytes "
+                 "[a], [A, {a, b, c, d, a}], [b];")
+            .find("from sm_100 on have it") != std::string::npos);
+  CHECK(words_of("cp.async.bulk.tensor.4d.shared::cluster.global.im2col.mbarrier::complete_tx::bytes "
+                 "[a], [A, {a, b, c, d}], [b], {ha, hb};")
+            .find("maps of a plan are tiled") != std::string::npos);
 }
 
 TEST_CASE("the list of what a kernel needs and lacks is bounded", "[vgpu]") {

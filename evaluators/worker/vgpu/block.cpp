@@ -257,13 +257,13 @@ void start_block(Block& block, u64 index) {
   block.bulk_copies.clear();
   block.late_arrivals.clear();
   block.reading.clear();
-  block.operations = 0;
+  block.operations = block.uncomputed_products = 0;
   block.remote.start(static_cast<u32>(__builtin_ctz(image.shared_granule)));
   block.early_remote.reset();
   block.met.clear();
   block.stuck_at = 0;
   block.warpgroups.assign((context.warps_per_block + k_warpgroup - 1) / k_warpgroup, {});
-  block.timeouts = 0;
+  block.timeouts = block.spare_registers = 0;
   const bool checks_races = context.options.checks.races;
   const bool checks_global = context.state != nullptr && context.state->races;
   const u64 number = checks_global ? index : block.rank;
@@ -286,6 +286,7 @@ void start_block(Block& block, u64 index) {
     warp.copy_group = {};
     warp.bulk_group = {};
     warp.wgmma = {};
+    warp.registers_each = image.entry_registers;
     warp.failed_tests = 0;
     warp.has_timed_out = false;
     warp.cluster_arrived = warp.cluster_passed = 0;
@@ -350,6 +351,8 @@ u64 run_block(Block& block, u64 limit, const Warp*& culprit) {
     const bool has_luck = block.random != 0 && (!block.bulk_copies.empty() || !block.late_arrivals.empty()) &&
                           next_random(block.random) % 4 == 0;
     if (has_luck) advance_copies(block, next_random(block.random));
+    if (block.random != 0 && block.uncomputed_products != 0 && next_random(block.random) % 4 == 0)
+      advance_products(block, next_random(block.random));
     const bool has_met = block.cluster != nullptr && open_cluster_barrier(*block.cluster);
     if (!open_barriers(block) && !has_met && !is_progress && !has_luck) {
       const u64 draw = block.random != 0 ? next_random(block.random) : 0;

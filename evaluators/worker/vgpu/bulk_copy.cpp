@@ -208,6 +208,7 @@ void require_proxied(Warp& warp, u32 lane, u32 begin, u32 bytes, const char* rea
 }
 
 void require_not_reading(const Block& block, u32 lane, u32 begin, u32 bytes) {
+  if (!block.context->options.checks.flights) return;
   for (const ReadInFlight& read : block.reading) {
     if (read.begin >= begin + bytes || begin >= read.end || !does_read(block, read, begin, bytes)) continue;
     raise(FaultKind::async_in_flight, lane,

@@ -234,6 +234,7 @@ void resolve_source(Issue& issue, const std::vector<u32>& places, bool is_sent) 
 /// Of a copy into shared memory of `target`, whose mbarrier must be there.
 void resolve_target(Issue& issue, Block& target) {
   require_mbarrier(issue.warp, target, issue.i, issue.copy.mbarrier, issue.lane);
+  look_for_init_fence(issue.warp, find_mbarrier(target, issue.copy.mbarrier, issue.lane), issue.lane);
   const bool is_move = issue.copy.operation == BulkOperator::move;
   const auto& pieces = issue.copy.pieces;
   Access access;

@@ -80,7 +80,8 @@ void note_remote(Warp& warp, Block& target, u32 lane, u32 begin, u32 bytes, bool
                       .rank = static_cast<u16>(warp.block->rank),
                       .warp = static_cast<u8>(warp.index),
                       .lane = static_cast<u8>(lane),
-                      .is_strong = is_strong});
+                      .is_strong = is_strong,
+                      .is_read = !is_write});
 }
 
 namespace {

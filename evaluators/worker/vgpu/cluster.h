@@ -29,7 +29,7 @@ struct RemoteAccess {
   u32 unit = 0, stamp = 0, pc = 0;
   u16 rank = 0;
   u8 warp = 0, lane = 0;
-  bool is_strong = false;
+  bool is_strong = false, is_read = false;
 };
 
 /// All of them, by granule: the last write, and the last weak read of each unit.

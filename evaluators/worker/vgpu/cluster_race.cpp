@@ -39,9 +39,11 @@ struct Look {
 void check_against_own(const Look& look) {
   const BlockOrder& order = look.warp.block->order;
   const auto conflict = look.memory.races.find_unordered(
-      look.begin, look.bytes, look.use != Use::load, [&](u32 other, u32 stamp, bool is_strong) {
-        return (is_strong && look.is_strong) ||
-               order.known_of(look.warp.index, look.memory.order.unit(other)) >= stamp;
+      look.begin, look.bytes, look.use != Use::load,
+      [&](u32 other, u32 stamp, bool is_write, bool is_strong) {
+        const u32 unit = look.memory.order.unit(other);
+        if (!is_write) return order.has_finished(look.warp.index, unit, stamp);
+        return (is_strong && look.is_strong) || order.known_of(look.warp.index, unit) >= stamp;
       });
   if (conflict)
     raise_race(look, conflict->byte, look.memory.rank, conflict->other_warp, conflict->other_pc,
@@ -54,8 +56,9 @@ void check_against_others(const Look& look) {
   const u32 own_unit = order.unit(look.warp.index);
   const RemoteAccess* other = look.memory.remote.find_unordered(
       look.begin, look.bytes, look.use != Use::load, [&](const RemoteAccess& access) {
-        return access.unit == own_unit || (access.is_strong && look.is_strong) ||
-               order.knows_unit(look.warp.index, access.unit, access.stamp);
+        if (access.unit == own_unit || (access.is_strong && look.is_strong)) return true;
+        return order.knows_unit(look.warp.index, access.unit, access.stamp) ||
+               (access.is_read && order.has_finished(look.warp.index, access.unit, access.stamp));
       });
   if (other != nullptr) raise_race(look, look.begin, other->rank, other->warp, other->pc, true);
 }

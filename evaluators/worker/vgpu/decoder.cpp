@@ -5,6 +5,8 @@
 #include <algorithm>
 #include <string>
 
+#include <fmt/core.h>
+
 #include "evaluators/worker/vgpu/instruction_table.h"
 #include "evaluators/worker/vgpu/memory.h"
 #include "evaluators/worker/vgpu/program.h"
@@ -17,6 +19,24 @@ namespace {
 // Of the list of what a kernel has that cannot be executed.
 constexpr std::size_t k_max_unsupported = 32, k_max_opcode_text = 100;
 
+/// Why an opcode is not executed, where that is not just work that has not been done: "" or ": ...".
+std::string_view why_not(std::string_view opcode) {
+  struct Reason {
+    std::string_view part, words;
+  };
+  static constexpr std::string_view k_newer = ": GPUs from sm_100 on have it, an H100 has not";
+  static constexpr Reason k_reasons[] = {
+      {"tile::gather4", k_newer},
+      {"tile::scatter4", k_newer},
+      {"tcgen05", k_newer},
+      {"clusterlaunchcontrol", k_newer},
+      {"im2col", ": the tensor maps of a plan are tiled, so that no copy can be one of an image's columns"},
+  };
+  for (const Reason& reason : k_reasons)
+    if (opcode.find(reason.part) != opcode.npos) return reason.words;
+  return "";
+}
+
 void unsupported_handler(Warp& warp, const Instruction& i, Mask mask) {
   const KernelImage& image = *warp.context->image;
   const std::string_view text = image.texts[static_cast<std::size_t>(&i - image.code.data())];
@@ -24,7 +44,7 @@ void unsupported_handler(Warp& warp, const Instruction& i, Mask mask) {
   if (begin == std::string_view::npos) begin = 0;
   const std::string_view opcode = text.substr(begin, text.find_first_of(" \t\n;", begin) - begin);
   raise(FaultKind::unsupported_instruction, lowest_lane(mask),
-        "vgpu cannot execute " + std::string(opcode.substr(0, k_max_opcode_text)));
+        fmt::format("vgpu cannot execute {}{}", opcode.substr(0, k_max_opcode_text), why_not(opcode)));
 }
 
 }  // namespace

@@ -44,6 +44,12 @@ std::string_view to_string(FaultKind kind) {
       return "bad_descriptor";
     case FaultKind::cluster_peer_absent:
       return "cluster_peer_absent";
+    case FaultKind::bad_register_count:
+      return "bad_register_count";
+    case FaultKind::unfenced_mbarrier_init:
+      return "unfenced_mbarrier_init";
+    case FaultKind::setmaxnreg_ignored:
+      return "setmaxnreg_ignored";
   }
   return "unknown";
 }

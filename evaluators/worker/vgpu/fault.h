@@ -36,6 +36,10 @@ enum class FaultKind {
   async_in_flight,      ///< memory or registers that an asynchronous operation is still using are touched
   bad_descriptor,       ///< a matrix descriptor or tensor map that says something impossible
   cluster_peer_absent,  ///< shared memory of a block that may have ended, or may not have begun yet
+  bad_register_count,   ///< setmaxnreg that raises where it must lower, or the reverse
+  /// Only a remark (LaunchResult::remarks): TMA uses an mbarrier whose initialisation nothing has fenced.
+  unfenced_mbarrier_init,
+  setmaxnreg_ignored,  ///< only a remark: ptxas cannot tell the registers at entry and drops it
 };
 
 /// The stored name of a kind, for example "out_of_bounds".

@@ -34,6 +34,7 @@ enum class Flow : u8 {
   mbarrier_wait,    ///< tests an mbarrier; may wait for the end of its phase (mbarrier.h)
   wgmma_wait,       ///< waits for groups of wgmma (wgmma_flight.h)
   cluster_barrier,  ///< arrival or wait at the barrier of the cluster (cluster.h)
+  register_count,   ///< setmaxnreg (register_budget.h); extra: registers a thread, mode: 1 to raise
 };
 
 struct Instruction {
@@ -63,6 +64,8 @@ inline constexpr u8 k_aligned_barrier = 1;
 
 /// Instruction::mode of a wait at an mbarrier: what `b` says of the phase.
 inline constexpr u8 k_wait_by_token = 0, k_wait_by_parity = 1;
+/// Instruction::extra of it: test_wait; .relaxed.
+inline constexpr u16 k_wait_tests = 1, k_wait_relaxed = 2;
 
 /// Instruction::mode of the cluster's barrier; the flag k_aligned_barrier as with other barriers.
 inline constexpr u8 k_cluster_arrive = 0, k_cluster_arrive_relaxed = 1, k_cluster_wait = 2;
@@ -105,6 +108,8 @@ struct KernelImage {
   u32 largest_frame_bytes = 0;  ///< on that stack
   u32 parameter_bytes = 0;
   u32 max_threads = 0;
+  u32 entry_registers =
+      0;  ///< a thread's, where setmaxnreg changes them; 0: it does not, or they cannot be told
   u8 shared_granule = 16;     ///< least width of an access to shared memory, for the race detector
   u8 global_granule = 16;     ///< the same for global memory
   bool needs_order = false;   ///< blocks communicate: run them on one thread

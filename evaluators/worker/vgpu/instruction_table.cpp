@@ -51,7 +51,7 @@ ResultKind result_kind(const Statement& statement) {
     return statement.has("red") ? ResultKind::written : ResultKind::none;
   }
   if (statement.is("mbarrier") && statement.parts.size() > 1 && !statement.parts[1].starts_with("arrive") &&
-      !statement.parts[1].ends_with("wait"))
+      !statement.parts[1].ends_with("wait") && statement.parts[1] != "pending_count")
     return ResultKind::none;
   if (statement.is("wgmma") && !statement.has("mma_async")) return ResultKind::none;
   if (statement.is("wmma") && statement.parts.size() > 1 && statement.parts[1] == "store")

@@ -263,6 +263,34 @@ Fault located(const Raised& raised, const LaunchContext& context, const Block& r
   return fault;
 }
 
+void remark(Warp& warp, FaultKind kind, u32 lane, std::string message) {
+  auto& remarks = warp.steps->remarks;
+  const u64 number = warp.block->index;
+  const u32 line = warp.context->image->code[warp.pc].line;
+  const auto found = remarks.find({kind, line});
+  if (found == remarks.end() ? remarks.size() == k_max_remarks : found->second.first <= number) return;
+  remarks.insert_or_assign({kind, line}, std::pair(number, located({kind, std::move(message), lane},
+                                                                   *warp.context, *warp.block, &warp)));
+}
+
+namespace {
+
+std::vector<Fault> remarks_of(const std::vector<Tally>& tallies) {
+  std::map<std::pair<FaultKind, u32>, std::pair<u64, Fault>> first;
+  for (const Tally& tally : tallies) {
+    for (const auto& [place, told] : tally.remarks) {
+      const auto [known, is_new] = first.try_emplace(place, told);
+      if (!is_new && told.first < known->second.first) known->second = told;
+    }
+  }
+  std::vector<Fault> remarks;
+  for (auto& [place, told] : first)
+    if (remarks.size() < k_max_remarks) remarks.push_back(std::move(told.second));
+  return remarks;
+}
+
+}  // namespace
+
 LaunchResult run(const Program& program, Memory& memory, const Launch& launch, const LaunchOptions& options) {
   const KernelImage* image = program.find(launch.kernel);
   if (auto fault = validate(image, launch)) return {std::move(fault), {}};
@@ -322,6 +350,7 @@ LaunchResult run(const Program& program, Memory& memory, const Launch& launch, c
   result.fault = std::move(progress.fault);
   if (!result.fault && state.early_read) result.fault = std::move(state.early_read->fault);
   result.given_up = std::move(progress.given_up);
+  result.remarks = remarks_of(tallies);
   const u64 blocks_run = order.count * cluster_size;
   const double factor =
       static_cast<double>(launch.grid.count()) / static_cast<double>(std::max<u64>(blocks_run, 1));

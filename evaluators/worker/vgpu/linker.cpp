@@ -13,6 +13,7 @@
 #include "evaluators/worker/vgpu/decoder.h"
 #include "evaluators/worker/vgpu/memory_order.h"
 #include "evaluators/worker/vgpu/program.h"
+#include "evaluators/worker/vgpu/register_budget.h"
 #include "evaluators/worker/vgpu/special.h"
 
 namespace kernelites::worker::vgpu {
@@ -229,11 +230,13 @@ void Decoder::link() {
   image_.max_threads = kernel_.max_threads;
   place_shared();
   place_registers();
-  u32 entry = 0;
+  u32 entry = 0, least_increase = ~0u;
   bool has_wgmma = false;
   for (const Function* function : calls_.order()) {
     for (const Statement& statement : function->statements) {
       has_wgmma |= statement.is("wgmma");
+      if (statement.is("setmaxnreg") && statement.has("inc") && !statement.operands.empty())
+        least_increase = std::min(least_increase, static_cast<u32>(statement.operands[0].immediate));
       image_.needs_order |= communicates(statement);
       image_.uses_cluster |= is_of_cluster(statement);
       image_.tracks_order |= orders_some(statement) || is_of_cluster(statement);
@@ -243,6 +246,7 @@ void Decoder::link() {
     linked_[function->name].entry = entry;
     entry += static_cast<u32>(function->statements.size()) + 1;
   }
+  image_.entry_registers = entry_registers(kernel_, least_increase);
   image_.stack_offset = image_.local_bytes = align_up(image_.local_bytes, 16);
   if (image_.largest_frame_bytes > 0) image_.local_bytes += k_stack_bytes;
   for (const Function* function : calls_.order()) decode_function(*function);

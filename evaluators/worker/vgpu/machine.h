@@ -65,6 +65,9 @@ struct Checks {
   bool uninitialised = true;
   bool races = true;         ///< in shared memory, and what `global_races` says
   bool global_races = true;  ///< with `races`: also in global memory, on one thread
+  /// That nothing touches what TMA or wgmma is still using. Off only to see what comes of it: the result then
+  /// depends on the moments that the schedule draws.
+  bool flights = true;
 };
 
 /// Run only `blocks` blocks (or fewer), drawn by `seed` and spread over each axis of the grid alike: for the modelled
@@ -87,9 +90,14 @@ struct LaunchOptions {
   std::vector<std::uint64_t> only_blocks;
 };
 
+inline constexpr std::size_t k_max_remarks = 8;
+
 struct LaunchResult {
   std::optional<Fault> fault;  ///< the first one, in block order
   Counts counts;
+  /// What is no fault, because kernels that work do it, and yet not as PTX asks: each kind once a line, at most
+  /// k_max_remarks.
+  std::vector<Fault> remarks;
   std::vector<std::uint64_t> given_up;  ///< of `only_blocks`
 };
 

@@ -8,6 +8,7 @@
 #include <fmt/core.h>
 
 #include "evaluators/worker/vgpu/access.h"
+#include "evaluators/worker/vgpu/register_budget.h"
 
 #pragma GCC target("avx,avx2,fma,f16c,bmi,bmi2,lzcnt,popcnt")
 
@@ -22,6 +23,7 @@ void end_phase_if_complete(Block& block, MBarrier& barrier) {
   ++barrier.phase;
   barrier.pending = barrier.expected;
   barrier.past = std::exchange(barrier.coming, {});
+  barrier.past_units.join(std::exchange(barrier.coming_units, {}));
   barrier.past_copy = std::exchange(barrier.coming_copy, std::nullopt);
   block.timeouts = 0;
   wake(block);
@@ -44,7 +46,11 @@ Mask test(Warp& warp, const Instruction& i, Mask mask) {
     if (!is_done) continue;
     done |= Mask{1} << lane;
     barrier.past_copy.reset();
-    warp.block->order.acquire(warp.index, barrier.past);
+    warp.block->met.join(barrier.past_units);
+    if ((i.extra & k_wait_relaxed) != 0)
+      warp.block->order.acquire_at_fence(warp.index, barrier.past);
+    else
+      warp.block->order.acquire(warp.index, barrier.past);
   }
   if (done != 0) warp.block->order.sync_lanes(warp.index);
   return done;
@@ -86,7 +92,26 @@ void require_mbarrier(Warp& warp, Block& block, const Instruction& i, u32 offset
   warp.tally = tally;
 }
 
-void arrive_at_mbarrier(Warp& warp, Block& block, MBarrier& barrier, u32 count, u32 lane) {
+void fence_initialised(Warp& warp, Mask mask) {
+  warp.block->order.fence_init(warp.index);
+  const u32 unit = warp.block->order.unit(warp.index);
+  for (auto& [offset, barrier] : warp.block->mbarriers)
+    barrier.is_fenced |= barrier.unit == unit && is_active(mask, barrier.lane);
+}
+
+void look_for_init_fence(Warp& warp, const MBarrier& barrier, u32 lane) {
+  if (barrier.is_fenced || warp.block->order.is_unit_proxied(warp.index, barrier.unit, barrier.stamp)) return;
+  const std::string where = barrier.line == 0 ? "" : fmt::format(" at line {}", barrier.line);
+  remark(warp, FaultKind::unfenced_mbarrier_init, lane,
+         fmt::format(
+             "a copy completes at an mbarrier that was initialised{} without a fence: PTX asks for "
+             "fence.mbarrier_init.release.cluster (or fence.proxy.async) by the thread that initialises, "
+             "before the barrier that tells the others",
+             where));
+}
+
+void arrive_at_mbarrier(Warp& warp, Block& block, MBarrier& barrier, u32 count, u32 lane,
+                        BlockOrder::Release part) {
   if (count > barrier.pending) {
     raise(FaultKind::barrier_misuse, lane,
           fmt::format(
@@ -94,7 +119,10 @@ void arrive_at_mbarrier(Warp& warp, Block& block, MBarrier& barrier, u32 count, 
               count, barrier.line, barrier.expected, barrier.phase, barrier.pending,
               barrier.transactions != 0 ? fmt::format(" and for {} bytes", barrier.transactions) : ""));
   }
-  warp.block->order.release(warp.index, barrier.coming);
+  BlockOrder& order = warp.block->order;
+  if (&block != warp.block && part != BlockOrder::Release::everything)
+    barrier.coming_units.raise(order.unit(warp.index), order.now());
+  order.release(warp.index, barrier.coming, part);
   barrier.pending -= count;
   end_phase_if_complete(block, barrier);
 }
@@ -116,7 +144,7 @@ void arrive_late(Block& block, MBarrier& barrier, const BlockOrder::Gate& known)
 void wait_at_mbarrier(Warp& warp, const Instruction& i, Mask mask) {
   const Mask done = test(warp, i, mask);
   const bool has_timed_out = std::exchange(warp.has_timed_out, false);
-  const bool is_test = i.extra != 0;
+  const bool is_test = (i.extra & k_wait_tests) != 0;
   if (done != 0) warp.failed_tests = 0;
   if (done != 0 || has_timed_out || (is_test && ++warp.failed_tests < k_max_failed_tests)) {
     write_predicate(warp, i.d, done, mask);
@@ -156,6 +184,11 @@ std::string mbarrier_waits(const Block& block, u32 limit) {
         text += fmt::format(
             "; warp {} waits at line {} for a wgmma that other warps of its warpgroup have not issued",
             warp.index, i.line);
+        continue;
+      }
+      if (i.flow == Flow::register_count) {
+        text += fmt::format("; warp {} waits at line {} {}", warp.index, i.line,
+                            register_wait_text(block, warp, i));
         continue;
       }
       if (i.flow == Flow::cluster_barrier) {

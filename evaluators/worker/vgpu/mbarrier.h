@@ -29,8 +29,13 @@ struct MBarrier {
   i64 transactions = 0;     ///< bytes expected and not yet brought
   u32 phase = 0;            ///< the current one
   u32 line = 0;             ///< of its mbarrier.init
+  u32 unit = 0, stamp = 0;  ///< of who initialised it
+  u8 lane = 0;              ///< the same
+  bool is_fenced = false;   ///< by a fence.mbarrier_init of that thread
   BlockOrder::Gate coming;  ///< what the arrivals of the current phase knew
   BlockOrder::Gate past;    ///< the same of the last phase
+  /// How far units of other blocks had come when they arrived, whatever they handed on: in this phase, in the last.
+  Clock coming_units, past_units;
   /// Copies that nobody has waited for: of the current phase, of the last one.
   std::optional<BringingCopy> coming_copy, past_copy;
 };
@@ -42,8 +47,13 @@ using MBarriers = std::unordered_map<u32, MBarrier>;
 MBarrier& find_mbarrier(Block& block, u32 offset, u32 lane);
 /// Throws Raised unless `block`, another one of the cluster perhaps, has an mbarrier there that the warp may complete.
 void require_mbarrier(Warp& warp, Block& block, const Instruction& i, u32 offset, u32 lane);
+/// fence.mbarrier_init of these lanes.
+void fence_initialised(Warp& warp, Mask mask);
+/// Remarks that TMA, working for the warp, completes at an mbarrier whose initialisation it may not see.
+void look_for_init_fence(Warp& warp, const MBarrier& barrier, u32 lane);
 /// One or more arrivals of the warp at an mbarrier of `block`. Throws Raised if the phase waits for fewer.
-void arrive_at_mbarrier(Warp& warp, Block& block, MBarrier& barrier, u32 count, u32 lane);
+void arrive_at_mbarrier(Warp& warp, Block& block, MBarrier& barrier, u32 count, u32 lane,
+                        BlockOrder::Release part);
 /// Bytes that have come; what the copy knew when it was issued is handed on.
 void bring_bytes(Block& block, MBarrier& barrier, u32 bytes, const BlockOrder::Gate& known,
                  std::optional<BringingCopy> copy);

@@ -71,14 +71,15 @@ void fence_grid(Warp& warp, const Instruction&, Mask) { warp.block->order.fence(
 void fence_proxy(Warp& warp, const Instruction&, Mask) { warp.block->order.fence_proxy(warp.index); }
 
 /// fence.mbarrier_init: what was initialised is visible to the cluster, also behind relaxed arrivals at its barrier.
-void fence_init(Warp& warp, const Instruction&, Mask) { warp.block->order.fence_init(warp.index); }
+void fence_init(Warp& warp, const Instruction&, Mask mask) { fence_initialised(warp, mask); }
 
 bool decode_fence(Decoder&, const Statement& s, Instruction& i) {
-  i.handler = s.has("mbarrier_init")             ? fence_init
-              : s.has("proxy") && s.has("async") ? fence_proxy
-              : s.has("proxy")                   ? nothing
-              : s.has("cta")                     ? fence_block
-                                                 : fence_grid;
+  const bool is_async = (s.has("async") && !s.has("global")) || s.has("async::generic");  // for shared memory
+  i.handler = s.has("mbarrier_init")       ? fence_init
+              : s.has("proxy") && is_async ? fence_proxy
+              : s.has("proxy")             ? nothing
+              : s.has("cta")               ? fence_block
+                                           : fence_grid;
   i.op_class = OpClass::control;
   return true;
 }
@@ -232,6 +233,21 @@ void make_policy(Warp& warp, const Instruction& i, Mask mask) {
   for (Mask rest = mask; rest != 0; rest &= rest - 1) d[lowest_lane(rest)] = 0;
 }
 
+void registers_are_control(Warp&, const Instruction&, Mask) {}  // Flow::register_count does it
+
+bool decode_setmaxnreg(Decoder&, const Statement& s, Instruction& i) {
+  if (s.has("inc") == s.has("dec") || s.operands.size() != 1) return false;
+  const Operand& count = s.operands[0];
+  const bool is_count = count.kind == Operand::Kind::immediate && count.immediate >= 24 &&
+                        count.immediate <= 256 && count.immediate % 8 == 0;
+  i.handler = registers_are_control;
+  i.flow = Flow::register_count;
+  i.op_class = OpClass::control;
+  i.mode = s.has("inc") ? 1 : 0;
+  i.extra = static_cast<u16>(count.immediate);
+  return is_count;
+}
+
 bool decode_createpolicy(Decoder& d, const Statement& s, Instruction& i) {
   if (s.operands.empty()) return false;
   i.handler = make_policy;
@@ -267,7 +283,7 @@ constexpr InstructionRow k_rows[] = {
     {"prefetchu", "", "L1", decode_nothing, ResultKind::none},
     {"applypriority", "", "global L2::evict_normal", decode_nothing, ResultKind::none},
     {"griddepcontrol", "", "launch_dependents wait", decode_nothing, ResultKind::none},
-    {"setmaxnreg", "u32", "inc dec sync aligned", decode_nothing, ResultKind::none},
+    {"setmaxnreg", "u32", "inc dec sync aligned", decode_setmaxnreg, ResultKind::none},
     {"pmevent", "", "mask", decode_nothing, ResultKind::none},
     {"createpolicy", "b64", k_policy_modifiers, decode_createpolicy},
 };

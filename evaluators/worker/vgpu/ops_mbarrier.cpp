@@ -27,8 +27,18 @@ void find_objects(Warp& warp, const Instruction& i, Mask mask, Use use, Access& 
   warp.tally = tally;
 }
 
-/// Instruction::extra of what may name an mbarrier of another block (.shared::cluster).
-constexpr u16 k_in_cluster = 1;
+// Instruction::extra: may name an mbarrier of another block (.shared::cluster); .relaxed; .release.cluster.
+constexpr u16 k_in_cluster = 1, k_relaxed = 2, k_releases_to_cluster = 4;
+
+using Release = BlockOrder::Release;
+
+/// What an arrival at an mbarrier of `target` hands on. Without a scope, as CUTLASS releases a stage that another block
+/// fills, it is one of .cta: on a device an instruction that is issued behind the reads, and no fence.
+Release release_of(const Warp& warp, const Instruction& i, const Block& target) {
+  const bool is_own = &target == warp.block;
+  if ((i.extra & k_relaxed) != 0) return is_own ? Release::in_block : Release::in_cluster;
+  return is_own || (i.extra & k_releases_to_cluster) != 0 ? Release::everything : Release::reads;
+}
 
 /// The same, one lane at a time.
 template <class Body>
@@ -52,7 +62,7 @@ void for_each_in_cluster(Warp& warp, const Instruction& i, Mask mask, Body body)
 /// Calls body(block, barrier, lane) for the lanes' mbarriers.
 template <class Body>
 void for_each_mbarrier(Warp& warp, const Instruction& i, Mask mask, Body body) {
-  if (i.extra == k_in_cluster && warp.block->cluster != nullptr)
+  if ((i.extra & k_in_cluster) != 0 && warp.block->cluster != nullptr)
     return for_each_in_cluster(warp, i, mask, body);
   Access access;
   find_objects(warp, i, mask, Use::atomic, access);
@@ -71,8 +81,16 @@ void init(Warp& warp, const Instruction& i, Mask mask) {
     if (count == 0 || count > k_max_arrivals)
       raise(FaultKind::barrier_misuse, lane,
             fmt::format("mbarrier.init for {} arrivals; 1 to {} are possible", count, k_max_arrivals));
-    warp.block->mbarriers[access.offsets[lane]] = {
-        .expected = count, .pending = count, .line = i.line, .coming = {}, .past = {}};
+    warp.block->mbarriers[access.offsets[lane]] = {.expected = count,
+                                                   .pending = count,
+                                                   .line = i.line,
+                                                   .unit = warp.block->order.unit(warp.index),
+                                                   .stamp = warp.block->order.now(),
+                                                   .lane = static_cast<u8>(lane),
+                                                   .coming = {},
+                                                   .past = {},
+                                                   .coming_units = {},
+                                                   .past_units = {}};
   }
   settle_store(warp);
 }
@@ -96,18 +114,30 @@ void expect(MBarrier& barrier, i64 bytes, u32 lane) {
                     barrier.line, barrier.transactions, k_max_transactions));
 }
 
-// Instruction fields of an arrival: d: token, if `count` is 1; b: arrivals or bytes; mode: below.
-constexpr u8 k_plain = 0, k_expecting = 1, k_dropping = 2;
+// Instruction fields of an arrival: d: token, if `count` is 1; b: arrivals or bytes; mode: below. A token is the phase
+// and, above it, the arrivals that the phase waited for before this one.
+constexpr u8 k_plain = 0, k_expecting = 1, k_dropping = 2, k_never_last = 4;
+constexpr u32 k_pending_shift = 32;
+
+void require_not_last(const MBarrier& barrier, u32 count, u32 lane) {
+  if (count < barrier.pending || barrier.transactions != 0) return;
+  raise(FaultKind::barrier_misuse, lane,
+        fmt::format(
+            "{} arrivals with .noComplete at an mbarrier (initialised at line {}) that waits for {} more: "
+            "such an arrival must not be the last of a phase",
+            count, barrier.line, barrier.pending));
+}
 
 void arrive(Warp& warp, const Instruction& i, Mask mask) {
   const u32* operand = lanes_of<u32>(warp, i.b);
   u64* tokens = lanes_of<u64>(warp, i.d);
   for_each_mbarrier(warp, i, mask, [&](Block& block, MBarrier& barrier, u32 lane) {
-    if (i.count != 0) tokens[lane] = barrier.phase;
+    if (i.count != 0) tokens[lane] = barrier.phase | u64{barrier.pending} << k_pending_shift;
     if ((i.mode & k_expecting) != 0) expect(barrier, operand[lane], lane);
     const u32 count = (i.mode & k_expecting) != 0 ? 1 : operand[lane];
+    if ((i.mode & k_never_last) != 0) require_not_last(barrier, count, lane);
     if ((i.mode & k_dropping) != 0) barrier.expected -= std::min(count, barrier.expected);
-    arrive_at_mbarrier(warp, block, barrier, count, lane);
+    arrive_at_mbarrier(warp, block, barrier, count, lane, release_of(warp, i, block));
   });
 }
 
@@ -121,9 +151,17 @@ void complete_only(Warp& warp, const Instruction& i, Mask mask) {
   const u32* bytes = lanes_of<u32>(warp, i.b);
   for_each_mbarrier(warp, i, mask, [&](Block& block, MBarrier& barrier, u32 lane) {
     BlockOrder::Gate known;
-    warp.block->order.release(warp.index, known);
+    warp.block->order.release(warp.index, known,
+                              &block == warp.block ? Release::in_block : Release::in_cluster);
     bring_bytes(block, barrier, bytes[lane], known, std::nullopt);
   });
+}
+
+void count_pending(Warp& warp, const Instruction& i, Mask mask) {
+  const u64* tokens = lanes_of<u64>(warp, i.a);
+  u32 out[k_lanes];
+  KERNELITES_LANES(l) out[l] = static_cast<u32>(tokens[l] >> k_pending_shift);
+  write_lanes(lanes_of<u32>(warp, i.d), out, mask);
 }
 
 void wait_is_control(Warp&, const Instruction&, Mask) {}  // Flow::mbarrier_wait does it
@@ -141,22 +179,29 @@ bool decode_wait(Decoder& d, const Statement& s, Instruction& i) {
   i.flow = Flow::mbarrier_wait;
   i.mode = is_by_parity ? k_wait_by_parity : k_wait_by_token;
   i.flags |= k_strong_access;
-  i.extra = s.has("test_wait") ? 1 : 0;
+  i.extra =
+      static_cast<u16>((s.has("test_wait") ? k_wait_tests : 0) | (s.has("relaxed") ? k_wait_relaxed : 0));
   i.d = d.predicate_destination(s.operands[0]);
   i.b = d.source(s.operands[2], is_by_parity ? 4 : 8);
   return true;  // a time hint may follow
 }
 
 bool decode_arrive(Decoder& d, const Statement& s, Instruction& i) {
-  if (s.has("noComplete") || s.operands.size() < 2 || !place_object(d, s.operands[1], i)) return false;
+  if (s.operands.size() < 2 || !place_object(d, s.operands[1], i)) return false;
+  if (s.has("noComplete") && (s.has("expect_tx") || s.has("cluster") || s.has("shared::cluster")))
+    return false;
+  if (s.has("relaxed") && (s.has("noComplete") || s.has("release"))) return false;
   i.handler = arrive;
   i.flags |= k_strong_access;
   i.mode = static_cast<u8>((s.has("expect_tx") ? k_expecting : k_plain) |
-                           (s.has("arrive_drop") ? k_dropping : k_plain));
+                           (s.has("arrive_drop") ? k_dropping : k_plain) |
+                           (s.has("noComplete") ? k_never_last : k_plain));
   if (s.has("expect_tx") && s.operands.size() < 3) return false;
   i.count = s.operands[0].kind == Operand::Kind::sink ? 0 : 1;
-  i.extra = s.has("shared::cluster") ? k_in_cluster : 0;
-  if (i.extra != 0 && i.count != 0) return false;  // there is no token of another block's mbarrier
+  const bool is_in_cluster = s.has("shared::cluster");
+  i.extra = static_cast<u16>((is_in_cluster ? k_in_cluster : 0) | (s.has("relaxed") ? k_relaxed : 0) |
+                             (s.has("release") && s.has("cluster") ? k_releases_to_cluster : 0));
+  if (is_in_cluster && i.count != 0) return false;  // there is no token of another block's mbarrier
   i.d = d.destination(s.operands[0], 8);
   i.b = s.operands.size() > 2 ? d.source(s.operands[2], 4) : d.constant(1, 4);
   return true;
@@ -165,8 +210,18 @@ bool decode_arrive(Decoder& d, const Statement& s, Instruction& i) {
 bool decode_mbarrier(Decoder& d, const Statement& s, Instruction& i) {
   if (s.parts.size() < 2 || s.operands.empty()) return false;
   const std::string_view what = s.parts[1];
-  const bool is_local = what == "init" || what == "inval" || what.ends_with("wait");
-  if (is_local && s.has("shared::cluster")) return false;
+  const bool is_arrival = what.starts_with("arrive"), is_wait = what.ends_with("wait");
+  const bool is_counted = what == "expect_tx" || what == "complete_tx";
+  if (!is_arrival && !is_counted && s.has("shared::cluster")) return false;
+  if (s.has("noComplete") && !is_arrival) return false;
+  if (s.has("acquire") ? !is_wait : is_wait && s.has("release")) return false;
+  if (what == "pending_count") {
+    if (s.operands.size() != 2 || s.parts.size() != 3) return false;
+    i.handler = count_pending;
+    i.d = d.destination(s.operands[0], 4);
+    i.a = d.source(s.operands[1], 8);
+    return true;
+  }
   if (what == "test_wait" || what == "try_wait") return decode_wait(d, s, i);
   if (what == "arrive" || what == "arrive_drop") return decode_arrive(d, s, i);
   if (!place_object(d, s.operands[0], i)) return false;
@@ -188,10 +243,9 @@ bool decode_mbarrier(Decoder& d, const Statement& s, Instruction& i) {
 
 constexpr InstructionRow k_rows[] = {
     {"mbarrier", "b64",
-     "init inval arrive arrive_drop expect_tx complete_tx test_wait try_wait parity shared shared::cta "
-     "shared::cluster "
-     "release "
-     "acquire relaxed cta cluster",
+     "init inval arrive arrive_drop expect_tx complete_tx test_wait try_wait pending_count noComplete parity "
+     "shared "
+     "shared::cta shared::cluster release acquire relaxed cta cluster",
      decode_mbarrier},
 };
 

@@ -2,8 +2,10 @@
 // wgmma.mma_async (PTX ISA 9.7.15), and its fence, groups and waits.
 //
 // Each warp of a warpgroup computes its own 16 rows of D = A B + D, so that the four need not be executed together. The
-// result is written when the instruction is issued; wgmma_flight.h sees to it that nobody looks at it before the wait.
+// operands are checked at the issue; they are read and the result is written at some moment before the wait
+// (wgmma_flight.h).
 #include <algorithm>
+#include <span>
 
 #include <fmt/core.h>
 
@@ -19,6 +21,7 @@ namespace kernelites::worker::vgpu {
 namespace {
 
 constexpr u32 k_chunk_bytes = 16, k_chunks_deep = 2, k_warp_rows = 16;
+constexpr u32 k_register_lanes_bytes = 4 * k_lanes;
 constexpr u32 k_chunk_halves = 8, k_half_depth = 16;  ///< only 16-bit elements may have MN as the major axis
 /// What a product counts in budgets, which are for what interpreting takes: so many instructions for a column.
 constexpr u32 k_cost_per_column = 6;
@@ -56,9 +59,6 @@ MatrixDescriptor read_descriptor(Warp& warp, u32 reg, const char* operand) {
   if (std::any_of(lanes, lanes + k_lanes, [&](u64 bits) { return bits != lanes[0]; }))
     raise(FaultKind::bad_descriptor, 0,
           fmt::format("the lanes of a warp give wgmma different descriptors of {}", operand));
-  if (descriptor.base_offset != 0)
-    raise(FaultKind::unsupported_instruction, 0,
-          "vgpu cannot execute wgmma with a descriptor whose base offset is not 0");
   return descriptor;
 }
 
@@ -83,8 +83,7 @@ void unpack_chunk(const Warp& warp, u32 chunk, typename Elements::Value* to) {
 }
 
 template <class Elements>
-void load_a(const Warp& warp, const std::vector<u32>& chunks, bool is_mn_major,
-            FactorsOf<Elements>& factors) {
+void load_a(const Warp& warp, std::span<const u32> chunks, bool is_mn_major, FactorsOf<Elements>& factors) {
   constexpr u32 k_count = k_chunk_elements<Elements>;
   for (u32 at = 0; at < chunks.size(); ++at) {
     if (!is_mn_major) {
@@ -98,11 +97,11 @@ void load_a(const Warp& warp, const std::vector<u32>& chunks, bool is_mn_major,
 }
 
 template <class Elements>
-void load_a_registers(Warp& warp, const u32* registers, FactorsOf<Elements>& factors) {
+void load_a_registers(const u8* left, FactorsOf<Elements>& factors) {
   constexpr u32 k_run = k_chunk_elements<Elements>;
   alignas(32) typename Elements::Value values[Elements::k_per_register * k_lanes];
   for (u32 q = 0; q < 4; ++q) {
-    Elements::unpack(warp.registers + registers[q], values);
+    Elements::unpack(left + q * k_register_lanes_bytes, values);
     for (u32 g = 0; g < 8; ++g)
       place_run<Elements>(values + k_run * g, k_run * (q / 2), k_depth<Elements>, factors.a[g + 8 * (q % 2)]);
   }
@@ -110,7 +109,7 @@ void load_a_registers(Warp& warp, const u32* registers, FactorsOf<Elements>& fac
 
 /// Eight columns of B from column 8 `block` on.
 template <class Elements, class Vector>
-void load_b(const Warp& warp, const std::vector<u32>& chunks, u32 block, u32 columns, bool is_mn_major,
+void load_b(const Warp& warp, std::span<const u32> chunks, u32 block, u32 columns, bool is_mn_major,
             Vector* b) {
   using Value = typename Elements::Value;
   constexpr u32 k_count = k_chunk_elements<Elements>;
@@ -152,7 +151,9 @@ template <class ElementsA, class ElementsB>
 void multiply_block(const Instruction& i, const FactorsOf<ElementsA>& factors,
                     typename ElementsA::Vector* sums) {
   constexpr u32 k_k = k_depth<ElementsA>;
-  if constexpr (std::is_same_v<typename ElementsA::Value, i32>) {
+  if constexpr (std::is_same_v<ElementsA, BitElements>) {
+    multiply_bits(k_k, k_warp_rows, factors, sums);
+  } else if constexpr (std::is_same_v<typename ElementsA::Value, i32>) {
     multiply_integers(k_k, k_warp_rows, (i.mode & k_saturates) != 0, factors, sums);
   } else {
     multiply_floats<ElementsA, ElementsB>({.depth = k_k,
@@ -163,42 +164,63 @@ void multiply_block(const Instruction& i, const FactorsOf<ElementsA>& factors,
   }
 }
 
+/// Reads the operands of a flight and writes its result.
 template <class ElementsA, class ElementsB>
-void multiply_async(Warp& warp, const Instruction& i, Mask mask) {
+void compute(Warp& warp, const WgmmaFlight& flight) {
   using Value = typename ElementsA::Value;
-  require_whole_warp(warp, mask, "wgmma");
-  require_fence(warp);
+  const Instruction& i = warp.context->image->code[flight.pc];
   const u32* d = warp.context->image->lists.data() + i.list;
   const bool is_half = (i.mode & k_half_accumulator) != 0;
   const u32 columns = i.extra, per_block = is_half ? 2 : 4;
   FactorsOf<ElementsA> factors;
-  std::vector<u32> used;
-  if ((i.mode & k_a_in_registers) != 0) {
-    load_a_registers<ElementsA>(warp, d + i.count, factors);
-  } else {
-    const bool is_mn_major = (i.mode & k_transposes_a) != 0;
-    used = chunks_of(read_descriptor(warp, i.a, "A"), warp.index % k_warpgroup * k_warp_rows, k_warp_rows,
-                     is_mn_major);
-    resolve_chunks(warp, i, used);
-    load_a<ElementsA>(warp, used, is_mn_major, factors);
-  }
-  const bool is_mn_major = (i.mode & k_transposes_b) != 0;
-  const std::vector<u32> chunks = chunks_of(read_descriptor(warp, i.b, "B"), 0, columns, is_mn_major);
-  resolve_chunks(warp, i, chunks);
-  used.insert(used.end(), chunks.begin(), chunks.end());
+  const auto chunks = std::span(flight.chunks);
+  if ((i.mode & k_a_in_registers) != 0)
+    load_a_registers<ElementsA>(flight.left.data(), factors);
+  else
+    load_a<ElementsA>(warp, chunks.first(flight.left_chunks), (i.mode & k_transposes_a) != 0, factors);
   if (((i.mode & k_negates_a) != 0) != ((i.mode & k_negates_b) != 0)) {
     for (u32 row = 0; row < k_warp_rows; ++row)
       for (u32 k = 0; k < k_depth<ElementsA>; ++k) factors.a[row][k] = -factors.a[row][k];
   }
-  const bool adds = ((read_predicate(warp, i.c) ^ i.e) & 1) != 0;
   for (u32 block = 0; block < columns / 8; ++block) {
     typename ElementsA::Vector accumulator[k_rows_a] = {};
-    load_b<ElementsB>(warp, chunks, block, columns, is_mn_major, factors.b);
-    if (adds) load_accumulator<Value>(warp, d + block * per_block, 2, is_half, accumulator);
+    load_b<ElementsB>(warp, chunks.subspan(flight.left_chunks), block, columns,
+                      (i.mode & k_transposes_b) != 0, factors.b);
+    if (flight.adds) load_accumulator<Value>(warp, d + block * per_block, 2, is_half, accumulator);
     multiply_block<ElementsA, ElementsB>(i, factors, accumulator);
     store_accumulator<Value>(warp, d + block * per_block, 2, is_half, accumulator);
   }
-  start_flight(warp, i.count, std::move(used));
+}
+
+/// What the four registers of A hold.
+std::vector<u8> read_left(const Warp& warp, const u32* registers) {
+  std::vector<u8> left(std::size_t{4} * k_register_lanes_bytes);
+  for (u32 q = 0; q < 4; ++q)
+    std::memcpy(left.data() + q * k_register_lanes_bytes, warp.registers + registers[q],
+                k_register_lanes_bytes);
+  return left;
+}
+
+template <class ElementsA, class ElementsB>
+void multiply_async(Warp& warp, const Instruction& i, Mask mask) {
+  require_whole_warp(warp, mask, "wgmma");
+  require_fence(warp);
+  WgmmaFlight flight{.pc = warp.pc, .compute = compute<ElementsA, ElementsB>};
+  if ((i.mode & k_a_in_registers) != 0) {
+    flight.left = read_left(warp, warp.context->image->lists.data() + i.list + i.count);
+  } else {
+    flight.chunks = chunks_of(read_descriptor(warp, i.a, "A"), warp.index % k_warpgroup * k_warp_rows,
+                              k_warp_rows, (i.mode & k_transposes_a) != 0);
+    flight.left_chunks = static_cast<u32>(flight.chunks.size());
+    resolve_chunks(warp, i, flight.chunks);
+  }
+  const u32 columns = i.extra;
+  const std::vector<u32> chunks =
+      chunks_of(read_descriptor(warp, i.b, "B"), 0, columns, (i.mode & k_transposes_b) != 0);
+  resolve_chunks(warp, i, chunks);
+  flight.chunks.insert(flight.chunks.end(), chunks.begin(), chunks.end());
+  flight.adds = ((read_predicate(warp, i.c) ^ i.e) & 1) != 0;
+  start_flight(warp, i.count, std::move(flight));
   warp.executed += k_cost_per_column * columns;
   if (warp.tally != nullptr)
     warp.tally->tensor_flops[i.size] += 2u * k_warp_rows * columns * k_depth<ElementsA>;
@@ -231,6 +253,7 @@ constexpr ProductRow k_products[] = {
     row<ByteElements<i8>, ByteElements<u8>>("s8", "u8", TensorType::int8, "k32"),
     row<ByteElements<u8>, ByteElements<i8>>("u8", "s8", TensorType::int8, "k32"),
     row<ByteElements<u8>, ByteElements<u8>>("u8", "u8", TensorType::int8, "k32"),
+    row<BitElements, BitElements>("b1", "b1", TensorType::int8, "k256"),  // counts as eight of those
 };
 
 const ProductRow* find_product(std::string_view a, std::string_view b) {
@@ -274,15 +297,17 @@ bool place_immediates(const Statement& s, const ProductRow& product, bool has_re
 bool decode_product(Decoder& d, const Statement& s, Instruction& i) {
   const bool saturates = s.has("satfinite");
   const std::size_t types = saturates ? 6 : 5;
-  if (s.parts.size() != types + 3 || s.operands.size() < 4 || s.operands[0].kind != Operand::Kind::vector)
+  const bool counts_bits = s.has("and") && s.has("popc");
+  if (s.parts.size() != types + (counts_bits ? 5 : 3) || s.operands.size() < 4 ||
+      s.operands[0].kind != Operand::Kind::vector)
     return false;
   const std::string_view result = s.parts[types];
   const ProductRow* const product = find_product(s.parts[types + 1], s.parts[types + 2]);
-  if (product == nullptr) return false;
+  if (product == nullptr || counts_bits != (product->depth == "k256")) return false;
   const u32 columns = columns_of(s.parts[4], *product);
   const bool is_integer = product->type == TensorType::int8, is_half = result == "f16";
   const bool has_half = product->type == TensorType::f16 || product->type == TensorType::fp8;
-  if (columns == 0 || (saturates && !is_integer)) return false;
+  if (columns == 0 || (saturates && (!is_integer || counts_bits))) return false;
   if (is_half ? !has_half : result != (is_integer ? "s32" : "f32")) return false;
   const bool has_registers = s.operands[1].kind == Operand::Kind::vector;
   if (s.operands[0].elements.size() != columns / (is_half ? 4 : 2) ||
@@ -338,10 +363,13 @@ constexpr std::string_view k_modifiers =
     "m64n40k32 m64n48k32 m64n56k32 m64n64k32 m64n72k32 m64n80k32 m64n88k32 m64n96k32 m64n104k32 "
     "m64n112k32 m64n120k32 m64n128k32 m64n136k32 m64n144k32 m64n152k32 m64n160k32 m64n168k32 m64n176k32 "
     "m64n184k32 m64n192k32 m64n200k32 m64n208k32 m64n216k32 m64n224k32 m64n232k32 m64n240k32 m64n248k32 "
-    "m64n256k32";
+    "m64n256k32 and popc "
+    "m64n8k256 m64n16k256 m64n24k256 m64n32k256 m64n48k256 m64n64k256 m64n80k256 m64n96k256 m64n112k256 "
+    "m64n128k256 m64n144k256 m64n160k256 m64n176k256 m64n192k256 m64n208k256 m64n224k256 m64n240k256 "
+    "m64n256k256";
 
 constexpr InstructionRow k_rows[] = {
-    {"wgmma", "f16 bf16 f32 tf32 e4m3 e5m2 s8 u8 s32", k_modifiers, decode_wgmma, ResultKind::read_write},
+    {"wgmma", "f16 bf16 f32 tf32 e4m3 e5m2 s8 u8 b1 s32", k_modifiers, decode_wgmma, ResultKind::read_write},
 };
 
 }  // namespace

@@ -3,6 +3,7 @@
 #include "evaluators/worker/vgpu/order.h"
 
 #include <algorithm>
+#include <utility>
 
 namespace kernelites::worker::vgpu {
 
@@ -64,6 +65,8 @@ void BlockOrder::start(u64 block, u32 warps, u32 first_unit, bool tracks) {
   block_fenced_.assign(warps, {});
   proxied_.assign(warps, {});
   initialised_.assign(warps, {});
+  finished_.assign(warps, {});
+  seen_.assign(warps, {});
   for (Gate& gate : gates_) gate = {};
 }
 
@@ -80,6 +83,12 @@ void BlockOrder::Gate::join(const Gate& other) {
   fenced.join(other.fenced);
   block_fenced.join(other.block_fenced);
   proxied.join(other.proxied);
+  finished.join(other.finished);
+}
+
+bool BlockOrder::Gate::is_empty() const {
+  return known.is_empty() && fenced.is_empty() && block_fenced.is_empty() && proxied.is_empty() &&
+         finished.is_empty();
 }
 
 void BlockOrder::release(u32 warp, Gate& gate) {
@@ -89,7 +98,21 @@ void BlockOrder::release(u32 warp, Gate& gate) {
   gate.fenced.join(fenced_[warp]);
   gate.block_fenced.join(block_fenced_[warp]);
   gate.proxied.join(proxied_[warp]);
+  gate.finished.join(finished_[warp]);
   ++now_;  // what the warp does behind an arrive is not covered by it
+}
+
+void BlockOrder::release(u32 warp, Gate& gate, Release part) {
+  if (part == Release::everything) return release(warp, gate);
+  sync_lanes(warp);
+  if (!tracks_) return;
+  const Clock& covered = part == Release::in_block ? block_fenced_[warp] : fenced_[warp];
+  gate.known.join(covered);
+  gate.fenced.join(fenced_[warp]);
+  gate.block_fenced.join(covered);
+  gate.proxied.join(proxied_[warp]);
+  if (part == Release::reads) gate.finished.join(snapshot(warp));
+  ++now_;
 }
 
 void BlockOrder::acquire(u32 warp, const Gate& gate) {
@@ -98,6 +121,11 @@ void BlockOrder::acquire(u32 warp, const Gate& gate) {
   fenced_[warp].join(gate.fenced);
   block_fenced_[warp].join(gate.block_fenced);
   proxied_[warp].join(gate.proxied);
+  finished_[warp].join(gate.finished);
+}
+
+void BlockOrder::acquire_at_fence(u32 warp, const Gate& gate) {
+  if (tracks_) seen_[warp].join(gate);
 }
 
 void BlockOrder::open_whole(u32 barrier) {
@@ -110,6 +138,7 @@ void BlockOrder::open_whole(u32 barrier) {
     gate.fenced.join(fenced_[w]);
     gate.block_fenced.join(block_fenced_[w]);
     gate.proxied.join(proxied_[w]);
+    gate.finished.join(finished_[w]);
   }
   for (u32 w = 0; w < warps(); ++w) open_for(w, barrier);
   close(barrier);
@@ -121,6 +150,7 @@ void BlockOrder::close(u32 barrier) { gates_[barrier] = {}; }
 
 void BlockOrder::fence(u32 warp, bool is_block_scope) {
   if (!tracks_) return;
+  if (!seen_[warp].is_empty()) acquire(warp, std::exchange(seen_[warp], {}));
   block_fenced_[warp] = snapshot(warp);
   if (!is_block_scope) {
     fenced_[warp] = block_fenced_[warp];
@@ -149,6 +179,7 @@ void BlockOrder::release_fenced(u32 warp, Gate& gate) {
   gate.fenced.join(fenced_[warp]);
   gate.block_fenced.join(fenced_[warp]);
   gate.proxied.join(proxied_[warp]);
+  gate.finished.join(finished_[warp]);
 }
 
 void BlockOrder::access(u32 warp, u8 flags, bool is_load, bool is_update, Published& at) {

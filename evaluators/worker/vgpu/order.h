@@ -66,9 +66,14 @@ class BlockOrder {
   /// What someone knew who arrived somewhere, for those who wait there.
   struct Gate {
     Clock known, fenced, block_fenced;
-    Clock proxied;  ///< what the asynchronous proxy may rely on
+    Clock proxied;   ///< what the asynchronous proxy may rely on
+    Clock finished;  ///< units up to here have got what they read; what they wrote need not be visible
     void join(const Gate& other);
+    bool is_empty() const;
   };
+  /// How much of what a warp did its arrival at an mbarrier hands on. `in_block`, `in_cluster`: what its fences of
+  /// that scope have covered. `reads`: that too, and that its reads are done.
+  enum class Release : u8 { everything, in_block, in_cluster, reads };
 
   /// Starts block number `block` with its warps as units first_unit, first_unit + 1, ...
   /// `tracks`: keep knowledge by warp; false where only barriers of the whole block can order anything.
@@ -108,7 +113,15 @@ class BlockOrder {
 
   /// The warp arrives: whoever acquires the gate is behind all that it did so far.
   void release(u32 warp, Gate& gate);
+  /// The same of a part of that.
+  void release(u32 warp, Gate& gate, Release part);
   void acquire(u32 warp, const Gate& gate);
+  /// The warp has seen that the gate is open, by a relaxed read: its next fence acquires it.
+  void acquire_at_fence(u32 warp, const Gate& gate);
+  /// Has `unit` of another block finished the read that it made at `stamp`?
+  bool has_finished(u32 warp, u32 unit, u32 stamp) const {
+    return tracks_ && (known_[warp].at(unit) >= stamp || finished_[warp].at(unit) >= stamp);
+  }
   void arrive(u32 warp, u32 barrier) { release(warp, gates_[barrier]); }
   /// All living threads of the block waited: everything before is ordered.
   void open_whole(u32 barrier);
@@ -121,7 +134,8 @@ class BlockOrder {
   void fence_proxy(u32 warp);
   /// fence.mbarrier_init: what the warp knows now goes along with its relaxed arrivals at the cluster's barrier.
   void fence_init(u32 warp);
-  /// The warp arrives in a relaxed manner: whoever acquires the gate is behind what its fences have covered.
+  /// The warp arrives at the cluster's barrier in a relaxed manner: whoever acquires the gate is behind what its fences
+  /// have covered.
   void release_fenced(u32 warp, Gate& gate);
   /// May the asynchronous proxy, working for `warp`, rely on what `other` did at `stamp`?
   bool is_proxied(u32 warp, u32 other, u32 stamp) const {
@@ -159,6 +173,8 @@ class BlockOrder {
   std::vector<Clock> known_, fenced_, block_fenced_;  ///< by warp; the fenced ones as of its last fence
   std::vector<Clock> proxied_;                        ///< by warp, as of its last fence.proxy.async
   std::vector<Clock> initialised_;                    ///< by warp, as of its last fence.mbarrier_init
+  std::vector<Clock> finished_;                       ///< by warp: Gate::finished
+  std::vector<Gate> seen_;                            ///< by warp: of relaxed reads since its last fence
   std::array<Gate, k_barriers> gates_;
   std::unordered_map<u64, u64> cached_;
 };

@@ -127,6 +127,8 @@ void parse_function(Lexer& lexer, bool is_kernel, Module& module) {
     if (lexer.peek().kind == Token::Kind::end) lexer.fail("unfinished function header");
     const Token directive = lexer.next();
     if (directive.is(".maxntid") || directive.is(".reqntid")) parse_max_threads(lexer, function);
+    if (directive.is(".minnctapersm")) function.least_blocks = static_cast<u32>(lexer.next().value);
+    if (directive.is(".maxnreg")) function.max_registers = static_cast<u32>(lexer.next().value);
   }
   if (!lexer.accept(";")) {
     BodyParser(lexer, function).parse();

@@ -69,19 +69,19 @@ class RaceDetector {
     return std::nullopt;
   }
   /// The first of these bytes that a warp has written, or (`with_reads`) read weakly, in a way that is_fine(warp,
-  /// stamp, is_strong write) does not accept. Reads are known only where the order tracks.
+  /// stamp, is_write, is_strong write) does not accept. Reads are known only where the order tracks.
   template <class IsFine>
   std::optional<SharedConflict> find_unordered(u32 begin, u32 bytes, bool with_reads, IsFine is_fine) const {
     for (u32 g = begin >> shift_; g << shift_ < begin + bytes; ++g) {
       const i64 stamp = i64{writers_[g] >> k_stamp_shift} - base_;
       const u32 writer = writers_[g] & k_warp_mask;
       const bool is_strong = (writers_[g] >> 10 & 1) != 0;
-      if (stamp > 0 && !is_fine(writer, static_cast<u32>(stamp), is_strong))
+      if (stamp > 0 && !is_fine(writer, static_cast<u32>(stamp), true, is_strong))
         return SharedConflict{
             .byte = g << shift_, .is_with_write = true, .other_warp = writer, .other_pc = lines_[g]};
       for (u32 w = 0; with_reads && order_->tracks() && w < order_->warps(); ++w) {
         const u32 read = stamps_[std::size_t{g} * order_->warps() + w];
-        if (read != 0 && !is_fine(w, read, false))
+        if (read != 0 && !is_fine(w, read, false, false))
           return SharedConflict{.byte = g << shift_, .other_warp = w};
       }
     }

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Liveness over basic blocks, then linear scan over the intervals. A guarded definition does not end a live range.
+// Liveness over basic blocks, then linear scan over the intervals. A guarded definition does not end a live range. What
+// wgmma accumulates in lives until a wait for groups: it is written at some moment before.
 #include "evaluators/worker/vgpu/register_allocation.h"
 
 #include <algorithm>
@@ -21,6 +22,21 @@ bool test(const Bits& bits, int index) {
   return (bits[static_cast<u32>(index) / 64] >> (index % 64) & 1) != 0;
 }
 void set(Bits& bits, int index) { bits[static_cast<u32>(index) / 64] |= u64{1} << (index % 64); }
+
+/// The registers in which wgmma accumulates. Whoever waits for groups reads them: until then they may be written.
+std::vector<int> accumulators_of(const Function& function) {
+  std::set<int> found;
+  for (const Statement& statement : function.statements) {
+    if (!statement.is("wgmma") || statement.operands.empty()) continue;
+    for (const Operand& element : statement.operands[0].elements)
+      if (element.reg >= 0) found.insert(element.reg);
+  }
+  return {found.begin(), found.end()};
+}
+
+bool waits_for_products(const Statement& statement) {
+  return statement.is("wgmma") && statement.has("wait_group");
+}
 
 struct BasicBlock {
   std::size_t begin = 0, end = 0;
@@ -63,18 +79,18 @@ void solve_liveness(const Function& function, std::vector<BasicBlock>& blocks) {
     throw Error(fmt::format("the function {} is too large: {} registers, {} basic blocks", function.name,
                             function.registers.size(), blocks.size()));
   }
+  const std::vector<int> accumulators = accumulators_of(function);
   for (BasicBlock& block : blocks) {
     block.use = block.define = block.live_in = block.live_out = Bits(words);
+    auto use = [&block](int reg) {
+      if (!test(block.define, reg)) set(block.use, reg);
+    };
     for (std::size_t k = block.begin; k < block.end; ++k) {
       const Statement& statement = function.statements[k];
-      visit_registers(
-          statement,
-          [&](int reg) {
-            if (!test(block.define, reg)) set(block.use, reg);
-          },
-          [&](int reg) {
-            if (statement.guard < 0) set(block.define, reg);
-          });
+      if (waits_for_products(statement)) std::for_each(accumulators.begin(), accumulators.end(), use);
+      visit_registers(statement, use, [&](int reg) {
+        if (statement.guard < 0) set(block.define, reg);
+      });
     }
   }
   for (bool is_changed = true; is_changed;) {
@@ -104,8 +120,11 @@ struct Interval {
 
 std::vector<Interval> live_intervals(const Function& function) {
   std::vector<Interval> intervals(function.registers.size());
+  const std::vector<int> accumulators = accumulators_of(function);
   for (std::size_t k = 0; k < function.statements.size(); ++k) {
     auto cover = [&](int reg) { intervals[static_cast<u32>(reg)].cover(k); };
+    if (waits_for_products(function.statements[k]))
+      std::for_each(accumulators.begin(), accumulators.end(), cover);
     visit_registers(function.statements[k], cover, cover);
   }
   std::vector<BasicBlock> blocks = split_blocks(function);

@@ -63,6 +63,8 @@ struct Function {
   std::vector<FormalParameter> results, parameters;
   u32 parameter_bytes = 0;
   u32 max_threads = 0;
+  u32 least_blocks = 0;   ///< .minnctapersm; 0: not said
+  u32 max_registers = 0;  ///< .maxnreg; 0: not said
   std::vector<VirtualRegister> registers;
   std::vector<Statement> statements;
   std::vector<LocalVariable> locals;

@@ -73,6 +73,16 @@ struct ByteElements {
   }
 };
 
+/// 32 single bits of a row, a word that counts as one element.
+struct BitElements {
+  using Value = i32;
+  using Vector = Integers;
+  static constexpr u32 k_per_register = 1, k_register_bytes = 4;
+  static constexpr bool k_splits_pairs = false;
+  static void unpack(const u8* from, i32* to) { convert(from, to, k_lanes); }
+  static void convert(const u8* from, i32* to, u32 count) { std::memcpy(to, from, count * sizeof(i32)); }
+};
+
 /// The factors of one instruction. With split pairs the columns 4n, 4n + 1 of A (rows of B) come before all others.
 template <class Value, class Vector>
 struct Factors {
@@ -169,6 +179,14 @@ inline void multiply_integers(u32 depth, u32 rows, bool saturates, const Factors
                                  : static_cast<i32>(exact);
     }
   }
+}
+
+/// c[row] += the bits that are set in both a[row] and b.
+inline void multiply_bits(u32 depth, u32 rows, const Factors<i32, Integers>& factors, Integers* c) {
+  for (u32 row = 0; row < rows; ++row)
+    for (u32 k = 0; k < depth; ++k)
+      for (u32 column = 0; column < k_columns; ++column)
+        c[row][column] += __builtin_popcount(static_cast<u32>(factors.a[row][k] & factors.b[k][column]));
 }
 
 /// c[row] += a[row] * b on floats, as tensor_sum.h says.

@@ -9,6 +9,7 @@
 #include "evaluators/worker/vgpu/calls.h"
 #include "evaluators/worker/vgpu/lanes.h"
 #include "evaluators/worker/vgpu/ops.h"
+#include "evaluators/worker/vgpu/register_budget.h"
 
 #pragma GCC target("avx,avx2,fma,f16c,bmi,bmi2,lzcnt,popcnt")
 
@@ -270,6 +271,9 @@ void control(Warp& warp, const Instruction& i, Mask mask) {
       else if (wait_for_lanes(warp, i))
         meet_cluster(warp, i, mask);
       return;
+    case Flow::register_count:
+      require_whole_warp(warp, mask, "setmaxnreg");
+      return set_register_count(warp, i, mask);
     case Flow::wgmma_wait:
       require_whole_warp(warp, mask, "wgmma.wait_group");
       return wait_for_wgmma(warp, i, mask);

@@ -7,6 +7,7 @@
 #pragma once
 
 #include <array>
+#include <map>
 #include <memory>
 #include <optional>
 #include <string>
@@ -64,6 +65,8 @@ struct Tally {
   u64 divergent_branches = 0;
   u64 block_instructions_max = 0, longest_warp_instructions = 0;  ///< see Counts
   std::vector<std::vector<u64>> loaded, stored;                   ///< bit per 32-byte sector, by region
+  std::map<std::pair<FaultKind, u32>, std::pair<u64, Fault>>
+      remarks;  ///< by kind and line, with the block's number
 };
 
 /// A read of global bytes that nothing had written: uninitialised, or before another block wrote them.
@@ -107,7 +110,8 @@ struct LaunchContext {
   }
 };
 
-/// `event`: until a phase of an mbarrier ends, the other warps of a warpgroup have come as far, or the cluster has met.
+/// `event`: until a phase of an mbarrier ends, the other warps of a warpgroup have come as far, the cluster has met, or
+/// the block has registers to spare.
 enum class Wait : u8 { none, lanes, barrier, event };
 
 struct Group {
@@ -165,6 +169,7 @@ struct Warp {
   std::vector<PendingCopy> copies;
   std::array<u32, k_lanes> bulk_group{};  ///< cp.async.bulk.commit_group so far
   WgmmaFlights wgmma;
+  u32 registers_each = 0;      ///< a thread's, where setmaxnreg changes them (register_budget.h)
   u32 failed_tests = 0;        ///< mbarrier.test_wait in vain, one after the other
   bool has_timed_out = false;  ///< its next wait at an mbarrier goes on without the phase
   Mask cluster_arrived = 0;    ///< lanes that have arrived at the cluster's barrier, which is still closed
@@ -209,6 +214,7 @@ struct Block {
   std::vector<LateArrival> late_arrivals;
   std::vector<ReadInFlight> reading;  ///< shared memory that asynchronous operations are reading
   std::vector<WgmmaGroups> warpgroups;
+  u32 uncomputed_products = 0;            ///< wgmma in flight
   Cluster* cluster = nullptr;             ///< null: the kernel does not use it
   u32 rank = 0;                           ///< in the cluster
   Clock met;                              ///< how far units of other blocks had come when the block met them
@@ -216,8 +222,9 @@ struct Block {
   std::optional<EarlyRead> early_remote;  ///< the first one by another block
   u64 stuck_at = 0;                       ///< Cluster::changes when no warp could go on
   u64 operations = 0;                     ///< asynchronous ones so far: their ids
-  u32 timeouts = 0;                       ///< of waits at mbarriers since the last phase ended
-  bool gives_way = false;                 ///< other blocks shall run now
+  u32 spare_registers = 0;  ///< of the pool that setmaxnreg takes from: a thread's, summed over warps
+  u32 timeouts = 0;         ///< of waits at mbarriers since the last phase ended
+  bool gives_way = false;   ///< other blocks shall run now
   bool is_done = false;
   // Backing of the warps' pointers.
   std::unique_ptr<u8[]> arena;
@@ -228,6 +235,8 @@ struct Block {
 /// What was thrown, with kernel, line, block, thread and instruction. `warp`: of Raised::warp -1; null if unknown.
 Fault located(const Raised& raised, const LaunchContext& context, const Block& running, const Warp* warp);
 [[noreturn]] void raise(FaultKind kind, u32 lane, std::string message);
+/// Notes something that is no fault at the instruction that the warp executes; of several blocks the first counts.
+void remark(Warp& warp, FaultKind kind, u32 lane, std::string message);
 
 inline u32 lowest_lane(Mask mask) { return static_cast<u32>(__builtin_ctz(mask)); }
 inline u32 lane_count(Mask mask) { return static_cast<u32>(__builtin_popcount(mask)); }

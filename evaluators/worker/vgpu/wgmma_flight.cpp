@@ -23,6 +23,17 @@ void mark(WgmmaFlights& wgmma, const KernelImage& image, u32 pc) {
     wgmma.users[registers[k]] = 2 * (pc + 1) + (k < accumulators ? 1 : 0);
 }
 
+/// Computes what is in flight of the groups below `end`, in order.
+void compute_flights(Warp& warp, u32 end) {
+  for (WgmmaFlight& flight : warp.wgmma.flights) {
+    if (flight.group >= end) return;
+    if (flight.is_computed) continue;
+    flight.is_computed = true;
+    --warp.block->uncomputed_products;
+    flight.compute(warp, flight);
+  }
+}
+
 /// The warp's registers of these groups are its own again.
 void land(Warp& warp, u32 end) {
   WgmmaFlights& wgmma = warp.wgmma;
@@ -35,6 +46,8 @@ void land(Warp& warp, u32 end) {
 void end_group(Warp& warp, u32 number, WgmmaGroup& group) {
   warp.block->order.acquire(warp.index, group.known);
   if (group.waited++ != 0) return;
+  const u32 first = warp.index / k_warpgroup * k_warpgroup;
+  for (u32 w = first; w < first + k_warpgroup; ++w) compute_flights(warp.block->warps[w], number + 1);
   std::erase_if(warp.block->reading, [&](const ReadInFlight& read) {
     return read.group == number && read.warp / k_warpgroup == warp.index / k_warpgroup;
   });
@@ -42,12 +55,12 @@ void end_group(Warp& warp, u32 number, WgmmaGroup& group) {
 
 }  // namespace
 
-void start_flight(Warp& warp, u32 accumulators, std::vector<u32> chunks) {
+void start_flight(Warp& warp, u32 accumulators, WgmmaFlight flight) {
   const KernelImage& image = *warp.context->image;
   WgmmaFlights& wgmma = warp.wgmma;
   if (wgmma.users.empty()) wgmma.users.assign(image.register_count, 0);
   const auto registers = image.used(warp.pc);
-  for (u32 k = 0; k < registers.size(); ++k) {
+  for (u32 k = 0; warp.context->options.checks.flights && k < registers.size(); ++k) {
     const u32 user = wgmma.users[registers[k]];
     if (user == 0) continue;
     const bool is_accumulated = (user & 1) != 0;
@@ -58,27 +71,48 @@ void start_flight(Warp& warp, u32 accumulators, std::vector<u32> chunks) {
                       k < accumulators ? "accumulates in" : "reads", image.code[user / 2 - 1].line,
                       is_accumulated ? "accumulating in" : "reading"));
   }
-  WgmmaFlight flight{
-      .group = wgmma.group, .pc = warp.pc, .id = ++warp.block->operations, .chunks = std::move(chunks)};
+  flight.group = wgmma.group;
+  flight.id = ++warp.block->operations;
   if (!flight.chunks.empty()) {
     const auto [first, last] = std::minmax_element(flight.chunks.begin(), flight.chunks.end());
     warp.block->reading.push_back(
         {*first, *last + k_chunk_bytes, warp.index, warp.pc, flight.id, wgmma.group});
   }
   wgmma.flights.push_back(std::move(flight));
+  ++warp.block->uncomputed_products;
   mark(wgmma, image, warp.pc);
+}
+
+bool advance_products(Block& block, u64 random) {
+  if (block.uncomputed_products == 0) return false;
+  const std::size_t count = block.warps.size();
+  for (std::size_t k = 0; k < count; ++k) {
+    Warp& warp = block.warps[(random + k) % count];
+    const auto next = std::find_if(warp.wgmma.flights.begin(), warp.wgmma.flights.end(),
+                                   [](const WgmmaFlight& flight) { return !flight.is_computed; });
+    if (next == warp.wgmma.flights.end()) continue;
+    next->is_computed = true;
+    --block.uncomputed_products;
+    next->compute(warp, *next);
+    return true;
+  }
+  return false;
 }
 
 void require_registers_landed(Warp& warp, const Instruction& i) {
   if ((i.flags & k_async_proxy) != 0) return;
   const KernelImage& image = *warp.context->image;
+  // Registers of this function are kept for what is in flight, those of others are not (register_allocation.cpp).
+  if (i.flow == Flow::call || i.flow == Flow::ret) compute_flights(warp, ~0u);
   const auto registers = image.used(warp.pc);
   WgmmaFlights& wgmma = warp.wgmma;
   // The compiler may copy a register that is in flight: the copy becomes one with it.
   if (i.op_class == OpClass::move && registers.size() == 2 && wgmma.users[registers[1]] != 0) {
+    compute_flights(warp, ~0u);
     wgmma.users[registers[0]] = wgmma.users[registers[1]];
     return;
   }
+  if (!warp.context->options.checks.flights) return;
   for (const u32 reg : registers) {
     const u32 user = wgmma.users[reg];
     if (user == 0) continue;

@@ -3,6 +3,9 @@
 //
 // Registers are a warp's own. The operands in shared memory are the warpgroup's: a group of wgmma ends for all four
 // warps at once, when all have committed it, so that one of them may say for all that the memory is free.
+//
+// A product is computed as late as it may be: at the wait, or, with a schedule seed, at a moment that the seed draws.
+// What was done to its operands and accumulators in between shows in the result, if Checks::flights lets it happen.
 #pragma once
 
 #include <map>
@@ -13,6 +16,7 @@
 
 namespace kernelites::worker::vgpu {
 
+struct Block;
 struct Instruction;
 struct Warp;
 
@@ -22,7 +26,11 @@ inline constexpr u32 k_warpgroup = 4;  ///< warps
 struct WgmmaFlight {
   u32 group = 0, pc = 0;
   u64 id = 0;               ///< of its ReadInFlight
-  std::vector<u32> chunks;  ///< offsets in shared memory, of 16 bytes each
+  std::vector<u32> chunks;  ///< offsets in shared memory, of 16 bytes each: those of A, then those of B
+  u32 left_chunks = 0;      ///< of A
+  std::vector<u8> left;     ///< A, if it comes from registers
+  bool adds = false, is_computed = false;
+  void (*compute)(Warp&, const WgmmaFlight&) = nullptr;
 };
 
 /// Of one warp.
@@ -45,7 +53,9 @@ struct WgmmaGroup {
 using WgmmaGroups = std::map<u32, WgmmaGroup>;
 
 /// Puts a wgmma, which the warp is executing, in flight. Throws Raised where its registers are another one's.
-void start_flight(Warp& warp, u32 accumulators, std::vector<u32> chunks);
+void start_flight(Warp& warp, u32 accumulators, WgmmaFlight flight);
+/// Computes the next product of a warp that `random` draws; false if none is in flight uncomputed.
+bool advance_products(Block& block, u64 random);
 /// Throws Raised if the instruction that the warp is about to execute touches a register of a wgmma in flight.
 void require_registers_landed(Warp& warp, const Instruction& i);
 void commit_wgmma(Warp& warp);

@@ -329,3 +329,55 @@ KERNEL barrier_misuse__count_of_zero(ARGS) {
   MBARRIER_WAIT(&bar, 0);
   o[i] = a[i];
 }
+KERNEL barrier_misuse__arrival_that_must_not_complete_is_the_last(ARGS) {  // as of a pipeline's extra arrivals
+  INDICES;
+  __shared__ unsigned long long bar;
+  if (tid == 0) MBARRIER_INIT(&bar, BUG(64, 65));
+  __syncthreads();
+  unsigned long long token;
+  asm volatile("mbarrier.arrive.noComplete.release.cta.shared::cta.b64 %0, [%1], 1;"
+               : "=l"(token) : "r"(SHARED_ADDRESS(&bar)) : "memory");  // <- bug
+  __syncthreads();
+  (void)token;
+  if (BUG(false, tid == 0)) MBARRIER_ARRIVE(&bar);
+  MBARRIER_WAIT(&bar, 0);
+  o[i] = a[i];
+}
+
+// Warp 0 hands a row to warp 1.
+KERNEL race__relaxed_arrival_of_the_writer(ARGS) {
+  INDICES;
+  __shared__ float tile[32];
+  __shared__ unsigned long long full;
+  if (tid == 0) MBARRIER_INIT(&full, 32);
+  __syncthreads();
+  float x = a[i];
+  if (warp == 0) {
+    tile[lane] = x;  // <- bug
+    asm volatile(BUG("mbarrier.arrive.relaxed.cta.shared::cta.b64 _, [%0];", "mbarrier.arrive.release.cta.shared::cta.b64 _, [%0];")
+                 ::"r"(SHARED_ADDRESS(&full)) : "memory");
+  } else {
+    MBARRIER_WAIT(&full, 0);
+    x += tile[lane];  // <- bug
+  }
+  o[i] = x;
+}
+KERNEL race__relaxed_wait_of_the_reader(ARGS) {
+  INDICES;
+  __shared__ float tile[32];
+  __shared__ unsigned long long full;
+  if (tid == 0) MBARRIER_INIT(&full, 32);
+  __syncthreads();
+  float x = a[i];
+  if (warp == 0) {
+    tile[lane] = x;  // <- bug
+    MBARRIER_ARRIVE(&full);
+  } else {
+    for (unsigned done = 0; done == 0;)
+      asm volatile("{ .reg .pred p; mbarrier.try_wait.parity" BUG(".relaxed.cta", ".acquire.cta")
+                   ".shared::cta.b64 p, [%1], 0; selp.u32 %0, 1, 0, p; }"
+                   : "=r"(done) : "r"(SHARED_ADDRESS(&full)) : "memory");
+    x += tile[lane];  // <- bug
+  }
+  o[i] = x;
+}

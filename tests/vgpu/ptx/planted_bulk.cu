@@ -37,7 +37,7 @@ KERNEL missing_proxy_fence__only_one_thread_fences_too_early(ARGS) {  // before 
     BULK_WAIT_READ(0);
   }
 }
-KERNEL missing_proxy_fence__mbarrier_init(ARGS) {
+KERNEL unfenced_mbarrier_init__copy_completes_there(ARGS) {  // only a remark: kernels that work do it
   INDICES;
   __shared__ alignas(128) float tile[64];
   __shared__ unsigned long long full;
@@ -50,6 +50,19 @@ KERNEL missing_proxy_fence__mbarrier_init(ARGS) {
   }
   MBARRIER_WAIT(&full, 0);
   o[i] = tile[tid];
+}
+
+KERNEL missing_proxy_fence__fence_of_global_memory_only(ARGS) {
+  INDICES;
+  __shared__ alignas(128) float tile[64];
+  tile[tid] = a[i];
+  BUG(asm volatile("fence.proxy.async.global;" ::: "memory"), FENCE_PROXY);
+  __syncthreads();
+  if (tid == 0) {
+    BULK_STORE(o + blockIdx.x * 64, tile, 256);  // <- bug
+    BULK_COMMIT;
+    BULK_WAIT_READ(0);
+  }
 }
 
 KERNEL async_in_flight__source_overwritten(ARGS) {  // the next tile is written before the store has read this one

@@ -291,3 +291,79 @@ KERNEL missing_proxy_fence__store_of_what_the_neighbour_wrote(ARGS) {
     BULK_WAIT_READ(0);
   }
 }
+
+// Block 1 writes a row that block 0 reads behind an mbarrier of its own.
+#define ARRIVE_BY(words, address) asm volatile("mbarrier.arrive" words ".shared::cluster.b64 _, [%0];" ::"r"(address) : "memory")
+#define HAND_OVER()                                                \
+  INDICES;                                                         \
+  RANKS;                                                           \
+  __shared__ float tile[64], inbox[64];                            \
+  __shared__ unsigned long long full;                              \
+  if (tid == 0) MBARRIER_INIT(&full, 64);                          \
+  FENCE_INIT;                                                      \
+  CLUSTER_SYNC;                                                    \
+  float x = a[i];
+
+KERNEL race__relaxed_arrival_at_the_neighbours_mbarrier(ARGS) {
+  HAND_OVER();
+  if (rank == 1) {
+    tile[tid] = x;  // <- bug
+    ARRIVE_BY(BUG(".relaxed.cluster", ".release.cluster"), mapped(&full, 0));
+  } else {
+    MBARRIER_WAIT(&full, 0);
+    REMOTE_LOAD(x, mapped(&tile[tid], 1));  // <- bug
+  }
+  CLUSTER_SYNC;
+  o[i] = x;
+}
+KERNEL race__arrival_of_block_scope_at_the_neighbours_mbarrier(ARGS) {
+  HAND_OVER();
+  if (rank == 1) {
+    REMOTE_STORE(mapped(&inbox[tid], 0), x);  // <- bug
+    ARRIVE_BY(BUG(".release.cta", ".release.cluster"), mapped(&full, 0));
+  } else {
+    MBARRIER_WAIT(&full, 0);
+    x += inbox[tid];  // <- bug
+  }
+  CLUSTER_SYNC;
+  o[i] = x;
+}
+KERNEL race__arrival_without_a_scope_at_the_neighbours_mbarrier(ARGS) {  // it releases what was read, not what was written
+  HAND_OVER();
+  if (rank == 1) {
+    tile[tid] = x;  // <- bug
+    ARRIVE_BY(BUG("", ".release.cluster"), mapped(&full, 0));
+  } else {
+    MBARRIER_WAIT(&full, 0);
+    REMOTE_LOAD(x, mapped(&tile[tid], 1));  // <- bug
+  }
+  CLUSTER_SYNC;
+  o[i] = x;
+}
+KERNEL race__fence_of_block_scope_before_a_relaxed_arrival(ARGS) {
+  HAND_OVER();
+  if (rank == 1) {
+    REMOTE_STORE(mapped(&inbox[tid], 0), x);  // <- bug
+    BUG(__threadfence_block();, asm volatile("fence.acq_rel.cluster;" ::: "memory");)
+    ARRIVE_BY(".relaxed.cluster", mapped(&full, 0));
+  } else {
+    MBARRIER_WAIT(&full, 0);
+    x += inbox[tid];  // <- bug
+  }
+  CLUSTER_SYNC;
+  o[i] = x;
+}
+KERNEL unfenced_mbarrier_init__multicast_completes_there(ARGS) {  // only a remark: kernels that work do it
+  INDICES;
+  RANKS;
+  __shared__ alignas(128) float tile[64];
+  __shared__ unsigned long long full;
+  if (tid == 0) MBARRIER_INIT(&full, 1);
+  if (tid == 0) MBARRIER_EXPECT(&full, 256);
+  BUG(, FENCE_INIT;)
+  CLUSTER_SYNC;
+  if (rank == 0 && tid == 0) BULK_MULTICAST(tile, a, 256, &full, 3);  // <- bug
+  MBARRIER_WAIT(&full, 0);
+  o[i] = tile[tid];
+  CLUSTER_SYNC;
+}

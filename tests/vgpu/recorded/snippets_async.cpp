@@ -103,6 +103,29 @@ constexpr Row k_barriers[] = {
                       "@leads mbarrier.complete_tx.relaxed.cta.shared::cta.b64 [b], 32; bar.sync 0;"
                       "mbarrier.test_wait.parity.shared::cta.b64 q, [b], 0; "
                       "mbarrier.test_wait.parity.shared::cta.b64 r, [b], 1;"},
+    {"mbarrier.arrive.noComplete.release.cta.shared::cta.b64 and pending_count",
+     "a:b32 -> d:b32 f:b32 p:pred",
+     KERNELITES_ASYNC
+     ".reg .b64 one, two; .reg .b32 own; mad.lo.u32 own, warp, 8, t; .reg .pred first; setp.eq.u32 first, "
+     "lane, 0;"
+     "@first mbarrier.init.shared::cta.b64 [own], 9; bar.sync 0; mov.b64 one, 0; mov.b64 two, 0;"
+     "@first mbarrier.arrive.noComplete.release.cta.shared::cta.b64 one, [own], 3;"
+     "@first mbarrier.arrive.noComplete.release.cta.shared::cta.b64 two, [own], 5; bar.warp.sync -1;"
+     "mov.b32 d, 0; mov.b32 f, 0; @first mbarrier.pending_count.b64 d, one;"
+     "@first mbarrier.pending_count.b64 f, two; bar.warp.sync -1; @first mbarrier.arrive.shared::cta.b64 _, "
+     "[own];"
+     "bar.warp.sync -1; mbarrier.test_wait.parity.shared::cta.b64 p, [own], 0;"},
+    {"mbarrier.arrive_drop.noComplete.release.cta.shared::cta.b64", "a:b32 -> d:b32 p:pred q:pred",
+     KERNELITES_ASYNC
+     ".reg .b64 token; .reg .b32 own; mad.lo.u32 own, warp, 8, t; .reg .pred first; setp.eq.u32 first, lane, "
+     "0;"
+     "@first mbarrier.init.shared::cta.b64 [own], 9; bar.sync 0; mov.b64 token, 0; mov.b32 d, 0;"
+     "@first mbarrier.arrive_drop.noComplete.release.cta.shared::cta.b64 token, [own], 2;"
+     "@first mbarrier.pending_count.b64 d, token; @first mbarrier.arrive.shared::cta.b64 _, [own], 7; "
+     "bar.warp.sync -1;"
+     "mbarrier.test_wait.parity.shared::cta.b64 p, [own], 0; bar.warp.sync -1;"
+     "@first mbarrier.arrive.shared::cta.b64 _, [own], 7; bar.warp.sync -1;"
+     "mbarrier.test_wait.parity.shared::cta.b64 q, [own], 1;"},
 };
 
 #define KERNELITES_TENSOR_LOAD(dimensions, coordinates, bytes)                                          \
@@ -166,6 +189,12 @@ constexpr Row k_stores[] = {
      "@leads $0 [scratch], [t], 2048;" KERNELITES_STORED KERNELITES_READ_SCRATCH},
     {"tensor store 2d f16 128 bytes", "a[4]:b32 -> d:b32", KERNELITES_TENSOR_STORE("0, 3"), k_exact, 4, 1,
      rows_of(Dtype::f16, 2, 64, 16, 64, 16, 128, true)},
+    {"tensor store 2d f16 64 bytes beyond a corner", "a[4]:b32 -> d:b32", KERNELITES_TENSOR_STORE("48, 5"),
+     k_exact, 4, 1, rows_of(Dtype::f16, 2, 64, 16, 32, 16, 64, true)},
+    {"tensor store 2d f32 32 bytes beyond a corner", "a[4]:b32 -> d:b32", KERNELITES_TENSOR_STORE("28, 9"),
+     k_exact, 4, 1, rows_of(Dtype::f32, 4, 32, 16, 8, 16, 32, true)},
+    {"tensor store 2d bf16 32 bytes", "a[4]:b32 -> d:b32", KERNELITES_TENSOR_STORE("16, 2"), k_exact, 4, 1,
+     rows_of(Dtype::bf16, 2, 64, 16, 16, 8, 32, true)},
 };
 
 constexpr Row k_reductions[] = {
@@ -208,6 +237,10 @@ constexpr Row k_refused[] = {
     {"not a multiple of 16: a load of f16 at byte 8", "a[8]:b32 -> d:b32",
      KERNELITES_TENSOR_LOAD("2d", "4, 0", "2048") KERNELITES_READ_TILE, k_exact, 4, 1,
      rows_of(Dtype::f16, 2, 64, 32, 32, 32, 64)},
+    {"not a multiple of 16: a store of f32 at byte 4", "a[4]:b32 -> d:b32", KERNELITES_TENSOR_STORE("1, 0"),
+     k_exact, 4, 1, rows_of(Dtype::f32, 4, 32, 16, 8, 16, 32, true)},
+    {"not a multiple of 16: a store of f16 at byte 8", "a[4]:b32 -> d:b32", KERNELITES_TENSOR_STORE("4, 1"),
+     k_exact, 4, 1, rows_of(Dtype::f16, 2, 64, 16, 32, 16, 64, true)},
     {"negative coordinate: a store before the first row", "a[4]:b32 -> d:b32",
      KERNELITES_TENSOR_STORE("0, -2"), k_exact, 4, 1, rows_of(Dtype::f16, 2, 64, 16, 64, 16, 128, true)},
     {"negative coordinate: a store before the first column", "a[4]:b32 -> d:b32",

@@ -38,25 +38,34 @@ struct Product {
   int negates_a = 1, negates_b = 1;  ///< 1 or -1
   bool adds = true, saturates = false;
   int steps = 1;
+  int shift = 0,
+      base =
+          0;  ///< both operands begin 128 times `shift` bytes later, and their descriptors say this base offset
   bool is_whole = false;  ///< all of D is recorded, else a digest of each lane's part
 };
 
 bool is_half(std::string_view type) { return type == "f16" || type == "bf16"; }
 bool is_integer(const Product& p) { return std::string_view(p.d) == "s32"; }
-int depth_of(const Product& p) { return is_half(p.a) ? 16 : std::string_view(p.a) == "tf32" ? 8 : 32; }
+bool is_binary(const Product& p) { return std::string_view(p.a) == "b1"; }
+int depth_of(const Product& p) {
+  if (is_binary(p)) return 256;
+  return is_half(p.a) ? 16 : std::string_view(p.a) == "tf32" ? 8 : 32;
+}
 int register_count(const Product& p) { return p.columns / (std::string_view(p.d) == "f16" ? 4 : 2); }
 std::string packed(std::string_view type) {
+  if (type == "b1") return "b32";
   return fmt::format("{}{}", type, is_half(type) ? "x2" : type == "tf32" ? "" : "x4");
 }
 
 /// The upper bits of a descriptor: distances in 16 bytes, and the swizzle.
-std::string layout(int swizzle, bool is_mn_major) {
+std::string layout(int swizzle, bool is_mn_major, int base) {
   const unsigned long long code = swizzle == 0 ? 0 : swizzle == 128 ? 1 : swizzle == 64 ? 2 : 3;
   const unsigned long long row = swizzle == 0 ? 16 : static_cast<unsigned long long>(swizzle);
   const unsigned long long stride = swizzle == 0 ? 256 : 8 * row, leading = swizzle == 0  ? 128
                                                                             : is_mn_major ? 16 * row
                                                                                           : 16;
-  return fmt::format("{:#x}", code << 62 | stride / 16 << 32 | leading / 16 << 16);
+  return fmt::format("{:#x}", code << 62 | static_cast<unsigned long long>(base) << 49 | stride / 16 << 32 |
+                                  leading / 16 << 16);
 }
 
 constexpr const char* k_fill =
@@ -70,8 +79,8 @@ constexpr const char* k_fill =
     "cvt.u64.u32 da, t; shr.u64 da, da, 4; add.u64 db, da, 512;";
 
 std::string instruction_of(const Product& p) {
-  return fmt::format("wgmma.mma_async.sync.aligned.m64n{}k{}{}.{}.{}.{}", p.columns, depth_of(p),
-                     p.saturates ? ".satfinite" : "", p.d, p.a, p.b);
+  return fmt::format("wgmma.mma_async.sync.aligned.m64n{}k{}{}.{}.{}.{}{}", p.columns, depth_of(p),
+                     p.saturates ? ".satfinite" : "", p.d, p.a, p.b, is_binary(p) ? ".and.popc" : "");
 }
 
 std::string name_of(const Product& p) {
@@ -84,15 +93,17 @@ std::string name_of(const Product& p) {
   if (p.negates_b < 0) name += " minus b";
   if (!p.adds) name += " alone";
   if (p.steps > 1) name += fmt::format(" {} steps", p.steps);
+  if (p.shift != 0 || p.base != 0) name += fmt::format(" shifted by {} base {}", p.shift, p.base);
   return name + (p.is_whole ? "" : " digest");
 }
 
 std::string body_of(const Product& p) {
   const int count = register_count(p);
   std::string text = k_fill, vector;
-  text +=
-      fmt::format("or.b64 da, da, {}; or.b64 db, db, {}; setp.{}.u32 adds, t, t;",
-                  layout(p.swizzle, p.transposes_a), layout(p.swizzle, p.transposes_b), p.adds ? "eq" : "ne");
+  text += fmt::format("or.b64 da, da, {}; or.b64 db, db, {}; setp.{}.u32 adds, t, t;",
+                      layout(p.swizzle, p.transposes_a, p.base), layout(p.swizzle, p.transposes_b, p.base),
+                      p.adds ? "eq" : "ne");
+  if (p.shift != 0) text += fmt::format("add.u64 da, da, {0}; add.u64 db, db, {0};", 8 * p.shift);
   const std::string d = p.is_whole ? "d" : "r";
   if (!p.is_whole) text += fmt::format(".reg .b32 r<{}>;", count);
   for (int k = 0; k < count; ++k) {
@@ -212,10 +223,54 @@ const MadeRows& layouts() {
   return made;
 }
 
+/// Tiles that do not begin where the swizzle's pattern does.
+const MadeRows& base_offsets() {
+  static const MadeRows made = [] {
+    MadeRows rows;
+    struct Place {
+      int swizzle, shift, base;
+    };
+    for (const Place& place :
+         {Place{128, 1, 0}, Place{128, 1, 1}, Place{128, 3, 3}, Place{128, 7, 7}, Place{128, 0, 1},
+          Place{128, 0, 5}, Place{128, 5, 2}, Place{128, 2, 6}, Place{64, 1, 0},  Place{64, 1, 1},
+          Place{64, 3, 3},  Place{64, 0, 1},  Place{64, 0, 6},  Place{64, 2, 1},  Place{32, 1, 0},
+          Place{32, 1, 1},  Place{32, 0, 1},  Place{32, 0, 2},  Place{32, 2, 3},  Place{0, 1, 1}}) {
+      for (const bool is_transposed : {false, true})
+        add(rows, {.profile = "m",
+                   .columns = 16,
+                   .swizzle = place.swizzle,
+                   .transposes_a = is_transposed,
+                   .transposes_b = is_transposed,
+                   .shift = place.shift,
+                   .base = place.base});
+    }
+    return rows;
+  }();
+  return made;
+}
+
+const MadeRows& single_bits() {
+  static const MadeRows made = [] {
+    MadeRows rows;
+    for (const int columns : {8, 16, 24, 32, 48, 128, 256})
+      add(rows, {.d = "s32", .a = "b1", .b = "b1", .profile = "", .columns = columns});
+    add(rows, {.d = "s32", .a = "b1", .b = "b1", .profile = "", .is_a_in_registers = true, .is_whole = true});
+    add(rows, {.d = "s32", .a = "b1", .b = "b1", .profile = "", .adds = false, .is_whole = true});
+    for (const int swizzle : {32, 64, 128})
+      add(rows, {.d = "s32", .a = "b1", .b = "b1", .profile = "", .columns = 64, .swizzle = swizzle});
+    return rows;
+  }();
+  return made;
+}
+
 }  // namespace
 
 std::vector<Family> wgmma_families() {
-  return {{"wgmma", numbers().rows}, {"wgmma shapes", shapes().rows}, {"wgmma layouts", layouts().rows}};
+  return {{"wgmma", numbers().rows},
+          {"wgmma shapes", shapes().rows},
+          {"wgmma layouts", layouts().rows},
+          {"wgmma base offsets", base_offsets().rows},
+          {"wgmma of single bits", single_bits().rows}};
 }
 
 }  // namespace kernelites::recorded

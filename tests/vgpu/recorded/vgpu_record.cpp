@@ -3,6 +3,7 @@
 //
 // Without a GPU: "vgpu_record --ptx <folder>" writes the modules, for a look at them or for ptxas, and
 // "vgpu_record --replay <file>" runs all snippets on the virtual GPU and prints how they compare with the recording.
+// With one, "vgpu_record --refused <part of a name>" tries what the virtual GPU refuses.
 #include <fmt/format.h>
 
 #include <cstdio>
@@ -14,6 +15,7 @@
 
 #include "tests/vgpu/recorded/recording.h"
 #include "tests/vgpu/recorded/snippet_run.h"
+#include "tests/vgpu/recorded/snippet_tables.h"
 
 using namespace kernelites;
 
@@ -74,6 +76,21 @@ int record(const std::filesystem::path& path, std::string_view wanted) {
   return failures == 0 ? 0 : 1;
 }
 
+/// Runs the refused snippets whose name contains `wanted` on this machine's GPU, until one ends the context.
+int try_refused(std::string_view wanted) {
+  const auto device = worker::make_gpu_device();
+  recorded::SnippetBench bench(*device);
+  for (const recorded::Family& family : recorded::refused_families()) {
+    for (const recorded::Snippet& snippet : recorded::expand(family.name, family.rows)) {
+      if (snippet.name.find(wanted) == snippet.name.npos) continue;
+      const recorded::SnippetOutput output = bench.run(snippet);
+      fmt::print("{}\t{}\n", snippet.name, output.trouble.empty() ? "runs" : output.trouble);
+      if (!output.trouble.empty()) return 1;
+    }
+  }
+  return 0;
+}
+
 /// Adds the outputs of one recording to another file. What is exact and holds one digest for each lane becomes shorter.
 int merge(const std::filesystem::path& from, const std::filesystem::path& into) {
   recorded::Recording recording = recorded::read_recording(from);
@@ -98,12 +115,13 @@ int main(int argc, char** argv) {
   try {
     if (argc == 3 && std::string_view(argv[1]) == "--ptx") return write_modules(argv[2]);
     if (argc == 3 && std::string_view(argv[1]) == "--replay") return replay(argv[2]);
+    if (argc == 3 && std::string_view(argv[1]) == "--refused") return try_refused(argv[2]);
     if (argc == 4 && std::string_view(argv[1]) == "--merge") return merge(argv[2], argv[3]);
     if (argc == 2 || argc == 3) return record(argv[1], argc == 3 ? argv[2] : "");
     fmt::print(
         stderr,
         "vgpu_record <file> [<part of a name>] | vgpu_record --ptx <folder> | vgpu_record --replay <file> | "
-        "vgpu_record --merge <from> <into>\n");
+        "vgpu_record --merge <from> <into> | vgpu_record --refused <part of a name>\n");
   } catch (const std::exception& error) {
     fmt::print(stderr, "{}\n", error.what());
   }
