@@ -82,6 +82,7 @@ struct SequenceOutcome {
   std::vector<double> samples_us;  ///< gpu: of each sample that did not wait for the host
   int late = 0;                    ///< gpu: samples in which the device was ready before all was enqueued
   std::vector<ModelledLaunch> modelled;  ///< vgpu: the launches of the timed part
+  std::vector<std::string> remarks;      ///< vgpu: what is no fault and yet not as PTX asks
 };
 
 /// The end of a part of one launch.

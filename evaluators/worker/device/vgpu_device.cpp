@@ -153,7 +153,7 @@ class VgpuDevice final : public Device {
   /// Whether `launch`, of which the launch before has not run yet, reads too early.
   std::optional<DeviceFault> try_prologue(const BoundLaunch& launch, double deadline_s);
   std::optional<DeviceFault> run_all(std::span<const BoundLaunch> launches, RunMode mode, double deadline_s,
-                                     std::vector<ModelledLaunch>& modelled);
+                                     SequenceOutcome& outcome);
 
   unsigned threads_;
   const VgpuChecks available_;
@@ -316,7 +316,7 @@ std::optional<DeviceFault> VgpuDevice::try_prologue(const BoundLaunch& launch, d
 }
 
 std::optional<DeviceFault> VgpuDevice::run_all(std::span<const BoundLaunch> launches, RunMode mode,
-                                               double deadline_s, std::vector<ModelledLaunch>& modelled) {
+                                               double deadline_s, SequenceOutcome& outcome) {
   for (std::size_t i = 0; i < launches.size(); ++i) {
     const BoundLaunch& bound = launches[i];
     const bool is_watched = mode == RunMode::full && checks_.uninitialised && checks_.races;
@@ -327,25 +327,25 @@ std::optional<DeviceFault> VgpuDevice::run_all(std::span<const BoundLaunch> laun
     if (auto fault = translate(bound, launch)) return fault;
     const vgpu::LaunchResult result = execute(launch, mode, deadline_s);
     if (result.fault) return fault_of(*result.fault, bound);
-    const vgpu::LaunchWork work = vgpu::work_of(
-        result.counts, launch.launch, static_cast<vgpu::u32>(launch.registers), launch.shared_bytes);
+    const auto registers = static_cast<vgpu::u32>(launch.registers);
+    const auto work = vgpu::work_of(result.counts, launch.launch, registers, launch.shared_bytes);
     const vgpu::ModelledTime time = vgpu::modelled_time(work, *profile_.times);
-    modelled.push_back({.kernel = bound.plan.kernel,
-                        .time_us = time.us,
-                        .limit = std::string(time.limit),
-                        .occupancy = time.occupancy,
-                        .waves = time.waves,
-                        .counts = vgpu::named(work)});
+    for (const vgpu::Fault& told : result.remarks) outcome.remarks.push_back(fault_of(told, bound).message);
+    outcome.modelled.push_back({.kernel = bound.plan.kernel,
+                                .time_us = time.us,
+                                .limit = std::string(time.limit),
+                                .occupancy = time.occupancy,
+                                .waves = time.waves,
+                                .counts = vgpu::named(work)});
   }
   return std::nullopt;
 }
 
 SequenceOutcome VgpuDevice::run(std::span<const BoundLaunch> before, std::span<const BoundLaunch> timed,
                                 RunMode mode, double deadline_s, int) {
-  std::vector<ModelledLaunch> unused;
+  SequenceOutcome outcome, unused;
   if (auto fault = run_all(before, mode, deadline_s, unused)) return {.fault = std::move(fault)};
-  SequenceOutcome outcome;
-  outcome.fault = run_all(timed, mode, deadline_s, outcome.modelled);
+  outcome.fault = run_all(timed, mode, deadline_s, outcome);
   for (const ModelledLaunch& launch : outcome.modelled) outcome.elapsed_us += launch.time_us;
   return outcome;
 }

@@ -108,7 +108,10 @@ JobOutcome run_job(const KernelJob& job, const JobCode& code, Device& device, do
   for (std::size_t i = 0; i < job.launches.size(); ++i)
     launches.push_back(bound_launch(job.launches[i], code.symbols[i], module, job, buffers));
   SequenceOutcome sequence = device.run({}, launches, RunMode::full, deadline_s);
-  JobOutcome outcome{.fault = std::move(sequence.fault), .elapsed_us = sequence.elapsed_us, .outputs = {}};
+  JobOutcome outcome{.fault = std::move(sequence.fault),
+                     .elapsed_us = sequence.elapsed_us,
+                     .outputs = {},
+                     .remarks = std::move(sequence.remarks)};
   if (outcome.fault && !device.facts().is_virtual) return outcome;  // the device may be unusable now
   for (std::size_t i = 0; i < buffers.size(); ++i) {
     if (job.buffers[i].is_output && !outcome.fault) {

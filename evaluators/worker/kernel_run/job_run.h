@@ -32,6 +32,7 @@ struct JobOutcome {
   std::optional<DeviceFault> fault;
   double elapsed_us = 0;                        ///< measured (gpu) or modelled (vgpu)
   std::vector<std::vector<std::byte>> outputs;  ///< of the output buffers, in order
+  std::vector<std::string> remarks;             ///< of the virtual GPU: no faults
 };
 
 /// Runs all launches in order. Inputs are read-only and unwritten buffers watched where the device can (vgpu).

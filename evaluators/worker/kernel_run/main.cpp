@@ -57,6 +57,7 @@ bool report_job(const Options& options, const fs::path& file, Device& device, Co
   } else {
     const JobOutcome outcome = run_job(job, code, device, options.deadline_s);
     is_good = !outcome.fault;
+    if (!outcome.remarks.empty()) report["remarks"] = outcome.remarks;
     if (outcome.fault) {
       report["fault"] = {{"reason", outcome.fault->reason},
                          {"message", outcome.fault->message},

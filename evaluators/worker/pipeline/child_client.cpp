@@ -352,6 +352,7 @@ ExecutorClient::Ran ExecutorClient::run(const Run& run) {
   const double grace = client_.facts().is_virtual ? k_virtual_grace_s : k_grace_s;
   const Message reply = call({.body = run_body("run", run)}, run.deadline_s + grace);
   modelled_ = reply.body.value("modelled", std::vector<ModelledLaunch>{});
+  remarks_ = reply.body.value("remarks", std::vector<std::string>{});
   const auto clock = reply.body.value("clock_ghz", std::array<double, 3>{});
   return {.elapsed_us = reply.body.value("elapsed_us", 0.0),
           .samples = reply.body.value("samples", 0),

@@ -189,6 +189,8 @@ class ExecutorClient {
   Ran run(const Run& run);
   /// Of the last run; empty on a real device.
   const std::vector<ModelledLaunch>& modelled() const { return modelled_; }
+  /// Of the last run: what the virtual GPU remarks of its launches.
+  const std::vector<std::string>& remarks() const { return remarks_; }
   /// Counters of one group. Trouble with counters is its `problem`; a fault of the launches is a fault. REQUIRES: it
   /// was started to count.
   CounterValues count(const Run& run, CounterGroup group);
@@ -217,6 +219,7 @@ class ExecutorClient {
   ChildClient client_;
   std::optional<DeviceFault> fault_;
   std::vector<ModelledLaunch> modelled_;
+  std::vector<std::string> remarks_;
 };
 
 }  // namespace kernelites::worker

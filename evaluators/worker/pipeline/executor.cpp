@@ -132,6 +132,7 @@ class Executor {
                      {"samples", outcome.samples},
                      {"late", outcome.late},
                      {"modelled", outcome.modelled},
+                     {"remarks", outcome.remarks},
                      {"clock_ghz", {outcome.clock_ghz, outcome.clock_ghz_min, outcome.clock_ghz_max}}}};
   }
 

@@ -168,7 +168,8 @@ RunOutcome LaunchSurroundings::run(const ArmRun& arm) {
                      .elapsed_us = ran.elapsed_us,
                      .samples = std::max(1, static_cast<int>(ran.samples_us.size())),
                      .late = ran.late,
-                     .modelled = ran.modelled};
+                     .modelled = ran.modelled,
+                     .remarks = ran.remarks};
   if (!outcome.fault) outcome.fault = verify(arm, trial);
   if (!outcome.fault && !is_virtual_) read_clock(arm.samples, outcome);
   return outcome;

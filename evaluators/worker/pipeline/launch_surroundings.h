@@ -55,6 +55,7 @@ struct RunOutcome {
   int late = 0;                                                ///< left out, because the host was late
   double clock_ghz = 0, clock_ghz_min = 0, clock_ghz_max = 0;  ///< median and range; 0: unknown
   std::vector<ModelledLaunch> modelled;                        ///< virtual GPU only
+  std::vector<std::string> remarks;                            ///< the same
 };
 
 class LaunchSurroundings {

@@ -25,6 +25,7 @@ constexpr double k_sanitize_s_max = 1;
 /// The largest shapes within this much of the reference's work come too: a race may need several tiles.
 constexpr double k_larger_flops_max = 4e6;
 constexpr std::size_t k_larger_shapes = 2;
+constexpr std::int64_t k_remarks_max = 4;
 
 void add_larger_shapes(const EvaluationContext& context, std::vector<std::size_t>& chosen) {
   std::vector<std::pair<double, std::size_t>> larger;
@@ -64,9 +65,15 @@ bool is_own_limit(const DeviceFault& fault) {
                      [&](const char* reason) { return fault.reason == reason; });
 }
 
+/// What the stage tells besides a fault.
+struct Told {
+  std::map<std::string, std::int64_t>& counts;
+  std::set<std::string> remarks;
+};
+
 /// Runs the chosen shapes, and counts; the fault, if any, is in the executor.
 void run_shapes(const EvaluationContext& context, Referee& referee, ExecutorClient& executor, int module,
-                std::map<std::string, std::int64_t>& counts) {
+                Told& told) {
   for (const std::size_t i : choose_shapes(context)) {
     WorkloadSession session(referee, executor, context.task, context.points[i].workload);
     const int arm = session.add_arm(module, context.compiled.plans[i], context.compiled.lowered);
@@ -80,21 +87,21 @@ void run_shapes(const EvaluationContext& context, Referee& referee, ExecutorClie
                    .schedule_seed = schedule,
                    .checks_races = true});
       if (executor.fault()) return;
-      counts["launches"] += 1;
+      told.counts["launches"] += 1;
+      told.remarks.insert(executor.remarks().begin(), executor.remarks().end());
     }
-    counts["shapes"] += 1;
+    told.counts["shapes"] += 1;
   }
 }
 
 /// In a station of the virtual GPU, for a candidate that another device is waiting for.
 std::optional<DeviceFault> run_beside_device(const EvaluationContext& context,
-                                             const CompiledCandidate& compiled,
-                                             std::map<std::string, std::int64_t>& counts) {
+                                             const CompiledCandidate& compiled, Told& told) {
   StationPool::Lease station = context.sanitizers.take(context.seconds_left());
   context.use_computed_inputs(station->referee());
   const std::unique_ptr<ExecutorClient> executor = station->take_executor(LeaseUse::proving);
   const int module = executor->load(image_of(compiled));
-  run_shapes(context, station->referee(), *executor, module, counts);
+  run_shapes(context, station->referee(), *executor, module, told);
   return executor->fault();
 }
 
@@ -110,7 +117,8 @@ std::optional<DeviceFault> fault_with_line(const EvaluationContext& context, con
   const auto* compiled = std::get_if<CompiledCandidate>(&again);
   if (!compiled) return fault;
   std::map<std::string, std::int64_t> uncounted;
-  const auto repeated = run_beside_device(context, *compiled, uncounted);
+  Told untold{.counts = uncounted, .remarks = {}};
+  const auto repeated = run_beside_device(context, *compiled, untold);
   return repeated && repeated->reason == fault.reason ? repeated : fault;
 }
 
@@ -118,15 +126,18 @@ std::optional<DeviceFault> fault_with_line(const EvaluationContext& context, con
 
 std::optional<Verdict> run_sanitize_stage(EvaluationContext& context) {
   std::optional<DeviceFault> fault;
+  Told told{.counts = context.report().counts, .remarks = {}};
   if (context.device.is_virtual) {
     context.take_device();
-    run_shapes(context, (*context.station)->referee(), *context.executor, context.module,
-               context.report().counts);
+    run_shapes(context, (*context.station)->referee(), *context.executor, context.module, told);
     fault = context.executor->fault();
   } else {
-    fault = run_beside_device(context, context.compiled, context.report().counts);
+    fault = run_beside_device(context, context.compiled, told);
     if (fault && !is_own_limit(*fault)) fault = fault_with_line(context, *fault);
   }
+  for (const std::string& remark : told.remarks)
+    if (told.counts["remarks"]++ < k_remarks_max)
+      context.examination.notes.push_back("virtual GPU: " + remark);
   StageReport& report = context.report();
   report.remark = "bounds, unwritten reads, races, barriers, input writes; two orders of blocks and warps";
   if (!fault) return std::nullopt;

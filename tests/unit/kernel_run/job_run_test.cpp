@@ -25,7 +25,8 @@ struct Run {
   JobOutcome outcome;
 };
 
-Run run_kernel(const std::string& source, const std::string& kernel, int threads = 8) {
+Run run_kernel(const std::string& source, const std::string& kernel, int threads = 8,
+               const std::string& architecture = "compute_80") {
   const TemporaryFolder folder;
   write_text_atomically(folder.path() / "job.cu", source);
   const Json json = {{"source", "job.cu"},
@@ -38,7 +39,7 @@ Run run_kernel(const std::string& source, const std::string& kernel, int threads
                         {"arguments", {Json{{"buffer", "x"}}, Json{{"buffer", "y"}}, Json{{"f32", 0.5}}}}}}}};
   static Compiler compiler(find_toolkit({}));
   Run run{.job = parse_kernel_job(json, folder.path() / "job.json"), .code = {}, .outcome = {}};
-  run.code = job_code(run.job, &compiler, "compute_80");
+  run.code = job_code(run.job, &compiler, architecture);
   if (!run.code.failure.empty()) return run;
   const auto device = make_vgpu_device(1);
   run.outcome = run_job(run.job, run.code, *device, 10);
@@ -119,4 +120,17 @@ TEST_CASE("outputs are compared within a tolerance of their size") {
   const Difference far = differ({1, 2.2f, 3, 4}, {1, 2, 3, 4});
   CHECK(far.beyond == 1);
   CHECK(far.worst_at == 1);
+}
+
+TEST_CASE("what is no fault and yet not as PTX asks is told beside the outputs") {
+  const Run run = run_kernel(R"(__global__ void lower(float* x, float* y, float) {
+  asm volatile("setmaxnreg.dec.sync.aligned.u32 24;");
+  y[threadIdx.x % 8] = x[threadIdx.x % 8];
+})",
+                             "lower", 32, "compute_90a");
+  INFO(run.code.failure);
+  REQUIRE_FALSE(run.outcome.fault.has_value());
+  REQUIRE(run.outcome.remarks.size() == 1);
+  CHECK(run.outcome.remarks[0].find("setmaxnreg_ignored: ptxas ignores this setmaxnreg") == 0);
+  CHECK(run.outcome.remarks[0].find("line 2") != std::string::npos);
 }
