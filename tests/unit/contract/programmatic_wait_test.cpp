@@ -2,6 +2,7 @@
 // Kernels that start early must hold the instruction that waits.
 #include "evaluators/worker/contract/programmatic_wait.h"
 
+#include "evaluators/worker/contract/counted_barrier.h"
 #include "tests/support/catch.h"
 
 using namespace kernelites;
@@ -40,4 +41,17 @@ TEST_CASE("a wait in another kernel, or the other half of the instruction, is no
   CHECK(
       unwaited(k_first + ".visible .entry _Z6second()\n{\n griddepcontrol.launch_dependents;\n ret;\n}\n") ==
       "second<64>");
+}
+
+TEST_CASE("a barrier for a count of threads is told from one for all, for lanes and for a cluster") {
+  const auto has_one = [](const std::string& statement) {
+    return has_counted_barrier(tokenize_ptx(".visible .entry k()\n{\n " + statement + "\n ret;\n}\n"));
+  };
+  CHECK(has_one("bar.sync 1, 128;"));
+  CHECK(has_one("@%p1 barrier.sync.aligned %r1, %r2;"));
+  CHECK(has_one("bar.arrive 2, 64;"));
+  CHECK_FALSE(has_one("bar.sync 0;"));
+  CHECK_FALSE(has_one("bar.sync 0;\n add.s32 %r1, %r2, %r3;"));
+  CHECK_FALSE(has_one("bar.warp.sync 0xffffffff;\n mov.u32 %r1, %r2;"));
+  CHECK_FALSE(has_one("barrier.cluster.arrive;"));
 }
