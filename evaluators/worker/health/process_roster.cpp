@@ -6,6 +6,12 @@
 #include <iterator>
 
 namespace kernelites::worker {
+namespace {
+
+/// Own processes that must be named at two readings in a row.
+constexpr std::size_t k_proof = 2;
+
+}  // namespace
 
 RosterReading read_roster(std::span<const unsigned> listed, std::span<const OwnProcess> own,
                           const ProcessRoster& before) {
@@ -24,8 +30,9 @@ RosterReading read_roster(std::span<const unsigned> listed, std::span<const OwnP
                         std::back_inserter(living));
   std::set_intersection(now.named.begin(), now.named.end(), before.named.begin(), before.named.end(),
                         std::back_inserter(twice));
-  // Most, since one number may be in both lists by coincidence: a container's own numbers run through all of them.
-  if (2 * twice.size() > living.size())
+  // Two, since one number may be in both lists by coincidence: a container's own numbers run through all of them. Not
+  // all: most children stand for virtual devices and never hold a context.
+  if (twice.size() >= k_proof)
     now.knows_own = true;
   else if (!living.empty() && now.named.empty() && before.named.empty())
     now.knows_own = false;

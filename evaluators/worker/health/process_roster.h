@@ -14,15 +14,15 @@ namespace kernelites::worker {
 struct OwnProcess {
   unsigned pid = 0;
   std::uint64_t start = 0;        ///< clock ticks since the machine's start
-  bool may_hold_context = false;  ///< a referee or an executor, which a compile child is not
+  bool may_hold_context = false;  ///< a referee or an executor, perhaps of a virtual device
   auto operator<=>(const OwnProcess&) const = default;
 };
 
 /// What is remembered from one reading to the next.
 struct ProcessRoster {
   bool has_looked = false;
-  /// The driver's numbers are this namespace's: most of the children that live on were named at two readings in a row.
-  /// The opposite follows from two readings in a row that name none.
+  /// The driver's numbers are this namespace's: two children that live on were named at two readings in a row. The
+  /// opposite follows from two readings in a row that name none.
   bool knows_own = false;
   std::set<OwnProcess> holders = {};  ///< own ones at the last reading that may hold a context
   std::set<OwnProcess> named = {};    ///< those of them whose number the driver named

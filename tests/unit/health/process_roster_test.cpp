@@ -46,6 +46,16 @@ TEST_CASE("a worker that found its own numbers twice tells whoever comes later")
   CHECK(rig.others({11, 13, 900}, {holder(11), holder(13)}) == Numbers{900});
 }
 
+TEST_CASE(
+    "children of virtual devices, which never hold a context, do not keep a worker from knowing its own") {
+  RosterRig rig;
+  rig.others({}, {});
+  std::vector<OwnProcess> own{holder(11), holder(12)};
+  for (unsigned number = 20; number < 32; ++number) own.push_back(holder(number));
+  rig.others({11, 12}, own);
+  CHECK(rig.others({11, 12, 900}, own) == Numbers{900});
+}
+
 TEST_CASE("a container's numbers that pass a host's are no proof, and its own executor is no stranger") {
   RosterRig rig;
   CHECK(rig.others({700}, {}) == Numbers{700});  // a neighbour from before
@@ -77,8 +87,8 @@ TEST_CASE("numbers of own processes that ended are forgotten: a neighbour that g
 TEST_CASE("a child that got the number of an earlier one was not seen twice") {
   RosterRig rig;
   rig.others({}, {});
-  rig.others({11}, {holder(11, 1)});
-  rig.others({11}, {holder(11, 2)});
+  rig.others({11, 12}, {holder(11, 1), holder(12)});
+  rig.others({11, 12}, {holder(11, 2), holder(12)});
   CHECK_FALSE(rig.roster.knows_own);
 }
 
@@ -92,11 +102,11 @@ TEST_CASE("a neighbour that left is forgotten: an own process that gets its host
 TEST_CASE("own numbers that are named no more at two readings are another namespace's") {
   RosterRig rig;
   rig.others({}, {});
-  for (int reading = 0; reading < 2; ++reading) rig.others({11}, {holder(11)});
+  for (int reading = 0; reading < 2; ++reading) rig.others({11, 12}, {holder(11), holder(12)});
   CHECK(rig.roster.knows_own);
-  rig.others({900}, {holder(11)});
+  rig.others({900}, {holder(11), holder(12)});
   CHECK(rig.roster.knows_own);
-  CHECK(rig.others({900}, {holder(11)}).empty());
+  CHECK(rig.others({900}, {holder(11), holder(12)}).empty());
   CHECK_FALSE(rig.roster.knows_own);
 }
 
