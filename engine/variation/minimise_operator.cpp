@@ -83,9 +83,11 @@ Action MinimiseOperator::next(const Observation& observation) {
   for (const InsideResult& result : std::get<Evaluated>(observation).results) {
     does.push_back(keeps_gain(result));
     is_refused = is_refused || !result.refusal.empty();
+    has_compiled_ = has_compiled_ || result.specimen.verdict.stage != "compile";
   }
   search_->told(does);
-  if (is_refused) search_->cut_short();  // a budget is used up, or the worker is in trouble
+  // A budget is used up, the worker is in trouble, or there is nothing to be found.
+  if (is_refused || is_inseparable()) search_->cut_short();
   return ask();
 }
 
@@ -106,7 +108,14 @@ Action MinimiseOperator::end() const {
     return Submit{{candidate_of(search_->least()), fmt::format("{} of {} parts do", left, parts_.size())}};
   if (search_->is_proven())
     return GiveUp{{"already_minimal", fmt::format("each of its {} parts is needed", parts_.size())}};
+  if (is_inseparable())
+    return GiveUp{{"inseparable",
+                   fmt::format("none of {} sets of its {} parts compiles", search_->tests(), parts_.size())}};
   return GiveUp{{"minimise_unfinished", fmt::format("{} tests left nothing out", search_->tests())}};
+}
+
+bool MinimiseOperator::is_inseparable() const {
+  return !has_compiled_ && search_->tests() >= k_minimise_blind_max;
 }
 
 Candidate MinimiseOperator::candidate_of(const std::vector<std::size_t>& set) const {

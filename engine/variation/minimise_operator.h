@@ -41,12 +41,15 @@ class PartSearch {
 
 /// Kernels that one minimisation may have evaluated.
 inline constexpr int k_minimise_tests_max = 16;
+/// Tests none of which compiles after which parts of a change are taken for inseparable: a file written anew is cut into
+/// hunks that mean nothing alone.
+inline constexpr int k_minimise_blind_max = 6;
 /// Share of the parent's log gain over its own parent that may be lost.
 inline constexpr double k_minimise_loss_max = 0.2;
 
 /// Starts from a candidate that is faster than its own parent (`lineage.front()`), and submits the smallest change of
 /// that one that passes and keeps the gain. Gives up with "already_minimal" if every part is needed, with "no_change"
-/// if there is nothing to divide, with "minimise_unfinished" if the tests did not suffice to leave anything out.
+/// if there is nothing to divide, with "inseparable" if no part of the change compiles, with "minimise_unfinished" if the tests did not suffice to leave anything out.
 class MinimiseOperator : public Operator {
  public:
   explicit MinimiseOperator(VariationInput input);
@@ -55,12 +58,14 @@ class MinimiseOperator : public Operator {
  private:
   Action ask();
   Action end() const;
+  bool is_inseparable() const;
   Candidate candidate_of(const std::vector<std::size_t>& set) const;
   bool keeps_gain(const InsideResult& result) const;
 
   VariationInput input_;
   std::vector<ChangePart> parts_;
   double gain_ = 0;  // log of the parent's gain
+  bool has_compiled_ = false;
   std::optional<PartSearch> search_;
 };
 

@@ -32,6 +32,7 @@ struct Episode {
   Task task = parse_task(small_task_document(), "reference", "small_task.json");
   VariationInput input{.task = task};
   int evaluated = 0;
+  bool is_inseparable = false;  // nothing but the whole change compiles
 
   Episode() {
     input.parent = {.id = "after", .candidate = k_after, .verdict = Verdict::passed(), .speedup = 1.5};
@@ -48,7 +49,8 @@ struct Episode {
         ++evaluated;
         InsideResult result;
         result.specimen.candidate = wish.candidate;
-        result.specimen.verdict = Verdict::passed();
+        result.specimen.verdict =
+            is_inseparable ? Verdict::failed("compile", "compile_error", "") : Verdict::passed();
         const double loss = wish.candidate.source.find("D\n") != std::string::npos ? 0.0 : 0.4;
         result.specimen.over_parent = PairedRatio{.log_ratio_median = loss};
         results.results.push_back(result);
@@ -150,4 +152,14 @@ TEST_CASE("what is no faster than its parent, or the same code, is not minimised
   Episode seed;
   seed.input.lineage.clear();
   CHECK(std::get<GiveUp>(seed.run()).rejection.reason == "no_change");
+}
+
+TEST_CASE("a change no part of which compiles is given up after a few tests") {
+  Episode episode;
+  episode.is_inseparable = true;
+  const Action action = episode.run();
+  REQUIRE(std::holds_alternative<GiveUp>(action));
+  CHECK(std::get<GiveUp>(action).rejection.reason == "inseparable");
+  CHECK(episode.evaluated >= k_minimise_blind_max);
+  CHECK(episode.evaluated < k_minimise_tests_max);
 }
