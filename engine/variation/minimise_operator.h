@@ -41,15 +41,16 @@ class PartSearch {
 
 /// Kernels that one minimisation may have evaluated.
 inline constexpr int k_minimise_tests_max = 16;
-/// Tests none of which compiles after which parts of a change are taken for inseparable: a file written anew is cut into
-/// hunks that mean nothing alone.
+/// Tests none of which compiles after which parts of a change are taken for inseparable: a file written anew is cut
+/// into hunks that mean nothing alone.
 inline constexpr int k_minimise_blind_max = 6;
 /// Share of the parent's log gain over its own parent that may be lost.
 inline constexpr double k_minimise_loss_max = 0.2;
 
 /// Starts from a candidate that is faster than its own parent (`lineage.front()`), and submits the smallest change of
 /// that one that passes and keeps the gain. Gives up with "already_minimal" if every part is needed, with "no_change"
-/// if there is nothing to divide, with "inseparable" if no part of the change compiles, with "minimise_unfinished" if the tests did not suffice to leave anything out.
+/// if there is nothing to divide, with "inseparable" if no part of the change compiles, with "minimise_unfinished" if
+/// the tests did not suffice to leave anything out.
 class MinimiseOperator : public Operator {
  public:
   explicit MinimiseOperator(VariationInput input);
