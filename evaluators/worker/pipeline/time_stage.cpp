@@ -34,8 +34,6 @@ namespace {
 constexpr std::uint64_t k_warm_up_runs = 5;
 constexpr int k_checked_rounds = 2;
 constexpr std::int64_t k_checked_rows = 64;
-/// The gain that the elite rule asks for at least: rounds are taken until it is proven or out of reach.
-constexpr double k_effect = 0.005;
 
 /// What a duel knows of one arm.
 struct Arm {
@@ -245,9 +243,11 @@ class DuelRun {
     for (std::size_t a = 0; a < arms.size(); ++a) checked.push_back(checked_rounds(w, a, looks));
     RoundClock clock(request_.rounds);
     TimedArms timed(arms.size());
+    std::vector<bool> is_itself;
+    for (const Arm& arm : arms_) is_itself.push_back(arm.spec->candidate == request_.arms.front().candidate);
     Rng rng(key.derive("order").seed());
     std::uint64_t attempt = 0;
-    for (int round = 0; round < request_.rounds && !is_over(timed, looks, round); ++attempt) {
+    for (int round = 0; round < request_.rounds && !timed.is_over; ++attempt) {
       // Fresh values for every round: what an arm might have kept of the round before is of no use to it.
       session.fill(task_.families.front(), 0, key.derive("round", attempt));
       TimedRound taken(arms.size());
@@ -272,6 +272,7 @@ class DuelRun {
       }
       for (const std::size_t a : order) timed.time_us[a].push_back(taken[a].elapsed_us);
       ++round;
+      if (request_.may_stop_early) timed.look(looks, round, is_itself);
     }
     if (auto verdict = check_times(w, session, timed.time_us)) return verdict;
     summarise_workload(workloads_[w].name, timed, looks, result);
@@ -286,21 +287,6 @@ class DuelRun {
   std::optional<Verdict> late() const {
     if (std::chrono::steady_clock::now() <= deadline_) return std::nullopt;
     return Verdict::failed("time", "deadline", "timing did not finish within the evaluation's deadline");
-  }
-
-  /// Looks at the times after `rounds` rounds: whether it ends here, and who is left out from here on.
-  bool is_over(TimedArms& timed, const LookPlan& looks, int rounds) const {
-    if (!request_.may_stop_early) return false;
-    if (looks.is_hopeless_look(rounds)) {
-      std::vector<bool> is_itself;
-      for (const Arm& arm : arms_)
-        is_itself.push_back(arm.spec->candidate == request_.arms.front().candidate);
-      return timed.leave_out_hopeless(is_itself, looks.hopeless_confidence());
-    }
-    if (!looks.is_look(rounds)) return false;
-    for (const std::size_t arm : timed.present())
-      if (arm > 0 && !is_decided(timed.ratio(arm, looks.look_confidence()), k_effect)) return false;
-    return true;
   }
 
   /// `launches`: of each sample, by the times of the last run of each arm.

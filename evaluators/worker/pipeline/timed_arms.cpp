@@ -8,6 +8,12 @@
 #include "engine/core/paired_ratio.h"
 
 namespace kernelites::worker {
+namespace {
+
+/// The gain that the elite rule asks for at least: rounds are taken until it is proven or out of reach.
+constexpr double k_effect = 0.005;
+
+}  // namespace
 
 std::vector<std::size_t> TimedArms::present() const {
   std::vector<std::size_t> arms;
@@ -19,6 +25,18 @@ std::vector<std::size_t> TimedArms::present() const {
 PairedRatio TimedArms::ratio(std::size_t arm, double confidence) const {
   const std::size_t rounds = std::min(time_us[0].size(), time_us[arm].size());
   return paired_ratio(std::span(time_us[0]).first(rounds), std::span(time_us[arm]).first(rounds), confidence);
+}
+
+void TimedArms::look(const LookPlan& looks, int rounds, const std::vector<bool>& is_itself) {
+  if (looks.is_hopeless_look(rounds)) {
+    is_over = leave_out_hopeless(is_itself, looks.hopeless_confidence());
+    is_over = is_over || (time_us.size() > 1 && present().size() == 1);
+  } else if (looks.is_look(rounds)) {
+    const std::vector<std::size_t> arms = present();
+    is_over = std::all_of(arms.begin(), arms.end(), [&](std::size_t arm) {
+      return arm == 0 || is_decided(ratio(arm, looks.look_confidence()), k_effect);
+    });
+  }
 }
 
 bool TimedArms::leave_out_hopeless(const std::vector<bool>& is_itself, double confidence) {

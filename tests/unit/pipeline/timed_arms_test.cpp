@@ -2,6 +2,7 @@
 // Who is left out of a duel because it is hopeless, and what is known of it afterwards.
 #include "evaluators/worker/pipeline/timed_arms.h"
 
+#include <algorithm>
 #include <cmath>
 
 #include "engine/core/paired_ratio.h"
@@ -57,4 +58,34 @@ TEST_CASE("rounds that scatter across one and a half times prove nobody hopeless
   TimedArms arms = timed({200, 100});
   arms.time_us[0][7] = 120;  // of the 15 differences all must say so
   CHECK_FALSE(arms.leave_out_hopeless({true, false}, k_confidence));
+}
+
+namespace {
+
+/// Rounds that a duel takes of arms that take so many microseconds, with a look after each as stage time has it.
+int rounds_taken(const std::vector<double>& us, int rounds_max) {
+  const LookPlan looks(rounds_max, 0.999);
+  TimedArms arms(us.size());
+  std::vector<bool> is_itself(us.size());
+  is_itself[0] = true;
+  int rounds = 0;
+  while (rounds < rounds_max && !arms.is_over) {
+    for (const std::size_t arm : arms.present())
+      arms.time_us[arm].push_back(us[arm] * (1 + 0.01 * (rounds % 3)));
+    arms.look(looks, ++rounds, is_itself);
+  }
+  return rounds;
+}
+
+}  // namespace
+
+TEST_CASE("a duel of any length ends at its looks: where all is decided, or nobody is left to compare with") {
+  for (const int rounds_max : {1, 2, 15, 16, 29, 30, 60, 100}) {
+    INFO(rounds_max);
+    CHECK(rounds_taken({100, 100}, rounds_max) == std::min(rounds_max, 30));
+    CHECK(rounds_taken({100}, rounds_max) == std::min(rounds_max, 30));
+    CHECK(rounds_taken({10000, 100}, rounds_max) == std::min(rounds_max, 15));  // the candidate is hopeless
+    CHECK(rounds_taken({100, 10000}, rounds_max) == std::min(rounds_max, 15));  // the only other one is
+    CHECK(rounds_taken({100, 10000, 100}, rounds_max) == std::min(rounds_max, 30));
+  }
 }
