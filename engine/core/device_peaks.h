@@ -16,6 +16,7 @@ struct DevicePeaks {
   double tensor_flops = 0;        ///< dense, 16-bit operands, float accumulation
   double special_operations = 0;  ///< exponentials and their like
   double memory_gb_per_s = 0;     ///< of the device
+  double launch_us = 0;           ///< between the events around a kernel that does nothing; 0: not measured
 };
 
 /// All rows; the first match counts.

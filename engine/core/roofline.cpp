@@ -22,6 +22,15 @@ std::vector<Roof> roofs(const RooflineCounts& counts, const DeviceFacts& device)
   return roofs;
 }
 
+Floor floor_of(const RooflineCounts& counts, const DeviceFacts& device) {
+  const std::vector<Roof> all = roofs(counts, device);
+  if (all.empty()) return {};
+  const double launch_us = peaks_of(device)->launch_us;
+  return {.us = launch_us + all.front().time_us,
+          .launch_us = launch_us,
+          .limit = launch_us > all.front().time_us ? "launch" : all.front().resource};
+}
+
 int passes_of(const Task& task) {
   // A task that was not read from a document has none.
   return task.document.contains("roofline") ? task.document.at("roofline").value("passes", 1) : 1;
@@ -80,11 +89,11 @@ RooflineShare roofline_share(const RooflineCounts& counts, const DeviceFacts& de
   share.gb_per_s = counts.bytes / time_us * 1e-3;
   share.tflop_per_s = counts.flops / time_us * 1e-6;
   if (device.memory_gb_per_s > 0) share.of_memory = share.gb_per_s / device.memory_gb_per_s;
-  const std::vector<Roof> all = roofs(counts, device);
-  if (all.empty()) return share;
-  share.floor_us = all.front().time_us;
-  share.of_floor = share.floor_us / time_us;
-  share.limit = all.front().resource;
+  const Floor floor = floor_of(counts, device);
+  share.floor_us = floor.us;
+  share.launch_us = floor.launch_us;
+  share.of_floor = floor.us / time_us;
+  share.limit = floor.limit;
   return share;
 }
 

@@ -22,6 +22,15 @@ struct Roof {
 /// their own). Empty for a device whose peaks are not known.
 std::vector<Roof> roofs(const RooflineCounts& counts, const DeviceFacts& device);
 
+/// The time below which no kernel gets: a launch that does nothing, where that was measured, and after it the highest
+/// roof.
+struct Floor {
+  double us = 0;           ///< 0: the device's peaks are not known
+  double launch_us = 0;    ///< of that
+  std::string_view limit;  ///< what most of it is: the highest roof's resource, or "launch"
+};
+Floor floor_of(const RooflineCounts& counts, const DeviceFacts& device);
+
 /// How many times an algorithm must go over its data, by the task ("passes" of its roofline): a softmax needs the sums
 /// of a row before it can write the row. The lower bound of the cascade of einsums (FuseMax, Nayak et al. 2024).
 int passes_of(const Task& task);
@@ -46,9 +55,10 @@ struct RooflineShare {
   double gb_per_s = 0;  ///< compulsory bytes / time
   double tflop_per_s = 0;
   double of_memory = 0;    ///< gb_per_s / the device's copy rate; 0: the rate is unknown
-  double floor_us = 0;     ///< of the highest roof; 0: the device's peaks are not known
+  double floor_us = 0;     ///< as floor_of
+  double launch_us = 0;    ///< of that
   double of_floor = 0;     ///< floor_us / time: 1 is the best possible
-  std::string_view limit;  ///< the highest roof's resource
+  std::string_view limit;  ///< likewise
 };
 
 /// REQUIRES: time_us > 0, else everything is 0.

@@ -66,10 +66,9 @@ std::vector<WorkloadFacts> workloads_of(const RunReader& run) {
                         .shape = dims_text(run.task, workload),
                         .counts = counts_on(run.device, run.task, workload),
                         .champion = {}};
-    if (const auto all_roofs = roofs(facts.counts, run.device); !all_roofs.empty()) {
-      facts.floor_us = all_roofs.front().time_us;
-      facts.limit = all_roofs.front().resource;
-    }
+    const Floor floor = floor_of(facts.counts, run.device);
+    facts.floor_us = floor.us;
+    facts.limit = floor.limit;
     for (const Champion& champion : champions)
       if (champion.workload == workload.name) facts.champion = champion;
     all.push_back(std::move(facts));
