@@ -123,6 +123,7 @@ RunConfig effective_config(const RunOptions& options, const CLI::App& command,
   }
   if (given("--in-flight")) config.in_flight = said.in_flight;
   if (given("--rounds")) config.rounds = said.rounds;
+  if (given("--triage")) config.triage.mode = said.triage.mode;
   if (given("--budget-candidates")) config.budget.candidates = said.budget.candidates;
   if (given("--budget-minutes")) config.budget.minutes = said.budget.minutes;
   if (given("--budget-usd")) config.budget.usd = said.budget.usd;
@@ -365,6 +366,8 @@ void add_run_command(CLI::App& command, Program& program) {
   command.add_option("--patience", given.stagnation.patience,
                      "Variations without a faster elite that end the run; 0: nothing ends it");
   command.add_option("--rounds", given.rounds, "Paired rounds of a duel");
+  command.add_option("--triage", given.triage.mode,
+                     "What modelled times do to duels on a GPU: off, order, or skip those far behind");
   command.add_option("--strategy", given.strategy,
                      "How parents are chosen: map-elites, or a control: best-of-n, hill-climb, random");
   command.add_flag("--batch", given.is_batch, "Evaluate through batch files in RUN/batches");

@@ -12,6 +12,7 @@
 #include "tools/inspect/run_reader.h"
 #include "tools/inspect/screen_text.h"
 #include "tools/inspect/text_table.h"
+#include "tools/inspect/triage_tally.h"
 
 namespace kernelites {
 namespace {
@@ -60,6 +61,14 @@ Json status_json(const RunReader& run, const RunConfig& config, const ArmTable& 
             {"elites", grid.elite_count()},
             {"best_speedup", best ? best->speedup : 0},
             {"arms", arms_json(arms)}};
+  if (config.triage.mode != "off") {
+    const TriageTally tally = triage_tally(run.archive);
+    json["triage"] = {{"mode", config.triage.mode},
+                      {"modelled", tally.modelled},
+                      {"left_out", tally.left_out},
+                      {"timed", tally.timed},
+                      {"wrong", tally.wrong}};
+  }
   json.update(Json(qd_metrics(grid)));
   json.update(stagnation_json(arms));
   return json;
@@ -88,6 +97,8 @@ void status(const StatusOptions& options, Program& program) {
   program.out << fmt::format(
       "codes       {} different ones compiled; {} candidates repeated one and were not timed\n",
       counters.distinct_codes, counters.duplicate_codes);
+  if (config.triage.mode != "off")
+    program.out << fmt::format("triage      {}\n", triage_words(triage_tally(run.archive), config.triage));
   program.out << fmt::format("money       {} USD, {} calls\n",
                              of_limit(fmt::format("{:.4f}", spent.usd), limits.usd), spent.model_calls);
   program.out << fmt::format(

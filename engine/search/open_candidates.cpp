@@ -5,18 +5,18 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <cmath>
 
 #include "archive/qd_metrics.h"
 #include "engine/core/claims.h"
 #include "engine/core/error.h"
 #include "engine/search/baseline.h"
+#include "engine/search/candidate_requests.h"
 
 namespace kernelites {
 namespace {
 
 constexpr int k_errors_in_a_row_max = 6;
-/// Of a confirmation: fixed before it starts, at least so many.
-constexpr int k_confirmation_rounds = 60;
 
 /// Stage and reason of whatever a course did not pass, as members of its event.
 void add_failure(const Course& course, Json& event) {
@@ -28,19 +28,32 @@ void add_failure(const Course& course, Json& event) {
     event.update({{"stage", verdict->stage}, {"reason", verdict->reason}});
 }
 
+/// What the time model said before the first duel or instead of it.
+void add_triage(const Course& course, const Outcome& outcome, const std::optional<Standing>& now,
+                Json& event) {
+  if (outcome.status == k_modelled_slow) event.update({{"modelled_lag", now->lag}, {"triage", "left_out"}});
+  if (course.duels.empty() || !course.duels.front().request.contains("modelled_lag")) return;
+  const Json& request = course.duels.front().request;
+  event["modelled_lag"] = request.at("modelled_lag");
+  if (request.at("is_far_behind").get<bool>()) event["triage"] = "timed";
+}
+
 }  // namespace
 
 OpenCandidates::OpenCandidates(RunParts& parts, Announcer& announcer)
     : parts_(parts),
       announcer_(announcer),
       nulls_(parts, announcer),
-      weights_(workload_weights(parts.task)) {}
+      weights_(workload_weights(parts.task)),
+      triage_(parts.device == "vgpu" ? TriageSettings{} : parts.config.triage, weights_, parts.run_key) {}
 
 void OpenCandidates::resume() {
   grid_ = parts_.archive.grid();
   champions_ = parts_.archive.champions();
-  for (const CandidateRecord& record : parts_.archive.told_candidates())
+  for (const CandidateRecord& record : parts_.archive.told_candidates()) {
     last_told_ = std::max(last_told_, record.ordinal);
+    if (triage_.is_on()) triage_.take_up(record.id, parts_.archive.evaluations(record.ordinal));
+  }
   for (const CandidateRecord& record : parts_.archive.unfinished_candidates()) {
     Course course = course_of(record, parts_.archive.evaluations(record.ordinal));
     if (record.ordinal != record.variation) {
@@ -50,6 +63,7 @@ void OpenCandidates::resume() {
       course.is_left =
           !course.is_inside && variation->decision.value("submitted", std::uint64_t{0}) != record.ordinal;
     }
+    triage_.take_up(record.id, parts_.archive.evaluations(record.ordinal));
     courses_.emplace(record.ordinal, std::move(course));
   }
   if (grid_.elite_count() > 0) nulls_.resume();
@@ -61,7 +75,7 @@ void OpenCandidates::resume() {
     else
       ordinal_of_[record.request_id] = record.ordinal;
     ++outstanding_;
-    parts_.evaluator.submit(request_from(record));
+    parts_.evaluator.submit(request_of(parts_, record));
   }
   find_baseline();
 }
@@ -109,6 +123,7 @@ void OpenCandidates::on_reply(const Reply& reply) {
   if (reply.examination && reply.error.empty()) {
     parts_.archive.record_examination(reply.id, *reply.examination, provenance, reply.worker_s,
                                       reply.device_s);
+    triage_.know(courses_.at(ordinal).record.id, *reply.examination);
     const Verdict& verdict = reply.examination->verdict;
     event.update({{"verb", "examine"},
                   {"is_passed", verdict.is_passed},
@@ -117,6 +132,7 @@ void OpenCandidates::on_reply(const Reply& reply) {
   } else if (reply.duel && reply.error.empty()) {
     parts_.archive.record_duel(reply.id, *reply.duel, provenance, reply.worker_s, reply.device_s);
     nulls_.count_timed();
+    triage_.learn(courses_.at(ordinal).record.id, *reply.duel);
     event.update({{"verb", "duel"},
                   {"is_passed", reply.duel->verdict.is_passed},
                   {"reason", reply.duel->verdict.reason}});
@@ -141,6 +157,7 @@ void OpenCandidates::on_reply(const Reply& reply) {
 
 int OpenCandidates::step(std::uint64_t completed, bool may_send) {
   int told = 0;
+  std::vector<WaitingDuel> waiting;
   if (may_send) send_null();
   for (auto at = courses_.begin(); at != courses_.end();) {
     Course& course = at->second;
@@ -168,11 +185,14 @@ int OpenCandidates::step(std::uint64_t completed, bool may_send) {
     if (may_send) {
       if (const auto* need = std::get_if<NeedsExamination>(&*step))
         examine(course, *need);
+      else if (nulls_.is_open() && orders_duels())
+        waiting.push_back({&course, std::get<NeedsDuel>(*step), standing_of(course)});
       else if (nulls_.is_open())
         duel(course, std::get<NeedsDuel>(*step));
     }
     ++at;
   }
+  send_in_order(std::move(waiting));
   return told;
 }
 
@@ -196,7 +216,8 @@ std::optional<NextStep> OpenCandidates::next(const Course& course, std::uint64_t
                             .rule = rule_for(course),
                             .confirms_eagerly = parts_.config.is_batch,
                             // The virtual GPU has checked every access already.
-                            .wants_thorough = !course.provenance.device.is_virtual});
+                            .wants_thorough = !course.provenance.device.is_virtual,
+                            .standing = triage_.may_skip() ? standing_of(course) : std::nullopt});
 }
 
 /// In a deterministic run one candidate at a time is placed and told: the next in order, or one that the agent whose
@@ -253,21 +274,16 @@ void OpenCandidates::find_baseline() {
 }
 
 void OpenCandidates::examine(Course& course, const NeedsExamination& need) {
-  EvaluationRecord record;
-  const std::string kind = need.is_thorough          ? "thorough"
-                           : need.last_stage.empty() ? "examine"
-                                                     : need.last_stage;
-  record.request_id = fmt::format("{}-{}", course.record.ordinal, kind);
-  if (need.is_thorough) record.request = {{"is_thorough", true}};
-  if (!need.last_stage.empty()) record.request = {{"last_stage", need.last_stage}};
-  record.ordinal = course.record.ordinal;
-  record.verb = "examine";
-  record.sent_unix_s = announcer_.now_unix_s();
+  const bool wants_modelled = triage_.is_on() && !triage_.knows(course.record.id);
+  send(course, examination_record(course.record, need, wants_modelled, announcer_.now_unix_s()));
+}
+
+void OpenCandidates::send(Course& course, const EvaluationRecord& record) {
   parts_.archive.record_request_sent(record);
   course.waiting_for.push_back(record.request_id);
   ordinal_of_[record.request_id] = record.ordinal;
   ++outstanding_;
-  parts_.evaluator.submit(request_from(record));
+  parts_.evaluator.submit(request_of(parts_, record));
 }
 
 void OpenCandidates::duel(Course& course, const NeedsDuel& need) {
@@ -282,73 +298,43 @@ void OpenCandidates::send_null() {
   const auto record = nulls_.due(grid_);
   if (!record) return;
   ++outstanding_;
-  parts_.evaluator.submit(request_from(*record));
+  parts_.evaluator.submit(request_of(parts_, *record));
 }
 
 void OpenCandidates::send_duel(Course& course, const NeedsDuel& need, bool is_confirmation) {
-  EvaluationRecord record;
-  record.request_id = fmt::format("{}-duel-{}", course.record.ordinal, course.duels_sent++);
-  record.ordinal = course.record.ordinal;
-  record.verb = "duel";
-  Json workloads = Json::array();
-  for (const Workload& workload : parts_.task.bench) workloads.push_back(workload.name);
-  record.request = {{"arms", need.arms},
-                    {"workloads", workloads},
-                    {"rounds", is_confirmation ? std::max(parts_.config.rounds, k_confirmation_rounds)
-                                               : parts_.config.rounds},
-                    {"is_confirmation", is_confirmation}};
-  record.sent_unix_s = announcer_.now_unix_s();
-  parts_.archive.record_request_sent(record);
-  course.waiting_for.push_back(record.request_id);
-  ordinal_of_[record.request_id] = record.ordinal;
-  ++outstanding_;
-  parts_.evaluator.submit(request_from(record));
+  EvaluationRecord record =
+      duel_record(parts_, course.record, course.duels_sent, need, is_confirmation, announcer_.now_unix_s());
+  if (const auto standing = standing_of(course); standing && course.duels_sent == 0)
+    record.request.update({{"modelled_lag", standing->lag}, {"is_far_behind", standing->is_far_behind}});
+  ++course.duels_sent;
+  send(course, record);
 }
 
-/// The request as it goes out. Its key depends on its id alone, so that every duel has inputs of its own; modelled
-/// times have theirs in common.
-Request OpenCandidates::request_from(const EvaluationRecord& record) const {
-  const auto candidate = parts_.archive.candidate(record.ordinal);
-  KERNELITES_ASSERT(candidate.has_value());
-  const Key key = parts_.run_key.derive(record.request_id);
-  Request request;
-  request.id = record.request_id;
-  request.device = parts_.device;
-  request.task_document = parts_.task.document;
-  request.reference_source = parts_.task.reference_source;
-  if (record.verb == "examine") {
-    request.deadline_s = parts_.config.examine_deadline_s;
-    request.examine = ExamineRequest{.candidate = candidate->candidate,
-                                     .key = key,
-                                     .is_thorough = record.request.value("is_thorough", false),
-                                     .last_stage = record.request.value("last_stage", std::string()),
-                                     .model_key = parts_.model_key};
-    return request;
+/// The most promising first, and none before a worker can take it up: who comes later may be more promising.
+void OpenCandidates::send_in_order(std::vector<WaitingDuel> waiting) {
+  const auto lag = [](const WaitingDuel& one) {
+    // What was dueled before, or is a seed, goes first; who was not modelled goes between ahead and behind.
+    if (!one.course->duels.empty() || one.course->is_seed) return -HUGE_VAL;
+    return one.standing ? one.standing->lag : 0.0;
+  };
+  std::stable_sort(waiting.begin(), waiting.end(),
+                   [&](const WaitingDuel& a, const WaitingDuel& b) { return lag(a) < lag(b); });
+  for (const WaitingDuel& one : waiting) {
+    if (outstanding_ >= parts_.evaluator.capacity()) return;
+    duel(*one.course, one.need);
   }
-  request.deadline_s = parts_.config.duel_deadline_s;
-  DuelRequest duel;
-  duel.arms.push_back({"candidate", candidate->candidate});
-  for (const Json& id : record.request.at("arms")) {
-    const auto arm = parts_.archive.find_candidate(id.get<std::string>());
-    if (!arm)
-      throw Error(fmt::format("request {}: the archive has no candidate {}", record.request_id,
-                              id.get<std::string>()));
-    duel.arms.push_back({arm->id, arm->candidate});
-  }
-  duel.workloads = record.request.at("workloads").get<std::vector<std::string>>();
-  duel.rounds = record.request.at("rounds").get<int>();
-  // The first duel may end as soon as its figures decide; what confirms it has its rounds fixed beforehand.
-  const bool is_confirmation = record.request.at("is_confirmation").get<bool>();
-  duel.may_stop_early = !is_confirmation;
-  duel.confidence = is_confirmation ? EliteRule{}.confirmation_confidence_min : EliteRule{}.confidence_min;
-  duel.key = key;
-  duel.model_key = parts_.model_key;
-  request.duel = std::move(duel);
-  return request;
+}
+
+/// How the candidate stands by modelled times, where they are asked for.
+std::optional<Standing> OpenCandidates::standing_of(const Course& course) const {
+  if (!triage_.is_on() || course.is_seed || !course.examination) return std::nullopt;
+  const auto cell = cell_name(course.examination->descriptors, grid_.axes());
+  return triage_.standing(course.record, cell ? grid_.find(*cell) : nullptr, champions_);
 }
 
 void OpenCandidates::tell(const Course& course, const Outcome& told) {
   Outcome outcome = told;
+  const std::optional<Standing> standing = standing_of(course);  // before it is placed
   outcome.told_unix_s = announcer_.now_unix_s();
   parts_.archive.tell(outcome);
   last_told_ = std::max(last_told_, outcome.ordinal);
@@ -367,6 +353,7 @@ void OpenCandidates::tell(const Course& course, const Outcome& told) {
   if (outcome.status == "duplicate_code")
     event["same_code_as"] =
         parts_.archive.first_with_code(course.examination->code_digest, outcome.ordinal).value_or(0);
+  add_triage(course, outcome, standing, event);
   if (!course.duels.empty())
     event["speedup"] = speedup_over(*course.duels.back().duel, baseline_id_, weights_);
   add_failure(course, event);

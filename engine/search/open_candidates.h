@@ -15,6 +15,7 @@
 #include "engine/search/null_duels.h"
 #include "engine/search/placement.h"
 #include "engine/search/run_parts.h"
+#include "engine/search/triage.h"
 
 namespace kernelites {
 
@@ -51,6 +52,12 @@ class OpenCandidates {
   const std::vector<Champion>& champions() const { return champions_; }
 
  private:
+  struct WaitingDuel {
+    Course* course;
+    NeedsDuel need;
+    std::optional<Standing> standing;
+  };
+
   std::optional<NextStep> next(const Course& course, std::uint64_t completed) const;
   std::optional<NextStep> seed_step(const Course& course) const;
   bool repeats_code(const Course& course) const;
@@ -60,7 +67,13 @@ class OpenCandidates {
   void duel(Course& course, const NeedsDuel& need);
   void send_null();
   void send_duel(Course& course, const NeedsDuel& need, bool is_confirmation);
-  Request request_from(const EvaluationRecord& record) const;
+  void send(Course& course, const EvaluationRecord& record);
+  void send_in_order(std::vector<WaitingDuel> waiting);
+  /// In a batch everything goes out together, and in a deterministic run one candidate is dueled at a time.
+  bool orders_duels() const {
+    return triage_.is_on() && !parts_.config.is_batch && !parts_.config.is_deterministic;
+  }
+  std::optional<Standing> standing_of(const Course& course) const;
   void tell(const Course& course, const Outcome& outcome);
   EliteRule rule_for(const Course& course) const;
 
@@ -68,6 +81,7 @@ class OpenCandidates {
   Announcer& announcer_;
   NullDuels nulls_;
   std::map<std::string, double> weights_;
+  Triage triage_;
   std::map<std::uint64_t, Course> courses_;
   std::map<std::string, std::uint64_t> ordinal_of_;  // of requests outstanding
   std::size_t outstanding_ = 0;

@@ -155,6 +155,13 @@ NextStep too_late(const Course& course, const Looks& looks, const PlacementConte
   return end;
 }
 
+/// The model puts it far behind, and it was not drawn to show how well the model knows. What an agent asked to have
+/// timed is timed.
+bool is_left_out(const Course& course, const PlacementContext& context) {
+  return context.standing && context.standing->is_far_behind && !context.standing->is_sample &&
+         course.duels_sent == 0 && !course.is_inside;
+}
+
 NextStep place(const Course& course, const PlacementContext& context) {
   const std::string cell = cell_name(course.examination->descriptors, context.grid.axes()).value_or("");
   const Elite* incumbent = cell.empty() ? nullptr : context.grid.find(cell);
@@ -178,6 +185,7 @@ NextStep place(const Course& course, const PlacementContext& context) {
 
   switch (decision.status) {
     case InsertStatus::untimed:
+      if (is_left_out(course, context)) return ends(course, k_modelled_slow);
       if (looks.duels.empty() && can_duel) return duel_against_all(course, incumbent, context);
       return ends(course, status);
     case InsertStatus::incumbent_changed:

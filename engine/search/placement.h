@@ -14,6 +14,7 @@
 #include "archive/archive.h"
 #include "archive/elite_rule.h"
 #include "archive/grid.h"
+#include "engine/search/triage.h"
 #include "engine/variation/operator.h"
 
 namespace kernelites {
@@ -54,6 +55,8 @@ struct PlacementContext {
   /// Whoever would enter the archive is first examined once more, on inputs of its own, with the costly stages. With
   /// `confirms_eagerly` the first examination has them.
   bool wants_thorough = false;
+  /// Of a run that leaves out duels by modelled times: how the candidate stands. It decides about a first duel alone.
+  std::optional<Standing> standing = {};
 };
 
 struct NeedsExamination {

@@ -5,6 +5,7 @@
 #include <fmt/format.h>
 
 #include "engine/search/elite_gains.h"
+#include "engine/search/triage.h"
 
 namespace kernelites {
 namespace {
@@ -90,6 +91,7 @@ std::vector<std::string> PromptEvolution::outcomes(const std::string& operator_n
     const auto evaluated = archive_.evaluated(ordinal);
     if (!evaluated || evaluated->record.told == 0) continue;
     std::string outcome = evaluated->record.outcome;
+    if (outcome == k_modelled_slow) outcome = "not timed: the time model puts it far behind";
     const auto& examination = evaluated->examination;
     if (examination && examination->examination && !examination->examination->verdict.is_passed) {
       const Verdict& verdict = examination->examination->verdict;

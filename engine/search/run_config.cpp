@@ -83,6 +83,15 @@ BanditSettings parse_bandit(const Json& json, const std::string& where, BanditSe
   return base;
 }
 
+TriageSettings parse_triage(const Json& json, const std::string& where, TriageSettings base) {
+  ObjectReader reader(json, where, "triage");
+  base.mode = reader.optional("mode", base.mode);
+  base.errors = reader.optional("errors", base.errors);
+  base.sample = reader.optional("sample", base.sample);
+  reader.finish();
+  return base;
+}
+
 constexpr int k_patience_max = 1'000'000;
 
 StagnationSettings parse_stagnation(const Json& json, const std::string& where, StagnationSettings base) {
@@ -103,6 +112,14 @@ template <typename T>
 void check_range(const std::string& where, const char* field, T value, T low, T high) {
   if (!(value >= low && value <= high))
     throw ConfigError(where, field, fmt::format("is {}, expected {} to {}", value, low, high));
+}
+
+void check_triage(const TriageSettings& triage, const std::string& where) {
+  if (std::find(k_triage_modes.begin(), k_triage_modes.end(), triage.mode) == k_triage_modes.end())
+    throw ConfigError(where, "triage.mode",
+                      fmt::format("is \"{}\", expected {}", triage.mode, fmt::join(k_triage_modes, ", ")));
+  check_range(where, "triage.errors", triage.errors, 0.5, 100.0);
+  check_range(where, "triage.sample", triage.sample, 1, 1'000'000);
 }
 
 }  // namespace
@@ -139,6 +156,8 @@ RunConfig parse_run_config(const Json& json, const std::string& where, RunConfig
     base.bandit = parse_bandit(bandit, where, base.bandit);
   if (const Json stagnation = reader.optional("stagnation", Json()); !stagnation.is_null())
     base.stagnation = parse_stagnation(stagnation, where, base.stagnation);
+  if (const Json triage = reader.optional("triage", Json()); !triage.is_null())
+    base.triage = parse_triage(triage, where, base.triage);
   if (const Json agent = reader.optional("agent", Json()); !agent.is_null())
     base.agent = parse_agent(agent, where, base.agent);
   if (const Json prompts = reader.optional("prompts", Json()); !prompts.is_null())
@@ -169,6 +188,7 @@ void check_run_config(const RunConfig& config, const std::string& where) {
   if (std::find(k_strategies.begin(), k_strategies.end(), config.strategy) == k_strategies.end())
     throw ConfigError(where, "strategy",
                       fmt::format("is \"{}\", expected {}", config.strategy, fmt::join(k_strategies, ", ")));
+  check_triage(config.triage, where);
   check_range(where, "in_flight", config.in_flight, 1, 1024);
   check_range(where, "softness", config.softness, 0.0, 1.0);
   check_range(where, "speed_scale", config.speed_scale, 0.0001, 100.0);
@@ -228,62 +248,65 @@ Json run_config_json(const RunConfig& config) {
   Json groups = Json::array();
   for (const WorkerLaunch& group : config.workers.groups)
     groups.push_back({{"launch", group.launch}, {"program", group.program}, {"count", group.count}});
-  return {{"task", config.task},
-          {"device", config.device},
-          {"seed", config.seed},
-          {"endpoint", config.endpoint},
-          {"knowledge", config.knowledge},
-          {"replies", config.replies},
-          {"is_batch", config.is_batch},
-          {"ends_when_waiting", config.ends_when_waiting},
-          {"is_deterministic", config.is_deterministic},
-          {"axes", config.axes},
-          {"seeds", config.seeds},
-          {"in_flight", config.in_flight},
-          {"operators", config.operators},
-          {"strategy", config.strategy},
-          {"softness", config.softness},
-          {"speed_scale", config.speed_scale},
-          {"rounds", config.rounds},
-          {"null_every", config.null_every},
-          {"examine_deadline_s", config.examine_deadline_s},
-          {"duel_deadline_s", config.duel_deadline_s},
-          {"effect_min", config.effect_min},
-          {"workload_loss_max", config.workload_loss_max},
-          {"barren_max", config.barren_max},
-          {"stop_grace_s", config.stop_grace_s},
-          {"prompt_tokens_max", config.prompt_tokens_max},
-          {"output_tokens_max", config.output_tokens_max},
-          {"bandit",
-           {{"is_on", config.bandit.is_on},
-            {"floor", config.bandit.floor},
-            {"half_life", config.bandit.half_life},
-            {"usd_per_device_hour", config.bandit.usd_per_device_hour},
-            {"usd_per_variation", config.bandit.usd_per_variation}}},
-          {"stagnation", {{"is_on", config.stagnation.is_on}, {"patience", config.stagnation.patience}}},
-          {"agent",
-           {{"steps", config.agent.steps},
-            {"tokens", config.agent.tokens},
-            {"device_s", config.agent.device_s},
-            {"candidates", config.agent.candidates}}},
-          {"prompts",
-           {{"every", config.prompts.every},
-            {"versions_max", config.prompts.versions_max},
-            {"variations_min", config.prompts.variations_min}}},
-          {"budget",
-           {{"candidates", config.budget.candidates},
-            {"minutes", config.budget.minutes},
-            {"usd", config.budget.usd},
-            {"tokens", config.budget.tokens},
-            {"device_s", config.budget.device_s}}},
-          {"workers",
-           {{"launch", config.workers.launch},
-            {"program", config.workers.program},
-            {"count", config.workers.count},
-            {"requests_each", config.workers.requests_each},
-            {"greeting_s", config.workers.greeting_s},
-            {"outage_s", config.workers.outage_s},
-            {"groups", groups}}}};
+  return {
+      {"task", config.task},
+      {"device", config.device},
+      {"seed", config.seed},
+      {"endpoint", config.endpoint},
+      {"knowledge", config.knowledge},
+      {"replies", config.replies},
+      {"is_batch", config.is_batch},
+      {"ends_when_waiting", config.ends_when_waiting},
+      {"is_deterministic", config.is_deterministic},
+      {"axes", config.axes},
+      {"seeds", config.seeds},
+      {"in_flight", config.in_flight},
+      {"operators", config.operators},
+      {"strategy", config.strategy},
+      {"softness", config.softness},
+      {"speed_scale", config.speed_scale},
+      {"rounds", config.rounds},
+      {"null_every", config.null_every},
+      {"examine_deadline_s", config.examine_deadline_s},
+      {"duel_deadline_s", config.duel_deadline_s},
+      {"effect_min", config.effect_min},
+      {"workload_loss_max", config.workload_loss_max},
+      {"barren_max", config.barren_max},
+      {"stop_grace_s", config.stop_grace_s},
+      {"prompt_tokens_max", config.prompt_tokens_max},
+      {"output_tokens_max", config.output_tokens_max},
+      {"bandit",
+       {{"is_on", config.bandit.is_on},
+        {"floor", config.bandit.floor},
+        {"half_life", config.bandit.half_life},
+        {"usd_per_device_hour", config.bandit.usd_per_device_hour},
+        {"usd_per_variation", config.bandit.usd_per_variation}}},
+      {"stagnation", {{"is_on", config.stagnation.is_on}, {"patience", config.stagnation.patience}}},
+      {"triage",
+       {{"mode", config.triage.mode}, {"errors", config.triage.errors}, {"sample", config.triage.sample}}},
+      {"agent",
+       {{"steps", config.agent.steps},
+        {"tokens", config.agent.tokens},
+        {"device_s", config.agent.device_s},
+        {"candidates", config.agent.candidates}}},
+      {"prompts",
+       {{"every", config.prompts.every},
+        {"versions_max", config.prompts.versions_max},
+        {"variations_min", config.prompts.variations_min}}},
+      {"budget",
+       {{"candidates", config.budget.candidates},
+        {"minutes", config.budget.minutes},
+        {"usd", config.budget.usd},
+        {"tokens", config.budget.tokens},
+        {"device_s", config.budget.device_s}}},
+      {"workers",
+       {{"launch", config.workers.launch},
+        {"program", config.workers.program},
+        {"count", config.workers.count},
+        {"requests_each", config.workers.requests_each},
+        {"greeting_s", config.workers.greeting_s},
+        {"outage_s", config.workers.outage_s},
+        {"groups", groups}}}};
 }
 
 }  // namespace kernelites

@@ -14,6 +14,7 @@
 #include "engine/search/bandit_settings.h"
 #include "engine/search/prompt_population.h"
 #include "engine/search/stagnation_settings.h"
+#include "engine/search/triage_settings.h"
 #include "engine/variation/agent_limits.h"
 
 namespace kernelites {
@@ -53,8 +54,8 @@ struct WorkerSettings {
 inline constexpr std::array<std::string_view, 4> k_strategies{"map-elites", "best-of-n", "hill-climb",
                                                               "random"};
 
-/// A JSON object with these names as keys; `bandit`, `stagnation`, `prompts`, `agent`, `budget` and `workers` are
-/// objects. Comments are allowed, unknown keys refused.
+/// A JSON object with these names as keys; `bandit`, `stagnation`, `triage`, `prompts`, `agent`, `budget` and
+/// `workers` are objects. Comments are allowed, unknown keys refused.
 struct RunConfig {
   std::string task;             ///< a name under the data root's tasks/, or a folder
   std::string device = "auto";  ///< auto, gpu, vgpu
@@ -85,6 +86,7 @@ struct RunConfig {
   int output_tokens_max = 16'384;           ///< of one reply
   BanditSettings bandit;                    ///< who is asked how often
   StagnationSettings stagnation;            ///< when a run ends because nothing comes out any more
+  TriageSettings triage;                    ///< what modelled times do to duels on a real device
   PopulationSettings prompts;               ///< how prompts evolve
   AgentLimits agent;                        ///< of one episode of the agent operator
   BudgetLimits budget;

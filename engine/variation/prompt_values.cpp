@@ -266,7 +266,11 @@ std::string describe_resources(const Examination& examination) {
 
 std::string describe_timing(const Task& task, const DeviceFacts& device, const Specimen& specimen) {
   std::string text;
-  if (!specimen.duel) return text;
+  if (!specimen.duel) {
+    for (const auto& [workload, us] : specimen.examination.modelled_us)
+      text += fmt::format("- `{}`: not timed; the time model says {:.2f} us\n", workload, us);
+    return text;
+  }
   const Duel& duel = *specimen.duel;
   for (const Workload& workload : task.bench) {
     const auto arms = duel.timing.find(workload.name);

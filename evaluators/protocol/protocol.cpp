@@ -70,6 +70,7 @@ Json examine_json(const ExamineRequest& request) {
               {"is_reexamination", request.is_reexamination},
               {"is_thorough", request.is_thorough},
               {"last_stage", request.last_stage},
+              {"wants_modelled", request.wants_modelled},
               {"model_key", model_key_of(request).hex()}};
 }
 
@@ -80,6 +81,7 @@ ExamineRequest examine_from_json(const Json& json) {
           .is_reexamination = json.at("is_reexamination").get<bool>(),
           .is_thorough = json.value("is_thorough", false),
           .last_stage = json.value("last_stage", std::string()),
+          .wants_modelled = json.value("wants_modelled", false),
           .model_key = model_key_from(json, key)};
 }
 

@@ -42,7 +42,8 @@ struct ExamineRequest {
   bool is_thorough = false;       ///< a would-be elite: the costly stages too (docs/harness.md)
   /// Ends after this stage: one that passes it gets the verdict "stopped_as_asked", which is no pass. Empty: all.
   std::string last_stage = {};
-  Key model_key = {};  ///< as of a duel
+  bool wants_modelled = false;  ///< of one that passes: the time model's times too, beside the device
+  Key model_key = {};           ///< as of a duel
 };
 
 /// One contestant of a duel. Every arm has been proven by an earlier `examine`.

@@ -25,6 +25,7 @@ constexpr Experiment k_experiments[] = {
     {"forecast", "whether the next improvement comes when the forecast says", run_forecast},
     {"prompts", "what evolving prompts bring and cost", run_prompts},
     {"stagnation", "what stopping saves, and rungs before it", run_stagnation},
+    {"triage", "what leaving out duels by modelled times saves and loses", run_triage},
     {"tuner", "which tuning is tried next: sweeps, halving, climbing, a model of effects", run_tuner},
 };
 

@@ -43,6 +43,7 @@ void run_forecast(const BenchOptions& options, const std::vector<Arena>& arenas)
 void run_operators(const BenchOptions& options, const std::vector<Arena>& arenas);
 void run_prompts(const BenchOptions& options, const std::vector<Arena>& arenas);
 void run_stagnation(const BenchOptions& options, const std::vector<Arena>& arenas);
+void run_triage(const BenchOptions& options, const std::vector<Arena>& arenas);
 void run_tuner(const BenchOptions& options, const std::vector<Arena>& arenas);
 void run_lessons(const BenchOptions& options, const std::vector<Arena>& arenas);
 void run_policies(const BenchOptions& options, const std::vector<Arena>& arenas);

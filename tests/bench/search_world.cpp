@@ -33,15 +33,27 @@ std::vector<Arena> measured_arenas(const std::filesystem::path& source_root) {
   return arenas;
 }
 
+namespace {
+
+std::map<std::string, double> even_weights(const Landscape& landscape) {
+  std::map<std::string, double> weights;
+  for (const std::string& workload : landscape.workloads) weights[workload] = 1;
+  return weights;
+}
+
+}  // namespace
+
 SearchWorld::SearchWorld(const Arena& arena, const WorldSettings& settings)
     : arena_(&arena),
       settings_(settings),
-      grid_(settings.axes.empty() ? std::span<const Axis>(arena.axes) : settings.axes) {
-  for (const std::string& workload : landscape().workloads) weights_[workload] = 1;
+      weights_(even_weights(arena.landscape)),
+      grid_(settings.axes.empty() ? std::span<const Axis>(arena.axes) : settings.axes),
+      triage_(settings.triage, weights_, Key::fixed(std::to_string(settings.seed))) {
   const Verdict passed = Verdict::passed();
   const Told seed_told = submit("", {.kind = EditKind::same, .point = 0, .verdict = passed});
   KERNELITES_ASSERT(seed_told.status == insert_status_name(InsertStatus::added));
   evaluations_ = duels_ = 0;
+  counts_ = {};
 }
 
 Told SearchWorld::submit(const std::string& parent_id, const ScriptedEdit& edit) {
@@ -55,6 +67,7 @@ Told SearchWorld::submit(const std::string& parent_id, const ScriptedEdit& edit)
   ++evaluations_;
   told.id = course.record.id;
   points_[told.id] = edit.point;
+  triage_.know(told.id, *course.examination);
   if (baseline_id_.empty()) {
     baseline_id_ = told.id;
     duel(course, {.arms = {told.id}});  // with itself, as seeds do
@@ -67,12 +80,15 @@ Told SearchWorld::submit(const std::string& parent_id, const ScriptedEdit& edit)
       return told;
     }
   }
+  const Elite* incumbent = told.cell.empty() ? nullptr : grid_.find(told.cell);
+  const std::optional<Standing> standing = triage_.standing(course.record, incumbent, champions_);
   for (;;) {
     const NextStep step = next_step(course, {.grid = grid_,
                                              .champions = champions_,
                                              .baseline_id = baseline_id_,
                                              .weights = weights_,
-                                             .rule = settings_.rule});
+                                             .rule = settings_.rule,
+                                             .standing = standing});
     if (const auto* need = std::get_if<NeedsDuel>(&step)) {
       duel(course, *need);
       continue;
@@ -80,6 +96,7 @@ Told SearchWorld::submit(const std::string& parent_id, const ScriptedEdit& edit)
     const Outcome& outcome = std::get<Ends>(step).outcome;
     told.status = outcome.status;
     told.duels = course.duels_sent;
+    count(course, outcome, incumbent);
     if (!course.duels.empty()) told.speedup = speedup_over(*course.duels.back().duel, baseline_id_, weights_);
     pool_.admit({told.id, told.ordinal, told.cell, told.speedup});
     if (!course.duels.empty())
@@ -98,6 +115,20 @@ Told SearchWorld::submit(const std::string& parent_id, const ScriptedEdit& edit)
     }
     return told;
   }
+}
+
+/// Also tells the triage what a first duel has shown.
+void SearchWorld::count(const Course& course, const Outcome& outcome, const Elite* incumbent) {
+  counts_.duels = duels_;
+  if (!course.duels.empty()) {
+    ++counts_.timed;
+    triage_.learn(course.record.id, *course.duels.front().duel);
+  }
+  if (outcome.status != k_modelled_slow) return;
+  ++counts_.left_out;
+  const double own = landscape().speedup(point_of(course.record.id));
+  const double theirs = landscape().speedup(point_of(incumbent->candidate_id));
+  if (own > theirs * (1 + settings_.rule.effect_min)) ++counts_.left_out_wrongly;
 }
 
 std::string SearchWorld::cell_of(const std::string& candidate_id) const {
@@ -130,6 +161,8 @@ Course SearchWorld::examined(std::uint64_t ordinal, const std::string& parent_id
   course.record.parents = {parent_id};
   course.examination = Examination{.verdict = edit.verdict};
   if (edit.verdict.is_passed) course.examination->descriptors = landscape().points[edit.point].descriptors;
+  if (edit.verdict.is_passed && settings_.modelled != nullptr)
+    course.examination->modelled_us = (*settings_.modelled)[edit.point];
   return course;
 }
 

@@ -19,6 +19,7 @@
 #include "archive/records.h"
 #include "engine/search/parent_policy.h"
 #include "engine/search/placement.h"
+#include "engine/search/triage.h"
 #include "tests/support/landscapes/landscape.h"
 #include "tests/support/landscapes/scripted_edit.h"
 
@@ -34,12 +35,17 @@ struct Arena {
 /// Those under tests/support/landscapes, by name. Throws ConfigError if `source_root` has none.
 std::vector<Arena> measured_arenas(const std::filesystem::path& source_root);
 
+/// Modelled times by point and workload.
+using ModelledPoints = std::vector<std::map<std::string, double>>;
+
 /// How a world differs from the search's defaults.
 struct WorldSettings {
   std::uint64_t seed = 1;           ///< keys the noise
   std::span<const Axis> axes = {};  ///< of the grid; empty: the arena's
   EliteRule rule = {};
   double noise = 1;  ///< times what was measured; 0: exact times
+  TriageSettings triage = {};
+  const ModelledPoints* modelled = nullptr;  ///< what the time model says; null: nothing. Borrowed
 };
 
 /// What becomes of one submitted edit.
@@ -77,6 +83,12 @@ class SearchWorld {
   /// Candidates that a worker has looked at, the seed not counted.
   std::int64_t evaluations() const { return evaluations_; }
   std::int64_t duels() const { return duels_; }
+  /// Of candidates that passed and were no known code: those that had a duel, and those that triage left out; of the
+  /// latter those that are in truth faster than their cell's elite by more than the elite rule asks for.
+  struct Counts {
+    std::int64_t duels = 0, timed = 0, left_out = 0, left_out_wrongly = 0;
+  };
+  const Counts& counts() const { return counts_; }
   std::size_t point_of(const std::string& candidate_id) const { return points_.at(candidate_id); }
   /// Empty unless it passed.
   std::string cell_of(const std::string& candidate_id) const;
@@ -88,6 +100,7 @@ class SearchWorld {
  private:
   Course examined(std::uint64_t ordinal, const std::string& parent_id, const ScriptedEdit& edit) const;
   void duel(Course& course, const NeedsDuel& need);
+  void count(const Course& course, const Outcome& outcome, const Elite* incumbent);
 
   const Arena* arena_;
   WorldSettings settings_;
@@ -99,7 +112,9 @@ class SearchWorld {
   std::uint64_t next_ordinal_ = 1;
   std::int64_t evaluations_ = 0, duels_ = 0;
   std::map<std::string, std::size_t> points_;  // by candidate id
-  std::set<std::size_t> known_code_;           // first points of passed twins
+  Triage triage_;
+  Counts counts_;
+  std::set<std::size_t> known_code_;  // first points of passed twins
 };
 
 }  // namespace kernelites

@@ -38,6 +38,13 @@ VirtualProfile virtual_profile(std::string_view name) {
   throw Error(fmt::format("the virtual GPU models no '{}'; known: h100, rtx4090", name));
 }
 
+std::string_view profile_of(const DeviceFacts& device) {
+  const auto is_kind = [&](std::string_view words) { return device.kind.find(words) != std::string::npos; };
+  if (is_kind("RTX 4090")) return "rtx4090";
+  // The others of the name have fewer multiprocessors or another memory.
+  return is_kind("H100") && !is_kind("PCIe") && !is_kind("NVL") ? "h100" : "";
+}
+
 std::unique_ptr<Device> make_vgpu_device(unsigned threads, VgpuChecks checks) {
   return make_vgpu_like(virtual_profile(""), threads, checks);
 }

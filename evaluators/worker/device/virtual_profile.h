@@ -19,6 +19,9 @@ struct VirtualProfile {
 /// "h100" (also under the empty name) or "rtx4090". Throws Error for any other.
 VirtualProfile virtual_profile(std::string_view name);
 
+/// The name of the profile that models this device, a virtual one or a real one; empty where none does.
+std::string_view profile_of(const DeviceFacts& device);
+
 /// The virtual GPU with another profile than the H100's. Instructions that the modelled device lacks do not compile for
 /// it.
 std::unique_ptr<Device> make_vgpu_like(const VirtualProfile& profile, unsigned threads, VgpuChecks checks);

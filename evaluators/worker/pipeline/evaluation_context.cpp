@@ -38,6 +38,14 @@ void EvaluationContext::take_device() {
   module = executor->load(image_of(compiled));
 }
 
+void EvaluationContext::give_back_device() {
+  executor.reset();  // the end of a hanging one costs device time too
+  station.reset();
+  if (!device_since) return;
+  device_s += std::chrono::duration<double>(std::chrono::steady_clock::now() - *device_since).count();
+  device_since.reset();
+}
+
 void EvaluationContext::use_computed_inputs(Referee& referee) const {
   // Only tasks that have some wait for their reference's compile here.
   if (std::none_of(task.tensors.begin(), task.tensors.end(), is_computed)) return;

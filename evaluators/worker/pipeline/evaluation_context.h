@@ -45,6 +45,7 @@ struct EvaluationContext {
   std::unique_ptr<ExecutorClient> executor;   ///< the one of this examination, candidate loaded; likewise
   int module = -1;
   std::optional<std::chrono::steady_clock::time_point> device_since;  ///< when the station was taken
+  double device_s = 0;  ///< seconds that it was held, once it was given back
   Examination examination;
 
   double seconds_left() const;
@@ -53,6 +54,8 @@ struct EvaluationContext {
   /// Takes a station and loads the candidate into a fresh executor, unless that is done. Throws Error if no device
   /// becomes free.
   void take_device();
+  /// Ends the executor and gives the station back; nothing where it was not taken.
+  void give_back_device();
   /// Tells a referee how to compute the task's computed inputs, if there are any.
   void use_computed_inputs(Referee& referee) const;
 };
@@ -74,6 +77,7 @@ std::optional<Verdict> run_bench_stage(EvaluationContext& context);
 std::optional<Verdict> run_stress_stage(EvaluationContext& context);
 std::optional<Verdict> run_memcheck_stage(EvaluationContext& context);
 std::optional<Verdict> run_counters_stage(EvaluationContext& context);
+std::optional<Verdict> run_model_stage(EvaluationContext& context);
 
 inline constexpr std::array k_examine_stages = {
     Stage{"compile", run_compile_stage},  // evaluates the plans first: verdicts and report of stage "plan" too
@@ -81,7 +85,7 @@ inline constexpr std::array k_examine_stages = {
     Stage{"smoke", run_smoke_stage},       Stage{"probe", run_probe_stage},
     Stage{"check", run_check_stage},       Stage{"bench", run_bench_stage},
     Stage{"stress", run_stress_stage},     Stage{"memcheck", run_memcheck_stage},
-    Stage{"counters", run_counters_stage},
+    Stage{"counters", run_counters_stage}, Stage{"model", run_model_stage},  // needs no device any more
 };
 
 /// Seconds that one run of a plan may take at such a shape. On the virtual GPU they are a count of instructions, so

@@ -4,6 +4,7 @@
 
 #include <algorithm>
 
+#include "evaluators/worker/device/virtual_profile.h"
 #include "evaluators/worker/pipeline/evaluation_context.h"
 
 namespace kernelites::worker {
@@ -34,6 +35,13 @@ std::optional<Verdict> run_stage(const Stage& stage, EvaluationContext& context)
 /// Counters are the device's own, and read for those that would become elites.
 bool may_count(const EvaluationContext& context) {
   return context.request.is_thorough && !context.device.is_virtual;
+}
+
+/// Modelled times of a device that has a profile, if they are asked for. Nobody fails for want of time for them.
+bool may_model(const EvaluationContext& context) {
+  constexpr double k_left_s_min = 1;
+  return context.request.wants_modelled && !profile_of(context.device).empty() &&
+         context.seconds_left() > k_left_s_min;
 }
 
 /// Plans and code are compiled by one stage, and reported as the two that they are.
@@ -78,6 +86,7 @@ Examination examine(const Workshop& workshop, const ExamineRequest& request, con
   for (const Stage& stage : k_examine_stages) {
     if (!workshop.compiler.defences().has(std::string("stage:") + stage.name)) continue;
     if (stage.run == run_counters_stage && !may_count(context)) continue;
+    if (stage.run == run_model_stage && !may_model(context)) continue;
     verdict = run_stage(stage, context);
     if (stage.run == run_compile_stage) report_plan(verdict, context.examination);
     if (!verdict && request.last_stage == stage.name)
@@ -89,8 +98,8 @@ Examination examine(const Workshop& workshop, const ExamineRequest& request, con
     workshop.proven.add(task.digest, request.candidate,
                         {.compiled = std::move(context.compiled), .plans = context.examination.plans});
   }
-  context.executor.reset();  // the end of a hanging one costs device time too
-  if (context.device_since) device_s += seconds_since(*context.device_since);
+  context.give_back_device();
+  device_s += context.device_s;
   return std::move(context.examination);
 }
 

@@ -12,6 +12,7 @@
 #include "engine/core/digest.h"
 #include "engine/core/error.h"
 #include "evaluators/protocol/device_unfit.h"
+#include "evaluators/worker/device/virtual_profile.h"
 #include "evaluators/worker/health/nvml_reader.h"
 #include "evaluators/worker/health/watched_evaluation.h"
 #include "evaluators/worker/pipeline/examine.h"
@@ -74,6 +75,12 @@ std::unique_ptr<DeviceWatch> watch_device() {
   return watch;
 }
 
+/// The virtual GPU beside a real one: with its profile if there is one.
+std::string virtual_twin(const DeviceFacts& device) {
+  const std::string_view profile = profile_of(device);
+  return profile.empty() ? "vgpu" : fmt::format("vgpu:{}", profile);
+}
+
 int default_jobs() {
   return std::clamp(static_cast<int>(std::thread::hardware_concurrency()), 1, k_jobs_max);
 }
@@ -95,8 +102,9 @@ Supervisor::Supervisor(const WorkerOptions& options)
   stations_ =
       std::make_unique<StationPool>(choice, facts, device_ == "gpu" ? 1 : jobs_, options.waits_for_turn);
   if (device_ != "vgpu") {
-    const DeviceChoice virtual_choice{.kind = "vgpu", .threads = 1, .harness = harness_.get()};
-    sanitizers_ = std::make_unique<StationPool>(virtual_choice, probe_device("vgpu"), jobs_);
+    const std::string twin = virtual_twin(facts);
+    const DeviceChoice virtual_choice{.kind = twin, .threads = 1, .harness = harness_.get()};
+    sanitizers_ = std::make_unique<StationPool>(virtual_choice, probe_device(twin), jobs_);
   }
   provenance_ = {.harness_version = k_harness_version,
                  .toolkit = compiler_->toolkit().version,

@@ -3,6 +3,8 @@
 
   landscape_requests.py examine OUT.jsonl                            every point, to stage check, on the virtual GPU
   landscape_requests.py duel EXAMINED.jsonl OUT.jsonl [DONE.jsonl]   times of what passed; DONE: less what is there
+  landscape_requests.py model OUT.jsonl                              what passed, modelled by the virtual GPU
+  landscape_requests.py modelled REPLIES.jsonl                       writes modelled_times.json of them
 A point is the number of its tuning in the product of its kernel's tunables, the last one fastest. The order of points
 is random and fixed, so that a batch that was cut off is an unbiased sample, and a later one takes up the rest."""
 
@@ -17,6 +19,8 @@ from pathlib import Path
 HERE = Path(__file__).resolve().parent
 ROOT = HERE.parent.parent.parent
 ORDER = 20261125
+MODELLED_ARMS = 8  # of a duel on the virtual GPU
+POINTS_A_LINE = 3
 REPEATED = 0.05  # of the points are timed in a second duel: for the noise
 
 
@@ -158,5 +162,42 @@ def duel(examined, out, done=None):
     print(len(requests), "duels,", sum(len(r["duel"]["arms"]) for r in requests), "arms")
 
 
+def timed_points(name):
+    """Points with measured times, of twins the first."""
+    points = json.loads((HERE / f"{name}_landscape.json").read_text())["points"]
+    return [i for i, (_, why, twin, time_us, *_) in enumerate(points) if why == "passed" and twin == i and time_us]
+
+
+def model(out):
+    requests = []
+    for name, space in spaces().items():
+        points = timed_points(name)
+        for i in range(0, len(points), MODELLED_ARMS):
+            arms = [{"label": str(p), "candidate": space.candidate(p)} for p in points[i:i + MODELLED_ARMS]]
+            request = space.request("duel", "vgpu", 900, arms=arms, workloads=space.space["workloads"], rounds=1,
+                                    confidence=0.99, may_stop_early=False, key=key_of(name))
+            requests.append({**request, "id": f"{name}/{i}"})
+    write(out, requests)
+    print(len(requests), "duels")
+
+
+def modelled(path):
+    by_name = spaces()
+    times = {name: {} for name in by_name}
+    for reply in replies(path):
+        duel, name = reply.get("duel"), reply["id"].split("/")[0]
+        if duel and duel["verdict"]["is_passed"]:
+            for arm, label in enumerate(duel["arms"]):
+                times[name][label] = [round(duel["timing"][w][arm]["time_us_median"], 3)
+                                      for w in by_name[name].space["workloads"]]
+    lines = []
+    for name in sorted(times):
+        points = [f'"{p}": {json.dumps(us)}' for p, us in sorted(times[name].items(), key=lambda entry: int(entry[0]))]
+        rows = [", ".join(points[i:i + POINTS_A_LINE]) for i in range(0, len(points), POINTS_A_LINE)]
+        lines.append(f' "{name}": {{\n  ' + ",\n  ".join(rows) + "\n }")
+    (HERE / "modelled_times.json").write_text("{\n" + ",\n".join(lines) + "\n}\n")
+    print(sum(len(points) for points in times.values()), "points")
+
+
 if __name__ == "__main__":
-    {"examine": examine, "duel": duel}[sys.argv[1]](*sys.argv[2:])
+    {"examine": examine, "duel": duel, "model": model, "modelled": modelled}[sys.argv[1]](*sys.argv[2:])

@@ -157,6 +157,16 @@ TEST_CASE("every device that a user may name has a profile, and times and limits
     CHECK(profile.facts.sm_count == static_cast<int>(profile.times->sms));
   }
   CHECK_THROWS_AS(virtual_profile("abacus"), Error);
+}
+
+TEST_CASE(
+    "a real device has the profile of its kind, and another memory or fewer multiprocessors have none") {
+  const auto profile = [](const char* kind) { return profile_of({.kind = kind}); };
+  CHECK(profile("NVIDIA H100 80GB HBM3") == "h100");
+  CHECK(profile("vgpu (models H100)") == "h100");
+  CHECK(profile("NVIDIA GeForce RTX 4090") == "rtx4090");
+  for (const char* other : {"NVIDIA H100 PCIe", "NVIDIA H100 NVL", "NVIDIA H200", "NVIDIA A100-SXM4-80GB"})
+    CHECK(profile(other).empty());
   const auto time_on = [](Device& device) {
     const Buffer in = ones(device, "in"), out = device.allocate(k_count * 4, "out");
     return run_one(device, scale_launch(load_vgpu_kernels(device), out, in, k_count)).elapsed_us;

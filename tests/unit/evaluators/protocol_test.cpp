@@ -21,7 +21,8 @@ Request examine_request() {
           .examine = ExamineRequest{.candidate = {"__global__", {{"BN", 64}}},
                                     .key = Key::fixed("a"),
                                     .is_reexamination = true,
-                                    .is_thorough = true},
+                                    .is_thorough = true,
+                                    .wants_modelled = true},
           .duel = {}};
 }
 
@@ -78,6 +79,7 @@ TEST_CASE("an examine request survives the way over a line") {
   CHECK(read.examine->key == request.examine->key);
   CHECK(read.examine->is_reexamination);
   CHECK(read.examine->is_thorough);
+  CHECK(read.examine->wants_modelled);
 }
 
 TEST_CASE("a duel request survives the way over a line") {

@@ -65,6 +65,17 @@ TEST_CASE("in a recorded configuration, shares of operators that have left are r
   CHECK_THROWS_AS(parse_run_config(recorded, "x"), ConfigError);
 }
 
+TEST_CASE("triage is off unless it is asked for, and a mode that there is not is refused by name") {
+  CHECK(RunConfig().triage.mode == "off");
+  const RunConfig config =
+      parse_run_config(parse_json(R"({"triage": {"mode": "skip", "errors": 3}})", "x"), "x");
+  CHECK(config.triage == TriageSettings{.mode = "skip", .errors = 3});
+  CHECK(parse_run_config(run_config_json(config), "x") == config);
+  CHECK_THROWS_WITH(parse_run_config(parse_json(R"({"triage": {"mode": "accept"}})", "x"), "x"),
+                    Catch::Contains("triage.mode") && Catch::Contains("off, order, skip"));
+  CHECK_THROWS_AS(parse_run_config(parse_json(R"({"triage": {"sample": 0}})", "x"), "x"), ConfigError);
+}
+
 TEST_CASE("each budget is found exhausted by its name") {
   Spent spent;
   spent.candidates = 12;
