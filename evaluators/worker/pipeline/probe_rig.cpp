@@ -17,6 +17,8 @@ namespace {
 constexpr std::int64_t k_probe_bytes_max = std::int64_t{512} << 10;
 /// Both sides of a comparison are the candidate's, so that both may err.
 constexpr double k_two_sided = 1.5;
+/// Two sums that lie beside a border of roundings are a whole spacing apart, each with an error of half of one.
+constexpr double k_two_roundings = 2;
 
 int index_of(const Task& task, const std::string& name) {
   const auto found = std::find_if(task.tensors.begin(), task.tensors.end(),
@@ -34,8 +36,8 @@ Precision probe_gates(const Precision& gates, const TensorSpec& output, bool is_
   if (is_exact || !has_values) return result;
   result = gates;
   result.emulated = 0;
-  for (double* limit : {&result.row, &result.element_ulp, &result.element_rms, &result.absolute})
-    *limit *= k_two_sided;
+  for (double* limit : {&result.row, &result.element_rms, &result.absolute}) *limit *= k_two_sided;
+  result.element_ulp *= k_two_roundings;
   return result;
 }
 
