@@ -48,6 +48,7 @@ struct CompiledCandidate {
   std::string log;                           ///< cleaned, at most 4 KB
   std::vector<std::string> advisories;       ///< ptxas performance warnings and cache-policy remarks
   std::map<std::string, std::int64_t> sass;  ///< machine instructions of the kernels that the plans launch
+  std::string machine_code;                  ///< over code and constants alone
   std::string code_digest;                   ///< over the text sections of the cubin
   std::string source;                        ///< the candidate's text, for the screen
   StageTimes stage_ms;

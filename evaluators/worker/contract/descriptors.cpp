@@ -68,6 +68,7 @@ struct Described {
   const CompiledCandidate& candidate;
   const std::vector<LaunchPlan>& plans;
   StaticCounts counts;
+  const std::vector<double>& tensor_bytes;
 };
 
 template <typename Visit>
@@ -119,10 +120,26 @@ bool is_clustered(const PlannedLaunch& launch) {
   return launch.cluster[0] * launch.cluster[1] * launch.cluster[2] > 1;
 }
 
-/// Warps or blocks with different jobs: registers moved between them, producers that only arrive, clusters.
+/// Warps with different jobs: registers moved between them, producers that only arrive. A cluster alone is none: its
+/// blocks may all do the same.
 bool is_specialised(const Described& code) {
-  return has_launch(code, is_clustered) || count_of(code.counts, "setmaxnreg") > 0 ||
-         count_of(code.counts, "bar.arrive") > 0;
+  return count_of(code.counts, "setmaxnreg") > 0 || count_of(code.counts, "bar.arrive") > 0 ||
+         count_of(code.counts, "barrier.arrive") > 0;
+}
+
+/// Whether a block reads or writes values in another block's shared memory; arriving at its barriers is none of it.
+bool exchanges_in_clusters(const Described& code) {
+  if (!has_launch(code, is_clustered)) return false;
+  const std::vector<PtxToken> tokens = tokenize_ptx(code.candidate.ptx);
+  for (const std::size_t at : opcode_positions(tokens)) {
+    const std::string_view opcode = tokens[at].text;
+    const std::string_view first = opcode.substr(0, opcode.find('.'));
+    const bool is_access = first == "ld" || first == "st" || first == "atom" || first == "red";
+    if (is_access && opcode.find("shared::cluster") != std::string_view::npos) return true;
+    if (opcode.starts_with("cp.async.bulk.shared::cluster.shared::cta")) return true;
+    if (first == "mapa" && opcode.find("shared::cluster") == std::string_view::npos) return true;  // generic
+  }
+  return false;
 }
 
 /// Blocks that fetch tiles until none is left: cooperative launches, or one grid for different shapes with a
@@ -141,7 +158,7 @@ bool is_persistent(const Described& code) {
 }
 
 /// Parts of one output computed apart and combined: a later launch reads a workspace that an earlier one
-/// wrote.
+/// wrote, or the blocks of a cluster exchange their parts (see `split`).
 bool is_split(const LaunchPlan& plan) {
   std::set<int> written;
   for (const PlannedLaunch& launch : plan.launches) {
@@ -163,7 +180,7 @@ bool is_split_anywhere(const Described& code) {
 std::string split(const Described& code) {
   if (is_specialised(code)) return "specialised";
   if (is_persistent(code)) return "persistent";
-  return is_split_anywhere(code) ? "split_kv" : "tile";
+  return is_split_anywhere(code) || exchanges_in_clusters(code) ? "split_kv" : "tile";
 }
 
 std::string_view scope(const Described& code) {
@@ -172,16 +189,35 @@ std::string_view scope(const Described& code) {
   return scope_label(code.counts, is_joint || is_split_anywhere(code));
 }
 
-/// Of the launch that starts most threads: what the device is filled with.
+/// Of the task's tensors those that a launch is handed, each once.
+double bytes_handed(const Described& code, const LaunchPlan& plan, const PlannedLaunch& launch) {
+  std::set<int> tensors;
+  for (const Argument& argument : launch.arguments) {
+    if (argument.kind == ArgumentKind::tensor) tensors.insert(argument.index);
+    if (argument.kind != ArgumentKind::tensor_map) continue;
+    const TensorMap& map = plan.tensor_maps.at(static_cast<std::size_t>(argument.index));
+    if (!map.is_workspace) tensors.insert(map.index);
+  }
+  double bytes = 0;
+  for (const int tensor : tensors)
+    if (static_cast<std::size_t>(tensor) < code.tensor_bytes.size())
+      bytes += code.tensor_bytes[static_cast<std::size_t>(tensor)];
+  return bytes;
+}
+
+/// Of the launch that does the work: that is handed most of the task's bytes, of equal ones that starts most threads.
 BlockNeeds largest_launch(const Described& code) {
   BlockNeeds needs;
-  double most = 0;
-  for_each_launch(code, [&](const PlannedLaunch& launch) {
-    const BlockNeeds its = needs_of(code, launch);
-    const double threads = double(launch.grid[0]) * launch.grid[1] * launch.grid[2] * double(its.threads);
-    if (threads > most) needs = its;
-    most = std::max(most, threads);
-  });
+  std::pair<double, double> most{-1, 0};
+  for (const LaunchPlan& plan : code.plans)
+    for (const PlannedLaunch& launch : plan.launches) {
+      if (launch.is_prepare) continue;
+      const BlockNeeds its = needs_of(code, launch);
+      const double threads = double(launch.grid[0]) * launch.grid[1] * launch.grid[2] * double(its.threads);
+      const std::pair<double, double> size{bytes_handed(code, plan, launch), threads};
+      if (size > most) needs = its;
+      most = std::max(most, size);
+    }
   return needs;
 }
 
@@ -220,8 +256,8 @@ StaticCounts count_opcodes(std::string_view ptx) {
 }
 
 Descriptors describe(const CompiledCandidate& candidate, const std::vector<LaunchPlan>& plans,
-                     const DeviceFacts& device) {
-  const Described code{candidate, plans, count_opcodes(candidate.ptx)};
+                     const DeviceFacts& device, const std::vector<double>& tensor_bytes) {
+  const Described code{candidate, plans, count_opcodes(candidate.ptx), tensor_bytes};
   const BlockNeeds largest = largest_launch(code);
   const CodeBalance balance =
       balance_of(tokenize_ptx(candidate.ptx), bulk_bytes(code), static_cast<double>(largest.threads));

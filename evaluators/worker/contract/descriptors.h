@@ -16,8 +16,9 @@ StaticCounts count_opcodes(std::string_view ptx);
 
 /// Where the candidate stands on every axis of engine/core/axes.h. The highest that the code uses wins, so that a cell
 /// does not move with the inputs. `plans`: those of the shapes that are the same in every run; what is launched at
-/// hold-out shapes alone would tell about them.
+/// hold-out shapes alone would tell about them. `tensor_bytes`: how large the task's tensors are at one of its shapes,
+/// in the task's order: a launch that is handed most of them does the work; empty: not known.
 Descriptors describe(const CompiledCandidate& candidate, const std::vector<LaunchPlan>& plans,
-                     const DeviceFacts& device);
+                     const DeviceFacts& device, const std::vector<double>& tensor_bytes = {});
 
 }  // namespace kernelites::worker

@@ -44,13 +44,19 @@ KernelResources resources_of(const std::string& name, const CubinKernel& kernel,
           .threads_max = std::max(kernel.threads_max, kernel.threads_required)};
 }
 
-/// Digest over machine code, constants and plans. A kernel counts by its code, not by its name.
-std::string digest_of(const Cubin& cubin, const CompiledCandidate& compiled) {
+/// Digests of all kernels' machine code in order. A kernel counts by its code, not by its name.
+std::string codes_of(const Cubin& cubin) {
   std::vector<std::string> codes;
   for (const auto& [name, kernel] : cubin.kernels) codes.push_back(digest(kernel.code));
   std::sort(codes.begin(), codes.end());
   std::string text;
   for (const std::string& code : codes) text += code;
+  return text;
+}
+
+/// Digest over machine code, constants and plans.
+std::string digest_of(const Cubin& cubin, const CompiledCandidate& compiled) {
+  std::string text = codes_of(cubin);
   for (LaunchPlan plan : compiled.plans) {
     for (PlannedLaunch& launch : plan.launches) {
       const auto kernel = cubin.kernels.find(compiled.lowered.at(launch.kernel));
@@ -97,6 +103,7 @@ std::optional<Verdict> report_code(CompileOutput& output, const DeviceFacts& dev
   compiled.log = clean_log(output.log, compiled.source);
   compiled.advisories = read_advisories(output.log);
   compiled.code_digest = digest_of(*cubin, compiled);
+  compiled.machine_code = digest_parts({codes_of(*cubin), cubin->constant_data});
   compiled.ptx = std::move(output.ptx);
   compiled.cubin = std::move(output.cubin);
   return std::nullopt;

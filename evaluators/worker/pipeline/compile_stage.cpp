@@ -16,6 +16,15 @@ std::vector<LaunchPlan> plans_at_known_shapes(const EvaluationContext& context) 
   return plans;
 }
 
+/// At the first shape: which tensors are the large ones is the same at all.
+std::vector<double> sizes_of_tensors(const EvaluationContext& context) {
+  std::vector<double> bytes;
+  for (const TensorSpec& tensor : context.task.tensors)
+    bytes.push_back(static_cast<double>(dtype_bytes(tensor.dtype)) *
+                    static_cast<double>(element_count(tensor, context.points.front().workload)));
+  return bytes;
+}
+
 }  // namespace
 
 std::optional<Verdict> run_compile_stage(EvaluationContext& context) {
@@ -33,10 +42,12 @@ std::optional<Verdict> run_compile_stage(EvaluationContext& context) {
   context.compiled = std::move(std::get<CompiledCandidate>(result));
 
   Examination& examination = context.examination;
-  examination.descriptors = describe(context.compiled, plans_at_known_shapes(context), context.device);
+  examination.descriptors =
+      describe(context.compiled, plans_at_known_shapes(context), context.device, sizes_of_tensors(context));
   examination.counts = count_opcodes(context.compiled.ptx);
   examination.counts.sass = context.compiled.sass;
   examination.code_digest = context.compiled.code_digest;
+  examination.machine_code = context.compiled.machine_code;
   examination.notes = context.compiled.advisories;
   examination.stage_ms = context.compiled.stage_ms;
   std::set<std::string> shown;

@@ -84,8 +84,8 @@ std::optional<Verdict> run_memcheck_stage(EvaluationContext& context) {
     report.remark = std::move(why);
     return std::nullopt;
   };
-  if (!context.request.is_thorough) return unchecked("only for candidates that would become elites");
   if (context.device.is_virtual) return unchecked("the virtual GPU checked every access already");
+  if (!context.request.is_thorough) return unchecked("only for candidates that would become elites");
   const std::filesystem::path sanitizer = find_sanitizer(context.compiler.toolkit());
   if (sanitizer.empty()) return unchecked("compute-sanitizer is not installed");
   const std::optional<std::size_t> point = choose_shape(context);
