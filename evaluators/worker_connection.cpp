@@ -11,6 +11,7 @@
 #include <cstring>
 
 #include "engine/core/error.h"
+#include "engine/core/plain_line.h"
 #include "evaluators/protocol/device_unfit.h"
 
 namespace kernelites {
@@ -24,9 +25,8 @@ std::chrono::steady_clock::duration seconds(double s) {
 constexpr std::chrono::milliseconds k_end_wait{50};
 
 std::string excerpt(std::string_view line) {
-  std::string text;
-  for (char c : line.substr(0, 80)) text += static_cast<unsigned char>(c) < 0x20 || c == 0x7F ? '?' : c;
-  return text;
+  constexpr std::size_t k_bytes_max = 80;
+  return plain_line(line, '?', k_bytes_max);
 }
 
 }  // namespace

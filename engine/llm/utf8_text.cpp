@@ -2,9 +2,8 @@
 // The JSON library's own replacement of bad bytes, borrowed by writing and reading a string.
 #include "engine/llm/utf8_text.h"
 
-#include <algorithm>
-
 #include "engine/core/json.h"
+#include "engine/core/plain_line.h"
 
 namespace kernelites {
 
@@ -14,12 +13,9 @@ std::string valid_utf8(std::string_view text) {
 }
 
 std::string one_line(std::string_view text, std::size_t bytes_max) {
-  std::size_t end = std::min(text.size(), bytes_max);
-  while (end > 0 && end < text.size() && (static_cast<unsigned char>(text[end]) & 0xc0) == 0x80) --end;
-  std::string line = valid_utf8(text.substr(0, end));
-  std::replace_if(
-      line.begin(), line.end(), [](unsigned char c) { return c < 0x20 || c == 0x7f; }, ' ');
-  return end < text.size() ? line + "..." : line;
+  // A replacement character may be longer than the byte that it stands for: the limit is one of what came.
+  const std::string line = plain_line(valid_utf8(text.substr(0, bytes_max)), ' ');
+  return bytes_max < text.size() ? line + "..." : line;
 }
 
 }  // namespace kernelites

@@ -4,27 +4,26 @@
 
 #include <fmt/format.h>
 
-#include <algorithm>
+#include <string_view>
+
+#include "engine/core/plain_line.h"
 
 namespace kernelites {
 namespace {
 
 constexpr std::size_t k_columns = 79;
+constexpr std::string_view k_cut = "...";
 constexpr int k_progress_every = 10;  // results
-/// `text` as one line of the terminal: no control characters, cut at a character.
-std::string fitted(std::string text) {
-  for (std::size_t i = 0; i < text.size(); ++i) {
-    const auto c = static_cast<unsigned char>(text[i]);
-    const auto next = i + 1 < text.size() ? static_cast<unsigned char>(text[i + 1]) : 0;
-    if (c < ' ' || c == 0x7F) text[i] = ' ';
-    if (c == 0xC2 && next >= 0x80 && next < 0xA0)
-      text[i] = text[i + 1] = ' ';  // C1: U+009B begins a sequence
-  }
-  std::size_t cut = std::min(text.size(), k_columns);
-  while (cut < text.size() && cut > 0 && (static_cast<unsigned char>(text[cut]) & 0xC0) == 0x80) --cut;
-  text.resize(cut);
-  while (!text.empty() && text.back() == ' ') text.pop_back();
-  return text;
+
+/// `text` as one line of the terminal, cut at a word where it is longer.
+std::string fitted(const std::string& text) {
+  std::string line = plain_line(text, ' ');
+  while (!line.empty() && line.back() == ' ') line.pop_back();
+  if (line.size() <= k_columns) return line;
+  const std::size_t word = line.rfind(' ', k_columns - k_cut.size());
+  line = plain_line(line, ' ',
+                    word == std::string::npos || word < k_columns / 2 ? k_columns - k_cut.size() : word);
+  return line + std::string(k_cut);
 }
 
 constexpr const char* k_green = "\x1b[32m";
@@ -47,9 +46,7 @@ void ConsoleSink::on_event(const Json& event) {
   } else if (name == "told") {
     on_told(event);
   } else if (name == "rejected") {
-    ++rejected_;
-    print(fmt::format("#{} {} refused: {}: {}", event.value("ordinal", 0), event.value("operator", ""),
-                      event.value("reason", ""), event.value("message", "")));
+    on_rejected(event);
   } else if (name == "incident") {
     print("incident: " + event.value("message", ""), k_red);
   } else if (name == "stopping") {
@@ -60,6 +57,19 @@ void ConsoleSink::on_event(const Json& event) {
     const std::string detail = event.value("detail", "");
     print(fmt::format("stopped: {}{}", event.value("reason", ""), detail.empty() ? "" : " (" + detail + ")"));
   }
+}
+
+/// A tuner at its end refuses the same again and again: once is told, then how often.
+void ConsoleSink::on_rejected(const Json& event) {
+  ++rejected_;
+  const std::string words = fmt::format("{} refused: {}: {}", event.value("operator", ""),
+                                        event.value("reason", ""), event.value("message", ""));
+  if (words == last_refusal_) {
+    ++alike_;
+    return;
+  }
+  print(fmt::format("#{} {}", event.value("ordinal", 0), words));
+  last_refusal_ = words;
 }
 
 std::string ConsoleSink::progress_line() const {
@@ -93,6 +103,9 @@ void ConsoleSink::on_told(const Json& event) {
 }
 
 void ConsoleSink::print(const std::string& line, const char* color) {
+  if (alike_ > 0) out_ << fmt::format("  and {} more like it\n", alike_);
+  alike_ = 0;
+  last_refusal_.clear();
   const std::string text = fitted(line);
   if (has_color_ && *color != 0)
     out_ << color << text << "\x1b[0m\n";

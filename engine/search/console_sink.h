@@ -20,6 +20,7 @@ class ConsoleSink : public EventSink {
   std::string progress_line() const;
 
  private:
+  void on_rejected(const Json& event);
   void print(const std::string& line, const char* color = "");
   void on_told(const Json& event);
   void take_grid_figures(const Json& event);
@@ -30,6 +31,8 @@ class ConsoleSink : public EventSink {
   int told_before_ = 0;  // in earlier sessions
   int seeds_ = 0;        // of those told; budgets do not count them
   int rejected_ = 0;
+  std::string last_refusal_;  // without its number; what repeats it is counted, not printed
+  int alike_ = 0;
   std::size_t elites_ = 0;
   double coverage_ = 0;
   double qd_score_ = 0;

@@ -4,6 +4,8 @@
 
 #include <fmt/format.h>
 
+#include "engine/core/plain_line.h"
+
 namespace kernelites {
 
 std::vector<std::string_view> split_lines(std::string_view text) {
@@ -75,21 +77,18 @@ std::string with_unix_newlines(std::string_view text) {
 }
 
 std::string single_line(std::string_view text, std::size_t bytes_max) {
+  constexpr std::string_view k_cut = "...";
   std::string line;
-  for (char c : text) {
-    const bool is_blank = static_cast<unsigned char>(c) <= ' ' || c == 0x7F;
-    if (!is_blank)
-      line += c;
-    else if (!line.empty() && line.back() != ' ')
-      line += ' ';
-  }
+  for (const char c : plain_line(text, ' '))
+    if (c != ' ' || (!line.empty() && line.back() != ' ')) line += c;
   while (!line.empty() && line.back() == ' ') line.pop_back();
-  if (line.size() > bytes_max) {
-    std::size_t cut = bytes_max;
-    while (cut > 0 && (static_cast<unsigned char>(line[cut]) & 0xC0) == 0x80) --cut;
-    line.resize(cut);
-  }
-  return line;
+  if (line.size() <= bytes_max) return line;
+  if (bytes_max <= 2 * k_cut.size()) return plain_line(line, ' ', bytes_max);
+  // At a word where one ends not long before, and marked.
+  const std::size_t room = bytes_max - k_cut.size();
+  const std::size_t word = line.rfind(' ', room);
+  return plain_line(line, ' ', word == std::string::npos || word < room / 2 ? room : word) +
+         std::string(k_cut);
 }
 
 std::string clipped(std::string_view text, std::size_t bytes_max) {

@@ -21,8 +21,8 @@ std::string with_unix_ends(std::string_view text);
 /// `text` with CRLF and lone CR as LF, and exactly one newline at its end.
 std::string with_unix_newlines(std::string_view text);
 
-/// One printable line: control characters become blanks, runs of blanks one, cut at `bytes_max` on a
-/// character.
+/// One printable line: what `plain_line` does not let pass becomes a blank, runs of blanks one. What is longer than
+/// `bytes_max` is cut, at a word where one ends not long before, and ends with "...".
 std::string single_line(std::string_view text, std::size_t bytes_max);
 
 /// At most `bytes_max` bytes, cut on a line where possible; a note says how much is missing.

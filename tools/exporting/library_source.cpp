@@ -8,6 +8,7 @@
 #include <cstring>
 
 #include "engine/core/error.h"
+#include "engine/core/plain_line.h"
 #include "tools/exporting/export_target.h"
 #include "tools/exporting/host_plan.h"
 #include "tools/exporting/library_texts.h"
@@ -34,9 +35,10 @@ std::string domain_words(const LibraryDomain& domain) {
 
 /// One line for a C comment, whatever the task's author wrote.
 std::string comment_line(const std::string& text) {
-  std::string line;
-  for (const char c : text.substr(0, 100))
-    line += c == '*' || c == '/' || c == '\\' || static_cast<unsigned char>(c) < 32 ? ' ' : c;
+  constexpr std::size_t k_bytes_max = 100;
+  std::string line = plain_line(text, ' ', k_bytes_max);
+  std::replace_if(
+      line.begin(), line.end(), [](char c) { return c == '*' || c == '/' || c == '\\'; }, ' ');
   return line;
 }
 

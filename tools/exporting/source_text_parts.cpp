@@ -10,6 +10,7 @@
 #include <cstring>
 
 #include "engine/core/error.h"
+#include "engine/core/plain_line.h"
 
 namespace kernelites {
 namespace {
@@ -99,8 +100,7 @@ std::string lineage_words(const PortfolioArm& arm) {
 }  // namespace
 
 std::string one_line(const std::string& text) {
-  std::string line;
-  for (const char c : text) line += static_cast<unsigned char>(c) < 32 || c == 127 ? ' ' : c;
+  std::string line = plain_line(text, ' ');
   while (!line.empty() && (line.back() == '\\' || line.back() == ' ')) line.pop_back();
   return line;
 }

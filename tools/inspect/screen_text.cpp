@@ -4,23 +4,14 @@
 
 #include <algorithm>
 
+#include "engine/core/plain_line.h"
+
 namespace kernelites {
 namespace {
 
 constexpr std::size_t k_tab = 8;
 
 bool is_continuation(unsigned char c) { return (c & 0xC0) == 0x80; }
-
-/// Bytes of the character that begins at `at`; 0: it is broken, or a control character of two bytes (C1).
-std::size_t character_bytes(std::string_view text, std::size_t at) {
-  const auto first = static_cast<unsigned char>(text[at]);
-  const std::size_t bytes = first < 0x80 ? 1 : first >= 0xF0 && first < 0xF5 ? 4 : first >= 0xE0 ? 3 : 2;
-  if (first >= 0xF5 || (first >= 0x80 && first < 0xC2) || at + bytes > text.size()) return 0;
-  for (std::size_t i = 1; i < bytes; ++i)
-    if (!is_continuation(static_cast<unsigned char>(text[at + i]))) return 0;
-  if (first == 0xC2 && static_cast<unsigned char>(text[at + 1]) < 0xA0) return 0;
-  return bytes;
-}
 
 /// The bytes of the first `count` characters.
 std::size_t bytes_of(std::string_view clean, std::size_t count) {
@@ -35,24 +26,15 @@ std::size_t bytes_of(std::string_view clean, std::size_t count) {
 }  // namespace
 
 std::string clean_line(std::string_view text) {
+  if (text.ends_with('\r')) text.remove_suffix(1);  // the end of a line from elsewhere
   std::string clean;
-  std::size_t column = 0;
-  for (std::size_t at = 0; at < text.size();) {
-    const auto c = static_cast<unsigned char>(text[at]);
-    const std::size_t bytes = character_bytes(text, at);
-    if (c == '\t') {
-      const std::size_t spaces = k_tab - column % k_tab;
-      clean.append(spaces, ' ');
-      column += spaces;
-    } else if (c == '\r' && at + 1 == text.size()) {
-      // the end of a line from elsewhere
-    } else {
-      clean += bytes == 0 || c < 0x20 || c == 0x7F ? std::string_view("?") : text.substr(at, bytes);
-      ++column;
-    }
-    at += std::max<std::size_t>(bytes, 1);
+  for (;;) {
+    const std::size_t tab = text.find('\t');
+    clean += plain_line(text.substr(0, tab), '?');
+    if (tab == std::string_view::npos) return clean;
+    clean.append(k_tab - columns_of(clean) % k_tab, ' ');
+    text.remove_prefix(tab + 1);
   }
-  return clean;
 }
 
 std::string clean_text(std::string_view text) {

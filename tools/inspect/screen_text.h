@@ -8,7 +8,8 @@
 
 namespace kernelites {
 
-/// Tabs as spaces up to the next multiple of 8, other control characters and broken UTF-8 as '?'.
+/// Tabs as spaces up to the next multiple of 8; what `plain_line` does not let pass as '?': control characters, those
+/// that turn the direction of writing, broken UTF-8.
 std::string clean_line(std::string_view text);
 /// The same for each line of a text.
 std::string clean_text(std::string_view text);

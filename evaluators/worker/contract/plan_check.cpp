@@ -8,6 +8,7 @@
 #include <algorithm>
 #include <set>
 
+#include "engine/core/plain_line.h"
 #include "evaluators/worker/contract/tensor_map_check.h"
 
 namespace kernelites::worker {
@@ -40,11 +41,9 @@ std::uint64_t product(const std::array<std::uint32_t, 3>& extents) {
 /// The candidate's reason in one line of plain characters: it is quoted in messages and prompts.
 std::string plain_reason(std::string_view text) {
   constexpr std::size_t k_reason_bytes_max = 120;
-  std::string result(text.substr(0, k_reason_bytes_max));
-  for (char& c : result) {
-    if (static_cast<unsigned char>(c) < 0x20 || static_cast<unsigned char>(c) > 0x7e || c == '"') c = ' ';
-  }
-  return result;
+  std::string reason = ascii_line(text, ' ', k_reason_bytes_max);
+  std::replace(reason.begin(), reason.end(), '"', ' ');
+  return reason;
 }
 
 std::optional<Verdict> check_supported(const Subject& s) {

@@ -9,6 +9,7 @@
 #include <functional>
 #include <optional>
 
+#include "engine/core/plain_line.h"
 #include "evaluators/worker/contract/problem_source.h"
 
 namespace kernelites::worker {
@@ -38,13 +39,7 @@ int leading_number(std::string_view text) {
 }
 
 /// Printable ASCII and at most a few hundred bytes: messages repeat what the source contains.
-std::string plain(std::string_view text) {
-  std::string result(text.substr(0, k_message_bytes_max));
-  for (char& c : result) {
-    if (static_cast<unsigned char>(c) < 0x20 || static_cast<unsigned char>(c) > 0x7e) c = '?';
-  }
-  return result;
-}
+std::string plain(std::string_view text) { return ascii_line(text, '?', k_message_bytes_max); }
 
 /// What the compiler says in the candidate's own words is the candidate's to say: only the kind of message is kept.
 std::string without_quotation(std::string_view text) {

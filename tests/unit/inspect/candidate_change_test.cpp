@@ -156,9 +156,11 @@ TEST_CASE("cutting and filling count characters, not bytes") {
   CHECK(padded_to("gr\xC3\xBC", 5) == "gr\xC3\xBC  ");
   CHECK(clean_line("a\tb") == "a       b");
   CHECK(clean_line("a\xFF\xC2\x9B"
-                   "b") ==
-        "a??"
-        "?b");
+                   "b") == "a??b");
+  CHECK(clean_line("gain \u202E5.1x") == "gain ?5.1x");  // would be shown as "x1.5"
+  CHECK(clean_line("a\u2066b\u2069\u200Fc\u2028d") == "a?b??c?d");
+  CHECK(clean_line("\xC0\xAF\xED\xA0\x80") == "?????");  // overlong, half of a pair
+  CHECK(clean_line("\u00FC \u20AC \U0001F600") == "\u00FC \u20AC \U0001F600");
   CHECK(shell_word("runs/night-1") == "runs/night-1");
   CHECK(shell_word("x; touch it's") == R"('x; touch it'\''s')");
   CHECK(shell_word("") == "''");

@@ -86,6 +86,28 @@ TEST_CASE("a hostile message stays one short line") {
   CHECK(text.find('\x1b') == std::string::npos);
 }
 
+TEST_CASE("what is too long is cut at a word, and says so") {
+  const std::string text =
+      printed({{{"event", "incident"}, {"message", std::string(70, 'a') + " tunables were tried"}}});
+  CHECK(text == "incident: " + std::string(66, 'a') + "...\n");
+  CHECK(printed({{{"event", "incident"}, {"message", std::string(50, 'a') + " of the parent's tunables"}}}) ==
+        "incident: " + std::string(50, 'a') + " of the parent's...\n");
+}
+
+TEST_CASE("a refusal that is repeated is told once, and then how often") {
+  Json event{{"event", "rejected"},
+             {"ordinal", 5},
+             {"operator", "tune"},
+             {"reason", "tune_exhausted"},
+             {"message", "m"}};
+  std::vector<Json> events(4, event);
+  event["message"] = "another";
+  events.push_back(event);
+  CHECK(
+      printed(events) ==
+      "#5 tune refused: tune_exhausted: m\n  and 3 more like it\n#5 tune refused: tune_exhausted: another\n");
+}
+
 TEST_CASE("the event log has one line per event and survives a torn one") {
   TemporaryFolder folder;
   const auto file = folder.path() / "events.jsonl";
