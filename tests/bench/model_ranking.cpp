@@ -177,6 +177,25 @@ Ranking rank(const std::vector<MeasuredKernel>& kernels, const ModelledDevice& d
   return ranking;
 }
 
+std::vector<PairAgreement> pair_agreement(const std::vector<MeasuredKernel>& kernels,
+                                          const ModelledDevice& device) {
+  std::vector<PairAgreement> rows{{1, 1.05}, {1.05, 1.15}, {1.15, 1.5}, {1.5, 1e9}};
+  for (const auto& [task, workloads] : times_of(kernels, device))
+    for (const auto& [workload, times] : workloads)
+      for (std::size_t i = 0; i < times.measured.size(); ++i)
+        for (std::size_t k = i + 1; k < times.measured.size(); ++k) {
+          const double modelled = times.modelled[i] / times.modelled[k];
+          const double apart = std::max(modelled, 1 / modelled);
+          const bool is_agreed = (modelled > 1) == (times.measured[i] > times.measured[k]);
+          for (PairAgreement& row : rows)
+            if (apart >= row.from && apart < row.to) {
+              ++row.pairs;
+              row.agreed += is_agreed ? 1 : 0;
+            }
+        }
+  return rows;
+}
+
 std::span<const FittedParameter> fitted_parameters() { return k_parameters; }
 
 ModelledDevice guessed(ModelledDevice device) {

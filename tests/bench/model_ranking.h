@@ -44,6 +44,15 @@ struct Ranking {
 
 Ranking rank(const std::vector<MeasuredKernel>& kernels, const worker::vgpu::ModelledDevice& device);
 
+/// Pairs of kernels of a workload that the model puts `from` to `to` times apart, and in how many the device found the
+/// same one faster.
+struct PairAgreement {
+  double from = 1, to = 1;
+  int pairs = 0, agreed = 0;
+};
+std::vector<PairAgreement> pair_agreement(const std::vector<MeasuredKernel>& kernels,
+                                          const worker::vgpu::ModelledDevice& device);
+
 /// A fitted parameter, between what it may lie to mean what it says, and what one would guess unmeasured.
 struct FittedParameter {
   const char* name;

@@ -28,6 +28,15 @@ void print(const Ranking& ranking) {
              ranking.median_at_workloads, ranking.median_of_task, ranking.pooled, ranking.log_error);
 }
 
+void print(const std::vector<PairAgreement>& rows) {
+  fmt::print("| the model puts them apart | pairs | the device agrees |\n| --- | --- | --- |\n");
+  for (const PairAgreement& row : rows)
+    fmt::print("| {:.2f} {} | {} | {:.0f} % |\n", row.from,
+               row.to < 1e6 ? fmt::format("to {:.2f}", row.to) : "or more", row.pairs,
+               100.0 * row.agreed / std::max(row.pairs, 1));
+  fmt::print("\n");
+}
+
 void print_parameters(const ModelledDevice& device) {
   for (const FittedParameter& parameter : fitted_parameters())
     fmt::print("{} = {:.4g}\n", parameter.name, device.*parameter.field);
@@ -67,6 +76,7 @@ int main(int argc, char** argv) {
     fmt::print("{} rows, {} kernels, modelled as {}\n\n", kernels.size(), variants.size(),
                worker::vgpu::k_h100.name);
     print(rank(kernels, worker::vgpu::k_h100));
+    print(pair_agreement(kernels, worker::vgpu::k_h100));
     if (argc == 2) return 0;
     const int steps = std::max(1, std::atoi(argv[3]));
     fmt::print("without a fit, parameters as guessed:\n\n");

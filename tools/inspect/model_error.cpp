@@ -36,7 +36,42 @@ constexpr ModelError k_errors[] = {
     {"", 319, 0.138},
 };
 
+constexpr PairAgreement k_agreements[] = {
+    {1, 1.05, 641, 0.55},
+    {1.05, 1.15, 170, 0.71},
+    {1.15, 1.5, 106, 0.94},
+    {1.5, 0, 247, 1.00},
+};
+
+/// A coin gives a half.
+constexpr double k_agreed_least = 0.9;
+
 }  // namespace
+
+std::span<const PairAgreement> pair_agreement_table() { return k_agreements; }
+
+const PairAgreement& agreement_at(double gain) {
+  const double apart = gain > 0 ? std::max(gain, 1 / gain) : 1;
+  const auto* row = std::begin(k_agreements);
+  while (row->to > 0 && apart >= row->to) ++row;
+  return *row;
+}
+
+double least_gain_told() {
+  const auto* const row = std::find_if(std::begin(k_agreements), std::end(k_agreements),
+                                       [](const PairAgreement& one) { return one.agreed >= k_agreed_least; });
+  return row->from;
+}
+
+bool is_told_apart(double gain) { return agreement_at(gain).agreed >= k_agreed_least; }
+
+std::string agreement_words(double gain) {
+  const PairAgreement& row = agreement_at(gain);
+  const std::string apart = row.to > 0 ? fmt::format("{:g} to {:g} times apart", row.from, row.to)
+                                       : fmt::format("more than {:g} times apart", row.from);
+  return fmt::format("of {} pairs of kernels that it puts {}, an H100 found the same one faster in {:.0f} %",
+                     row.pairs, apart, 100 * row.agreed);
+}
 
 std::span<const ModelError> model_error_table() { return k_errors; }
 
@@ -45,10 +80,6 @@ std::optional<ModelError> model_error(const DeviceFacts& device, std::string_vie
   const auto* const row = std::find_if(std::begin(k_errors), std::end(k_errors),
                                        [&](const ModelError& error) { return error.task == task; });
   return row == std::end(k_errors) ? *(std::end(k_errors) - 1) : *row;
-}
-
-bool exceeds(const ModelError& error, double gain) {
-  return gain > 0 && std::abs(std::log(gain)) > error.mean_abs_log;
 }
 
 std::string error_words(const ModelError& error) {
