@@ -8,8 +8,10 @@
 #include <unistd.h>
 
 #include <cerrno>
+#include <chrono>
 #include <cstring>
 #include <string>
+#include <thread>
 
 #include "engine/core/error.h"
 
@@ -25,6 +27,18 @@ std::string holder(int fd) {
   return digits.empty() ? "another process" : "process " + digits;
 }
 
+/// Whoever asks `is_written_now` holds the lock for an instant: a writer waits for that much.
+constexpr int k_tries = 5;
+constexpr std::chrono::milliseconds k_try_wait{20};
+
+bool take(int fd) {
+  for (int i = 1; flock(fd, LOCK_EX | LOCK_NB) != 0; ++i) {
+    if (errno != EWOULDBLOCK || i == k_tries) return false;
+    std::this_thread::sleep_for(k_try_wait);
+  }
+  return true;
+}
+
 }  // namespace
 
 RunLock::RunLock(const std::filesystem::path& folder) {
@@ -32,7 +46,7 @@ RunLock::RunLock(const std::filesystem::path& folder) {
   // CLOEXEC: a worker that outlives a killed controller must not keep the run locked.
   fd_ = open(file.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0644);
   if (fd_ < 0) throw Error(fmt::format("{}: open: {}", file.string(), std::strerror(errno)));
-  if (flock(fd_, LOCK_EX | LOCK_NB) != 0) {
+  if (!take(fd_)) {
     const int cause = errno;
     const std::string other = holder(fd_);
     close(fd_);
@@ -47,5 +61,13 @@ RunLock::RunLock(const std::filesystem::path& folder) {
 }
 
 RunLock::~RunLock() { close(fd_); }
+
+bool is_written_now(const std::filesystem::path& folder) {
+  const int fd = open((folder / "run.lock").c_str(), O_RDONLY | O_CLOEXEC);
+  if (fd < 0) return false;
+  const bool is_held = flock(fd, LOCK_SH | LOCK_NB) != 0 && errno == EWOULDBLOCK;
+  close(fd);
+  return is_held;
+}
 
 }  // namespace kernelites

@@ -21,4 +21,7 @@ class RunLock {
   int fd_ = -1;
 };
 
+/// Whether a process writes the run of this folder now. False where there is none.
+bool is_written_now(const std::filesystem::path& folder);
+
 }  // namespace kernelites

@@ -114,7 +114,7 @@ std::string table_of(const std::vector<BenchRow>& rows, const std::string& first
     cells.push_back({row.workload, row.arm, fmt::format("{:.2f}", row.timing.time_us_median),
                      fmt::format("{:.2f}", row.timing.time_us_p10),
                      fmt::format("{:.2f}", row.timing.time_us_p90),
-                     row.timing.is_modelled ? "modelled" : fmt::to_string(row.timing.samples),
+                     row.timing.is_modelled ? "-" : fmt::to_string(row.timing.samples),
                      fmt::format("{:.0f}", row.share.gb_per_s), fmt::format("{:.1f}", row.share.tflop_per_s),
                      row.share.of_floor > 0 ? fmt::format("{:.1f}", 100 * row.share.of_floor) : "?",
                      std::string(row.share.limit), row.arm == first ? "1" : speedup_text(row)});
@@ -146,8 +146,9 @@ Json json_of(const BenchRow& row) {
 
 void print_text(const Task& task, const DeviceFacts& device, const std::vector<BenchArm>& arms,
                 const Duel& duel, const std::optional<Duel>& repeated, std::ostream& out) {
-  out << fmt::format("{} on {}, {}, arms interleaved in one process\n", task.name, device.kind,
-                     device.is_virtual ? "modelled" : "measured");
+  out << fmt::format("{} on {}, {}\n", task.name, device.kind,
+                     device.is_virtual ? "modelled: times are the model's, the same in every call"
+                                       : "measured, arms interleaved in one process");
   for (const BenchArm& arm : arms) {
     if (!arm.verdict.is_passed)
       out << fmt::format("{} is left out: stage {} ({}): {}\n", arm.seed.name, arm.verdict.stage,

@@ -83,6 +83,25 @@ std::string extras_text(const CLI::App& app, const std::vector<std::string>& arg
   return fmt::format("{}", fmt::join(in_order, " "));
 }
 
+/// "--budget-candidates: abc: expected a whole number": CLI11 says "Could not convert: --budget-candidates = abc".
+std::string conversion_text(const CLI::App& app, const std::string& words) {
+  const CLI::App* asked = &app;
+  while (!asked->get_subcommands().empty()) asked = asked->get_subcommands().front();
+  for (const CLI::Option* option : asked->get_options()) {
+    const std::string name = option->get_name();
+    const std::size_t at = words.find(name + " = ");
+    if (at == std::string::npos) continue;
+    const std::string type = option->get_type_name();
+    const bool is_whole = type.starts_with("INT") || type.starts_with("UINT");
+    const bool is_number = is_whole || type.starts_with("FLOAT");
+    return fmt::format("{}: {}: expected {}", name, words.substr(at + name.size() + 3),
+                       is_whole    ? "a whole number"
+                       : is_number ? "a number"
+                                   : type);
+  }
+  return words;
+}
+
 }  // namespace
 
 int run_program(const std::vector<std::string>& arguments, Program& program) {
@@ -106,6 +125,10 @@ int run_program(const std::vector<std::string>& arguments, Program& program) {
   } catch (const CLI::ExtrasError&) {  // what went wrong may quote a file, a server or a model
     program.err << fmt::format("kernelites: not expected: {} (see --help)\n",
                                clean_text(extras_text(app, arguments)));
+    return exit_wrong;
+  } catch (const CLI::ConversionError& error) {
+    program.err << fmt::format("kernelites: {} (see --help)\n",
+                               clean_text(conversion_text(app, error.what())));
     return exit_wrong;
   } catch (const CLI::ParseError& error) {
     program.err << fmt::format("kernelites: {} (see --help)\n", clean_text(error.what()));

@@ -28,15 +28,30 @@ DataRoot find_data_root(const std::string& given, const fs::path& executable) {
   throw ConfigError("--data", "", "is needed: no folder above the program has tasks and prompts");
 }
 
-Task find_task(const std::string& name, const DataRoot& data) {
-  if (name.empty()) throw ConfigError("--task", "", "is needed: a name (see kernelites tasks) or a folder");
+namespace {
+
+/// ", did you mean rmsnorm?" of a slip of the hand, or of a part of few names: "softmax" of softmax_row.
+std::string meant_tasks(const std::string& name, const std::vector<std::string>& known) {
+  constexpr std::size_t k_letters_min = 3, k_told_max = 4;
+  if (const std::string near = surely_meant(name, known); !near.empty()) return near;
+  std::vector<std::string> longer;
+  for (const std::string& other : known)
+    if (name.size() >= k_letters_min && other.find(name) != std::string::npos) longer.push_back(other);
+  if (longer.empty() || longer.size() > k_told_max) return "";
+  return fmt::format(", did you mean {}?", fmt::join(longer, " or "));
+}
+
+}  // namespace
+
+Task find_task(const std::string& name, const DataRoot& data, const std::string& where) {
+  if (name.empty()) throw ConfigError(where, "", "is needed: a name (see kernelites tasks) or a folder");
   if (fs::exists(fs::path(name) / "task.json")) return load_task(name);
   const bool is_name = name.find('/') == std::string::npos && name != "." && name != "..";
   if (is_name && fs::exists(data.tasks() / name / "task.json")) return load_task(data.tasks() / name);
   const std::vector<std::string> known = list_tasks(data.tasks());
-  const std::string near = surely_meant(name, known);
+  const std::string near = meant_tasks(name, known);
   throw ConfigError(
-      "--task", name,
+      where, name,
       near.empty() ? fmt::format("is neither a folder with a task.json nor one of {}", fmt::join(known, ", "))
                    : "is no task" + near + " (see kernelites tasks)");
 }

@@ -28,8 +28,9 @@ struct DataRoot {
 /// ConfigError.
 DataRoot find_data_root(const std::string& given, const std::filesystem::path& executable);
 
-/// `name` as a folder with a task.json, else as a task of the data root. Throws ConfigError that lists the tasks.
-Task find_task(const std::string& name, const DataRoot& data);
+/// `name` as a folder with a task.json, else as a task of the data root. Throws ConfigError that says which one was
+/// meant, else lists the tasks; `where` is what the user wrote the name behind.
+Task find_task(const std::string& name, const DataRoot& data, const std::string& where = "--task");
 /// Where the seeds of a task lie: <folder>/seeds/ if the task has one, else kernels_seed/<task>/ of the data root.
 std::filesystem::path seed_folder(const Task& task, const DataRoot& data);
 /// Those that `names` ask for (`choose_seeds`), all without.

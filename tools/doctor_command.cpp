@@ -46,6 +46,8 @@ const char* word_of(CheckState state) {
 std::vector<DoctorLine> check_endpoints(const DoctorOptions& options) {
   if (options.endpoint.empty())
     return {{"endpoint", CheckState::skipped, "none was named", "try one with --endpoint before a run"}};
+  if (options.endpoint == "none")  // as in `run`
+    return {{"endpoint", CheckState::skipped, "none: the tuner alone, no model", ""}};
   const EndpointConfig config = endpoint_config_from_option(options.endpoint);
   HttpLoop http;
   const FreshFolder folder("doctor");  // for what an endpoint writes while it is tried

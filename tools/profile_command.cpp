@@ -2,6 +2,7 @@
 // kernelites profile: hardware counters of a kernel at bench workloads, in plain terms, against the task's own counts.
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <memory>
 
 #include "engine/core/device_names.h"
@@ -10,6 +11,7 @@
 #include "tools/command_line.h"
 #include "tools/data_root.h"
 #include "tools/evaluation_requests.h"
+#include "tools/inspect/screen_text.h"
 #include "tools/inspect/text_table.h"
 #include "tools/tuning_words.h"
 #include "tools/worker_setup.h"
@@ -88,6 +90,12 @@ void profile(const ProfileOptions& options, Program& program) {
     program.out << fmt::format("stage {} ({}): {}\n", result.verdict.stage, result.verdict.reason,
                                result.verdict.message);
   print_text(task, workloads, result, program.out);
+  const bool has_counts = std::any_of(result.reports.begin(), result.reports.end(),
+                                      [](const auto& report) { return !report.second.readings.empty(); });
+  if (result.verdict.is_passed && !has_counts && pool->provenance().device.is_virtual)
+    program.out << fmt::format(
+        "no counter was read: a GPU has them. What the model says here: kernelites bench --task {} {}\n",
+        shell_word(options.task), shell_word(options.file));
 }
 
 }  // namespace

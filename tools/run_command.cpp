@@ -27,6 +27,7 @@
 #include "tools/model_key.h"
 #include "tools/new_run.h"
 #include "tools/run_endpoints.h"
+#include "tools/run_session.h"
 #include "tools/stop_signals.h"
 #include "tools/terminal.h"
 #include "tools/worker_setup.h"
@@ -311,7 +312,7 @@ void run(RunOptions& options, const CLI::App& command, Program& program) {
     if (shown.live) shown.live->tick();
     return workers.pool ? workers.pool->take_incidents() : std::vector<std::string>();
   };
-  const LoopEnd end = Loop(parts).run();
+  const LoopEnd end = run_to_its_end(parts, folder, data);
   if (workers.batch) workers.batch->write();
   if (!config.knowledge.empty()) export_lessons(*archive, task, config, options.is_json, program);
   report_end(end, workers, config, folder, options.is_json, program);

@@ -145,7 +145,7 @@ Json kernel_json(const ComparedKernel& kernel) {
 
 Json optional_json(const std::optional<Interval>& interval) { return interval ? Json(*interval) : Json(); }
 
-ComparedKernel kernel_of(const RunReader& reader, std::uint64_t ordinal) {
+ComparedKernel compared_kernel(const RunReader& reader, std::uint64_t ordinal) {
   ComparedKernel kernel{.ordinal = ordinal};
   const auto evaluated = reader.archive.evaluated(ordinal);
   if (!evaluated) return kernel;
@@ -158,6 +158,10 @@ ComparedKernel kernel_of(const RunReader& reader, std::uint64_t ordinal) {
     return kernel;
   }
   const Json json(examination);
+  if (!examination.machine_code.empty()) {
+    kernel.code = digest_parts({examination.machine_code, json.at("plans").dump()});
+    return kernel;
+  }
   // `code_digest` holds launches at shapes that every run draws for itself.
   kernel.code = digest_parts({json.at("counts").dump(), json.at("kernels").dump(), json.at("plans").dump()});
   return kernel;
@@ -169,8 +173,8 @@ void add_kernels(const RunReader& reader, ComparedRun& run) {
   const auto best = grid.best();
   const auto baseline = reader.archive.find_candidate(reader.baseline_id);
   if (!best || !baseline) return;
-  run.best = kernel_of(reader, best->ordinal);
-  run.baseline = kernel_of(reader, baseline->ordinal);
+  run.best = compared_kernel(reader, best->ordinal);
+  run.baseline = compared_kernel(reader, baseline->ordinal);
   for (const WorkloadTime& time : elite_facts(reader, best->ordinal, &*best).times) {
     run.best.time_us[time.workload] = time.own.time_us_median;
     if (best->ordinal == baseline->ordinal)

@@ -6,9 +6,11 @@
 
 #include "archive/qd_metrics.h"
 #include "engine/search/recorded_config.h"
+#include "engine/search/run_folder.h"
 #include "tools/command_line.h"
 #include "tools/inspect/arm_table.h"
 #include "tools/inspect/qd_text.h"
+#include "tools/inspect/run_end.h"
 #include "tools/inspect/run_reader.h"
 #include "tools/inspect/screen_text.h"
 #include "tools/inspect/text_table.h"
@@ -26,14 +28,15 @@ std::string of_limit(const std::string& used, double limit) {
   return limit > 0 ? fmt::format("{} of {}", used, limit) : used + " (no limit)";
 }
 
-Json status_json(const RunReader& run, const RunConfig& config, const ArmTable& arms) {
+Json status_json(const RunReader& run, const RunConfig& config, const ArmTable& arms, const RunEnd& end) {
   const RunRecord record = run.archive.run();
   const Spent spent = run.archive.spent();
   const Counters counters = run.archive.counters();
   const Grid grid = run.archive.grid();
   const auto best = grid.best();
   Json json{{"task", record.task},
-            {"state", record.state},
+            {"state", end.state},
+            {"end", {{"reason", end.reason}, {"words", end.words}}},
             {"device", run.device.kind},
             {"counters",
              {{"variations", counters.variations},
@@ -79,21 +82,25 @@ void status(const StatusOptions& options, Program& program) {
   const RunRecord record = run.archive.run();
   const RunConfig config = recorded_run_config(record.configuration, options.run + ": configuration");
   const ArmTable arms = arm_table(run, config, options.run);
+  const Spent spent = run.archive.spent();
+  Database rows(RunFolder{options.run}.database(), Database::Mode::read_only);
+  const RunEnd end = run_end(rows, options.run, record, spent, config);
   if (options.is_json) {
-    program.out << status_json(run, config, arms).dump(2) << "\n";
+    program.out << status_json(run, config, arms, end).dump(2) << "\n";
     return;
   }
-  const Spent spent = run.archive.spent();
   const Counters counters = run.archive.counters();
   const Grid grid = run.archive.grid();
   const BudgetLimits& limits = config.budget;
   program.out << fmt::format("{} on {}: {}\n", clean_line(record.task),
                              run.device.kind.empty() ? "?" : clean_line(run.device.kind),
-                             clean_line(record.state));
+                             clean_line(end.state));
+  if (!end.words.empty()) program.out << "end         " << end.words << "\n";
   program.out << fmt::format(
-      "candidates  {}, and {} seeds; {} told in all; {} of {} passed so far; {} replies refused\n",
+      "candidates  {}, and {} seeds; {} told in all; {} of {} passed so far; {} {} refused\n",
       of_limit(fmt::to_string(spent.candidates - spent.seeds), static_cast<double>(limits.candidates)),
-      spent.seeds, counters.told, counters.passed, spent.candidates, counters.rejections);
+      spent.seeds, counters.told, counters.passed, spent.candidates, counters.rejections,
+      spent.model_calls > 0 ? "replies" : "proposals");
   program.out << fmt::format(
       "codes       {} different ones compiled; {} candidates repeated one and were not timed\n",
       counters.distinct_codes, counters.duplicate_codes);

@@ -86,7 +86,7 @@ void list(const TasksOptions& options, Program& program) {
     return;
   }
   if (!options.name.empty()) {
-    const Task task = find_task(options.name, data);
+    const Task task = find_task(options.name, data, "task");
     if (options.has_seeds) {
       run_seeds({task}, data, options.controls, program);
       return;

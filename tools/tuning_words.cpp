@@ -2,6 +2,10 @@
 // NAME=VALUE words of --tune.
 #include "tools/tuning_words.h"
 
+#include <fmt/format.h>
+#include <fmt/ranges.h>
+
+#include <algorithm>
 #include <charconv>
 
 #include "engine/core/error.h"
@@ -18,6 +22,11 @@ void apply_tuning(const std::vector<std::string>& words, Candidate& candidate) {
     const auto read = std::from_chars(word.data() + equals + 1, end, candidate.tuning[name]);
     if (read.ec != std::errc() || read.ptr != end)
       throw ConfigError("--tune", word, "the value is no whole number");
+    for (const Tunable& tunable : parse_tunables(candidate.source))
+      if (tunable.name == name && std::find(tunable.values.begin(), tunable.values.end(),
+                                            candidate.tuning[name]) == tunable.values.end())
+        throw ConfigError("--tune", word,
+                          fmt::format("the file declares {}", fmt::join(tunable.values, ", ")));
   }
 }
 

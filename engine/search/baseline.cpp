@@ -2,6 +2,8 @@
 // The baseline of a run: the fastest of its seeds, and what chance alone does on this device.
 #include "engine/search/baseline.h"
 
+#include <fmt/format.h>
+
 #include <algorithm>
 #include <cmath>
 
@@ -11,14 +13,26 @@
 namespace kernelites {
 namespace {
 
-/// Why the seed cannot be a baseline; empty if it can, or is not through yet.
+/// "line 12: ..." where the verdict is of a line.
+std::string placed_message(const Verdict& verdict) {
+  const int line = verdict.diagnostics.empty() ? 0 : verdict.diagnostics.front().line;
+  const bool is_of_compiler = verdict.reason == "compile_error" || verdict.reason == "plan_not_constant";
+  const std::string place = line > 0         ? fmt::format("line {}: ", line)
+                            : is_of_compiler ? "no line (something may be left open at its end): "
+                                             : "";
+  return fmt::format("stage {}, {}: {}{}", verdict.stage, verdict.reason, place, verdict.message);
+}
+
+/// Why the seed cannot be a baseline, with its file; empty if it can, or is not through yet.
 std::string failure_of(const Course& course) {
-  if (!course.error.empty()) return course.error;
-  if (course.examination && !course.examination->verdict.is_passed)
-    return course.examination->verdict.message;
-  if (!course.duels.empty() && !course.duels.back().duel->verdict.is_passed)
-    return course.duels.back().duel->verdict.message;
-  return "";
+  std::string why;
+  if (!course.error.empty())
+    why = course.error;
+  else if (course.examination && !course.examination->verdict.is_passed)
+    why = placed_message(course.examination->verdict);
+  else if (!course.duels.empty() && !course.duels.back().duel->verdict.is_passed)
+    why = placed_message(course.duels.back().duel->verdict);
+  return why.empty() ? why : fmt::format("#{} {}: {}", course.record.ordinal, course.record.summary, why);
 }
 
 }  // namespace
@@ -30,7 +44,10 @@ Baseline baseline_of(const Archive& archive, const std::map<std::string, double>
     Course course = course_of(record, archive.evaluations(record.ordinal));
     const std::string failure = failure_of(course);
     if (!failure.empty()) {
-      if (baseline.failure.empty()) baseline.failure = failure;
+      if (baseline.failed == 0) {
+        baseline.failed = record.ordinal;
+        baseline.failure = failure;
+      }
     } else if (!course.examination || course.duels.empty()) {
       baseline.is_pending = true;
     } else {

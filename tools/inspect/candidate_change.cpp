@@ -11,6 +11,7 @@
 #include "engine/variation/code_rows.h"
 #include "engine/variation/tuning.h"
 #include "tools/inspect/plan_values.h"
+#include "tools/inspect/told_kind.h"
 
 namespace kernelites {
 namespace {
@@ -165,8 +166,9 @@ WorkloadTimes times_at(const RunReader& run, const CandidateChange& change, cons
   return times;
 }
 
-Values descriptor_values(const Examination& examination) {
-  return {examination.descriptors.begin(), examination.descriptors.end()};
+Values descriptor_values(const CandidateEnd& end) {
+  const Descriptors told = told_descriptors(end.end.specimen.examination, end.end.specimen.duel);
+  return {told.begin(), told.end()};
 }
 
 }  // namespace
@@ -198,7 +200,7 @@ CandidateChange change_between(const RunReader& run, const CandidateEnd& before,
   change.tunables =
       changed_values(tunable_values(before.record.candidate), tunable_values(after.record.candidate));
   change.source = source_diff(before.record.candidate.source, after.record.candidate.source);
-  change.descriptors = changed_values(descriptor_values(a), descriptor_values(b));
+  change.descriptors = changed_values(descriptor_values(before), descriptor_values(after));
   change.resources = changed_values(resource_values(a), resource_values(b));
   change.instructions = changed_counts(instruction_groups(a.counts), instruction_groups(b.counts));
   change.opcodes = changed_counts(a.counts.sass, b.counts.sass);

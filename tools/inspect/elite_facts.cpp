@@ -15,6 +15,7 @@
 #include "engine/search/null_duels.h"
 #include "engine/search/specimens.h"
 #include "engine/variation/bottleneck.h"
+#include "tools/inspect/told_kind.h"
 
 namespace kernelites {
 namespace {
@@ -84,9 +85,9 @@ std::int64_t counted_by(const StageReport& report) {
   return 0;
 }
 
-void add_examination(const EvaluationRecord& record, EliteFacts& facts) {
-  const Examination& examination = *record.examination;
-  facts.descriptors = examination.descriptors;
+void add_examination(const EvaluatedCandidate& evaluated, EliteFacts& facts) {
+  const Examination& examination = *evaluated.examination->examination;
+  facts.descriptors = told_descriptors(examination, evaluated.duel ? evaluated.duel->duel : std::nullopt);
   facts.kernels = examination.kernels;
   facts.proof.checks = examination.checks;
   facts.proof.stages.clear();
@@ -169,7 +170,7 @@ EliteFacts elite_facts(const RunReader& run, std::uint64_t ordinal, const Elite*
     if (evaluation.examination) evaluated.examination = evaluation;
     if (evaluation.duel && !is_null_duel(evaluation)) evaluated.duel = evaluation;
   }
-  if (evaluated.examination) add_examination(*evaluated.examination, facts);
+  if (evaluated.examination) add_examination(evaluated, facts);
   const std::vector<EvaluationRecord> duels = duels_in(evaluations);
   add_duels(run, duels, elite, facts);
   add_parent(run, duels, *record, facts);

@@ -72,7 +72,7 @@ struct EliteFacts {
   std::optional<Gain> over_parent;  ///< from the newest duel that had both
   std::vector<WorkloadTime> times;  ///< in the task's order
   bool is_modelled = false;
-  Descriptors descriptors;
+  Descriptors descriptors;  ///< as they are told (tools/inspect/told_kind.h); `cell` is as it was stored
   std::vector<KernelResources> kernels;
   std::string bottleneck;  ///< what limits it, in words; empty: not timed
   Proof proof;

@@ -73,6 +73,7 @@ std::string examination_text(const Examination& examination) {
 std::string duel_text(const Task& task, const DeviceFacts& device, const Duel& duel) {
   std::vector<std::vector<std::string>> rows{{"workload", "time us", "p10", "p90", "n", "kind", "GB/s",
                                               "% of copy", "TFLOP/s", "% of floor", "limit"}};
+  bool has_more_than_copy = false;
   for (std::size_t arm = 1; arm < duel.arms.size(); ++arm)
     rows[0].push_back("x vs " + duel.arms[arm].substr(0, 10));
   for (const Workload& workload : task.bench) {
@@ -99,9 +100,13 @@ std::string duel_text(const Task& task, const DeviceFacts& device, const Duel& d
                           ? fmt::format("{:.3f}", std::exp(-ratio.log_ratio_median))
                           : fmt::format("{:.3f} [{:.3f}, {:.3f}]", std::exp(-ratio.log_ratio_median),
                                         std::exp(-ratio.log_ratio_high), std::exp(-ratio.log_ratio_low)));
+    has_more_than_copy = has_more_than_copy || share.of_memory > 1.0005;
     rows.push_back(std::move(row));
   }
-  return text_table(rows);
+  return text_table(rows) +
+         (has_more_than_copy
+              ? "more than 100 % of copy: a copy also writes, and memory that is only read is faster\n"
+              : "");
 }
 
 Json rates_json(const Task& task, const DeviceFacts& device, const Duel& duel) {

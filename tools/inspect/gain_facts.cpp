@@ -133,6 +133,13 @@ std::string launch_words(const ModelledLaunch& launch) {
                      launch.waves);
 }
 
+/// ", limited by DRAM instead of issue"; empty where the limit stayed.
+std::string limit_change(const ModelledLaunch& before, const ModelledLaunch& after) {
+  return before.limit == after.limit
+             ? ""
+             : fmt::format(", limited by {} instead of {}", after.limit, before.limit);
+}
+
 /// The counts of a launch that changed most, in words.
 std::string changed_counts(const ModelledLaunch& before, const ModelledLaunch& after) {
   constexpr std::pair<const char*, const char*> k_told[] = {
@@ -182,6 +189,26 @@ MatchedLaunches matched(const std::vector<ModelledLaunch>& before, const std::ve
   return found;
 }
 
+/// "launches split_kv<8> and combine", and their time.
+std::pair<std::string, double> together(const std::vector<const ModelledLaunch*>& launches) {
+  std::string names = launches.size() == 1 ? "launch " : "launches ";
+  double time_us = 0;
+  for (std::size_t i = 0; i < launches.size(); ++i) {
+    names += fmt::format("{}{}",
+                         i == 0                     ? ""
+                         : i + 1 == launches.size() ? " and "
+                                                    : ", ",
+                         launches[i]->kernel);
+    time_us += launches[i]->time_us;
+  }
+  return {names, time_us};
+}
+
+const ModelledLaunch& longest(const std::vector<const ModelledLaunch*>& launches) {
+  return **std::max_element(launches.begin(), launches.end(),
+                            [](const auto* a, const auto* b) { return a->time_us < b->time_us; });
+}
+
 void add_modelled(const CandidateChange& change, const std::string& workload, std::vector<GainFact>& facts) {
   const auto *before = modelled_at(change.before, workload), *after = modelled_at(change.after, workload);
   if (!before || !after) return;
@@ -195,10 +222,22 @@ void add_modelled(const CandidateChange& change, const std::string& workload, st
     add(fmt::format("launch {}: {:.2f} us instead of {:.2f} us; {} instead of {}{}", stem, now->time_us,
                     old->time_us, launch_words(*now), launch_words(*old), changed_counts(*old, *now)),
         old->time_us - now->time_us,
-        fmt::format("launch {}: {:.2f} us instead of {:.2f} us", stem, now->time_us, old->time_us));
+        fmt::format("launch {}: {:.2f} us instead of {:.2f} us{}", stem, now->time_us, old->time_us,
+                    limit_change(*old, *now)));
   }
-  // Where as many came as went, one does what another did: by themselves they would seem to gain and to cost all.
+  // Where some came for those that went they do their work: by themselves they would seem to gain and to cost all.
   const bool is_exchange = launches.went.size() == launches.came.size();
+  if (!is_exchange && !launches.went.empty() && !launches.came.empty()) {
+    const auto [old_names, old_us] = together(launches.went);
+    const auto [now_names, now_us] = together(launches.came);
+    const std::string words =
+        fmt::format("{} instead of {}: {:.2f} us instead of {:.2f} us", now_names, old_names, now_us, old_us);
+    add(fmt::format("{}; {} instead of {}{}", words, launch_words(longest(launches.came)),
+                    launch_words(longest(launches.went)),
+                    changed_counts(longest(launches.went), longest(launches.came))),
+        old_us - now_us, words + limit_change(longest(launches.went), longest(launches.came)));
+    return;
+  }
   for (std::size_t i = 0; i < launches.went.size(); ++i) {
     const ModelledLaunch& old = *launches.went[i];
     if (!is_exchange) {
@@ -212,8 +251,8 @@ void add_modelled(const CandidateChange& change, const std::string& workload, st
                     old.kernel, now.time_us, old.time_us, launch_words(now), launch_words(old),
                     changed_counts(old, now)),
         old.time_us - now.time_us,
-        fmt::format("launch {} instead of {}: {:.2f} us instead of {:.2f} us", now.kernel, old.kernel,
-                    now.time_us, old.time_us));
+        fmt::format("launch {} instead of {}: {:.2f} us instead of {:.2f} us{}", now.kernel, old.kernel,
+                    now.time_us, old.time_us, limit_change(old, now)));
   }
   if (is_exchange) return;
   for (const ModelledLaunch* launch : launches.came)

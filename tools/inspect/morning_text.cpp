@@ -37,28 +37,58 @@ std::string how_sure(const RunFacts& run) {
   }
   std::string words = ", modelled and not measured.";
   if (!run.model_error) return words + " Nobody has compared the time model with such a device.";
-  words += fmt::format(" The time model is {}", error_words(*run.model_error));
-  return words + (exceeds(*run.model_error, best.speedup)
+  words +=
+      fmt::format(" The time model is {}; {}", error_words(*run.model_error), agreement_words(best.speedup));
+  if (!is_told_apart(best.speedup))
+    return words +
+           fmt::format(": a gain of {:.1f} % cannot be told from none by it.", 100 * (best.speedup - 1));
+  std::vector<std::string> below;
+  for (const WorkloadTime& time : best.times)
+    if (time.over_baseline && !is_told_apart(time.over_baseline->x))
+      below.push_back(fmt::format("{} ({:.3f}x)", time.workload, time.over_baseline->x));
+  return words + (below.empty()
                       ? "."
-                      : fmt::format(": a gain of {:.1f} % cannot be told from none by it.",
-                                    100 * (best.speedup - 1)));
+                      : fmt::format("; it cannot tell the gain from none at {}.", fmt::join(below, ", ")));
+}
+
+/// What the gain is over, and what it is not.
+std::string baseline_words(const RunFacts& run) {
+  std::string words;
+  if (run.baseline)
+    words += fmt::format(
+        " The baseline is #{}: {}, the best of the {} that the run began with.", run.baseline->ordinal,
+        run.baseline->summary,
+        run.seeds.size() == 1 ? std::string("one seed") : fmt::format("{} seeds", run.seeds.size()));
+  if (!run.seeds_left_out.empty())
+    words += fmt::format(" LEFT OUT of this run: the task's seed{} {}, which may be as fast.",
+                         run.seeds_left_out.size() == 1 ? "" : "s", fmt::join(run.seeds_left_out, ", "));
+  return words;
+}
+
+/// Of a best that no second process timed, why.
+std::string_view why_unconfirmed(const EliteFacts& best) {
+  if (best.proof.confirmations > 0) return "";
+  return best.is_modelled ? " (of modelled times none is made)" : " (the first of its cell asks for none)";
 }
 
 /// Headline: the best, how much faster, how sure, what it is.
 std::string headline(const RunFacts& run, std::size_t columns) {
   std::string text =
       wrapped(fmt::format("{} on {}, {} ({})", run.title.empty() ? run.run.task : run.title,
-                          run.device.kind.empty() ? "?" : run.device.kind, run.run.state, run.folder),
+                          run.device.kind.empty() ? "?" : run.device.kind, run.end.state, run.folder),
               columns);
+  if (!run.end.words.empty()) text += wrapped("It " + run.end.words + ".", columns);
+  if (!run.best && !run.seed_failure.empty())
+    return text + wrapped("No seed passed: " + run.seed_failure + ".", columns);
   if (!run.best) return text + "No candidate has been proven yet.\n";
   const EliteFacts& best = *run.best;
   std::string words = fmt::format("The best is #{} ({}), {:.3f}x as fast as the baseline", best.ordinal,
                                   best.cell, best.speedup) +
                       how_sure(run);
-  if (run.baseline)
-    words += fmt::format(" The baseline is #{}: {}.", run.baseline->ordinal, run.baseline->summary);
-  words += fmt::format(" Examinations that it passed: {}; duels: {}, of them confirmations: {}.",
-                       best.proof.examinations, best.proof.duels, best.proof.confirmations);
+  words += baseline_words(run);
+  words +=
+      fmt::format(" Examinations that it passed: {}; duels: {}, of them confirmations: {}{}.",
+                  best.proof.examinations, best.proof.duels, best.proof.confirmations, why_unconfirmed(best));
   text += wrapped(words, columns);
   return run.best_words.empty()
              ? text
@@ -114,7 +144,9 @@ std::string why_text(const RunFacts& run, std::size_t columns) {
 }
 
 std::string failures_text(const MorningFacts& facts, std::size_t columns) {
-  if (facts.failures.empty()) return "Nothing failed.\n";
+  if (facts.failures.empty())
+    return facts.run.seed_failure.empty() ? "Nothing failed.\n"
+                                          : wrapped(facts.run.seed_failure + ".", columns);
   Rows rows{{"times", "stage", "reason", "operator", "endpoint", "newest"}};
   std::int64_t rest = 0;
   for (const FailureGroup& group : facts.failures) {

@@ -14,7 +14,8 @@ constexpr double k_head_room = 0.8;       // below this share of the floor there
 constexpr double k_failure_share = 0.25;  // of one cause among all that was proposed
 
 std::string goes_on(const MorningFacts& facts, const std::string& more) {
-  return fmt::format("kernelites run --out {} {}", shell_word(facts.run.folder), more);
+  return fmt::format("kernelites run --out {}{}{}", shell_word(facts.run.folder), more.empty() ? "" : " ",
+                     more);
 }
 
 /// The workload that is farthest from its floor, by weight; null if nothing is known.
@@ -74,12 +75,19 @@ std::string tune_words(const RunFacts& run) {
 std::vector<Advice> next_steps(const MorningFacts& facts) {
   const RunFacts& run = facts.run;
   std::vector<Advice> advice;
+  if (!run.best && run.failed_seed > 0) {
+    advice.push_back({"no seed passed: see what the first one fails at, mend it, and start a new run",
+                      fmt::format("kernelites show {} {}", shell_word(run.folder), run.failed_seed)});
+    return advice;
+  }
   if (!run.best) {
-    advice.push_back({"nothing was proven yet: see why the seeds fail, or let the run go on",
+    advice.push_back({"nothing was proven yet: see how far the seeds are, or let the run go on",
                       fmt::format("kernelites log {}", shell_word(run.folder))});
     return advice;
   }
-  if (run.run.state != "done" && run.run.state != "running")
+  if (run.end.state == "gone")
+    advice.push_back({"the run's process is gone, and the run can go on", goes_on(facts, "")});
+  else if (run.end.state != "done" && run.end.state != "running")
     advice.push_back({"the run can go on; with a larger budget if that was its end",
                       goes_on(facts, fmt::format("--budget-candidates {}",
                                                  run.spent.candidates - run.spent.seeds + 100))});
@@ -90,6 +98,13 @@ std::vector<Advice> next_steps(const MorningFacts& facts) {
         {"no counters say why the best is faster",
          fmt::format("kernelites show {0} {1} --source > best.cu && kernelites profile best.cu --task {2}{3}",
                      shell_word(run.folder), run.best->ordinal, shell_word(run.run.task), tune_words(run))});
+  if (!run.seeds_left_out.empty())
+    advice.push_back(
+        {fmt::format("the task's seed {} was left out: time the best beside it", run.seeds_left_out.front()),
+         fmt::format("kernelites show {0} {1} --source > best.cu && kernelites bench --task {2} best.cu "
+                     "kernels_seed/{2}/{3}",
+                     shell_word(run.folder), run.best->ordinal, shell_word(run.run.task),
+                     shell_word(run.seeds_left_out.front()))});
   if (run.device.is_virtual)
     advice.push_back(
         {"all times are modelled: prove the best on a GPU before you believe them",

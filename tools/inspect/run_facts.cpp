@@ -20,6 +20,7 @@
 #include "engine/variation/lesson_ranking.h"
 #include "engine/variation/technique_table.h"
 #include "tools/inspect/kernel_words.h"
+#include "tools/inspect/told_kind.h"
 
 namespace kernelites {
 namespace {
@@ -105,8 +106,11 @@ KernelMeasures measures(const RunReader& run, std::uint64_t ordinal) {
   if (!evaluated || !evaluated->examination || !evaluated->examination->examination) return {};
   std::vector<std::string> names;
   for (const Workload& workload : run.task.bench) names.push_back(workload.name);
-  return measures_of(evaluated->record.candidate, *evaluated->examination->examination,
-                     evaluated->examination->provenance.device, names);
+  Examination examination = *evaluated->examination->examination;
+  examination.descriptors =
+      told_descriptors(examination, evaluated->duel ? evaluated->duel->duel : std::optional<Duel>());
+  return measures_of(evaluated->record.candidate, examination, evaluated->examination->provenance.device,
+                     names);
 }
 
 /// From the baseline to the best, by what was measured of both.
@@ -201,6 +205,23 @@ void add_lineage(const BriefRows& brief, Candidates& candidates, RunFacts& facts
   }
 }
 
+/// What the run began with, what it did not, and the best of it.
+void add_seeds(RunInstant& held, Candidates& candidates, RunFacts& facts) {
+  constexpr std::string_view k_prefix = "seed ";
+  for (const CandidateRecord& seed : held.run.archive.seeds())
+    facts.seeds.push_back(seed.summary.starts_with(k_prefix) ? seed.summary.substr(k_prefix.size())
+                                                             : seed.summary);
+  facts.seeds_left_out = seeds_left_out(held.rows);
+  const Baseline baseline = baseline_of(held.run.archive, held.run.weights);
+  if (baseline.id.empty()) {
+    facts.failed_seed = baseline.failed;
+    facts.seed_failure = baseline.failure;
+    return;
+  }
+  facts.baseline = candidates.at(baseline.ordinal);
+  facts.null_half_width = baseline.null_half_width;
+}
+
 /// What the best is and how it came to be.
 void explain_best(const RunReader& run, RunFacts& facts) {
   facts.model_error = model_error(run.device, run.task.name);
@@ -244,6 +265,7 @@ RunFacts run_facts(RunInstant& held, const std::string& folder) {
   RunFacts facts{.folder = folder, .baseline = {}, .best = {}, .best_parent = {}};
   facts.run = run.archive.run();
   facts.config = recorded_run_config(facts.run.configuration, folder + ": configuration");
+  facts.end = run_end(held.rows, folder, facts.run, run.archive.spent(), facts.config);
   facts.title = run.task.title;
   facts.device = run.device;
   if (const auto provenance = run.archive.first_provenance()) {
@@ -258,10 +280,7 @@ RunFacts run_facts(RunInstant& held, const std::string& folder) {
   facts.metrics = qd_metrics(grid);
   facts.cells = grid.cell_count();
   grid.for_each([&](const Elite& elite) { facts.elites.push_back(candidates.at(elite.ordinal)); });
-  if (const Baseline baseline = baseline_of(run.archive, run.weights); !baseline.id.empty()) {
-    facts.baseline = candidates.at(baseline.ordinal);
-    facts.null_half_width = baseline.null_half_width;
-  }
+  add_seeds(held, candidates, facts);
   add_best(run, grid, candidates, facts);
   add_judgements(brief, facts.elites, facts.best);
   const std::vector<ProgressPoint> progress = progress_of(run.archive);

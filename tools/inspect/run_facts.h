@@ -20,6 +20,7 @@
 #include "tools/inspect/elite_facts.h"
 #include "tools/inspect/gain_reasons.h"
 #include "tools/inspect/model_error.h"
+#include "tools/inspect/run_end.h"
 
 namespace kernelites {
 
@@ -89,7 +90,12 @@ struct RunFacts {
   std::string title;
   DeviceFacts device;
   std::string toolkit, harness_version;
-  std::optional<EliteFacts> baseline;
+  RunEnd end;
+  std::vector<std::string> seeds;           ///< files that it began with
+  std::vector<std::string> seeds_left_out;  ///< of the task's; empty: none, or nobody recorded it
+  std::uint64_t failed_seed = 0;            ///< the first one, where no seed passed; 0: none
+  std::string seed_failure;
+  std::optional<EliteFacts> baseline;  ///< the best of `seeds`
   double null_half_width =
       0;  ///< of the baseline against itself, log of a ratio: what chance does; 0: not measured
   std::optional<EliteFacts> best;  ///< the grid's best by fitness

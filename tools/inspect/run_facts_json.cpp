@@ -166,7 +166,12 @@ Json run_json(const RunFacts& facts) {
           {"task", facts.run.task},
           {"task_digest", facts.run.task_digest},
           {"title", facts.title},
-          {"state", facts.run.state},
+          {"state", facts.end.state},
+          {"end", facts.end.words},
+          {"end_reason", facts.end.reason},
+          {"seeds", facts.seeds},
+          {"seeds_left_out", facts.seeds_left_out},
+          {"seed_failure", facts.seed_failure},
           {"seed", fmt::to_string(facts.run.seed)},  // 64 bits: more than a page's numbers hold
           {"strategy", facts.config.strategy},
           {"started_unix_s", facts.run.started_unix_s},
@@ -235,7 +240,9 @@ Json model_error_json(const RunFacts& facts) {
   return {{"mean_abs_log", error.mean_abs_log},
           {"times", error.times},
           {"words", error_words(error)},
-          {"is_exceeded", facts.best && exceeds(error, facts.best->speedup)}};
+          {"least_told", least_gain_told()},
+          {"agreement", facts.best ? agreement_words(facts.best->speedup) : ""},
+          {"is_exceeded", facts.best && is_told_apart(facts.best->speedup)}};
 }
 
 Json reasons_json(const Reasons& reasons) {

@@ -77,7 +77,7 @@ TEST_CASE("wrong input is one clear sentence, exit code 2, and changes nothing")
       {{"evaluate", file, "--task", "rmsnorm", "--tune", "BN=64"}, "BN=64"},
       {{"evaluate", file, "--task", "rmsnorm", "--device", "abacus"}, "--device"},
       {{"tune", file, "--task", "rmsnorm"}, "no tunables"},
-      {{"tasks", "no_such_task"}, "no_such_task"},
+      {{"tasks", "no_such_task"}, "task: no_such_task"},
       {{"run", "--task", "rmsnorm", "--out", run, "--knowledge", foreign + "/run.db"}, "run.db"},
       {{"knowledge"}, "subcommand"},
       {{"knowledge", "list", run + ".db"}, run},
@@ -113,6 +113,12 @@ TEST_CASE("a slip of the hand, a missing thing and a word too many are told as s
       {{"diff", run, "2"}, "AFTER"},
       {{"profile", file, "--task", "rmsnorm", "--tune", "BN=64"}, "BN=64"},
       {{"report", run, "--out", run + "/no/such.html"}, "no folder"},
+      {{"bench", "--task", "softmax"}, "did you mean softmax_row?"},
+      {{"run", "--budget-candidates", "abc"}, "--budget-candidates: abc: expected a whole number"},
+      {{"run", "--budget-usd", "much"}, "--budget-usd: much: expected a number"},
+      {{"evaluate", (fs::path(KERNELITES_SOURCE_DIR) / "kernels_seed/softmax_row/vectorised.cu").string(),
+        "--task", "softmax_row", "--tune", "BLOCK_MIN=77"},
+       "the file declares"},
   };
   for (const auto& [arguments, words] : rows) {
     const Called result = call(arguments);

@@ -152,7 +152,7 @@
       ["device", true]],
     [...byGain, ...data.arms.filter((arm) => arm.operator_name === "seed")].map((arm) => [name(arm), number.share(arm.share),
       number.whole(arm.variations), number.whole(arm.rejections), number.whole(arm.passed), number.whole(arm.elites),
-      number.fixed(arm.gain_bits, 3), number.fixed(arm.recent_bits_per_usd, 2), number.whole(arm.calls.calls),
+      number.fixed(arm.gain_bits, 3), arm.recent_bits_per_usd === null ? "–" : number.fixed(arm.recent_bits_per_usd, 2), number.whole(arm.calls.calls),
       number.tokens(arm.calls.input_tokens), number.tokens(arm.calls.output_tokens), number.fixed(arm.calls.usd, 4),
       number.duration(arm.device_s)])));
   });

@@ -74,7 +74,9 @@ kern.interval = (gain) => number.factor(gain.low).slice(0, -1) + " to " + number
 /** "seed split_kv.cu": the first words of a summary. */
 kern.brief = function (text, length) {
   const line = String(text || "").split("\n")[0];
-  return line.length > length ? line.slice(0, length - 1).trimEnd() + "…" : line;
+  if (line.length <= length) return line;
+  const cut = line.slice(0, length - 1), word = cut.lastIndexOf(" ");
+  return (word > length / 2 ? cut.slice(0, word) : cut).trimEnd() + "…";
 };
 
 /** columns: [title, isNumber]; rows: lists of texts or nodes; the first column of a row heads it. */

@@ -11,32 +11,49 @@
     const run = data.run;
     return el("p", { class: "context" }, el("strong", {}, run.task), run.title ? ": " + run.title : "", " on ",
       run.device || "no device yet", " ", run.device ? kern.tag(run.is_modelled) : null, "; the run is ",
-      el("strong", {}, run.state));
+      el("strong", {}, run.state), run.end ? `: it ${kern.brief(run.end, 200)}` : "");
   }
+
+  /** "the best of the 2 seeds it began with (#2 split_kv.cu)". */
+  function baselineWords(data) {
+    const count = data.run.seeds.length, baseline = data.baseline;
+    const which = baseline ? ` (#${baseline.ordinal} ${kern.brief(baseline.summary.replace(/^seed /, ""), 40)})` : "";
+    return (count > 1 ? `the best of the ${count} seeds it began with` : "the seed it began with") + which;
+  }
+
+  /** Seeds of the task that nobody timed in this run. */
+  function leftOut(data) {
+    const names = data.run.seeds_left_out;
+    return names.length === 0 ? null : el("strong", { class: "bad" },
+      ` Left out of this run: the task’s ${names.length === 1 ? "seed" : "seeds"} ${names.join(", ")}, which may be as fast.`);
+  }
+
+  const beyondSeeds = (data) => kern.plural(Math.max(0, data.counters.told - data.spent.seeds), "candidate") + " beyond " +
+    kern.plural(data.spent.seeds, "seed");
 
   const verdict = (factor, claim, ...interval) => el("div", { class: "verdict" }, el("h1", {}, el("span", { class: "factor" }, factor),
     el("span", { class: "claim" }, claim)), el("p", { class: "interval" }, ...interval));
   const times = (value) => [value, el("small", {}, "×")];
 
-  /** A modelled gain that is smaller than what the model is off says nothing. */
+  /** A modelled gain of a size at which a device disagreed too often says nothing. */
   const isBelowError = (data) => Boolean(data.model_error) && !data.model_error.is_exceeded;
 
   function factorOf(data) {
-    const best = data.best, baseline = data.baseline, told = kern.plural(data.counters.told, "candidate");
+    const best = data.best, baseline = data.baseline, told = beyondSeeds(data);
     if (!best || best.speedup <= 0)
-      return verdict("–", "No kernel has been proven and timed yet", told, " told so far.");
+      return data.run.seed_failure ? verdict("–", "No seed passed", kern.brief(data.run.seed_failure, 200)) :
+        verdict("–", "No kernel has been proven and timed yet", told, " told so far.");
     if (baseline && baseline.ordinal === best.ordinal)
-      return verdict(times("1"), `Nothing has beaten the best seed yet: #${best.ordinal} ${kern.brief(best.summary, 60)}`,
-        `After ${told}, ${number.whole(data.counters.passed)} of them right.`);
+      return verdict(times("1"), `Nothing has beaten ${baselineWords(data)} yet`,
+        `After ${told}; ${number.whole(data.counters.passed)} of all are right.`, leftOut(data));
     const gain = best.over_baseline, over = `geometric mean over ${kern.plural(best.times.length, "workload")} by weight`;
-    const claim = `the speed of the best seed${baseline ? ` (#${baseline.ordinal} ${kern.brief(baseline.summary.replace(/^seed /, ""), 40)})` : ""},` +
-      ` by kernel #${best.ordinal}`;
+    const claim = `the speed of ${baselineWords(data)}, by kernel #${best.ordinal}`;
     if (best.is_modelled || !gain)
       return verdict(times(number.factor(best.speedup).slice(0, -1)), claim, el("strong", { class: "bad" }, "Modelled"),
         ` by the virtual GPU from what the kernels execute, not measured on a device; ${over}.`,
-        isBelowError(data) ? el("strong", {}, " Less than the model’s error: it may be no gain at all.") : null);
+        isBelowError(data) ? el("strong", {}, " Less than the model can tell from none: it may be no gain at all.") : null, leftOut(data));
     return verdict(times(number.factor(best.speedup).slice(0, -1)), claim, el("strong", {}, `${number.percentInterval(gain)} ` +
-      `${kern.interval(gain)}`), `, measured; ${over}, n = ${kern.plural(gain.rounds, "paired round")} in ${kern.plural(gain.duels, "duel")}.`);
+      `${kern.interval(gain)}`), `, measured; ${over}, n = ${kern.plural(gain.rounds, "paired round")} in ${kern.plural(gain.duels, "duel")}.`, leftOut(data));
   }
 
   /** The best is the baseline itself: nothing to compare it with. */
@@ -70,12 +87,19 @@
 
   /** What a time model shows is no proof: how far it is off, and what that leaves of the gain. */
   function proofByModel(data, where) {
-    const error = data.model_error, gain = number.share(Math.abs(data.best.speedup - 1));
-    return [mark(false, "Not measured: run it on a GPU before you believe it"),
-      error ? mark(isUnbeaten(data) || error.is_exceeded ? null : false, `The time model is ${error.words}`, isUnbeaten(data) ? "" : error.is_exceeded ?
-        `; the gain of ${gain} is more` : `: a gain of ${gain} cannot be told from none`) :
-        mark(null, "Nobody has compared the time model with such a device"),
-      where && !isUnbeaten(data) ? mark(null, "Less time by the model on ", where) : null];
+    const error = data.model_error;
+    const marks = [mark(false, "Not measured: run it on a GPU before you believe it"),
+      error ? mark(null, `The time model is ${error.words}`) : mark(null, "Nobody has compared the time model with such a device")];
+    if (isUnbeaten(data)) return marks;
+    if (error)
+      marks.push(mark(error.is_exceeded ? null : false, error.agreement[0].toUpperCase() + error.agreement.slice(1),
+        error.is_exceeded ? "" : `: a gain of ${number.share(Math.abs(data.best.speedup - 1))} cannot be told from none`));
+    const timed = data.best.times.filter((time) => time.over_baseline);
+    const below = error ? timed.filter((time) => time.over_baseline.x < error.least_told) : [];
+    if (where) marks.push(mark(below.length ? false : null, "Less time by the model on ", where, below.length ? `, but less than it can tell from none on ` +
+      `${below.length}: ` + below.slice(0, 3).map((time) => `${time.workload} ${number.factor(time.over_baseline.x)}`).join(", ") +
+      (below.length > 3 ? ", …" : "") : ""));
+    return marks;
   }
 
   function proofOfSpeed(data) {
@@ -97,14 +121,16 @@
 
   function proofOfRightness(data) {
     const proof = data.best.proof, marks = [];
-    const rows = proof.checks.reduce((sum, check) => sum + check.rows, 0);
+    // Each output is compared row by row: the rows are the same ones.
+    const rows = Math.max(0, ...proof.checks.map((check) => check.rows));
     const gated = proof.checks.filter((check) => check.gate_row > 0);
     const worst = Math.max(0, ...gated.map((check) => check.worst_row / check.gate_row));
     const trials = Math.max(0, ...proof.checks.map((check) => check.trials));
     if (rows > 0)
       marks.push(mark(true, "Right: ", kern.plural(rows, "row"), " in ", kern.plural(trials, "trial"),
-        " against the float64 reference", gated.length ? ", worst error " + number.share(worst) + " of its gate" : ""));
-    const unchecked = proof.stages.filter((stage) => stage.outcome === "unchecked").map((stage) => stage.stage);
+        proof.checks.length > 1 ? ` of each of ${proof.checks.length} outputs` : "", " against the float64 reference", gated.length ? ", worst error " + number.share(worst) + " of its gate" : ""));
+    const unchecked = proof.stages.filter((stage) => stage.outcome === "unchecked").map((stage) => stage.stage +
+      (stage.remark ? ` (${kern.brief(stage.remark, 70)})` : ""));
     if (unchecked.length) marks.push(mark(null, "Not looked at: ", unchecked.join(", ")));
     if (proof.judgement.startsWith("flagged")) marks.push(mark(false, "A model has doubts: ", proof.judgement));
     if (proof.claims_not_executed.length)
@@ -117,12 +143,14 @@
 
   /** Where most proposals ended, and who came nearest. */
   function whyNothingCard(data) {
+    const seeds = (step) => (step.step === "reply" ? data.spent.seeds : 0);  // nobody proposed them
+    const ends = data.spent.model_calls > 0 ? k_ends : { ...k_ends, reply: "proposals gave no candidate" };
     const lost = [...data.funnel].sort((a, b) => b.ended - a.ended).filter((step) => step.ended > 0).slice(0, 3);
     const nearest = [...data.elites].filter((elite) => elite.ordinal !== data.best.ordinal && elite.speedup > 0)
       .sort((a, b) => b.speedup - a.speedup)[0];
     return el("div", { class: "card" }, el("h2", {}, "Why nothing is faster"), el("ul", {},
       nearest ? el("li", {}, "nearest of another kind: #" + nearest.ordinal + " at " + number.factor(nearest.speedup)) : null,
-      lost.map((step) => el("li", {}, `${number.whole(step.ended)} of ${number.whole(step.reached)} ${k_ends[step.step] || "failed at " + step.step} (` +
+      lost.map((step) => el("li", {}, `${number.whole(step.ended)} of ${number.whole(step.reached - seeds(step))} ${ends[step.step] || "failed at " + step.step} (` +
         step.reasons.slice(0, 2).map((reason) => reason.reason).join(", ") + ")"))));
   }
 
@@ -131,7 +159,7 @@
     const facts = step.facts.filter((fact) => fact.worth_us === null || Math.abs(fact.worth_us) > 0.1 * Math.abs(step.before_us - step.after_us));
     return [el("strong", {}, `#${step.child} ${number.factor(step.gain.speedup)}`), ` by ${step.operator}`, step.workload ? `, at ${step.workload} ` +
       `${number.us(step.before_us)} → ${number.us(step.after_us)}` : "", facts.length ? ": " : "",
-    facts.slice(0, factsMost).map((fact) => `${kern.brief(fact.words, 90).replace(/(\d) us\b/g, "$1 µs")} (${fact.source})`).join("; ")];
+    facts.slice(0, factsMost).map((fact) => `${kern.brief(fact.words, 150).replace(/(\d) us\b/g, "$1 µs")} (${fact.source})`).join("; ")];
   }
 
   /** A tuner's words say no more than the step does. */
@@ -144,6 +172,11 @@
     const add = (...children) => lines.push(el("li", {}, ...children));
     const steps = reasons.steps.map((step) => "#" + step.ordinal +
       (step.over_parent ? " " + number.factor(step.over_parent.x) : step.operator === "seed" ? " seed" : ""));
+    // What it changed in kind comes first, then what each step did.
+    if (reasons.bottleneck_before && reasons.bottleneck_before !== reasons.bottleneck_after)
+      add("limit: ", reasons.bottleneck_before, " → ", reasons.bottleneck_after);
+    if (reasons.copy_share_before > 0 && reasons.copy_share_after > 0 && data.why.length < 2)
+      add("share of the copy rate: ", number.share(reasons.copy_share_before), " → ", number.share(reasons.copy_share_after));
     if (steps.length > 1) add("step by step: ", (steps.length > 5 ? "… → " : "") + steps.slice(-5).join(" → "));
     for (const step of data.why) add(...stepReason(step, data.why.length > 2 ? 1 : 2));
     const other = [...reasons.changes.map((change) => change.replace("->", "→")), ...reasons.techniques];
@@ -151,10 +184,6 @@
     if (other.length) add("against the seed, compiled: ", other.slice(0, data.why.length > 1 ? 3 : 5).join(", "));
     if (data.why.some((step) => step.explained === "uncounted"))
       add("no hardware counters prove which of it is the cause: kernelites profile counts");
-    if (data.why.length < 2 && reasons.copy_share_before > 0 && reasons.copy_share_after > 0)
-      add("share of the copy rate: ", number.share(reasons.copy_share_before), " → ", number.share(reasons.copy_share_after));
-    if (reasons.bottleneck_before && reasons.bottleneck_before !== reasons.bottleneck_after)
-      add("limit: ", reasons.bottleneck_before, " → ", reasons.bottleneck_after);
     return el("div", { class: "card" }, el("h2", {}, "Why it is faster"),
       lines.length ? el("ul", {}, lines) : el("p", {}, "It is what the run began with."),
       quote(data.best));
@@ -164,7 +193,7 @@
     const { counters, spent, limits, metrics } = data;
     const of = (limit, text) => (limit > 0 ? el("small", {}, " of " + text(limit)) : null);
     const rows = [
-      ["Candidates", number.whole(spent.candidates), of(limits.candidates, number.whole)],
+      ["Beyond the seeds", number.whole(spent.candidates), of(limits.candidates, number.whole)],
       ["Right", number.whole(counters.passed), el("small", {}, " of " + number.whole(counters.candidates))],
       ["Cells filled", number.whole(metrics.num_elites), el("small", {}, " of " + number.whole(data.cells))],
       ["Model calls", number.whole(spent.model_calls), null],
