@@ -91,7 +91,8 @@ std::string arm_lines(const Portfolio& portfolio) {
   return lines;
 }
 
-std::string domain_lines(const LibraryDomain& domain) {
+std::string domain_lines(const ExportInputs& inputs) {
+  const LibraryDomain& domain = inputs.domain;
   std::string lines;
   for (const DomainRange& range : domain.ranges)
     lines += fmt::format("- {} from {} to {}\n", range.dim, range.low, range.high);
@@ -101,6 +102,9 @@ std::string domain_lines(const LibraryDomain& domain) {
     lines +=
         fmt::format("- {} a multiple of {}\n", domain.ranges[static_cast<std::size_t>(multiple.dim)].dim, of);
   }
+  lines += "- within that, what the export found:\n";
+  for (const std::string& line : coverage_words(inputs.coverage))
+    lines += fmt::format("  - {}\n", plain_line(line));
   return lines;
 }
 

@@ -31,7 +31,7 @@ const ArmTime* time_at(const Portfolio& portfolio, const Workload& workload);
 
 /// Lines of Markdown lists.
 std::string arm_lines(const Portfolio& portfolio);
-std::string domain_lines(const LibraryDomain& domain);
+std::string domain_lines(const ExportInputs& inputs);
 /// Which text of a model's the user compiles.
 std::string plan_words(const ExportInputs& inputs);
 

@@ -316,8 +316,8 @@ Json flashinfer_solution(const ExportInputs& inputs) {
             {"destination_passing_style", true}}},
           {"sources", sources},
           {"description", fmt::format("{} kernels with a dispatch by shape, precompiled; "
-                                      "found by a search and proven by its harness.",
-                                      inputs.portfolio.arms.size())}};
+                                      "found by a search and proven by its harness. Shapes that it takes: {}",
+                                      inputs.portfolio.arms.size(), domain_lines(inputs))}};
 }
 
 std::vector<Json> flashinfer_workloads(const Task& task) {
@@ -379,7 +379,7 @@ std::vector<ExportFile> flashinfer_files(const ExportInputs& inputs) {
                                                                     {"definition", name},
                                                                     {"solution", solution_name(inputs)},
                                                                     {"plans", plan_words(inputs)},
-                                                                    {"domain", domain_lines(inputs.domain)},
+                                                                    {"domain", domain_lines(inputs)},
                                                                     {"arms", arm_lines(inputs.portfolio)}})});
   return files;
 }

@@ -64,6 +64,14 @@ std::string result_of(const OperatorSignature& signature) {
   return names.empty() ? "" : fmt::format("std::make_tuple({})", fmt::join(names, ", "));
 }
 
+/// Extents and scalars, each behind the word of its type.
+std::string supports_parameters(const Task& task, const std::string& extent, const std::string& scalar) {
+  std::vector<std::string> parameters;
+  for (const std::string& dim : variable_dims(task)) parameters.push_back(extent + dim);
+  for (const ScalarSpec& spec : task.scalars) parameters.push_back(scalar + spec.name);
+  return fmt::format("{}", fmt::join(parameters, ", "));
+}
+
 std::map<std::string, std::string> binding_values(const Task& task, const std::string& space) {
   const OperatorSignature signature = signature_of(task);
   std::string checks, inputs, outputs, problem, tensors;
@@ -114,6 +122,9 @@ std::map<std::string, std::string> binding_values(const Task& task, const std::s
           {"inputs", inputs},
           {"outputs", outputs},
           {"problem", problem},
+          {"supports_parameters", supports_parameters(task, "std::int64_t ", "double ")},
+          {"supports_schema", fmt::format("{}_supports({}, int device=0) -> bool", task.name,
+                                          supports_parameters(task, "int ", "float "))},
           {"tensors", tensors},
           {"result", result_of(signature)}};
 }
@@ -190,12 +201,13 @@ std::map<std::string, std::string> package_values(const ExportInputs& inputs) {
           {"fake", fake_of(task, signature)},
           {"arguments", fmt::format("{}", fmt::join(arguments, ", "))},
           {"passed", fmt::format("{}", fmt::join(passed, ", "))},
+          {"extents", supports_parameters(task, "", "")},
           {"meaning", meaning_of(task, signature)},
           {"flags", python_list(k_plan_flags)},
           {"cases", cases_json(inputs).dump(1)},
           {"plans", plan_words(inputs)},
           {"arms", arm_lines(inputs.portfolio)},
-          {"domain", domain_lines(inputs.domain)}};
+          {"domain", domain_lines(inputs)}};
 }
 
 }  // namespace

@@ -145,6 +145,9 @@ std::string readme(const ExportInputs& inputs, const std::string& example) {
     limits += fmt::format(
         ", {} a multiple of {}", multiple.at("dim").get<std::string>(),
         multiple.at("of").is_string() ? multiple.at("of").get<std::string>() : multiple.at("of").dump());
+  std::string taken;
+  for (const std::string& line : coverage_words(inputs.coverage))
+    taken += fmt::format("  - {}\n", one_line(line));
   return filled(
       export_text("library_readme.md.in"),
       {{"name", inputs.task.name},
@@ -152,6 +155,7 @@ std::string readme(const ExportInputs& inputs, const std::string& example) {
        {"title", one_line(inputs.task.title)},
        {"formula", one_line(inputs.task.formula)},
        {"domain", limits},
+       {"taken", taken},
        {"dispatch", dispatch_words(inputs)},
        {"times", times_table(inputs)},
        {"plans", plans.at("words").get<std::string>()},

@@ -154,6 +154,13 @@ std::string origin_words(const Portfolio& portfolio) {
   return words;
 }
 
+/// By plans: shapes that they do not take.
+std::int64_t refusals_in(const LibraryCode& code) {
+  std::int64_t count = 0;
+  for (const ArmCode& arm : code.arms) count += arm.unsupported + arm.invalid;
+  return count;
+}
+
 Json plan_facts(const Portfolio& portfolio, const ExportInputs& inputs, const ExportOrder& order,
                 std::size_t proved) {
   Json arms = Json::array();
@@ -165,6 +172,7 @@ Json plan_facts(const Portfolio& portfolio, const ExportInputs& inputs, const Ex
   Json facts{{"mode", inputs.has_host_plans ? "code" : "table"}, {"arms", arms}};
   if (inputs.has_host_plans) {
     facts["proof"] = {{"shapes_equal", proved},
+                      {"refusals_among_them", refusals_in(inputs.code)},
                       {"shapes_different", 0},
                       {"host_compiler", order.host_compiler},
                       {"flags", fmt::format("-std=c++20 -O2 {}", k_plan_flags)},
@@ -181,7 +189,8 @@ Json plan_facts(const Portfolio& portfolio, const ExportInputs& inputs, const Ex
         "same, bit for bit. To have not even that, export with `--plans table`: plans are then data for a "
         "list "
         "of shapes.",
-        origin_words(portfolio), proved / std::max<std::size_t>(portfolio.arms.size(), 1));
+        origin_words(portfolio), proved / std::max<std::size_t>(portfolio.arms.size(), 1),
+        refusals_in(inputs.code), proved);
     return facts;
   }
   facts["shapes"] = inputs.table_shapes;
@@ -201,6 +210,7 @@ ExportInputs make_export(const Task& task, const Portfolio& portfolio, const Exp
   ExportInputs inputs{.task = task,
                       .portfolio = portfolio,
                       .domain = domain_of(task, order.domain),
+                      .coverage = {},
                       .code = {},
                       .has_host_plans = order.plans == PlanMode::code,
                       .host_plans = {},
@@ -233,12 +243,18 @@ ExportInputs make_export(const Task& task, const Portfolio& portfolio, const Exp
                                  .device = device,
                                  .has_test = order.has_test},
                                 order.worker, order.toolkit);
+  inputs.coverage = library_coverage(task, portfolio, inputs.code, batches, inputs.table_shapes);
   std::size_t proved = 0;
   if (inputs.has_host_plans) {
     proved = prove(task, portfolio, order, inputs, batches);
-    tell(fmt::format("plans as host code are the evaluated ones at {} shapes, bit for bit", proved));
+    tell(fmt::format(
+        "plans as host code are the evaluated ones at {} shapes, bit for bit ({} of them are refusals)",
+        proved, refusals_in(inputs.code)));
   }
+  if (inputs.coverage.refused > 0)
+    tell(fmt::format("within the domain: {}", fmt::join(coverage_words(inputs.coverage), "; ")));
   inputs.facts = {{"domain", inputs.domain},
+                  {"coverage", inputs.coverage},
                   {"plans", plan_facts(portfolio, inputs, order, proved)},
                   {"toolkit", inputs.code.toolkit},
                   {"architectures", architectures},

@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "engine/core/json.h"
+#include "tools/exporting/domain_coverage.h"
 #include "tools/exporting/export_files.h"
 #include "tools/exporting/library_code.h"
 #include "tools/exporting/library_domain.h"
@@ -19,6 +20,7 @@ struct ExportInputs {
   const Task& task;
   const Portfolio& portfolio;
   LibraryDomain domain;
+  DomainCoverage coverage;
   LibraryCode code;
   bool has_host_plans = true;             ///< else tables
   std::vector<std::string> host_plans;    ///< by arm: src/plan_<label>.cpp

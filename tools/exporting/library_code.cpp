@@ -69,13 +69,20 @@ ArmCode arm_from(const Json& json) {
   const auto label = json.at("label").get<std::string>();
   if (const auto refused = json.at("refused").get<std::string>(); !refused.empty())
     throw ConfigError("--elite", label, "cannot be exported: " + refused);
+  std::vector<PlanRefusal> refusals;
+  for (const Json& row : json.at("refusals"))
+    refusals.push_back(
+        {.batch = row.at(0).get<int>(),
+         .shape = row.at(1).get<std::size_t>(),
+         .words = json.at("refusal_words").at(row.at(2).get<std::size_t>()).get<std::string>()});
   return {.label = label,
           .images = images_from(json.at("images")),
           .tables = json.at("tables").get<std::vector<std::vector<std::uint64_t>>>(),
           .proof = json.at("proof").get<PlanDigests>(),
           .unsupported = json.at("unsupported").get<std::int64_t>(),
           .invalid = json.at("invalid").get<std::int64_t>(),
-          .first_invalid = json.at("first_invalid").get<std::string>()};
+          .first_invalid = json.at("first_invalid").get<std::string>(),
+          .refusals = std::move(refusals)};
 }
 
 }  // namespace

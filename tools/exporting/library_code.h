@@ -22,6 +22,13 @@ struct LibraryImage {
   std::vector<KernelResources> kernels;        ///< of the kernels that plans launch
 };
 
+/// A shape that an arm does not take.
+struct PlanRefusal {
+  int batch = 0;  ///< of the proof; -1: of the tables
+  std::size_t shape = 0;
+  std::string words;  ///< the plan's own
+};
+
 struct ArmCode {
   std::string label;
   std::vector<LibraryImage> images;
@@ -30,6 +37,7 @@ struct ArmCode {
   std::int64_t unsupported = 0;                    ///< of proof and table shapes, by the plan's own word
   std::int64_t invalid = 0;                        ///< whose plan no launch could follow
   std::string first_invalid;
+  std::vector<PlanRefusal> refusals;
 };
 
 /// The reference of one workload: how many rows it computes, and its plan.

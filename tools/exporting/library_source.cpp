@@ -19,7 +19,7 @@ namespace {
 
 constexpr int k_interface_version = 1;
 
-std::string domain_words(const LibraryDomain& domain) {
+std::string domain_words(const LibraryDomain& domain, const DomainCoverage& coverage) {
   std::string words;
   for (const DomainRange& range : domain.ranges)
     words += fmt::format(" *   {} from {} to {}\n", range.dim, range.low, range.high);
@@ -29,6 +29,11 @@ std::string domain_words(const LibraryDomain& domain) {
                                             domain.ranges[static_cast<std::size_t>(multiple.of)].dim)
                               : fmt::format(" *   {} a multiple of {}\n", dim, multiple.number);
   }
+  for (const DomainRelation& relation : coverage.relations)
+    words += fmt::format(" *   and of these, as far as was tried: {}\n", relation.words);
+  if (coverage.refused > 0)
+    words += fmt::format(" *   {} of {} shapes that were tried are refused: UNSUPPORTED_SHAPE\n",
+                         coverage.refused, coverage.shapes);
   words.pop_back();
   return words;
 }
@@ -230,7 +235,7 @@ std::map<std::string, std::string> header_values(const ExportInputs& inputs) {
       {"formula", comment_line(inputs.task.formula)},
       {"arm_words", arms == 1 ? "one kernel" : fmt::format("{} kernels and a dispatch between them", arms)},
       {"version", std::to_string(k_interface_version)},
-      {"domain_words", domain_words(inputs.domain)},
+      {"domain_words", domain_words(inputs.domain, inputs.coverage)},
       {"problem_members", problem_members(inputs.task)},
       {"tensor_members", tensor_members(inputs.task)},
       {"size_members", size_members(inputs.task)}};

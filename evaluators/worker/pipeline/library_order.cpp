@@ -59,6 +59,8 @@ struct Survey {
   std::set<std::string> kernels;
   std::int64_t unsupported = 0, invalid = 0;
   std::string first_invalid;
+  std::vector<std::string> words;  ///< of refusals, each once
+  Json refusals = Json::array();   ///< [batch, shape, word]
 };
 
 class ArmOrder {
@@ -87,6 +89,8 @@ class ArmOrder {
     answer_["unsupported"] = survey_.unsupported;
     answer_["invalid"] = survey_.invalid;
     answer_["first_invalid"] = survey_.first_invalid;
+    answer_["refusals"] = survey_.refusals;
+    answer_["refusal_words"] = survey_.words;
     answer_["refused"] = "";
     return answer_;
   }
@@ -117,12 +121,13 @@ class ArmOrder {
 
   /// Counts what the library will refuse, and takes points along whose plans launch a kernel not seen before.
   void survey(const std::vector<PlanWords>& plans, const std::vector<PlanPoint>& points,
-              const DeviceFacts& device) {
+              const DeviceFacts& device, int batch) {
     for (std::size_t i = 0; i < plans.size(); ++i) {
       const auto decoded = decode_plan(plans[i]);
       const auto* plan = std::get_if<LaunchPlan>(&decoded);
       if (plan && !plan->unsupported.empty()) {
         ++survey_.unsupported;
+        add_refusal(batch, i, plan->unsupported);
         continue;
       }
       std::optional<Verdict> verdict;
@@ -133,6 +138,7 @@ class ArmOrder {
       if (verdict) {
         if (survey_.invalid++ == 0)
           survey_.first_invalid = fmt::format("{}: {}", shape_words(task_, points[i]), verdict->message);
+        add_refusal(batch, i, fmt::format("no launch can follow the plan ({})", verdict->reason));
         continue;
       }
       bool is_new = false;
@@ -140,6 +146,13 @@ class ArmOrder {
         is_new = survey_.kernels.insert(launch.kernel).second || is_new;
       if (is_new && points_.size() < listed_.size() + k_further_points_max) points_.push_back(points[i]);
     }
+  }
+
+  void add_refusal(int batch, std::size_t shape, const std::string& words) {
+    const auto found = std::find(survey_.words.begin(), survey_.words.end(), words);
+    const auto word = found - survey_.words.begin();
+    if (found == survey_.words.end()) survey_.words.push_back(words);
+    survey_.refusals.push_back({batch, shape, word});
   }
 
   std::optional<std::string> survey_listed() {
@@ -162,7 +175,7 @@ class ArmOrder {
     if (points.empty()) return std::nullopt;
     auto plans = evaluate(with_scalars(task_, order_.at("scalars")), device_, points);
     if (auto* words = std::get_if<std::string>(&plans)) return *words;
-    survey(std::get<std::vector<PlanWords>>(plans), points, device_);
+    survey(std::get<std::vector<PlanWords>>(plans), points, device_, -1);
     answer_["tables"] = std::get<std::vector<PlanWords>>(plans);
     return std::nullopt;
   }
@@ -178,7 +191,8 @@ class ArmOrder {
       Json digests = Json::array();
       for (const PlanWords& words : std::get<std::vector<PlanWords>>(plans))
         digests.push_back(digest_of(words));
-      survey(std::get<std::vector<PlanWords>>(plans), points, device);
+      survey(std::get<std::vector<PlanWords>>(plans), points, device,
+             static_cast<int>(answer_["proof"].size()));
       answer_["proof"].push_back(std::move(digests));
     }
     return std::nullopt;

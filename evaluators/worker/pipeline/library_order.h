@@ -13,9 +13,11 @@
 //
 //   {"kernelites_library": 1, "error": words, "toolkit",
 //    "arms": [{"label", "refused": words, "images": {architecture: {"cubin": hex, "lowered", "kernels"}},
-//              "tables": [[words]], "proof": [[digest]], "unsupported", "invalid", "first_invalid": words}],
+//              "tables": [[words]], "proof": [[digest]], "unsupported", "invalid", "first_invalid": words,
+//              "refusals": [[batch, shape, word]], "refusal_words": [words]}],
 //    "test": as test_material.h says, or null}
 //
+// Refusals are shapes that the plan does not take, or whose plan no launch could follow; batch -1: of the tables.
 // A plan's digest is the SHA-256 of its words, eight bytes each, lowest first. Everything of a candidate is compiled in
 // the jail that every compile has; no device is needed.
 #pragma once
