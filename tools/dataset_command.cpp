@@ -3,9 +3,9 @@
 #include <fmt/format.h>
 #include <fmt/ranges.h>
 
-#include <fstream>
 #include <map>
 #include <memory>
+#include <optional>
 
 #include "engine/core/embedded_file.h"
 #include "engine/core/error.h"
@@ -14,6 +14,7 @@
 #include "tools/dataset/kin_groups.h"
 #include "tools/dataset/redaction.h"
 #include "tools/dataset/run_steps.h"
+#include "tools/dataset/whole_file.h"
 #include "tools/inspect/run_reader.h"
 
 namespace kernelites {
@@ -70,34 +71,21 @@ Collected collect(const DatasetOptions& options, KinGroups& groups) {
 /// A file that is there when it is whole, or a stream.
 class Lines {
  public:
-  Lines(const std::string& file, std::ostream& stream)
-      : file_(file), temporary_(file + ".tmp"), stream_(&stream) {
-    if (file.empty()) return;
-    own_.open(temporary_, std::ios::binary | std::ios::trunc);
-    if (!own_) throw ConfigError("--out", file, "cannot be written");
-    stream_ = &own_;
-  }
-  Lines(const Lines&) = delete;
-  ~Lines() {
-    std::error_code ignored;
-    if (own_.is_open()) fs::remove(temporary_, ignored);
+  Lines(const std::string& file, std::ostream& stream) : stream_(stream) {
+    if (!file.empty()) own_.emplace(file);
   }
   void add(const std::string& line) {
-    *stream_ << line << "\n";
-    if (!*stream_) throw Error(fmt::format("{} cannot be written", file_.empty() ? "the output" : file_));
+    if (own_) return own_->add(line + "\n");
+    stream_ << line << "\n";
+    if (!stream_) throw Error("the output cannot be written");
   }
   void finish() {
-    if (!own_.is_open()) return;
-    own_.close();
-    std::error_code problem;
-    if (own_) fs::rename(temporary_, file_, problem);
-    if (!own_ || problem) throw Error(fmt::format("{} cannot be written", file_));
+    if (own_) own_->finish();
   }
 
  private:
-  const std::string file_, temporary_;
-  std::ostream* stream_;
-  std::ofstream own_;
+  std::ostream& stream_;
+  std::optional<WholeFile> own_;
 };
 
 /// What a person wants to know of the file, one sentence or two.

@@ -25,10 +25,14 @@ namespace {
 
 /// What --as may be. A further target is one row here.
 constexpr ExportTarget k_targets[] = {
-    {"cpp", "C++ library with a C interface, CMake package, test and bench", cpp_files},
-    {"cu", "each kernel as one annotated file", annotated_files},
-    {"torch", "PyTorch package with the operator, for pip", torch_files},
-    {"flashinfer-bench", "trace set of FlashInfer-Bench", flashinfer_files},
+    {"cpp", "C++ library with a C interface, CMake package, test and bench", cpp_files,
+     "README.md has the CMake lines and a whole program"},
+    {"cu", "each kernel as one annotated file", annotated_files,
+     "README.md says how to compile and launch the kernels"},
+    {"torch", "PyTorch package with the operator, for pip", torch_files,
+     "pip install --no-build-isolation in it, then its test/test_*.py"},
+    {"flashinfer-bench", "trace set of FlashInfer-Bench", flashinfer_files,
+     "python check.py in it has FlashInfer-Bench read every file"},
 };
 
 struct ExportOptions {
@@ -106,7 +110,7 @@ ExportOrder order_of(const ExportOptions& options, const Task& task, const Progr
   return order;
 }
 
-void print_portfolio(const Portfolio& portfolio, std::ostream& out) {
+void print_portfolio(const Portfolio& portfolio, double gain_min, std::ostream& out) {
   std::vector<std::string> labels;
   for (const PortfolioArm& arm : portfolio.arms) {
     labels.push_back(arm.label);
@@ -119,6 +123,8 @@ void print_portfolio(const Portfolio& portfolio, std::ostream& out) {
                      labels[static_cast<std::size_t>(portfolio.dispatch.default_arm)]);
   for (const auto& [workload, gain] : dispatch_gains(portfolio.dispatch, portfolio.shapes))
     if (gain != 1) out << fmt::format("  {}: {:.3f}x the best single kernel\n", workload, gain);
+  for (const LeftOut& champion : portfolio.left_out)
+    out << fmt::format("  {}\n", left_out_words(champion, gain_min));
   out << fmt::format("times are {}\n", portfolio.is_confirmed  ? "the exported dispatcher's own"
                                        : portfolio.is_modelled ? "the run's duels, modelled"
                                                                : "the run's duels, measured");
@@ -127,6 +133,7 @@ void print_portfolio(const Portfolio& portfolio, std::ostream& out) {
 void export_run(const ExportOptions& options, Program& program) {
   const ExportTarget& target = target_of(options.as);
   check_export_folder(options.to);
+  check_architectures(options.architectures);
   const RunReader run = read_run(options.run);
   PortfolioChoice choice{.only = {}, .gain_min = options.gain_min, .fallback_us = {}};
   if (!options.elite.empty()) choice.only = find_candidate(run, options.elite).ordinal;
@@ -142,14 +149,17 @@ void export_run(const ExportOptions& options, Program& program) {
     order.measured = std::move(bench.document);
     portfolio = with_measured(std::move(portfolio), std::move(bench.shapes), options.gain_min);
   }
-  print_portfolio(portfolio, program.out);
+  print_portfolio(portfolio, options.gain_min, program.out);
   const ExportInputs inputs = make_export(run.task, portfolio, order, [&](const std::string& line) {
     program.out << line << "\n" << std::flush;
   });
   std::vector<ExportFile> files = target.make(inputs);
   files.push_back(manifest_file(manifest_json(portfolio, run.task, target.name, inputs.facts, files)));
+  const std::string before = export_words(options.to);
   write_export(options.to, files);
-  program.out << fmt::format("{} files in {}\n", files.size(), options.to);
+  if (!before.empty())
+    program.out << fmt::format("{} held {}, which this one replaces\n", options.to, before);
+  program.out << fmt::format("{} files in {}: {}\n", files.size(), options.to, target.next);
   if (inputs.has_host_plans && options.as != "cu")
     program.out << "src/plan_*.cpp say what the kernels' plans say, in this program's words (README.md); "
                    "--plans table "

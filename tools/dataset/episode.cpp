@@ -138,6 +138,19 @@ std::variant<Proposal, Rejection> Episodes::proposal_of(const Json& request) con
   return parse_reply(reply, episode_->parent.candidate);
 }
 
+namespace {
+
+/// Without the line of what has none.
+Json verdict_json(const Verdict& verdict) {
+  Json json = verdict;
+  if (json.contains("diagnostics"))
+    for (Json& diagnostic : json["diagnostics"])
+      if (diagnostic.value("line", 0) == 0) diagnostic.erase("line");
+  return json;
+}
+
+}  // namespace
+
 Json Episodes::step(const Json& request) {
   if (!episode_ || episode_->is_done)
     throw ConfigError(k_where, "command",
@@ -160,7 +173,7 @@ Json Episodes::step(const Json& request) {
     const Tried tried = evaluate(std::get<Proposal>(proposed).candidate,
                                  &*episode_);  // may find no worker: nothing has changed yet
     answer["child"] = candidate_json(tried.specimen);
-    answer["verdict"] = tried.specimen.verdict;
+    answer["verdict"] = verdict_json(tried.specimen.verdict);
     if (tried.over_parent) answer["gain"] = *tried.over_parent;
     if (tried.over_start) answer["gain_over_start"] = *tried.over_start;
     answer["feedback"] = describe_verdict(tried.specimen.verdict) + "\n" +

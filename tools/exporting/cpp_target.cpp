@@ -134,6 +134,11 @@ std::string tensor_names(const Task& task) {
   return fmt::format("{{{}}}", fmt::join(names, ", "));
 }
 
+std::string proved_words(const DeviceFacts& device) {
+  return device.is_virtual ? "checked on a virtual GPU (no device has run them yet)"
+                           : "proved on " + one_line(device.kind);
+}
+
 std::string readme(const ExportInputs& inputs, const std::string& example) {
   const Json& plans = inputs.facts.at("plans");
   std::string limits;
@@ -162,7 +167,7 @@ std::string readme(const ExportInputs& inputs, const std::string& example) {
        {"made_from", inputs.portfolio.is_modelled    ? "modelled, not measured: the bench below measures"
                      : inputs.portfolio.is_confirmed ? "measured with this library's own dispatcher"
                                                      : "measured by the run's duels"},
-       {"device", one_line(inputs.portfolio.arms.front().provenance.device.kind)},
+       {"proved_on", proved_words(inputs.portfolio.arms.front().provenance.device)},
        {"input", inputs.task.tensors.front().name},
        {"tensor_names", tensor_names(inputs.task)},
        {"example", example}});

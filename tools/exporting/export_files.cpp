@@ -134,6 +134,19 @@ void check_same_export(const fs::path& folder, const ExportIdentity& wanted) {
                   found.target));
 }
 
+std::string export_words(const fs::path& folder) {
+  const fs::path file = absolute_of(folder) / k_manifest_file;
+  if (!fs::exists(file)) return "";
+  const Json manifest = read_json(file);
+  try {
+    return fmt::format("an export of {} as {} for {}", manifest.at("task").at("name").get<std::string>(),
+                       manifest.at("target").get<std::string>(),
+                       fmt::join(manifest.at("architectures").get<std::vector<std::string>>(), ", "));
+  } catch (const Json::exception&) {
+    return "an export";
+  }
+}
+
 void write_export(const fs::path& folder, const std::vector<ExportFile>& files) {
   check_export_folder(folder);
   std::set<std::string> paths;

@@ -24,6 +24,9 @@ const ExportFile& file_at(const std::vector<ExportFile>& files, const std::strin
 /// where the system cannot exchange two folders) none. Throws ConfigError naming --to, and leaves everything as it was,
 /// if `folder` is there and neither empty nor an export, or its parent is missing; Error if the disk fails or a path is
 /// not as above.
+/// "an export of rmsnorm as cpp for sm_90a"; empty if `folder` holds none.
+std::string export_words(const std::filesystem::path& folder);
+
 void write_export(const std::filesystem::path& folder, const std::vector<ExportFile>& files);
 
 /// Throws as `write_export` would, before anything was worked out.

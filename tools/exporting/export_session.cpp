@@ -205,6 +205,10 @@ Json plan_facts(const Portfolio& portfolio, const ExportInputs& inputs, const Ex
 
 }  // namespace
 
+void check_architectures(const std::vector<std::string>& architectures) {
+  for (const std::string& architecture : architectures) check_architecture(architecture);
+}
+
 ExportInputs make_export(const Task& task, const Portfolio& portfolio, const ExportOrder& order,
                          const std::function<void(const std::string&)>& tell) {
   ExportInputs inputs{.task = task,
@@ -221,7 +225,7 @@ ExportInputs make_export(const Task& task, const Portfolio& portfolio, const Exp
   device.is_virtual = false;
   std::vector<std::string> architectures = order.architectures;
   if (architectures.empty()) architectures.push_back(device.architecture);
-  for (const std::string& architecture : architectures) check_architecture(architecture);
+  check_architectures(architectures);
   std::vector<ProofBatch> batches;
   if (inputs.has_host_plans) {
     inputs.host_plans = host_plans(task, portfolio);

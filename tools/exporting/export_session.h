@@ -29,6 +29,9 @@ struct ExportOrder {
   Json tested = nullptr;    ///< what an exported regression test said
 };
 
+/// Throws ConfigError naming --arch unless all are architectures that a compiler could know.
+void check_architectures(const std::vector<std::string>& architectures);
+
 /// Compiles, proves and writes out. `tell` gets a line about each step. Throws ConfigError for what users can change,
 /// Error for trouble with compiler or jail, and if a plan as host code differs from its evaluated self.
 ExportInputs make_export(const Task& task, const Portfolio& portfolio, const ExportOrder& order,

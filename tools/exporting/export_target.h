@@ -36,6 +36,7 @@ struct ExportTarget {
   const char* name;
   const char* purpose;
   MakeFiles make;
+  const char* next;  ///< what its user does with the folder
 };
 
 std::vector<ExportFile> cpp_files(const ExportInputs& inputs);

@@ -94,12 +94,17 @@ LibraryCode library_code_from(const Json& answer) {
   const Json& test = answer.at("test");
   if (test.is_null()) return code;
   code.harness = images_from(test.at("harness"));
-  if (const Json& reference = test.at("reference"); !reference.is_null()) {
-    code.reference = images_from(reference.at("images"));
-    for (const auto& [workload, plan] : reference.at("workloads").items())
-      code.reference_plans[workload] = {.rows = plan.at("rows").get<std::int64_t>(),
-                                        .words = plan.at("words").get<std::vector<std::uint64_t>>()};
-  }
+  const auto read_form = [&](const Json& form, std::vector<LibraryImage>& images,
+                             std::map<std::string, ReferencePlanWords>& plans) {
+    if (form.is_null()) return;
+    images = images_from(form.at("images"));
+    for (const auto& [workload, plan] : form.at("workloads").items())
+      plans[workload] = {.rows = plan.at("rows").get<std::int64_t>(),
+                         .words = plan.at("words").get<std::vector<std::uint64_t>>()};
+  };
+  read_form(test.at("reference"), code.reference, code.reference_plans);
+  read_form(test.at("inputs"), code.inputs, code.inputs_plans);
+  test.at("draws").get_to(code.draws);
   for (const auto& [workload, tensors] : test.at("fills").items())
     for (const auto& [tensor, fill] : tensors.items())
       code.fills[workload][tensor] = {.order = bytes_of(fill.at("order").get<std::string>()),

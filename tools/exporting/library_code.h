@@ -66,6 +66,10 @@ struct LibraryCode {
   std::vector<LibraryImage> reference;
   std::map<std::string, ReferencePlanWords>
       reference_plans;  ///< by workload; empty: no test compares with a reference
+  /// The task's program for its computed inputs, if it has any, and what it is given: four numbers a draw.
+  std::vector<LibraryImage> inputs;
+  std::map<std::string, ReferencePlanWords> inputs_plans;
+  std::map<std::string, std::vector<std::vector<std::int64_t>>> draws;
   /// By workload and input tensor: a FillOrder of the harness, and the length of its vectors.
   std::map<std::string, std::map<std::string, InputFill>> fills;
   std::map<std::string, std::map<std::string, OutputCompare>> compares;  ///< by workload and output

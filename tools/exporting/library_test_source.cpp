@@ -82,6 +82,19 @@ std::string batch_table(const Task& task, int dim) {
   return fmt::format("const bool k_has_batch[] = {{{}}};\n", fmt::join(has, ", "));
 }
 
+bool has_atomics(const StaticCounts& counts) {
+  return std::any_of(counts.opcodes.begin(), counts.opcodes.end(), [](const auto& entry) {
+    return entry.first.starts_with("atom") || entry.first.starts_with("red.");
+  });
+}
+
+std::string atomics_table(const Portfolio& portfolio) {
+  std::vector<std::string> has;
+  for (const PortfolioArm& arm : portfolio.arms)
+    has.emplace_back(has_atomics(arm.examination.counts) ? "true" : "false");
+  return fmt::format("const bool k_may_differ[] = {{{}}};\n", fmt::join(has, ", "));
+}
+
 class CaseTables {
  public:
   explicit CaseTables(const ExportInputs& inputs) : inputs_(inputs), task_(inputs.task) {}
@@ -115,9 +128,10 @@ class CaseTables {
     const bool is_bench =
         &workload >= task_.bench.data() && &workload < task_.bench.data() + task_.bench.size();
     return fmt::format(
-        "    {{{0}, {1}, k_dims_{2}, k_shapes_{2}, {3}, {6}, {4}, {5}, k_counts_{2}, k_rows_{2}, "
+        "    {{{0}, {1}, k_dims_{2}, k_shapes_{2}, {3}, {6}, {4}, {7}, {5}, k_counts_{2}, k_rows_{2}, "
         "k_totals_{2}}},\n",
-        c_literal(workload.name), is_bench, i, fills, metadata, draw_count, compares);
+        c_literal(workload.name), is_bench, i, fills, metadata, draw_count, compares,
+        computed_of(workload, i));
   }
 
   std::string fills_of(const Workload& workload, std::size_t i) {
@@ -180,6 +194,17 @@ class CaseTables {
     return fmt::format("k_metadata_{}", i);
   }
 
+  std::string computed_of(const Workload& workload, std::size_t i) {
+    const auto found = inputs_.code.draws.find(workload.name);
+    if (inputs_.code.inputs.empty() || found == inputs_.code.draws.end()) return "nullptr";
+    std::vector<std::string> numbers;
+    for (const std::vector<std::int64_t>& draw : found->second)
+      for (const std::int64_t number : draw)
+        numbers.push_back(fmt::format("static_cast<long long>({}u)", static_cast<std::uint64_t>(number)));
+    text_ += fmt::format("const long long k_computed_{}[] = {{{}}};\n", i, fmt::join(numbers, ", "));
+    return fmt::format("k_computed_{}", i);
+  }
+
   void reference_of(const Workload& workload, std::size_t i) {
     const auto plan = inputs_.code.reference_plans.find(workload.name);
     const PlanPoint point{
@@ -208,47 +233,49 @@ class CaseTables {
   std::string text_;
 };
 
-/// The reference as a library of one arm whose plans are a table.
-std::string reference_tables(const ExportInputs& inputs) {
-  const Task& task = inputs.task;
+/// One of the task's own programs as a library of one arm whose plans are a table: `k_<label>`.
+std::string program_tables(const Task& task, Form form, const std::string& label,
+                           const std::vector<LibraryImage>& images,
+                           const std::map<std::string, ReferencePlanWords>& plans) {
   std::vector<Shape> shapes;
   std::vector<std::vector<std::uint64_t>> words;
   for (const Workload* workload : listed(task)) {
     const Shape shape = shape_of(task, workload->dims);
     if (std::find(shapes.begin(), shapes.end(), shape) != shapes.end()) continue;
     shapes.push_back(shape);
-    words.push_back(inputs.code.reference_plans.at(workload->name).words);
+    words.push_back(plans.at(workload->name).words);
   }
-  const std::size_t count = worker::tensor_count_in_form(task, Form::reference);
-  std::vector<int> dtypes, rows;
+  const std::size_t count = worker::tensor_count_in_form(task, form);
   std::vector<std::string> names, dims, domain;
-  for (std::size_t t = 0; t < count; ++t) {
-    const TensorSpec tensor = worker::tensor_in_form(task, t, Form::reference);
-    dtypes.push_back(static_cast<int>(tensor.dtype));
-    names.push_back(fmt::format("\"{}\"", tensor.name));
-  }
-  for (const RowGroup& group : row_groups(task))
-    rows.push_back(reference_tensor(task, "rows" + group.suffix));
+  for (std::size_t t = 0; t < count; ++t)
+    names.push_back(fmt::format("\"{}\"", worker::tensor_in_form(task, t, form).name));
   for (const std::string& dim : variable_dims(task)) {
     domain.push_back(fmt::format("{{{}, 1, 0x7fffffff}}", dims.size()));
     dims.push_back(fmt::format("\"{}\"", dim));
   }
-  return image_tables(inputs.code.reference, "reference") + plan_table(shapes, words, "reference") +
+  return image_tables(images, label) + plan_table(shapes, words, label) +
          fmt::format(
-             "const int k_reference_dtypes[] = {{{}}};\nconst int k_rows_tensors[] = {{{}}};\n"
-             "const char* const k_reference_tensors[] = {{{}}};\nconst char* const k_reference_dims[] = "
-             "{{{}}};\n"
-             "const RangeDescription k_reference_domain[] = {{{}}};\n"
-             "const ArmDescription k_reference_arms[] = {{\n    {{\"reference\", \"reference\", "
-             "k_images_reference, {}, "
-             "k_kernels_reference, {}, nullptr, k_table_reference, {}}},\n}};\n"
-             "const LibraryDescription k_reference = {{\"reference\", {}, {}, {}, k_reference_dims, "
-             "k_reference_tensors, k_reference_domain, nullptr, 0, k_scalars, 1, k_reference_arms, 1, "
-             "nullptr, 0, 0}};\n",
-             fmt::join(dtypes, ", "), fmt::join(rows, ", "), fmt::join(names, ", "), fmt::join(dims, ", "),
-             fmt::join(domain, ", "), inputs.code.reference.size(),
-             inputs.code.reference.front().lowered.size(), shapes.size(), dims.size(), task.scalars.size(),
-             count);
+             "const char* const k_{0}_tensors[] = {{{1}}};\nconst char* const k_{0}_dims[] = {{{2}}};\n"
+             "const RangeDescription k_{0}_domain[] = {{{3}}};\n"
+             "const ArmDescription k_{0}_arms[] = {{\n    {{\"{0}\", \"{0}\", k_images_{0}, {4}, "
+             "k_kernels_{0}, {5}, nullptr, k_table_{0}, {6}}},\n}};\n"
+             "const LibraryDescription k_{0} = {{\"{0}\", {7}, {8}, {9}, k_{0}_dims, "
+             "k_{0}_tensors, k_{0}_domain, nullptr, 0, k_scalars, 1, k_{0}_arms, 1, nullptr, 0, 0}};\n",
+             label, fmt::join(names, ", "), fmt::join(dims, ", "), fmt::join(domain, ", "), images.size(),
+             images.front().lowered.size(), shapes.size(), dims.size(), task.scalars.size(), count);
+}
+
+std::string reference_tables(const ExportInputs& inputs) {
+  const Task& task = inputs.task;
+  std::vector<int> dtypes, rows;
+  for (std::size_t t = 0; t < worker::tensor_count_in_form(task, Form::reference); ++t)
+    dtypes.push_back(static_cast<int>(worker::tensor_in_form(task, t, Form::reference).dtype));
+  for (const RowGroup& group : row_groups(task))
+    rows.push_back(reference_tensor(task, "rows" + group.suffix));
+  return program_tables(task, Form::reference, "reference", inputs.code.reference,
+                        inputs.code.reference_plans) +
+         fmt::format("const int k_reference_dtypes[] = {{{}}};\nconst int k_rows_tensors[] = {{{}}};\n",
+                     fmt::join(dtypes, ", "), fmt::join(rows, ", "));
 }
 
 std::string cases_source(const ExportInputs& inputs) {
@@ -268,10 +295,14 @@ std::string cases_source(const ExportInputs& inputs) {
   for (std::size_t t = 0; t < task.tensors.size(); ++t)
     tensors += fmt::format("  given.{} = tensors[{}];\n", task.tensors[t].name, t);
   const int batch = batch_dim(task);
-  std::string tables =
-      tensors_table(task) + fmt::format("const double k_scalars[] = {{{}}};\n", fmt::join(scalars, ", ")) +
-      CaseTables(inputs).text() + batch_table(task, batch) + image_tables(inputs.code.harness, "harness");
+  std::string tables = tensors_table(task) +
+                       fmt::format("const double k_scalars[] = {{{}}};\n", fmt::join(scalars, ", ")) +
+                       CaseTables(inputs).text() + batch_table(task, batch) +
+                       atomics_table(inputs.portfolio) + image_tables(inputs.code.harness, "harness");
   if (has_reference) tables += reference_tables(inputs);
+  const bool has_inputs = !inputs.code.inputs.empty();
+  if (has_inputs)
+    tables += program_tables(task, Form::inputs, "inputs", inputs.code.inputs, inputs.code.inputs_plans);
   std::size_t fill_bytes = 0, compare_bytes = 0;
   for (const auto& [workload, fills] : inputs.code.fills)
     for (const auto& [tensor, fill] : fills) fill_bytes = fill.order.size();
@@ -284,6 +315,7 @@ std::string cases_source(const ExportInputs& inputs) {
                  {"dim_count", std::to_string(dims.size())},
                  {"case_count", std::to_string(listed(task).size())},
                  {"batch_dim", std::to_string(batch)},
+                 {"inputs", has_inputs ? "&k_inputs" : "nullptr"},
                  {"reference", has_reference ? "&k_reference" : "nullptr"},
                  {"reference_dtypes", has_reference ? "k_reference_dtypes" : "nullptr"},
                  {"rows_tensors", has_reference ? "k_rows_tensors" : "nullptr"},

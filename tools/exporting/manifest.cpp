@@ -83,11 +83,17 @@ Json dispatch_json(const Portfolio& portfolio) {
                       {"dims", shape.dims},
                       {"time_us", shape.time_us},
                       {"fallback_us", shape.fallback_us}});
+  Json left_out = Json::array();
+  for (const LeftOut& champion : portfolio.left_out)
+    left_out.push_back({{"ordinal", champion.ordinal},
+                        {"workload", champion.workload},
+                        {"gain_over_what_is_called", champion.gain}});
   return {{"default", portfolio.arms.at(static_cast<std::size_t>(portfolio.dispatch.default_arm)).label},
           {"rules", rules},
           {"made_from", portfolio.is_confirmed ? "the dispatcher's own measurement" : "the run's duels"},
           {"is_confirmed", portfolio.is_confirmed},
           {"shapes", shapes},
+          {"champions_left_out", left_out},
           {"gain_over_default", dispatch_gains(portfolio.dispatch, portfolio.shapes)}};
 }
 

@@ -130,6 +130,25 @@ std::vector<PortfolioArm> all_arms(const Archive& archive, const Task& task, con
   return arms;
 }
 
+/// Champions whose arm no rule calls, with what they would gain where they are champions.
+std::vector<LeftOut> left_out_of(const Portfolio& portfolio) {
+  std::vector<LeftOut> left_out;
+  for (std::size_t arm = 0; arm < portfolio.arms.size(); ++arm) {
+    for (const std::string& workload : portfolio.arms[arm].champion_of) {
+      const auto shape = std::find_if(portfolio.shapes.begin(), portfolio.shapes.end(),
+                                      [&](const ShapeTimes& one) { return one.workload == workload; });
+      if (shape == portfolio.shapes.end()) continue;
+      const int called = arm_at(portfolio.dispatch, shape->dims);
+      if (called == static_cast<int>(arm) || called == k_fallback_arm) continue;
+      const double own = shape->time_us[arm], other = shape->time_us[static_cast<std::size_t>(called)];
+      left_out.push_back({.ordinal = portfolio.arms[arm].ordinal,
+                          .workload = workload,
+                          .gain = own > 0 && other > 0 ? other / own - 1 : 0});
+    }
+  }
+  return left_out;
+}
+
 /// Keeps the arms that the dispatch uses, the default first, and gives them their labels.
 void keep_used(Portfolio& portfolio) {
   std::vector<int> used{portfolio.dispatch.default_arm};
@@ -187,8 +206,23 @@ Portfolio read_portfolio(const Archive& archive, const Task& task, const Portfol
       portfolio.is_modelled = portfolio.is_modelled || time.timing.is_modelled;
   portfolio.shapes = shape_times(task, portfolio.arms, choice);
   portfolio.dispatch = choose_dispatch(portfolio.shapes, variable_dims(task), choice.gain_min);
+  portfolio.left_out = left_out_of(portfolio);
   keep_used(portfolio);
   return portfolio;
+}
+
+std::string left_out_words(const LeftOut& champion, double gain_min) {
+  const std::string name = fmt::format("#{}, champion of {},", champion.ordinal, champion.workload);
+  if (champion.gain <= 0)
+    return fmt::format(
+        "{} is not faster there than what is called, once their duels are brought together by the baseline "
+        "({:+.1f} %)",
+        name, 100 * champion.gain);
+  return champion.gain <= gain_min
+             ? fmt::format("{} is {:.1f} % faster there than what is called: less than --gain {:.1f} %", name,
+                           100 * champion.gain, 100 * gain_min)
+             : fmt::format("{} is {:.1f} % faster there, but no rule tells its shape from its neighbours'",
+                           name, 100 * champion.gain);
 }
 
 Portfolio with_measured(Portfolio portfolio, std::vector<ShapeTimes> shapes, double gain_min) {

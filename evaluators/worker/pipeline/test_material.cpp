@@ -5,6 +5,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <cmath>
 
 #include "engine/core/digest.h"
 #include "engine/core/error.h"
@@ -37,32 +38,29 @@ Json harness_images(Compiler& compiler, const TestOrder& order) {
   return images;
 }
 
-bool has_reference(const Task& task) {
-  return python_of(task).empty() && std::none_of(task.tensors.begin(), task.tensors.end(), is_computed);
-}
-
-Json reference_json(Compiler& compiler, const TestOrder& order) {
+/// The task's own source in one of its forms: code per architecture, and a plan for each workload.
+Json form_json(Compiler& compiler, const TestOrder& order, Form form) {
   std::vector<PlanPoint> points = order.points;
-  for (PlanPoint& point : points)
-    point.reference_rows = std::min(k_reference_rows, row_count(order.task, *point.workload));
+  if (form == Form::reference)
+    for (PlanPoint& point : points)
+      point.reference_rows = std::min(k_reference_rows, row_count(order.task, *point.workload));
   const Candidate candidate{.source = order.task.reference_source, .tuning = {}};
   DeviceFacts device = order.device;
   device.is_virtual = false;
   Json answer{{"images", Json::object()}, {"workloads", Json::object()}};
   for (const std::string& architecture : order.architectures) {
     device.architecture = architecture;
-    auto result = compile_candidate(compiler, candidate, order.task, Form::reference, points, device);
+    auto result = compile_candidate(compiler, candidate, order.task, form, points, device);
     if (const auto* verdict = std::get_if<Verdict>(&result))
-      throw Error(fmt::format("the reference cannot be compiled: {}", verdict->message));
+      throw Error(fmt::format("the {} cannot be compiled: {}",
+                              form == Form::inputs ? "program of computed inputs" : "reference",
+                              verdict->message));
     const auto& compiled = std::get<CompiledCandidate>(result);
     answer["images"][architecture] = {{"cubin", hex_of(compiled.cubin.data(), compiled.cubin.size())},
                                       {"lowered", compiled.lowered}};
   }
-  const PlanSource source{.task = order.task,
-                          .form = Form::reference,
-                          .candidate = candidate,
-                          .typed_by = points,
-                          .device = device};
+  const PlanSource source{
+      .task = order.task, .form = form, .candidate = candidate, .typed_by = points, .device = device};
   auto plans = evaluate_batches(compiler, source, points, order.jobs);
   if (const auto* failure = std::get_if<PlanFailure>(&plans)) throw Error(failure->words);
   for (std::size_t i = 0; i < points.size(); ++i)
@@ -81,11 +79,25 @@ Json fills_json(const Task& task, const Workload& workload, const MetadataConten
                       .pattern = 7};
   std::uint64_t seed = 1;
   for (const TensorSpec& tensor : task.tensors) {
-    if (tensor.role != Role::input || metadata.contains(tensor.name)) continue;
+    if (tensor.role != Role::input || is_computed(tensor) || metadata.contains(tensor.name)) continue;
     const TensorFill fill = tensor_fill(draw, tensor, ++seed);
     fills[tensor.name] = {{"order", hex_of(&fill.order, sizeof fill.order)}, {"unit", fill.unit}};
   }
   return fills;
+}
+
+/// What the program of computed inputs is given, draw by draw, as a session gives it: seed, variant, family, rotation.
+Json computed_draws(const Task& task, const Workload& workload, const Key& key) {
+  const auto computed = std::find_if(task.tensors.begin(), task.tensors.end(), is_computed);
+  Json draws = Json::array();
+  for (std::size_t draw = 0; draw < k_draws && computed != task.tensors.end(); ++draw) {
+    const Fill& fill = computed->role == Role::input ? fill_of(task.families.front(), *computed)
+                                                     : computed->fill.at(draw % computed->fill.size());
+    draws.push_back({static_cast<std::int64_t>(key.derive("computed", draw).seed()),
+                     std::llround(fill_number(fill, "variant", formula_names(task, workload))), 0,
+                     static_cast<std::int64_t>(draw)});
+  }
+  return draws;
 }
 
 /// How every output is compared with the reference, by the gates of the same family.
@@ -117,17 +129,22 @@ std::string hex_of(const void* bytes, std::size_t count) {
 Json test_material(Compiler& compiler, const TestOrder& order) {
   Json answer{{"harness", harness_images(compiler, order)},
               {"reference", nullptr},
+              {"inputs", nullptr},
+              {"draws", Json::object()},
               {"fills", Json::object()},
               {"compares", Json::object()},
               {"metadata", Json::object()}};
-  if (!has_reference(order.task)) return answer;
-  answer["reference"] = reference_json(compiler, order);
+  if (!python_of(order.task).empty()) return answer;  // it runs where PyTorch is
+  answer["reference"] = form_json(compiler, order, Form::reference);
+  if (std::any_of(order.task.tensors.begin(), order.task.tensors.end(), is_computed))
+    answer["inputs"] = form_json(compiler, order, Form::inputs);
   const Key key = Key::fixed("export");
   for (std::size_t i = 0; i < order.points.size(); ++i) {
     const Workload& workload = *order.points[i].workload;
     Json draws = Json::array();
     std::size_t values = 0;
     answer["compares"][workload.name] = compares_json(order.task, workload);
+    answer["draws"][workload.name] = computed_draws(order.task, workload, key.derive("workload", i));
     for (std::size_t draw = 0; draw < k_draws; ++draw) {
       const MetadataContents contents =
           draw_metadata(order.task, workload, draw, key.derive("workload", i).derive("metadata", draw));

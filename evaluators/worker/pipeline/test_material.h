@@ -5,11 +5,13 @@
 //   {"harness": {architecture: {"cubin": hex}},
 //    "reference": {"images": {architecture: {"cubin": hex, "lowered"}},
 //                  "workloads": {name: {"rows": R, "words": [...]}}} or null,
+//    "inputs": the same of the task's program for its computed inputs, or null,
+//    "draws": {workload: [[seed, variant, family, rotation]]}   which that program is given, draw by draw
 //    "fills": {workload: {tensor: {"order": hex of a FillOrder, "unit"}}},
 //    "compares": {workload: {output: {"order": hex of a CompareOrder, "columns", "parts", "chosen", "is_selection"}}},
 //    "metadata": {workload: [{tensor: [values]}]}}
 //
-// Tasks whose reference is Python's or that compute inputs themselves have no reference here. A workload whose metadata
+// Tasks whose reference is Python's have none here: it runs where PyTorch is. A workload whose metadata
 // would be too large has none, and is not tested.
 #pragma once
 

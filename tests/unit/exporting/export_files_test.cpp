@@ -69,6 +69,8 @@ TEST_CASE("an export of another run, task or kind is not replaced unasked") {
     return std::string();
   };
   CHECK_THAT(words_for({"cu", "rmsnorm", "1700000000"}), Catch::Contains("this run as cpp"));
+  CHECK(export_words(folder.path() / "nothing") == "");
+  CHECK(export_words(to) == "an export");
   CHECK_THAT(words_for({"cpp", "rmsnorm", "1700000001"}), Catch::Contains("another run of rmsnorm"));
   CHECK_THAT(words_for({"cpp", "softmax", "1700000000"}),
              Catch::Contains("task rmsnorm") && Catch::Contains("--replace"));

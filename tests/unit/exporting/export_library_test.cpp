@@ -230,6 +230,8 @@ TEST_CASE(
   const Portfolio portfolio = library_portfolio();
   const ExportInputs inputs = made(task, portfolio, PlanMode::code, true);
   CHECK(inputs.facts.at("plans").at("proof").at("shapes_equal") == 160);
+  CHECK(inputs.facts.at("coverage").at("shapes_tried") == 80);
+  CHECK(inputs.facts.at("coverage").at("refused") == 0);  // what one arm refuses the other one takes
   write_all(folder.path() / "out", inputs);
   const std::vector<std::string> printed = built_and_run(folder.path());
   CHECK(readme_project(folder.path()) == "y has 131072 values\n");
@@ -330,6 +332,39 @@ TEST_CASE(
   const Json code = inputs.facts.at("code");
   REQUIRE(code.size() == 3);
   for (const Json& row : code) CHECK(row.at("proved_on") == "sm_90a");
+}
+
+TEST_CASE("a library of a task that computes inputs has the program that computes them in its test") {
+  TemporaryFolder folder;
+  Json document = small_task_document();
+  document["tensors"]["len"]["fill"] = Json::array({{{"kind", "computed"}, {"variant", 4}}});
+  document["tensors"]["x"].erase("valid");
+  document["roofline"] = {{"flops", "M*N*D"}, {"bytes", "4*M*N*D"}, {"exponentials", "0"}};
+  const std::string source =
+      "#ifdef KERNELITES_INPUTS\n"
+      "extern \"C\" __global__ void lengths(int* len, const long long* draw, int N) { len[blockIdx.x] = "
+      "(int)(draw[3] % N); }\n"
+      "constexpr void plan(const Problem& p, kl::Plan& plan) { "
+      "plan.launch(\"lengths\").grid(p.M).block(1).arg(p.len).arg(p.draw).arg(p.N); }\n"
+      "#else\n" +
+      library_task().reference_source + "#endif\n";
+  const Task task = parse_task(document, source, "computing_task.json");
+  Portfolio portfolio = library_portfolio();
+  portfolio.arms.resize(1);
+  portfolio.dispatch = {};
+  const ExportInputs inputs = made(task, portfolio, PlanMode::table, true);
+  CHECK(inputs.code.inputs.size() == 1);
+  REQUIRE(inputs.code.draws.at("wide").size() == 3);
+  CHECK(inputs.code.draws.at("wide")[2][1] == 4);
+  CHECK(inputs.code.draws.at("wide")[2][3] == 2);
+  CHECK(inputs.code.draws.at("wide")[0][0] != inputs.code.draws.at("wide")[1][0]);
+  write_all(folder.path() / "out", inputs);
+  const std::string cases = read_text(folder.path() / "out" / "test" / "library_cases.cpp");
+  CHECK(cases.find("&k_inputs,\n    &k_reference") != std::string::npos);
+  CHECK(trouble_of(
+            folder.path(),
+            "cd out && for f in cases rig regression; do c++ -std=c++20 -Wall -Wextra -Werror -fsyntax-only "
+            "-DKERNELITES_LIBRARY=rig -Isrc -Itest -Iinclude test/library_$f.cpp || exit 1; done") == "");
 }
 
 TEST_CASE("a plan that says something else to the host compiler is not exported as code") {

@@ -36,6 +36,8 @@ struct Case {
   const CaseFill* fills;        // one for each tensor
   const CaseCompare* compares;  // one for each tensor
   const int* const* metadata;   // for each draw one for each tensor, null where it is no metadata
+  const long long*
+      computed;  // for each draw four numbers, which the program of computed inputs takes; null: none
   int draws;
   const long long* reference_counts;  // elements of each tensor of the reference
   const long long* rows;              // by group: how many the reference computes
@@ -50,8 +52,9 @@ struct CaseTable {
   int dim_count;
   const Case* cases;
   int case_count;
-  int batch_dim;                        // -1: no dim counts independent elements of the leading axes
-  const bool* has_batch;                // by tensor: its first axis is that dim
+  int batch_dim;                     // -1: no dim counts independent elements of the leading axes
+  const bool* has_batch;             // by tensor: its first axis is that dim
+  const LibraryDescription* inputs;  // computes inputs: their tensors, then the draw; null: none are computed
   const LibraryDescription* reference;  // null: there is none
   const int* reference_dtypes;
   const int* rows_tensors;  // by group: the reference's tensor with the row numbers
@@ -60,6 +63,8 @@ struct CaseTable {
   int harness_count;
   int fill_bytes;     // of a fill's order
   int compare_bytes;  // of a comparison's
+  const bool*
+      may_differ;  // by arm: its sums are atomic, so that equal launches need not be equal bit for bit
 };
 extern const CaseTable k_case_table;
 

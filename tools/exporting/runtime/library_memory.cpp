@@ -2,6 +2,8 @@
 // Each a call or two of the driver.
 #include "tools/exporting/runtime/library_memory.h"
 
+#include <mutex>
+
 #include "tools/exporting/runtime/library_driver.h"
 #include "tools/exporting/runtime/library_status.h"
 
@@ -16,6 +18,22 @@ Status outcome(Result result, const char* call) {
               std::string(call) + ": " + result_words(result));
 }
 
+/// A device's primary context, asked for once in a process: each asking keeps it alive for ever.
+Result retained_context(int device, void*& context) {
+  constexpr int k_devices_max = 64;
+  static std::mutex mutex;
+  static void* contexts[k_devices_max] = {};
+  const std::lock_guard<std::mutex> lock(mutex);
+  if (device < 0 || device >= k_devices_max) return driver().primary_context(&context, device);
+  if (contexts[device] == nullptr) {
+    const Result result = driver().primary_context(&contexts[device], device);
+    if (result != 0) contexts[device] = nullptr;
+    if (result != 0) return result;
+  }
+  context = contexts[device];
+  return 0;
+}
+
 }  // namespace
 
 Status use_device(int device) {
@@ -25,7 +43,7 @@ Status use_device(int device) {
   void* context = nullptr;
   Result result = cuda.init(0);
   if (result == 0) result = cuda.device_get(&number, device);
-  if (result == 0) result = cuda.primary_context(&context, number);
+  if (result == 0) result = retained_context(number, context);
   if (result == 0) result = cuda.context_set(context);
   return outcome(result, "device");
 }
@@ -38,10 +56,14 @@ Status allocate(std::size_t bytes, void*& memory) {
   Address address = 0;
   if (const Status status = outcome(cuda.allocate(&address, bytes), "cuMemAlloc"); status != status_ok)
     return status;
-  memory = reinterpret_cast<void*>(address);
-  const Status status = outcome(cuda.memset_async(address, 0, bytes, nullptr), "cuMemsetD8Async");
+  Status status = outcome(cuda.memset_async(address, 0, bytes, nullptr), "cuMemsetD8Async");
   // Other streams need not wait for the default one.
-  return status == status_ok ? outcome(cuda.synchronise(), "cuCtxSynchronize") : status;
+  if (status == status_ok) status = outcome(cuda.synchronise(), "cuCtxSynchronize");
+  if (status == status_ok)
+    memory = reinterpret_cast<void*>(address);
+  else
+    cuda.release(address);
+  return status;
 }
 
 Status release(void* memory) {

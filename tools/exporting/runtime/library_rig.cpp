@@ -69,6 +69,8 @@ Rig::Rig() {
       check(cuda.module_load(&harness_, k_case_table.harness[i].words), "cuModuleLoadData");
   }
   if (harness_ == nullptr) give_up("there is no code for this device in the export");
+  if (k_case_table.inputs != nullptr && open_library(*k_case_table.inputs, inputs_) != status_ok)
+    give_up(std::string("computed inputs: ") + error_words());
   flush_ = kernel("harness_flush"), demote_ = kernel("harness_demote"), clock_ = kernel("harness_clock");
   fill_ = kernel("harness_fill"), unit_ = kernel("harness_unit");
   flush_buffer_ = allocate(2 * static_cast<std::size_t>(l2_bytes));
@@ -154,6 +156,31 @@ void Rig::upload_metadata(const Case& test, int draw, CaseMemory& memory) {
       check(driver().upload(buffer.address, wide.data(), buffer.bytes), "cuMemcpyHtoD");
     }
   }
+  if (inputs_ != nullptr && test.computed != nullptr) compute_inputs(test, draw, memory);
+}
+
+void Rig::compute_inputs(const Case& test, int draw, CaseMemory& memory) {
+  Buffer numbers = allocate(4 * sizeof(long long));
+  check(driver().upload(numbers.address, test.computed + 4 * draw, numbers.bytes), "cuMemcpyHtoD");
+  Memory given = {};
+  for (int t = 0; t < k_case_table.tensor_count; ++t)
+    given.tensors[t] = reinterpret_cast<void*>(memory.tensors[static_cast<std::size_t>(t)].address);
+  given.tensors[k_case_table.tensor_count] = reinterpret_cast<void*>(numbers.address);
+  Call call = {};
+  std::copy(test.dims, test.dims + k_case_table.inputs->dim_count, call.dims);
+  std::copy(k_case_table.scalars, k_case_table.scalars + k_case_table.inputs->scalar_count, call.scalars);
+  std::size_t bytes = 0;
+  if (workspace_size(*inputs_, call, bytes) != status_ok)
+    give_up(std::string("computed inputs: ") + error_words());
+  Buffer workspace = allocate(bytes);
+  given.workspace = reinterpret_cast<void*>(workspace.address);
+  given.workspace_bytes = bytes;
+  workspace_init(*inputs_, given.workspace, bytes, stream_);
+  if (launch(*inputs_, call, given, stream_, nullptr, nullptr) != status_ok)
+    give_up(std::string("computed inputs: ") + error_words());
+  synchronise();
+  release(workspace);
+  release(numbers);
 }
 
 void Rig::poison(CaseMemory& memory, void* library, unsigned char byte) {

@@ -40,6 +40,7 @@ class Rig {
 
   /// Buffers for a case, inputs drawn, metadata as of `draw`; room for the workspace of every arm that takes it.
   CaseMemory prepare(const Case& test, int draw, void* library, const long long* dims);
+  /// With the inputs that are computed from it.
   void upload_metadata(const Case& test, int draw, CaseMemory& memory);
   /// The byte in outputs, and in the workspace but for what must be zero. 0xff is NaN where there is one.
   void poison(CaseMemory& memory, void* library, unsigned char byte = 0xff);
@@ -57,6 +58,9 @@ class Rig {
   void run(void* function, unsigned blocks, unsigned threads, void** parameters);
 
  private:
+  void compute_inputs(const Case& test, int draw, CaseMemory& memory);
+
+  Library* inputs_ = nullptr;  // the program of computed inputs
   int device_ = 0;
   std::string device_name_;
   int driver_version_ = 0;
