@@ -167,7 +167,7 @@ DomainCoverage library_coverage(const Task& task, const Portfolio& portfolio, co
 
 std::vector<std::string> coverage_words(const DomainCoverage& coverage) {
   if (coverage.refused == 0)
-    return {fmt::format("All {} shapes of it that were tried are taken.", coverage.shapes)};
+    return {fmt::format("All {} shapes that were tried are taken.", coverage.shapes)};
   std::vector<std::string> lines;
   for (const DomainRelation& relation : coverage.relations) {
     const std::string next =

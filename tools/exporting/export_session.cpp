@@ -186,9 +186,8 @@ Json plan_facts(const Portfolio& portfolio, const ExportInputs& inputs, const Ex
         "Compared "
         "with NVRTC's constant evaluator at {} shapes of the domain when this was exported: all plans are "
         "the "
-        "same, bit for bit. To have not even that, export with `--plans table`: plans are then data for a "
-        "list "
-        "of shapes.",
+        "same, bit for bit; {} of the {} comparisons are of refusals, with the same words. To have not even "
+        "that, export with `--plans table`: plans are then data for a list of shapes.",
         origin_words(portfolio), proved / std::max<std::size_t>(portfolio.arms.size(), 1),
         refusals_in(inputs.code), proved);
     return facts;

@@ -59,7 +59,7 @@ TEST_CASE("refusals that no relation explains are counted with the plans' words"
   REQUIRE(words.size() == 1);
   CHECK_THAT(words[0], Catch::Contains("by no relation") && Catch::Contains("\"no\" ("));
   CHECK(coverage_words(coverage([](const Shape&) { return true; })) ==
-        std::vector<std::string>{"All 3680 shapes of it that were tried are taken."});
+        std::vector<std::string>{"All 3680 shapes that were tried are taken."});
   CHECK(coverage([](const Shape&) { return false; }).relations.empty());
 }
 
