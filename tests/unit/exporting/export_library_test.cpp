@@ -352,7 +352,7 @@ TEST_CASE("a library of a task that computes inputs has the program that compute
   portfolio.dispatch = {};
   const ExportInputs inputs = made(task, portfolio, PlanMode::table, true);
   CHECK(inputs.code.inputs.size() == 1);
-  CHECK(inputs.facts.at("coverage").at("shapes_tried") == 3);
+  CHECK(inputs.facts.at("coverage").at("shapes_tried") == 2);
   REQUIRE(inputs.code.draws.at("wide").size() == 3);
   CHECK(inputs.code.draws.at("wide")[2][1] == 4);
   CHECK(inputs.code.draws.at("wide")[2][3] == 2);
