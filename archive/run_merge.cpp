@@ -27,6 +27,7 @@ struct SourceFacts {
   std::string axes;
   std::set<std::string> devices;    // of answered evaluations
   std::set<std::string> harnesses;  // of elites
+  std::string model_key;            // of elites whose times are modelled; empty: of none, or of an older run
 };
 
 SourceFacts facts_of(Database& database) {
@@ -34,7 +35,9 @@ SourceFacts facts_of(Database& database) {
       .task_digest = database.text("SELECT task_digest FROM run"),
       .axes = database.text("SELECT coalesce(json_extract(configuration, '$.axes'), '') FROM run"),
       .devices = {},
-      .harnesses = {}};
+      .harnesses = {},
+      .model_key = database.text("SELECT CASE WHEN EXISTS (SELECT 1 FROM elite WHERE is_modelled) THEN "
+                                 "model_key ELSE '' END FROM run")};
   Statement devices = database.prepare("SELECT DISTINCT device FROM evaluation WHERE state = 'answered'");
   while (devices.step()) facts.devices.insert(devices.text(0));
   Statement harnesses = database.prepare("SELECT DISTINCT harness_version FROM elite");
@@ -56,6 +59,9 @@ void check_alike(const SourceFacts& first, const SourceFacts& other, const std::
   std::set<std::string> harnesses = first.harnesses;
   harnesses.insert(other.harnesses.begin(), other.harnesses.end());
   if (harnesses.size() > 1) refuse("harness", "elites of one harness version: resume the older run first");
+  if (other.model_key != first.model_key)
+    refuse("model_key",
+           "runs of recorded replies, or forks of one run: modelled times of two keys are not compared");
 }
 
 /// A copy in today's format; the source is not touched.

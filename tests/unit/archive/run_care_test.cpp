@@ -238,7 +238,11 @@ TEST_CASE("runs that cannot be compared are not merged, and nothing is left behi
   make_run(folder.path() / "b", 12, 1.5, other);
   make_run(folder.path() / "c", 12, 1.5);
   spoil(folder.path() / "c", "UPDATE evaluation SET device = 'NVIDIA H100' WHERE ordinal = 2");
+  make_run(folder.path() / "d", 12, 1.5);
+  spoil(folder.path() / "d", "UPDATE run SET model_key = 'another'");
+  spoil(folder.path() / "d", "UPDATE elite SET is_modelled = 1");
   const fs::path both = folder.path() / "both";
+  CHECK(refusal_of({folder.path() / "a", folder.path() / "d"}, both).find("model_key") != std::string::npos);
   CHECK(refusal_of({folder.path() / "a", folder.path() / "b"}, both).find("task") != std::string::npos);
   CHECK(refusal_of({folder.path() / "a", folder.path() / "c"}, both).find("device") != std::string::npos);
   CHECK(refusal_of({folder.path() / "a"}, both).find("at least two") != std::string::npos);
