@@ -5,10 +5,11 @@
 // Each tool watches a process of its own that launches the plan of a small shape once. Where the program is not
 // installed, or a tool fails itself, the stage says "unchecked": it never fails a candidate for that. Synccheck does
 // not follow a barrier for a count of threads that warps execute at different places, and calls it invalid: code with
-// such a barrier is left to the virtual GPU, which does.
+// such a barrier is left to the virtual GPU, which does, if that could execute it.
 #include <fmt/format.h>
 #include <fmt/ranges.h>
 
+#include <algorithm>
 #include <filesystem>
 
 #include "evaluators/worker/contract/counted_barrier.h"
@@ -65,6 +66,14 @@ std::vector<LoneTensor> tensors_of(const EvaluationContext& context, const Workl
   return tensors;
 }
 
+/// Whether the virtual GPU executed all of it, barriers included.
+bool was_interpreted(const EvaluationContext& context) {
+  const auto& stages = context.examination.stages;
+  return std::any_of(stages.begin(), stages.end(), [](const StageReport& report) {
+    return report.stage == "sanitize" && report.outcome == "passed";
+  });
+}
+
 /// The largest check shape that a tool gets through in moments.
 std::optional<std::size_t> choose_shape(const EvaluationContext& context) {
   std::optional<std::size_t> chosen;
@@ -96,7 +105,7 @@ std::optional<Verdict> run_memcheck_stage(EvaluationContext& context) {
   session.fill(context.task.families.front(), *point, context.request.key.derive("memcheck"));
   const std::vector<LoneTensor> tensors = tensors_of(context, workload, session);
   std::vector<std::string> done, failed;
-  const bool has_roles = has_counted_barrier(tokenize_ptx(context.compiled.ptx));
+  const bool has_roles = was_interpreted(context) && has_counted_barrier(tokenize_ptx(context.compiled.ptx));
   for (const Tool& tool : k_tools) {
     if (has_roles && tool.name == k_synccheck) continue;
     const std::vector<std::string> command{

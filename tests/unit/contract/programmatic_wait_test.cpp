@@ -50,6 +50,10 @@ TEST_CASE("a barrier for a count of threads is told from one for all, for lanes 
   CHECK(has_one("bar.sync 1, 128;"));
   CHECK(has_one("@%p1 barrier.sync.aligned %r1, %r2;"));
   CHECK(has_one("bar.arrive 2, 64;"));
+  CHECK(has_one("bar.red.popc.u32 %r1, 1, 64, %p1;"));
+  CHECK(has_one("barrier.cta.sync 1, 128;"));
+  CHECK_FALSE(has_one("bar.red.popc.u32 %r1, 0, %p1;"));  // __syncthreads_count
+  CHECK_FALSE(has_one("barrier.cta.red.or.pred.aligned.all.sync %p1, 0, %p2;"));
   CHECK_FALSE(has_one("bar.sync 0;"));
   CHECK_FALSE(has_one("bar.sync 0;\n add.s32 %r1, %r2, %r3;"));
   CHECK_FALSE(has_one("bar.warp.sync 0xffffffff;\n mov.u32 %r1, %r2;"));
