@@ -69,8 +69,9 @@ JailedCommand command_in(const fs::path& scratch, std::vector<std::string> words
 /// What the plan's object file, made without optimisation (which would hide what is not used here), holds beyond it.
 std::string checked_object(const fs::path& scratch, const std::string& compiler, const std::string& label) {
   std::string output;
-  const std::vector<std::string> words{
-      compiler, "-std=c++20", "-O0", "-ffp-contract=off", "-w", "-I.", "-c", "plan.cpp", "-o", "plan.o"};
+  const std::vector<std::string> words{compiler,   "-std=c++20", "-O0",   "-ffp-contract=off",
+                                       "-fwrapv",  "-w",         "-I.",   "-c",
+                                       "plan.cpp", "-o",         "plan.o"};
   std::string problem = run_jailed(command_in(scratch, words), k_compile_deadline, output);
   if (!problem.empty()) return fmt::format("the host compiler refuses the plan ({})", problem);
   problem = object_trouble(read_text(scratch / "plan.o"), "plan_" + label);
@@ -160,7 +161,7 @@ std::variant<PlanDigests, HostProblem> host_digests(const Task& task, const std:
     return HostProblem{std::move(problem)};
   const std::size_t dims = batches.empty() ? 0 : batches.front().shapes.front().size();
   std::vector<std::string> words{compiler, "-std=c++20", "-O2"};
-  for (const char* flag : {"-ffp-contract=off", "-w"}) words.emplace_back(flag);
+  for (const char* flag : {"-ffp-contract=off", "-fwrapv", "-w"}) words.emplace_back(flag);
   for (const std::string& word :
        {fmt::format("-DKERNELITES_PROVEN_PLAN=plan_{}", label),
         fmt::format("-DKERNELITES_PROVEN_DIMS={}", dims),

@@ -26,8 +26,8 @@ const std::map<std::string_view, Method> k_methods{
     {"l2_promotion", {"i", 1, true}}, {"offset", {"l", 1, true}},     {"step", {"ii", 2, true}},
     {"tensor_map", {"", 0, true}}};
 
-/// Of the contract's own structs: a plan reads them.
-const std::set<std::string_view> k_read_only{"dtype", "rank", "shape", "stride"};
+/// They compute: functions of plan_arithmetic.h do so for them.
+const std::set<std::string_view> k_checked{"with_stride", "elements", "view", "workspace", "offset"};
 
 }  // namespace
 
@@ -39,28 +39,35 @@ PlanExpression PlanWriter::method(const PlanExpression& of) {
     return {};
   }
   if (!is("(")) {
-    const bool is_own = members_.contains(name) && !k_read_only.contains(name);
-    return {.text = of.text + "." + name, .is_place = of.is_place && is_own, .is_lasting = of.is_lasting};
+    // Where it is not known what stands before the dot, a wrong guess is no member of it, and does not compile.
+    const bool is_own = members_.contains(name) && !of.is_contract;
+    return {.text = of.text + "." + (is_own ? member_name(name) : name),
+            .is_place = of.is_place && is_own,
+            .is_lasting = of.is_lasting,
+            .is_contract = of.is_contract};
   }
-  if (const PlanSymbol* own = own_method(name)) {
-    std::string text = of.text + "." + name + "(" + run_name();
+  if (const PlanSymbol* own = own_method(name); own != nullptr && !of.is_contract) {
+    if (own->type.kind == PlanType::Kind::record) count_temporary();
+    std::string text = of.text + "." + own->written + "(" + run_name();
     for (const std::string& argument : arguments(own->parameters)) text += ", " + argument;
-    return {text + ")"};
+    return {.text = text + ")", .is_contract = own->type.kind == PlanType::Kind::tensor};
   }
   const auto found = k_methods.find(name);
   if (found == k_methods.end()) {
     refuse(fmt::format("\"{:.40}\" is no function that a plan may call", name));
     return {};
   }
-  if (name == "tensor_map") return {.text = tensor_map(of.text), .is_lasting = of.is_lasting};
+  if (name == "tensor_map")
+    return {.text = tensor_map(of.text), .is_lasting = of.is_lasting, .is_contract = true};
   expect("(");
-  std::string text = name == "with_stride" ? fmt::format("safe::with_stride({}, {}", run_name(), of.text)
-                                           : of.text + "." + name + "(";
+  const bool is_checked = k_checked.contains(name);
+  std::string text =
+      is_checked ? fmt::format("safe::{}({}, {}", name, run_name(), of.text) : of.text + "." + name + "(";
   const std::string_view takes_these = found->second.takes;
   std::size_t count = 0;
   for (; is_good() && !is(")"); ++count) {
     if (count >= takes_these.size()) refuse(fmt::format("\"{}\" is given more than it takes", name));
-    text += (count > 0 || name == "with_stride" ? ", " : "") +
+    text += (count > 0 || is_checked ? ", " : "") +
             builder_argument(count < takes_these.size() ? takes_these[count] : 'v', name);
     if (!takes(",")) ++count;
     if (is(")")) break;
@@ -68,7 +75,7 @@ PlanExpression PlanWriter::method(const PlanExpression& of) {
   expect(")");
   if (count < found->second.least && is_good())
     refuse(fmt::format("\"{}\" is given less than it takes", name));
-  return {.text = text + ")", .is_lasting = of.is_lasting && found->second.is_lasting};
+  return {.text = text + ")", .is_lasting = of.is_lasting && found->second.is_lasting, .is_contract = true};
 }
 
 std::string PlanWriter::builder_argument(char taken, const std::string& method) {
@@ -91,7 +98,7 @@ std::string PlanWriter::builder_argument(char taken, const std::string& method) 
 /// `(tensor, {axes}, {box}, swizzle)`.
 std::string PlanWriter::tensor_map(const std::string& of) {
   expect("(");
-  std::string text = of + ".tensor_map(" + assignment().text;
+  std::string text = fmt::format("safe::tensor_map({}, {}, {}", run_name(), of, assignment().text);
   for (int i = 0; i < 2; ++i) {
     expect(",");
     text += ", " + list({.kind = PlanType::Kind::number, .text = "int"});

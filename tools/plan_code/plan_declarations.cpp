@@ -219,8 +219,8 @@ void PlanWriter::static_constants(PlanRecord& record, const PlanType& type) {
     takes(of.empty() ? "" : "=");
     const std::string value = of.empty() ? initial(type) : " = " + list(type);
     is_constant_ = was_constant;
-    line(fmt::format("static constexpr {} {}{}{};", type.text, name, of, value));
-    const PlanSymbol symbol{.kind = PlanSymbol::Kind::constant, .written = name};
+    const PlanSymbol symbol{.kind = PlanSymbol::Kind::constant, .written = member_name(name)};
+    line(fmt::format("static constexpr {} {}{}{};", type.text, symbol.written, of, value));
     record.statics[name] = symbol;
     declare(name, symbol);
   } while (is_good() && takes(","));
@@ -250,9 +250,10 @@ void PlanWriter::member_variables(PlanRecord& record, const PlanType& type) {
       if (value.starts_with("{") && value != "{}" && of.empty() && type.kind != Kind::record)
         refuse("a list in braces has no place here");
     }
-    line(fmt::format("{} {}{}{};", type.text, name, of, value));
+    const std::string written = member_name(name);
+    line(fmt::format("{} {}{}{};", type.text, written, of, value));
     members_.insert(name);
-    declare(name, {.kind = PlanSymbol::Kind::variable, .written = name, .is_place = true, .type = type});
+    declare(name, {.kind = PlanSymbol::Kind::variable, .written = written, .is_place = true, .type = type});
     record.members.push_back(of.empty() ? type : PlanType());
   } while (is_good() && takes(","));
   expect(";");
@@ -266,7 +267,10 @@ void PlanWriter::function(const std::string& parameters, const PlanType& result,
   if (!is_kind || result.is_reference) refuse("a function's result of a type that a plan may not have there");
   const std::string name = take_name();
   PlanSymbol symbol{.kind = PlanSymbol::Kind::function, .is_template = !parameters.empty(), .type = result};
-  symbol.written = record != nullptr || (name == "plan" && parameters.empty()) ? name : fresh(name);
+  if (record != nullptr)
+    symbol.written = member_name(name);
+  else
+    symbol.written = name == "plan" && parameters.empty() ? name : fresh(name);
   if (record != nullptr && name.ends_with("_"))
     refuse(fmt::format("\"{:.40}\" looks like the contract's own", name));
   scopes_.open();
@@ -276,6 +280,9 @@ void PlanWriter::function(const std::string& parameters, const PlanType& result,
   if (is(";")) refuse("a function without its text");
   line(fmt::format("{}{}constexpr {} {}(safe::Run& run{}){} {{", parameters, is_static ? "static " : "",
                    result.text, symbol.written, taken.empty() ? "" : ", " + taken, is_const ? " const" : ""));
+  for (const PlanParameter& parameter : symbol.parameters)
+    if (parameter.type.kind == Kind::record && !parameter.type.is_reference)
+      line(fmt::format("  static_assert(sizeof({}) <= {});", parameter.type.text, k_record_bytes_max));
   function_body(result);
   line("}");
   scopes_.close();
@@ -285,8 +292,8 @@ void PlanWriter::function(const std::string& parameters, const PlanType& result,
   } else if (is_static) {
     record->statics[name] = symbol;
     declare(name, symbol);
-  } else {
-    record->methods[name] = symbol;
+  } else if (!record->methods.emplace(name, symbol).second) {
+    refuse(fmt::format("\"{:.40}\" is declared twice", name));
   }
 }
 
@@ -303,6 +310,7 @@ std::string PlanWriter::parameter_list(PlanSymbol& symbol) {
         (type.kind == Kind::problem && !type.is_const))
       refuse("a parameter of a type that a plan may not have there");
     const std::string name = is_word() ? take_name() : "unnamed_" + std::to_string(symbol.parameters.size());
+    if (type.kind == Kind::record && !type.is_reference) count_temporary();
     if (is("[") || is("=")) refuse("a parameter with a value or an extent");
     const std::string written = declare(
         name, {.kind = PlanSymbol::Kind::variable, .is_place = !type.is_const && !is_large, .type = type});

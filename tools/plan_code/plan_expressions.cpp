@@ -231,11 +231,13 @@ std::vector<std::string> PlanWriter::arguments(const std::vector<PlanParameter>&
     if (given.size() >= parameters.size()) refuse("a function is given more than it takes");
     if (is("{")) {
       if (type.kind != PlanType::Kind::record) refuse("a list in braces has no place here");
-      given.push_back(type.text + list(type));
+      count_temporary();
+      given.push_back(fmt::format("safe::Small<{}>{}", type.text, list(type)));
     } else {
       const PlanExpression one = assignment();
       const bool is_changed = type.is_reference && !type.is_const && type.kind != PlanType::Kind::builder;
       if (is_changed && !one.is_place) refuse("only a variable of the plan's own is given to a reference");
+      if (type.kind == PlanType::Kind::record && !type.is_reference) count_temporary();
       given.push_back(type.kind == PlanType::Kind::number && !is_changed
                           ? fmt::format("safe::to<{}>({}, {})", type.text, run_name(), one.text)
                           : one.text);

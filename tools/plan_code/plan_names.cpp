@@ -42,6 +42,11 @@ bool is_vector(std::string_view name) {
          k_vectors.contains(name.substr(0, name.size() - 1));
 }
 
+bool is_of_contract(const PlanType& type) {
+  return type.kind == Kind::tensor || type.kind == Kind::problem || type.kind == Kind::builder ||
+         type.kind == Kind::facts;
+}
+
 }  // namespace
 
 const PlanSymbol* PlanWriter::known(std::size_t step) const {
@@ -79,9 +84,10 @@ bool PlanWriter::starts_type() const {
 
 PlanType PlanWriter::type() {
   bool is_const = takes("const");
+  const bool is_char = is("char");
   PlanType found = base_type();
   if (takes("const")) is_const = true;
-  if (found.text == "char" && is("*")) {
+  if (is_char && is("*")) {
     if (!is_const) refuse("a text that is not const");
     ++at_;
     is_const = takes("const");
@@ -140,6 +146,7 @@ PlanType PlanWriter::scalar_type() {
   const bool is_real = base == "float" || base == "double" || base == "bool";
   if (longs > 2 || (longs > 0 && !base.empty() && base != "int") || (is_real && !sign.empty()))
     refuse("a type that a plan may not have");
+  if (base == "char" && sign.empty()) sign = "signed";  // as where a plan is evaluated, on every host
   std::string text = sign == "unsigned" || (sign == "signed" && base == "char") ? sign + " " : "";
   if (longs > 0)
     text += longs == 2 ? "long long" : "long";
@@ -205,7 +212,10 @@ PlanExpression PlanWriter::named() {
     expect(")");
     return cast(type, of);
   }
-  if (type.kind == Kind::record && is("{")) return {type.text + list(type)};
+  if (type.kind == Kind::record && is("{")) {
+    count_temporary();
+    return {fmt::format("safe::Small<{}>{}", type.text, list(type))};
+  }
   refuse("a type stands where a value is expected");
   return {};
 }
@@ -258,10 +268,14 @@ PlanExpression PlanWriter::use_of(const PlanSymbol& symbol, const std::string& n
       return {symbol.written + (symbol.is_template ? template_arguments() : "")};
     case PlanSymbol::Kind::variable:
       if (is_constant_) refuse(fmt::format("\"{:.40}\" is no constant", name));
-      return {.text = symbol.written, .is_place = symbol.is_place, .is_lasting = true};
+      return {.text = symbol.written,
+              .is_place = symbol.is_place,
+              .is_lasting = true,
+              .is_contract = symbol.is_contract || is_of_contract(symbol.type)};
     case PlanSymbol::Kind::lambda:
     case PlanSymbol::Kind::function: {
       std::string written = symbol.written;
+      if (symbol.kind == PlanSymbol::Kind::lambda || symbol.type.kind == Kind::record) count_temporary();
       if (symbol.is_template && is("<")) written += template_arguments();
       if (!is("("))
         return refuse(fmt::format("\"{:.40}\" is a function and is not called", name)), PlanExpression();
@@ -272,7 +286,7 @@ PlanExpression PlanWriter::use_of(const PlanSymbol& symbol, const std::string& n
                              ? fmt::format("safe::call({}, {}", run_name(), written)
                              : fmt::format("{}({}", written, run_name());
       for (const std::string& argument : given) text += ", " + argument;
-      return {text + ")"};
+      return {.text = text + ")", .is_contract = is_of_contract(symbol.type)};
     }
     default:
       refuse(fmt::format("\"{:.40}\" is no value", name));

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // The closure of a plan as tokens: its comments gone, its conditions decided, its macros replaced.
 //
-// This is a preprocessor of our own, for the little that plans need. What it hands on is read by plan_grammar.h and
+// This is a preprocessor of our own, for the little that plans need. What it hands on is read by plan_writer.h and
 // written anew, so that nothing depends on its reading a text as a compiler would: a difference shows in the proof.
 #pragma once
 

@@ -40,9 +40,13 @@ struct PlanSymbol {
   std::string written;  ///< its name in what is written
   bool is_template = false;
   bool is_place = false;                  ///< of a variable: it may be assigned
+  bool is_contract = false;               ///< of a variable: what it is comes from the contract
   PlanType type;                          ///< of a type: what it is; of a function: its result
   std::vector<PlanParameter> parameters;  ///< of a function or lambda
 };
+
+/// How a member of a struct is written: no other name ends so, so it hides none and is found behind any dot.
+inline std::string member_name(const std::string& name) { return name + "_own"; }
 
 /// What is known of a struct.
 struct PlanRecord {

@@ -10,7 +10,7 @@ namespace {
 using Kind = PlanType::Kind;
 
 /// Of variables that are no number, so that a plan's frame stays small.
-constexpr int k_bytes_max = 2048, k_table_bytes_max = 65536, k_large_max = 128;
+constexpr int k_bytes_max = 2048, k_table_bytes_max = 65536, k_large_max = 128, k_extents_max = 8;
 
 std::string const_of(const PlanType& type) { return type.is_const ? "const " : ""; }
 
@@ -51,13 +51,15 @@ void PlanWriter::variable(const PlanType& type, bool is_constant, bool is_global
   if (!is_constant && may_be_constant && constant_variable(type, name)) return;
   const bool was_constant = is_constant_;
   is_constant_ = is_constant;
-  const std::string value = initial(type);
+  bool is_contract = false;
+  const std::string value = initial(type, &is_contract);
   is_constant_ = was_constant;
   const bool is_large =
       type.kind != Kind::number && type.kind != Kind::enumeration && type.kind != Kind::text;
-  if (is_large && ++records_ > k_large_max && !is_constant) refuse("it has too many variables");
+  if (is_large && !is_global && ++records_ > k_large_max) refuse("it has too many variables");
   const PlanSymbol::Kind kind = is_constant ? PlanSymbol::Kind::constant : PlanSymbol::Kind::variable;
-  const std::string written = declare(name, {.kind = kind, .is_place = !type.is_const, .type = type});
+  const std::string written =
+      declare(name, {.kind = kind, .is_place = !type.is_const, .is_contract = is_contract, .type = type});
   line(fmt::format("{}{} {}{};",
                    is_constant ? (is_global ? "inline constexpr " : "constexpr ") : const_of(type), type.text,
                    written, value));
@@ -86,7 +88,7 @@ bool PlanWriter::constant_variable(const PlanType& type, const std::string& name
   return false;
 }
 
-std::string PlanWriter::initial(const PlanType& type) {
+std::string PlanWriter::initial(const PlanType& type, bool* is_contract) {
   if (is("{") || (is("=") && is("{", 1))) {
     takes("=");
     if (type.kind == Kind::record) return " = " + type.text + list(type);
@@ -103,7 +105,9 @@ std::string PlanWriter::initial(const PlanType& type) {
     return type.kind == Kind::text ? "" : "{}";
   }
   ++at_;
-  const std::string value = assignment().text;
+  const PlanExpression given = assignment();
+  const std::string& value = given.text;
+  if (is_contract != nullptr) *is_contract = given.is_contract;
   if (has_bracket) expect(")");
   return type.kind == Kind::number ? fmt::format(" = safe::to<{}>({}, {})", type.text, run_name(), value)
                                    : " = " + value;
@@ -111,7 +115,9 @@ std::string PlanWriter::initial(const PlanType& type) {
 
 std::string PlanWriter::extents() {
   std::string text;
+  int count = 0;
   while (is_good() && takes("[")) {
+    if (++count > k_extents_max) refuse("a table has too many extents");
     text += is("]") ? "[]" : "[safe::whole(" + constant_expression() + ")]";
     expect("]");
   }
@@ -121,7 +127,7 @@ std::string PlanWriter::extents() {
 void PlanWriter::array(const PlanType& type, const std::string& name, bool is_constant, bool is_global) {
   const bool is_kind = type.kind == Kind::number || type.kind == Kind::text || type.kind == Kind::record;
   if (!is_kind || type.is_reference) refuse("a table of what a plan may not have there");
-  if (!is_constant && ++records_ > k_large_max) refuse("it has too many variables");
+  if (!is_global && ++records_ > k_large_max) refuse("it has too many variables");
   const std::string of = extents();
   takes("=");
   const bool was_constant = is_constant_;
@@ -138,8 +144,7 @@ void PlanWriter::array(const PlanType& type, const std::string& name, bool is_co
   line(fmt::format("{}{} {}{} = {};",
                    is_constant ? (is_global ? "inline constexpr " : "constexpr ") : const_of(type), type.text,
                    written, of, value));
-  line(fmt::format("static_assert(sizeof({}) <= {});", written,
-                   is_constant ? k_table_bytes_max : k_bytes_max));
+  line(fmt::format("static_assert(sizeof({}) <= {});", written, is_global ? k_table_bytes_max : k_bytes_max));
 }
 
 /// A name for what lasts; what does not is a value.
@@ -149,8 +154,10 @@ void PlanWriter::reference(const PlanType& type, const std::string& name) {
   expect("=");
   if (is("[")) refuse("a lambda is no reference");
   const PlanExpression of = assignment();
-  const std::string written = declare(
-      name, {.kind = PlanSymbol::Kind::variable, .is_place = of.is_place && !type.is_const, .type = type});
+  const std::string written = declare(name, {.kind = PlanSymbol::Kind::variable,
+                                             .is_place = of.is_place && !type.is_const,
+                                             .is_contract = of.is_contract,
+                                             .type = type});
   line(fmt::format("{}{}{} {} = {};", const_of(type), type.text, of.is_lasting ? "&" : "", written, of.text));
   if (!of.is_lasting) line(fmt::format("static_assert(sizeof({}) <= {});", written, k_bytes_max));
 }

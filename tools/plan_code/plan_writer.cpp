@@ -12,7 +12,7 @@
 namespace kernelites {
 namespace {
 
-constexpr int k_names_max = 4096;
+constexpr int k_names_max = 4096, k_temporaries_max = 256;
 
 /// Words of C++ that are no name, whether a plan has a use for them or not.
 const std::set<std::string_view> k_keywords{
@@ -88,6 +88,11 @@ std::string PlanWriter::take_name() {
 std::string PlanWriter::fresh(const std::string& name) {
   if (++names_ > k_names_max) refuse("it has too many names");
   return fmt::format("{}_{}", name, names_);
+}
+
+void PlanWriter::count_temporary() {
+  if (!is_constant_ && ++temporaries_ > k_temporaries_max)
+    refuse("it makes too many things that have no name");
 }
 
 std::string PlanWriter::declare(const std::string& name, PlanSymbol symbol) {

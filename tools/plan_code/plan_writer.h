@@ -21,8 +21,9 @@ namespace kernelites {
 /// An expression as it is written.
 struct PlanExpression {
   std::string text;
-  bool is_place = false;    ///< it may stand left of `=`
-  bool is_lasting = false;  ///< it is there as long as the names that it uses
+  bool is_place = false;     ///< it may stand left of `=`
+  bool is_lasting = false;   ///< it is there as long as the names that it uses
+  bool is_contract = false;  ///< it is known to be Problem, a tensor, or another thing of the contract
 };
 
 class PlanWriter {
@@ -49,6 +50,8 @@ class PlanWriter {
   /// Adds it to the innermost scope, under a name of ours.
   std::string declare(const std::string& name, PlanSymbol symbol);
   std::string fresh(const std::string& name);
+  /// One more thing that may take room in a frame.
+  void count_temporary();
   void skip_attributes();
   /// Whether `wanted` was one of them.
   bool skip_qualifiers(std::string_view wanted);
@@ -60,7 +63,6 @@ class PlanWriter {
   PlanType base_type();
   PlanType scalar_type();
   PlanType contract_type(const std::string& name);
-  PlanType device_type(const std::string& name) const;
   std::string template_arguments();
   /// `kl::name`, `Problem::D`, `Config<D>::X`, a variable, a call of a function.
   PlanExpression named();
@@ -74,7 +76,6 @@ class PlanWriter {
   PlanExpression choice();
   PlanExpression binary(int lowest);
   PlanExpression unary();
-  PlanExpression changed(std::string_view mark);
   PlanExpression primary();
   PlanExpression postfix(PlanExpression of);
   PlanExpression size();
@@ -111,7 +112,7 @@ class PlanWriter {
   /// As a constant if it is one, for what is const.
   bool constant_variable(const PlanType& type, const std::string& name);
   /// The initialiser of a variable: `= x`, `{x}`, `(x)`, or nothing.
-  std::string initial(const PlanType& type);
+  std::string initial(const PlanType& type, bool* is_contract = nullptr);
   std::string extents();
   void array(const PlanType& type, const std::string& name, bool is_constant, bool is_global);
   void reference(const PlanType& type, const std::string& name);
@@ -143,9 +144,9 @@ class PlanWriter {
   std::size_t at_ = 0;
   std::string problem_, out_;
   PlanScopes scopes_;
-  std::set<std::string, std::less<>> members_;              ///< that structs of the plan have
+  std::set<std::string, std::less<>> members_;              ///< variables that structs of the plan have
   std::map<std::string, PlanSymbol, std::less<>> methods_;  ///< of structs of the plan
-  int names_ = 0, depth_ = 0, indent_ = 0, records_ = 0;
+  int names_ = 0, depth_ = 0, indent_ = 0, records_ = 0, temporaries_ = 0;
   bool is_constant_ = false;
   bool is_default_ = false;  ///< of a struct's member, so that each number in a list is a constant
   PlanType result_;          ///< of the function that is read

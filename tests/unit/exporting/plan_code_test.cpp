@@ -2,16 +2,9 @@
 // A plan as host code says what its text says, refuses what is no arithmetic, and has no undefined value.
 #include <fmt/format.h>
 
-#include <cstdlib>
-#include <fstream>
-
 #include "engine/core/json.h"
 #include "tests/support/catch.h"
-#include "tests/support/temporary_folder.h"
-#include "tests/unit/exporting/library_candidate.h"
-#include "tools/exporting/host_plan.h"
-#include "tools/exporting/host_proof.h"
-#include "tools/exporting/library_texts.h"
+#include "tests/unit/exporting/host_text.h"
 #include "tools/plan_code/plan_code.h"
 
 using namespace kernelites;
@@ -22,81 +15,6 @@ namespace {
 struct Row {
   const char *text, *words;
 };
-
-/// A candidate whose plan names KEEP, and `text` before it.
-std::string with_text(const std::string& text) {
-  return "extern \"C\" __global__ void k_1(unsigned short* y) {}\n" + text +
-         "\nconstexpr void plan(const Problem& p, kl::Plan& plan) {\n"
-         "  plan.launch(\"k_1\").grid(1).block(32 + KEEP).arg(p.y);\n}\n";
-}
-
-std::variant<std::string, ClosureProblem> host_text(const std::string& source) {
-  return host_plan(library_task(), library_arm("arm_0", 1, source.c_str()));
-}
-
-std::string refusal_of(const std::string& source) {
-  const auto plan = host_text(source);
-  const auto* problem = std::get_if<ClosureProblem>(&plan);
-  return problem == nullptr ? "" : problem->words;
-}
-
-/// Why the text is no plan's, or what the compiler or the object file says of it; empty: it goes as code.
-std::string host_trouble_of(const std::string& text) {
-  const auto plan = host_text(with_text(text));
-  if (const auto* problem = std::get_if<ClosureProblem>(&plan)) return "text: " + problem->words;
-  const Task task = library_task();
-  const auto digests = host_digests(task, "arm_0", std::get<std::string>(plan), "c++",
-                                    proof_batches(task, domain_of(task, {}), DeviceFacts{}, 8));
-  const auto* problem = std::get_if<HostProblem>(&digests);
-  return problem == nullptr ? "" : "host: " + problem->words;
-}
-
-constexpr const char* k_asks = R"(
-#include <cstdio>
-#include <cstdlib>
-#include "library_name.h"
-namespace KERNELITES_LIBRARY {
-int plan_arm_0(const long long*, const double*, const long long*, unsigned long long*);
-}
-int main(int count, char** rows) {
-  static unsigned long long words[2816];
-  for (int i = 1; i < count; ++i) {
-    const long long dims[] = {std::atoll(rows[i]), 64}, device[] = {132, 232448, 65536, 50 << 20, 90};
-    const double scalars[] = {0.5};
-    KERNELITES_LIBRARY::plan_arm_0(dims, scalars, device, words);
-    if (words[2] == 0)  // it is supported: the blocks' threads, behind count, name, grid
-      std::printf("%s: %llu\n", rows[i], words[9]);
-    else
-      std::printf("%s: %s\n", rows[i], reinterpret_cast<const char*>(words + 3));
-  }
-}
-)";
-
-/// What the plan of `source` says at these M: its threads, or its words.
-std::string said_at(const std::string& source, const std::string& rows) {
-  const TemporaryFolder folder;
-  const auto plan = host_text(source);
-  const auto* problem = std::get_if<ClosureProblem>(&plan);
-  INFO((problem == nullptr ? "" : problem->words));
-  REQUIRE(problem == nullptr);
-  for (const ExportFile& file : host_plan_headers()) {
-    const fs::path path = folder.path() / file.path.substr(4);
-    fs::create_directories(path.parent_path());
-    std::ofstream(path) << file.bytes;
-  }
-  std::ofstream(folder.path() / "library_name.h") << export_text("library_name.h");
-  std::ofstream(folder.path() / "plan.cpp") << std::get<std::string>(plan);
-  std::ofstream(folder.path() / "asks.cpp") << k_asks;
-  const std::string command = fmt::format(
-      "cd {} && timeout 60 c++ -std=c++20 -O1 -fsanitize=undefined -fno-sanitize-recover -w -I. plan.cpp "
-      "asks.cpp -o asks "
-      "&& timeout 20 ./asks {} > said.txt 2> trouble.txt",
-      folder.path().string(), rows);
-  const int code = std::system(command.c_str());
-  INFO(read_text(folder.path() / "plan.cpp"));
-  CHECK(code == 0);
-  return read_text(folder.path() / "said.txt");
-}
 
 }  // namespace
 
@@ -348,6 +266,48 @@ constexpr int run(kl::Plan& other, int n) {
   CHECK(said_at(text, "7") == "7: 46\n");
 }
 
+TEST_CASE("members that have the names of what is written are members") {
+  const std::string source = with_text(R"(
+constexpr int f(int x) { return x; }
+struct Names { static constexpr int f_1(int x) { return f(x) + 1; } };
+struct Counter {
+  int run, steps, M, shape, safe_1, f_1;
+  constexpr int spin(int m) {
+    auto saved = run;
+    while (m == 21) run = saved;
+    auto& again = run;
+    again += 1;
+    steps += 1000;
+    return run + f_1;
+  }
+  constexpr int arg(int x) const { return x + M; }
+};
+constexpr int counted(const Problem& p) {
+  Counter counter{Names::f_1(p.M), 0, p.M, (int)p.y.shape[0], 3, 4};
+  const auto& tensor = p.y;
+  counter.shape += (int)tensor.shape[0];
+  const int spun = counter.spin(p.M);
+  return spun + counter.arg(counter.shape) + counter.steps / 1000;
+}
+#define KEEP counted(p))");
+  // 32 + (M + 1 + 1 + 4) + (2 M + M) + 1.
+  CHECK(said_at(source, "20 21 22") == "20: 119\n21: its plan takes too many steps at this shape\n22: 127\n");
+}
+
+TEST_CASE("the contract's own arithmetic is noted where it has no value") {
+  const std::string source = with_text(R"(
+constexpr int made(const Problem& p, kl::Plan& plan) {
+  const long long large = p.M == 21 ? 1LL << 40 : p.M == 22 ? 1LL << 62 : 2;
+  if (p.M == 22) return plan.workspace(kl::f32, large).rank;
+  return (int)p.y.view(large, large).elements();
+}
+#define KEEP made(p, plan))");
+  CHECK(said_at(source, "20 21 22") ==
+        "20: 36\n"
+        "21: its plan computes a number that is too large at this shape\n"
+        "22: its plan computes a number that is too large at this shape\n");
+}
+
 TEST_CASE("what the grammar takes and arithmetic has not, the compiler refuses by its type") {
   CHECK(host_trouble_of("static const int KEEP = 0;") == "");
   // An array has no value, a text none, a launch is no number, and a large local has no room.
@@ -375,10 +335,13 @@ TEST_CASE(
     };
     INFO(entry.path());
     const std::string expected = marked("// refused for: "), harmless = marked("// harmless: ");
-    REQUIRE((expected.empty() ? !harmless.empty() : harmless.empty()));
+    const std::string compiler = marked("// does not compile: ");
+    REQUIRE(!expected.empty() + !harmless.empty() + !compiler.empty() == 1);
     if (!expected.empty()) CHECK_THAT(refusal_of(source), Catch::Contains(expected));
     if (!harmless.empty()) CHECK(refusal_of(source) == "");
+    if (!compiler.empty())
+      CHECK_THAT(host_trouble_of_source(source), Catch::Contains("host: ") && Catch::Contains(compiler));
     ++count;
   }
-  CHECK(count >= 31);
+  CHECK(count >= 37);
 }

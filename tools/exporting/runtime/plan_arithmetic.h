@@ -30,6 +30,10 @@ struct Run {
   long long steps = 1 << 18;
   Trouble trouble = no_trouble;
 
+  constexpr Run() = default;
+  // Nobody may put back what was counted.
+  Run(const Run&) = delete;
+  Run& operator=(const Run&) = delete;
   constexpr Run& self() { return *this; }
 };
 
@@ -212,7 +216,7 @@ constexpr auto negative(Run& run, A a) {
 
 /// What `=` does, for numbers and for things of one type.
 template <typename T, typename V>
-constexpr T assign(Run& run, T& place, const V& given) {
+constexpr std::conditional_t<std::is_class_v<T>, const T&, T> assign(Run& run, T& place, const V& given) {
   if constexpr (std::is_arithmetic_v<T>) {
     place = to<T>(run, given);
   } else {
@@ -264,9 +268,20 @@ struct Text {
 
   constexpr Text() = default;
   template <unsigned long N>
-  consteval Text(const char (&text)[N]) : bytes_(text) {}
+  consteval explicit Text(const char (&text)[N]) : bytes_(text) {
+    if (text[N - 1] != 0) not_constant();
+  }
 };
 constexpr const char* text(Text text) { return text.bytes_; }
+
+/// T, whose things without a name may stand in a frame.
+template <typename T>
+struct Sized {
+  static_assert(sizeof(T) <= 256, "a struct is too large to stand without a name");
+  using type = T;
+};
+template <typename T>
+using Small = typename Sized<T>::type;
 
 /// A constant that stands where a program computes.
 template <typename T>
@@ -278,6 +293,7 @@ consteval T now(T x) {
 template <typename Function, typename... Given>
 constexpr auto call(Run& run, const Function& function, const Given&... given) {
   using R = decltype(function(given...));
+  if constexpr (std::is_class_v<R>) static_assert(sizeof(R) <= 2048, "a result is too large");
   if constexpr (std::is_void_v<R>) {
     if (go(run, true)) function(given...);
   } else {
@@ -339,6 +355,36 @@ constexpr double sqrt(Run& run, A a) {
     root = next;
   }
   return root;
+}
+/// What the contract's members compute, noted where it has no value. No element is larger than eight bytes.
+template <typename Tensor>
+constexpr long long elements(Run& run, const Tensor& tensor) {
+  long long n = 1;
+  for (int i = 0; i < tensor.rank; ++i) n = multiply(run, n, tensor.shape[i]);
+  return n;
+}
+template <typename Tensor, typename... Extents>
+constexpr Tensor view(Run& run, const Tensor& tensor, Extents... extents) {
+  const long long shape[] = {extents...};
+  long long step = 1;
+  for (int i = sizeof...(extents); i > 0; --i) step = multiply(run, step, shape[i - 1]);
+  return run.trouble == no_trouble ? tensor.view(extents...) : tensor;
+}
+template <typename Plan, typename Dtype, typename... Kind>
+constexpr auto workspace(Run& run, Plan& plan, Dtype dtype, long long elements, Kind... kind) {
+  multiply(run, elements, 8LL);
+  return plan.workspace(dtype, run.trouble == no_trouble ? elements : 0, kind...);
+}
+template <typename Map>
+constexpr Map& offset(Run& run, Map& map, long long elements) {
+  multiply(run, elements, 8LL);
+  return map.offset(run.trouble == no_trouble ? elements : 0);
+}
+template <typename Plan, typename Tensor, unsigned long N, unsigned long M, typename... Swizzle>
+constexpr auto& tensor_map(Run& run, Plan& plan, const Tensor& tensor, const int (&axes)[N],
+                           const int (&box)[M], Swizzle... swizzle) {
+  for (int i = 0; i < tensor.rank; ++i) multiply(run, tensor.stride[i], 8LL);
+  return plan.tensor_map(run.trouble == no_trouble ? tensor : Tensor{}, axes, box, swizzle...);
 }
 /// kl::Tensor::with_stride, whose axis nobody checks.
 template <typename Tensor, Number A, Number S>
