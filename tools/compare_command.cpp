@@ -81,11 +81,22 @@ std::string basis_text(const Comparison& comparison, const ComparedGroup& group)
           "comparable with A's.\n",
           group.name,
           !comparison.has_one_harness ? "another harness timed it"
-          : comparison.is_modelled    ? "not all of its times are known"
-                                      : "times of different processes decide nothing");
+          : comparison.is_modelled && !comparison.has_one_model_key
+              ? "the model saw other inputs and blocks there"
+          : comparison.is_modelled ? "not all of its times are known"
+                                   : "times of different processes decide nothing");
   }
   return "";
 }
+
+constexpr const char* k_other_process_words =
+    "Measured in different processes: of one kernel such times lie within 0.5 % of each other in 78 % of "
+    "pairs\n"
+    "(docs/measurement.md), and no ratio of them proves anything.\n";
+constexpr const char* k_other_inputs_words =
+    "Modelled by other inputs and blocks in each run: of one kernel such times lie within 4.8 % in nine of "
+    "ten cases, and\n"
+    "farther apart in others (docs/measurement.md); ratios over one baseline move with them too.\n";
 
 /// The best kernels' own times, where they are by one clock at least in name.
 std::string times_text(const Comparison& comparison, const std::map<std::string, double>& weights) {
@@ -103,15 +114,17 @@ std::string times_text(const Comparison& comparison, const std::map<std::string,
     const auto ratio = ratio_by_times(first.best, group.best, weights);
     rows.back().push_back(ratio ? fmt::format("{:.3f}", *ratio) : "?");
     if (&group != &first && is_one_kernel(group.best, first.best))
-      same += fmt::format(
-          "The best of {} and of A are the same kernel: equal machine code, equal launches.\n", group.name);
+      same +=
+          fmt::format("The best of {} and of A are {}.\n", group.name,
+                      group.best.is_by_counts
+                          ? "alike in counts of instructions, resources and launches: they may be one kernel"
+                          : "the same kernel: equal machine code, equal launches");
   }
   if (!comparison.has_one_harness) return same;
   return "\n" + text_table(rows) +
-         (comparison.is_modelled ? ""
-                                 : "Measured in different processes: of one kernel such times lie within 0.5 "
-                                   "% of each other in 78 % of "
-                                   "pairs\n(docs/measurement.md), and no ratio of them proves anything.\n") +
+         std::string(!comparison.is_modelled        ? k_other_process_words
+                     : comparison.has_one_model_key ? ""
+                                                    : k_other_inputs_words) +
          same;
 }
 

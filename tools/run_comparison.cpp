@@ -34,7 +34,8 @@ void check_same(const ComparedRun& first, const ComparedRun& other) {
 
 Basis basis_of(const ComparedRun& first, const ComparedRun& run) {
   if (run.baseline.code == first.baseline.code) return Basis::same;
-  const bool has_common_times = run.is_modelled && run.harness_version == first.harness_version;
+  const bool has_common_times =
+      run.is_modelled && run.harness_version == first.harness_version && run.model_key == first.model_key;
   return has_common_times && ratio_by_times(run.baseline, first.baseline, first.weights) ? Basis::model
                                                                                          : Basis::none;
 }
@@ -140,6 +141,7 @@ Json kernel_json(const ComparedKernel& kernel) {
   return {{"ordinal", kernel.ordinal},
           {"summary", kernel.summary},
           {"code", kernel.code},
+          {"is_by_counts", kernel.is_by_counts},
           {"time_us", kernel.time_us}};
 }
 
@@ -153,17 +155,17 @@ ComparedKernel compared_kernel(const RunReader& reader, std::uint64_t ordinal) {
   if (!evaluated->examination || !evaluated->examination->examination) return kernel;
   const Examination& examination = *evaluated->examination->examination;
   if (examination.code_digest.empty()) return kernel;
-  if (examination.counts.sass.empty()) {
-    kernel.code = examination.code_digest;
-    return kernel;
-  }
   const Json json(examination);
   if (!examination.machine_code.empty()) {
     kernel.code = digest_parts({examination.machine_code, json.at("plans").dump()});
     return kernel;
   }
-  // `code_digest` holds launches at shapes that every run draws for itself.
-  kernel.code = digest_parts({json.at("counts").dump(), json.at("kernels").dump(), json.at("plans").dump()});
+  kernel.is_by_counts = true;
+  // `code_digest` holds launches at shapes that every run draws for itself: it serves where nothing else is known.
+  kernel.code =
+      examination.counts.sass.empty()
+          ? examination.code_digest
+          : digest_parts({json.at("counts").dump(), json.at("kernels").dump(), json.at("plans").dump()});
   return kernel;
 }
 
@@ -217,6 +219,7 @@ ComparedRun compared_run(const std::string& folder) {
                   .device = reader.device.kind,
                   .is_modelled = reader.device.is_virtual,
                   .configuration = record.configuration,
+                  .model_key = record.model_key,
                   .weights = reader.weights,
                   .progress = progress_of(reader.archive)};
   if (const auto provenance = reader.archive.first_provenance())
@@ -239,6 +242,7 @@ Comparison compare_runs(std::vector<ComparedRun> runs, std::int64_t at) {
     comparison.evaluations = std::min(comparison.evaluations, run.progress.back().evaluations);
     comparison.has_one_harness =
         comparison.has_one_harness && run.harness_version == runs.front().harness_version;
+    comparison.has_one_model_key = comparison.has_one_model_key && run.model_key == runs.front().model_key;
     if (basis_of(runs.front(), run) == Basis::model) rebase(runs.front(), run);
   }
   if (comparison.evaluations < 1)
@@ -268,6 +272,7 @@ void to_json(Json& json, const Comparison& comparison) {
           {"confidence", k_interval_confidence},
           {"resamples", k_resamples},
           {"has_one_harness", comparison.has_one_harness},
+          {"has_one_model_key", comparison.has_one_model_key},
           {"groups", Json::array()}};
   for (const ComparedGroup& group : comparison.groups) {
     Json row{{"name", group.name},

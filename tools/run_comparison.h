@@ -3,8 +3,9 @@
 //
 // A speed-up is over the run's own baseline, the best of the seeds that it began with, so that figures of two runs say
 // something about each other only where the baselines are one kernel, or where the times of both can be compared:
-// modelled ones of one harness can, since the model gives a kernel the same time in every run. Measured ones cannot be
-// told as ratios, since only times of one process are compared anywhere (docs/measurement.md).
+// modelled ones of one harness and one model key can (forks and golden runs share one), since the model gives a kernel
+// the same time then. Under another key it sees other inputs and blocks. Measured ones cannot be told as ratios, since
+// only times of one process are compared anywhere (docs/measurement.md).
 #pragma once
 
 #include <cstdint>
@@ -25,6 +26,8 @@ struct ComparedKernel {
   std::string summary;
   std::string
       code;  ///< digest of its machine code and launch plans: equal ones are one kernel; empty: not known
+  bool is_by_counts =
+      false;  ///< `code` is of counts of instructions, resources and launches: an older harness wrote it
   std::map<std::string, double> time_us;  ///< by workload, of the duel that decided
 };
 
@@ -37,6 +40,7 @@ struct ComparedRun {
   std::string axes;    ///< of its grid, joined by '/'
   Json configuration;  ///< as recorded, without what repetitions differ in: seed and budget
   std::string harness_version;
+  std::string model_key;                  ///< of modelled times; never shown
   std::map<std::string, double> weights;  ///< of the workloads
   ComparedKernel baseline, best;          ///< at the run's end
   std::vector<ProgressPoint> progress;
@@ -78,7 +82,8 @@ struct ComparedGroup {
 struct Comparison {
   std::int64_t evaluations = 0;  ///< up to which all curves are compared: the fewest of any run
   bool is_modelled = false;
-  bool has_one_harness = true;  ///< else no time of one says anything about another's
+  bool has_one_harness = true;    ///< else no time of one says anything about another's
+  bool has_one_model_key = true;  ///< else modelled times are of other inputs and blocks
   std::vector<ComparedGroup> groups;
 };
 

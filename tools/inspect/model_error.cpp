@@ -69,8 +69,9 @@ std::string agreement_words(double gain) {
   const PairAgreement& row = agreement_at(gain);
   const std::string apart = row.to > 0 ? fmt::format("{:g} to {:g} times apart", row.from, row.to)
                                        : fmt::format("more than {:g} times apart", row.from);
-  return fmt::format("of {} pairs of kernels that it puts {}, an H100 found the same one faster in {:.0f} %",
-                     row.pairs, apart, 100 * row.agreed);
+  return fmt::format(
+      "of {} pairs of kernels that it puts {}, an H100 found the same one faster in at most {:.0f} %",
+      row.pairs, apart, 100 * row.agreed);
 }
 
 std::span<const ModelError> model_error_table() { return k_errors; }

@@ -71,7 +71,9 @@ RunEnd run_end(Database& rows, const std::string& folder, const RunRecord& run, 
     end.state = "gone";
     end.reason = "gone";
     end.words = fmt::format(
-        "stopped {} without an end: its process is gone, killed or by an error; the same run command goes on",
+        "stopped {} without an end: no process of this machine writes it; unless another one does, the same "
+        "run "
+        "command goes on",
         after);
     return end;
   }

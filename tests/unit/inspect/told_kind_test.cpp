@@ -84,7 +84,9 @@ TEST_CASE("a run that says it runs and that no process writes is told as gone") 
   }
   CHECK(end_of(folder.path()).state == "gone");
   CHECK(end_of(folder.path())
-            .words.find("stopped after 0 of 40 candidates without an end: its process is gone") == 0);
+            .words.find(
+                "stopped after 0 of 40 candidates without an end: no process of this machine writes it") ==
+        0);
 }
 
 TEST_CASE("why a run ended is told in words, of the newest end") {

@@ -17,7 +17,7 @@ TEST_CASE("a model is wrong where one that it put far behind was timed and enter
     event.update(more);
     archive.append_event(event);
   };
-  tell("added", {});  // never modelled
+  tell("added", Json::object());  // never modelled
   tell("tie", {{"modelled_lag", 0.1}});
   tell("modelled_slow", {{"modelled_lag", 1.0}, {"triage", "left_out"}});
   tell("modelled_slow", {{"modelled_lag", 1.0}, {"triage", "left_out"}});

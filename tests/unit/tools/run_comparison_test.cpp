@@ -136,6 +136,10 @@ TEST_CASE(
   CHECK_FALSE(measured.groups.at(1).best_area_ratio);
   CHECK(Json(measured).at("groups").at(1).at("qd_area_ratio").is_null());
   runs = over_two_baselines(true);
+  runs[1].model_key = "another";  // the model saw other inputs and blocks
+  CHECK(compare_runs(runs).groups.at(1).basis == Basis::none);
+  CHECK_FALSE(compare_runs(runs).has_one_model_key);
+  runs[1].model_key = runs[0].model_key;
   runs[1].harness_version = "another";
   CHECK(compare_runs(runs).groups.at(1).basis == Basis::none);
   CHECK_FALSE(compare_runs(runs).has_one_harness);
