@@ -42,7 +42,6 @@ void keep_newest(std::vector<T>& list, T item) {
 Episodes::Episodes(EpisodeSettings settings, Ask ask)
     : settings_(std::move(settings)), ask_(std::move(ask)), weights_(workload_weights(settings_.task)) {
   if (!settings_.draw_key) settings_.draw_key = Key::random;
-  model_key_ = settings_.draw_key();
   KERNELITES_ASSERT(!settings_.seeds.empty());
 }
 
@@ -97,6 +96,7 @@ Candidate Episodes::start_of(const Json& request) const {
 
 Json Episodes::reset(const Json& request) {
   const Candidate start = start_of(request);
+  model_key_ = settings_.draw_key();
   Tried tried = evaluate(start, nullptr);
   if (!tried.specimen.verdict.is_passed)
     throw ConfigError(

@@ -85,7 +85,7 @@ class Episodes {
   std::optional<Episode> episode_;
   int episodes_ = 0;
   std::uint64_t requests_ = 0;
-  Key model_key_;  ///< of all its modelled times
+  Key model_key_;  ///< of the episode's modelled times
   bool is_closed_ = false;
 };
 
