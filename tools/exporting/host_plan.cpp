@@ -25,10 +25,11 @@ constexpr const char* k_begin = R"(// SPDX-License-Identifier: Apache-2.0
 //
 // WHAT YOU COMPILE: the declarations between the two lines of "=" below were written by this program. They say what
 // `plan` of kernels/{label}.cu says, whose text was {origin}:
-// arithmetic on extents, {lines} lines, with the text's names (and a number behind each). What could be undefined is
-// a function of plan_arithmetic.h that notes it instead, loops and calls count their steps, and there are no addresses:
-// it writes nothing but its plan, and ends. An export checks that it gives the same plans as NVRTC's constant
-// evaluator at the shapes that MANIFEST.json counts under "plans". `export --plans table` ships data instead.
+// arithmetic on extents, {lines} lines, with the text's names (and a number behind each, or `_own` behind a member's).
+// What could be undefined is a function of plan_arithmetic.h that notes it instead, loops and calls count their steps,
+// and there are no addresses: it writes nothing but its plan, and ends. An export checks that it gives the same plans
+// as NVRTC's constant evaluator at the shapes that MANIFEST.json counts under "plans". `export --plans table` ships data
+// instead.
 #include "library_name.h"
 
 #include "plan_arithmetic.h"

@@ -4,9 +4,10 @@
 // The text is read by a grammar of integers and reals: constants and tables, structs, enumerations, functions and
 // named lambdas; if, for, while, do, switch, return; the operators on numbers; members of Problem and calls of Plan,
 // launches, tensor maps and tensors; templates over whole numbers. There are no addresses, no memory but variables, no
-// recursion, no names but those that were read. Every operator that could be undefined becomes a function that notes it
-// instead (tools/exporting/runtime/plan_arithmetic.h), loops and calls count their steps, indices are checked: so the
-// function that comes of it writes nothing but its plan, and ends. Whatever else a text has is refused with a reason.
+// recursion, no names but those that were read, and of those none bare but `plan`. Every operator that could be
+// undefined becomes a function that notes it instead (tools/exporting/runtime/plan_arithmetic.h), loops and calls count
+// their steps, indices are checked: so the function that comes of it writes nothing but its plan, and ends. Whatever
+// else a text has is refused with a reason.
 #pragma once
 
 #include <cstdint>
