@@ -16,8 +16,10 @@ namespace {
 /// "line 12: ..." where the verdict is of a line.
 std::string placed_message(const Verdict& verdict) {
   const int line = verdict.diagnostics.empty() ? 0 : verdict.diagnostics.front().line;
+  const bool is_placed = verdict.message.starts_with("line ");  // most stages say it themselves
   const bool is_of_compiler = verdict.reason == "compile_error" || verdict.reason == "plan_not_constant";
-  const std::string place = line > 0         ? fmt::format("line {}: ", line)
+  const std::string place = is_placed        ? ""
+                            : line > 0       ? fmt::format("line {}: ", line)
                             : is_of_compiler ? "no line (something may be left open at its end): "
                                              : "";
   return fmt::format("stage {}, {}: {}{}", verdict.stage, verdict.reason, place, verdict.message);
