@@ -94,8 +94,8 @@ void profile(const ProfileOptions& options, Program& program) {
                                       [](const auto& report) { return !report.second.readings.empty(); });
   if (result.verdict.is_passed && !has_counts && pool->provenance().device.is_virtual)
     program.out << fmt::format(
-        "no counter was read: a GPU has them. What the model says here: kernelites bench --task {} {}\n",
-        shell_word(options.task), shell_word(options.file));
+        "no counter was read: a GPU has them. What the model says here: kernelites bench --task {}{}\n",
+        shell_word(options.task), options.file.empty() ? "" : " " + shell_word(options.file));
 }
 
 }  // namespace

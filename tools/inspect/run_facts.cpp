@@ -10,6 +10,7 @@
 
 #include "engine/core/device_peaks.h"
 #include "engine/core/error.h"
+#include "engine/core/plain_line.h"
 #include "engine/core/roofline.h"
 #include "engine/search/baseline.h"
 #include "engine/search/lesson_book.h"
@@ -215,7 +216,7 @@ void add_seeds(RunInstant& held, Candidates& candidates, RunFacts& facts) {
   const Baseline baseline = baseline_of(held.run.archive, held.run.weights);
   if (baseline.id.empty()) {
     facts.failed_seed = baseline.failed;
-    facts.seed_failure = baseline.failure;
+    facts.seed_failure = plain_line(baseline.failure, '?');
     return;
   }
   facts.baseline = candidates.at(baseline.ordinal);
