@@ -26,7 +26,7 @@ Floor floor_of(const RooflineCounts& counts, const DeviceFacts& device) {
   const std::vector<Roof> all = roofs(counts, device);
   if (all.empty()) return {};
   const double launch_us = peaks_of(device)->launch_us;
-  return {.us = launch_us + all.front().time_us,
+  return {.us = std::max(launch_us, all.front().time_us),
           .launch_us = launch_us,
           .limit = launch_us > all.front().time_us ? "launch" : all.front().resource};
 }

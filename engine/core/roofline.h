@@ -22,12 +22,12 @@ struct Roof {
 /// their own). Empty for a device whose peaks are not known.
 std::vector<Roof> roofs(const RooflineCounts& counts, const DeviceFacts& device);
 
-/// The time below which no kernel gets: a launch that does nothing, where that was measured, and after it the highest
-/// roof.
+/// The time below which no kernel gets: the highest roof, or a launch that does nothing, where that was measured and is
+/// longer.
 struct Floor {
   double us = 0;           ///< 0: the device's peaks are not known
-  double launch_us = 0;    ///< of that
-  std::string_view limit;  ///< what most of it is: the highest roof's resource, or "launch"
+  double launch_us = 0;    ///< of a launch that does nothing
+  std::string_view limit;  ///< what it is: the highest roof's resource, or "launch"
 };
 Floor floor_of(const RooflineCounts& counts, const DeviceFacts& device);
 
@@ -56,7 +56,7 @@ struct RooflineShare {
   double tflop_per_s = 0;
   double of_memory = 0;    ///< gb_per_s / the device's copy rate; 0: the rate is unknown
   double floor_us = 0;     ///< as floor_of
-  double launch_us = 0;    ///< of that
+  double launch_us = 0;    ///< as Floor
   double of_floor = 0;     ///< floor_us / time: 1 is the best possible
   std::string_view limit;  ///< likewise
 };

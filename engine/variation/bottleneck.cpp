@@ -135,7 +135,7 @@ std::string counted_state(const Specimen& specimen, const Workload& workload, co
 std::string roofline_state(const Specimen& specimen, const RooflineShare& share, double waves) {
   if (share.floor_us <= 0) return "unknown";
   const double time_us = share.floor_us / share.of_floor;
-  if (share.floor_us - share.launch_us < k_launch_us && time_us < 2 * k_launch_us) return "launch_overhead";
+  if (share.floor_us < k_launch_us && time_us < 2 * k_launch_us) return "launch_overhead";
   if (share.limit == "memory" && share.of_floor >= k_memory_used) return "memory_bandwidth";
   if (waves > 0 && waves < 1) return "too_few_blocks";
   const auto compute = specimen.examination.descriptors.find("compute");

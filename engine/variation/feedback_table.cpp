@@ -47,11 +47,12 @@ void add_roof_rows(const std::vector<Roof>& all, const RooflineShare& share, con
                     "this device's peak rates are not known, so there is no floor to compare with"});
     return;
   }
-  rows.push_back({"limiting roof",
-                  fmt::format("{}: {:.1f} us of {:.2f} us {} ({:.0f} %)", share.limit, share.floor_us,
-                              timing.time_us_median, how, 100 * share.of_floor),
-                  "what a launch and the compulsory work need at the device's peak; no kernel is faster, 100 "
-                  "% is perfect"});
+  rows.push_back(
+      {"limiting roof",
+       fmt::format("{}: {:.1f} us of {:.2f} us {} ({:.0f} %)", share.limit, share.floor_us,
+                   timing.time_us_median, how, 100 * share.of_floor),
+       "what a launch, or the compulsory work at the device's peak, needs; no kernel is faster, 100 "
+       "% is perfect"});
   if (all.size() > 1)
     rows.push_back({"next roof",
                     fmt::format("{}: {:.1f} us ({:.0f} %)", all[1].resource, all[1].time_us,

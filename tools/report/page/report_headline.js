@@ -179,9 +179,11 @@
       add("share of the copy rate: ", number.share(reasons.copy_share_before), " → ", number.share(reasons.copy_share_after));
     if (steps.length > 1) add("step by step: ", (steps.length > 5 ? "… → " : "") + steps.slice(-5).join(" → "));
     for (const step of data.why) add(...stepReason(step, data.why.length > 2 ? 1 : 2));
-    const other = [...reasons.changes.map((change) => change.replace("->", "→")), ...reasons.techniques];
-    // What the compiled code differs in goes with the gain; it is told after what accounts for it.
-    if (other.length) add("against the seed, compiled: ", other.slice(0, data.why.length > 1 ? 3 : 5).join(", "));
+    // In what kind the code differs, over all of its kernels: no occupancy and no counts of text, which can be another
+    // launch's or another workload's than the one that the lines above tell of.
+    const kinds = reasons.changes.filter((change) => !change.startsWith("occupancy"))
+      .map((change) => change.replace("->", "→"));
+    if (kinds.length) add("the code is of another kind: ", kinds.slice(0, 4).join(", "));
     if (data.why.some((step) => step.explained === "uncounted"))
       add("no hardware counters prove which of it is the cause: kernelites profile counts");
     return el("div", { class: "card" }, el("h2", {}, "Why it is faster"),
