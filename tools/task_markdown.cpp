@@ -27,16 +27,23 @@ std::string cell(std::string text) {
   return text;
 }
 
-/// "naive, split_kv": the files without .cu.
-std::string seed_names(const Task& task, const DataRoot& data) {
+std::string stem_of(const std::string& seed) { return std::filesystem::path(seed).stem().string(); }
+
+/// The files' names; none where the task has no seeds.
+std::vector<std::string> seed_files(const Task& task, const DataRoot& data) {
   std::vector<std::string> names;
   try {
-    for (const Seed& seed : find_seeds(task, data))
-      names.push_back(std::filesystem::path(seed.name).stem().string());
+    for (const Seed& seed : find_seeds(task, data)) names.push_back(seed.name);
   } catch (const ConfigError&) {
-    return "none";
   }
-  return fmt::format("{}", fmt::join(names, ", "));
+  return names;
+}
+
+/// "naive, split_kv": the files without .cu.
+std::string seed_names(const std::vector<std::string>& seeds) {
+  std::vector<std::string> names;
+  for (const std::string& seed : seeds) names.push_back(stem_of(seed));
+  return names.empty() ? "none" : fmt::format("{}", fmt::join(names, ", "));
 }
 
 std::string baseline_names(const Task& task) {
@@ -46,18 +53,22 @@ std::string baseline_names(const Task& task) {
 }
 
 /// "2 of 2", or which did not pass and where; a mark if the task was another one then.
-std::string status_cell(const Task& task, const std::optional<DeviceStatus>& device) {
+std::string status_cell(const Task& task, const std::vector<std::string>& seeds,
+                        const std::optional<DeviceStatus>& device) {
   const auto found = device ? device->tasks.find(task.name) : decltype(device->tasks.find(task.name)){};
   if (!device || found == device->tasks.end() || found->second.seeds.empty()) return "not examined";
   std::size_t passed = 0;
   std::vector<std::string> others;
-  for (const auto& [seed, outcome] : found->second.seeds) {
-    if (outcome == "passed")
+  for (const std::string& seed : seeds) {
+    const auto outcome = found->second.seeds.find(seed);
+    if (outcome == found->second.seeds.end())
+      others.push_back(stem_of(seed) + ": not examined");
+    else if (outcome->second == "passed")
       ++passed;
     else
-      others.push_back(fmt::format("{}: {}", std::filesystem::path(seed).stem().string(), outcome));
+      others.push_back(fmt::format("{}: {}", stem_of(seed), outcome->second));
   }
-  return fmt::format("{} of {}{}{}", passed, found->second.seeds.size(),
+  return fmt::format("{} of {}{}{}", passed, seeds.size(),
                      others.empty() ? "" : fmt::format(" ({})", fmt::join(others, "; ")),
                      found->second.digest == task.digest ? "" : k_older);
 }
@@ -82,7 +93,7 @@ std::string share_cell(const Task& task, const std::optional<DeviceStatus>& devi
   for (const auto& [shape, time] : best) {
     low = std::min(low, time.of_floor), high = std::max(high, time.of_floor);
     limits.insert(time.limit);
-    seeds.insert(std::filesystem::path(time.seed).stem().string());
+    seeds.insert(stem_of(time.seed));
     samples = std::min(samples, time.samples);
     if (time.limit == "memory")
       copy_low = std::min(copy_low, time.of_copy), copy_high = std::max(copy_high, time.of_copy);
@@ -173,11 +184,12 @@ std::string task_markdown(const std::vector<Task>& tasks, const DataRoot& data) 
           ? "nothing is kept"
           : baselines.at("device").get<std::string>() + ", " + baselines.at("date").get<std::string>());
   for (const Task& task : tasks) {
+    const std::vector<std::string> seeds = seed_files(task, data);
     text += fmt::format("| `{}` | {} | {} | {} | {} | {} | {} | {} | {} | {} |\n", task.name,
-                        cell(task.family), cell(task.title), cell(task.source), seed_names(task, data),
+                        cell(task.family), cell(task.title), cell(task.source), seed_names(seeds),
                         load_controls(task.folder, seed_folder(task, data)).size(),
-                        status_cell(task, virtual_gpu), status_cell(task, h100), share_cell(task, h100),
-                        baseline_cell(task, baselines));
+                        status_cell(task, seeds, virtual_gpu), status_cell(task, seeds, h100),
+                        share_cell(task, h100), baseline_cell(task, baselines));
   }
   return text;
 }
