@@ -235,8 +235,20 @@ void bench(const BenchOptions& options, Program& program) {
     if (arm.verdict.is_passed) passed.push_back({arm.seed.name, arm.seed.candidate});
   }
   Duel timed{.verdict = Verdict::failed("time", "no_arm", "no kernel passed")};
-  if (!passed.empty())
-    timed = duel(*pool, task, device, passed, options.rounds, options.workloads, model_key);
+  const auto time_all = [&](const std::vector<DuelArm>& kernels) {
+    return duel(*pool, task, device, kernels, options.rounds, options.workloads, model_key);
+  };
+  if (!passed.empty()) timed = time_all(passed);
+  if (passed.size() > 1 && !timed.verdict.is_passed) {  // who has no time here spoils it for the others
+    for (BenchArm& arm : arms)
+      if (arm.verdict.is_passed) arm.verdict = time_all({{arm.seed.name, arm.seed.candidate}}).verdict;
+    std::erase_if(passed, [&](const DuelArm& kernel) {
+      return std::none_of(arms.begin(), arms.end(), [&](const BenchArm& arm) {
+        return arm.verdict.is_passed && arm.seed.candidate == kernel.candidate;
+      });
+    });
+    if (!passed.empty()) timed = time_all(passed);
+  }
   std::optional<Duel> repeated;
   if (options.is_repeated && timed.verdict.is_passed)
     repeated = duel(*pool, task, device, passed, options.rounds, options.workloads, model_key);

@@ -25,45 +25,93 @@ std::string placed_message(const Verdict& verdict) {
   return fmt::format("stage {}, {}: {}{}", verdict.stage, verdict.reason, place, verdict.message);
 }
 
-/// Why the seed cannot be a baseline, with its file; empty if it can, or is not through yet.
-std::string failure_of(const Course& course) {
-  std::string why;
-  if (!course.error.empty())
-    why = course.error;
-  else if (course.examination && !course.examination->verdict.is_passed)
-    why = placed_message(course.examination->verdict);
-  else if (!course.duels.empty() && !course.duels.back().duel->verdict.is_passed)
-    why = placed_message(course.duels.back().duel->verdict);
-  return why.empty() ? why : fmt::format("#{} {}: {}", course.record.ordinal, course.record.summary, why);
+/// Why the seed cannot be a baseline, with its file.
+std::string failure_words(const Course& course, const std::string& why) {
+  return fmt::format("#{} {}: {}", course.record.ordinal, course.record.summary, why);
+}
+
+bool is_passed(const Course& course) {
+  return course.error.empty() && course.examination && course.examination->verdict.is_passed;
+}
+
+/// Its own first duel did not pass, and that was nobody else's fault.
+bool is_out(const Course& course) {
+  return !course.duels.empty() && !is_spoilt(course) && !course.duels.front().duel->verdict.is_passed;
+}
+
+/// True if a first duel is still to come, or the one that comes after a spoilt one.
+bool is_under_way(const Course& course, const std::vector<const Course*>& seeds) {
+  if (!course.error.empty()) return false;
+  if (!course.examination) return true;
+  if (!is_passed(course)) return false;
+  return course.duels.empty() ||
+         (is_spoilt(course) && (!course.waiting_for.empty() || seed_duel(course, seeds)));
+}
+
+void fail(Baseline& baseline, const Course& course, const std::string& why) {
+  if (baseline.failed != 0) return;
+  baseline.failed = course.record.ordinal;
+  baseline.failure = failure_words(course, why);
 }
 
 }  // namespace
 
+std::optional<NeedsDuel> seed_duel(const Course& course, const std::vector<const Course*>& seeds) {
+  if (!course.duels.empty() && !is_spoilt(course)) return std::nullopt;
+  NeedsDuel need;
+  for (const Course* other : seeds) {
+    if (!other->examination && other->error.empty()) return std::nullopt;
+    if (!is_passed(*other)) continue;
+    // Who is a duel ahead was fit for one when this pass began.
+    const bool is_ahead = other->duels_sent > course.duels_sent;
+    if (!is_ahead && is_out(*other)) continue;
+    if (!is_ahead && !course.duels.empty() &&
+        (other->duels.empty() || (is_spoilt(*other) && !other->waiting_for.empty())))
+      return std::nullopt;
+    need.arms.push_back(other->record.id);
+  }
+  const auto can_help = [&] {  // "candidate" is an arm too
+    return need.arms.size() + 1 < course.duels.front().duel->arms.size();
+  };
+  if (!course.duels.empty() && !can_help()) return std::nullopt;
+  return need;
+}
+
+std::string seed_name(const CandidateRecord& seed) {
+  constexpr std::string_view k_prefix = "seed ";
+  return seed.summary.starts_with(k_prefix) ? seed.summary.substr(k_prefix.size()) : seed.summary;
+}
+
 Baseline baseline_of(const Archive& archive, const std::map<std::string, double>& weights) {
-  Baseline baseline{.is_pending = false};
-  std::vector<Course> passed;
-  for (const CandidateRecord& record : archive.seeds()) {
-    Course course = course_of(record, archive.evaluations(record.ordinal));
-    const std::string failure = failure_of(course);
-    if (!failure.empty()) {
-      if (baseline.failed == 0) {
-        baseline.failed = record.ordinal;
-        baseline.failure = failure;
-      }
-    } else if (!course.examination || course.duels.empty()) {
+  Baseline baseline{.is_pending = false, .untimed = {}};
+  std::vector<Course> seeds;
+  for (const CandidateRecord& record : archive.seeds())
+    seeds.push_back(course_of(record, archive.evaluations(record.ordinal)));
+  std::vector<const Course*> all, timed;
+  for (const Course& course : seeds) all.push_back(&course);
+  for (const Course* course : all) {
+    if (is_under_way(*course, all)) {
       baseline.is_pending = true;
+    } else if (is_passed(*course) && course->duels.front().duel->verdict.is_passed) {
+      timed.push_back(course);
+    } else if (is_passed(*course)) {
+      baseline.untimed.push_back({.ordinal = course->record.ordinal,
+                                  .id = course->record.id,
+                                  .name = seed_name(course->record),
+                                  .verdict = course->duels.front().duel->verdict});
+      if (baseline.untimed.size() == 1) baseline.failed = 0;
+      fail(baseline, *course, placed_message(baseline.untimed.back().verdict));
     } else {
-      passed.push_back(std::move(course));
+      fail(baseline, *course,
+           course->error.empty() ? placed_message(course->examination->verdict) : course->error);
     }
   }
-  if (baseline.is_pending || passed.empty()) return baseline;
-  std::vector<const Course*> courses;
-  for (const Course& course : passed) courses.push_back(&course);
-  baseline.id = fastest_seed(courses, weights);
-  for (const Course& course : passed) {
-    if (course.record.id != baseline.id) continue;
-    baseline.ordinal = course.record.ordinal;
-    if (const auto self = pooled_ratio(*course.duels.front().duel, baseline.id, weights))
+  if (baseline.is_pending || timed.empty()) return baseline;
+  baseline.id = fastest_seed(timed, weights);
+  for (const Course* course : timed) {
+    if (course->record.id != baseline.id) continue;
+    baseline.ordinal = course->record.ordinal;
+    if (const auto self = pooled_ratio(*course->duels.front().duel, baseline.id, weights))
       baseline.null_half_width = std::max(std::abs(self->log_ratio_low), std::abs(self->log_ratio_high));
   }
   return baseline;

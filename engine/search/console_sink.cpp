@@ -49,6 +49,10 @@ void ConsoleSink::on_event(const Json& event) {
     on_rejected(event);
   } else if (name == "incident") {
     print("incident: " + event.value("message", ""), k_red);
+  } else if (name == "seed_untimed") {
+    print(fmt::format("#{} {} passes and is left out: no time here ({}: {})", event.value("ordinal", 0),
+                      event.value("seed", ""), event.value("stage", ""), event.value("reason", "")),
+          k_red);
   } else if (name == "stopping") {
     print(
         fmt::format("stopping; waiting at most {:.0f} s for what is under way", event.value("grace_s", 0.0)));

@@ -38,6 +38,18 @@ void add_triage(const Course& course, const Outcome& outcome, const std::optiona
   if (request.at("is_far_behind").get<bool>()) event["triage"] = "timed";
 }
 
+/// That a run cannot begin, and what to do.
+std::string no_baseline_words(const std::string& task, bool is_virtual, const Baseline& baseline) {
+  if (baseline.untimed.empty())
+    return fmt::format("no seed of {} passes on this device: {}", task, baseline.failure);
+  const std::size_t count = baseline.untimed.size();
+  return fmt::format(
+      "no seed of {} can be timed on this device, though {} every check: {}; {}name seeds that can be "
+      "(--seeds)",
+      task, count == 1 ? "one passes" : fmt::format("{} pass", count), baseline.failure,
+      is_virtual ? "run on a GPU (--device gpu), or " : "");
+}
+
 }  // namespace
 
 OpenCandidates::OpenCandidates(RunParts& parts, Announcer& announcer)
@@ -235,14 +247,11 @@ bool OpenCandidates::is_its_turn(const Course& course, std::uint64_t completed) 
 
 /// Seeds duel all other passed seeds and, as an A/A test, themselves, once every seed has been examined.
 std::optional<NextStep> OpenCandidates::seed_step(const Course& course) const {
-  if (!course.duels.empty()) return std::nullopt;
-  NeedsDuel need;
-  for (const auto& [ordinal, other] : courses_) {
-    if (!other.is_seed) break;
-    if (!other.examination && other.error.empty()) return std::nullopt;
-    if (other.examination && other.examination->verdict.is_passed) need.arms.push_back(other.record.id);
-  }
-  return need;
+  std::vector<const Course*> seeds;
+  for (const auto& [ordinal, other] : courses_)
+    if (other.is_seed) seeds.push_back(&other);
+  if (auto need = seed_duel(course, seeds)) return std::move(*need);
+  return std::nullopt;
 }
 
 /// True if a candidate that is earlier, or is being timed already, compiled to the same code and launches it in the
@@ -263,8 +272,16 @@ void OpenCandidates::find_baseline() {
   if (baseline.is_pending) return;
   if (baseline.id.empty()) {
     if (baseline.failure.empty()) return;  // nothing recorded yet
-    throw Error(fmt::format("no seed of {} passes on this device: {}", parts_.task.name, baseline.failure));
+    throw Error(no_baseline_words(parts_.task.name, parts_.device == "vgpu", baseline));
   }
+  for (const UntimedSeed& seed : baseline.untimed)
+    announcer_.announce({{"event", "seed_untimed"},
+                         {"ordinal", seed.ordinal},
+                         {"id", seed.id},
+                         {"seed", seed.name},
+                         {"stage", seed.verdict.stage},
+                         {"reason", seed.verdict.reason},
+                         {"message", seed.verdict.message}});
   baseline_id_ = baseline.id;
   null_half_width_ = baseline.null_half_width;
   announcer_.announce({{"event", "baseline"},

@@ -246,9 +246,15 @@ Course course_of(const CandidateRecord& record, const std::vector<EvaluationReco
       course.has_thorough = course.has_thorough || asks_thorough(evaluation);
       course.provenance = evaluation.provenance;
     }
-    if (evaluation.duel) course.duels.push_back(evaluation);
+    if (!evaluation.duel) continue;
+    if (course.is_seed && is_spoilt(course)) course.duels.pop_back();  // it was dueled again without that arm
+    course.duels.push_back(evaluation);
   }
   return course;
+}
+
+bool is_spoilt(const Course& course) {
+  return !course.duels.empty() && course.duels.front().duel->verdict.reason == k_arm_unusable;
 }
 
 /// An agent wants counters of an inner candidate that has none.

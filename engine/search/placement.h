@@ -25,8 +25,9 @@ struct Course {
   bool is_seed = false;
   std::optional<Examination> examination;
   Provenance provenance;
-  bool has_thorough = false;             ///< an examination with the costly stages was answered
-  std::vector<EvaluationRecord> duels;   ///< answered, in the order sent
+  bool has_thorough = false;  ///< an examination with the costly stages was answered
+  std::vector<EvaluationRecord>
+      duels;  ///< answered, in the order sent; a seed's spoilt ones if nothing follows
   std::vector<std::string> waiting_for;  ///< request ids sent and not answered
   int duels_sent = 0;
   std::string error;  ///< no result came and none will
@@ -40,6 +41,11 @@ struct Course {
 
 /// A verdict's reason where an examination ended at the stage that it was asked to end at.
 inline constexpr const char* k_stopped_as_asked = "stopped_as_asked";
+/// Of a duel that another arm than the first made useless: it says nothing of the candidate.
+inline constexpr const char* k_arm_unusable = "arm_unusable";
+
+/// True if another arm made the course's first duel useless, and no other duel has come of it yet.
+bool is_spoilt(const Course& course);
 
 /// The course that the evaluations of a candidate amount to.
 Course course_of(const CandidateRecord& record, const std::vector<EvaluationRecord>& evaluations);

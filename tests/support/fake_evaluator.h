@@ -4,6 +4,7 @@
 //   // cell: cp_async mma split_kv      movement, compute, split (default: direct fma tile)
 //   // us: 100                          time at every workload; tunables change it (see fake_time_us)
 //   // fails: compile                   fails examine at that stage
+//   // untimed: not_modelled            passes examine, and no duel that it is an arm of
 #pragma once
 
 #include <sys/eventfd.h>
@@ -61,6 +62,16 @@ inline Reply fake_reply(const Request& request, const Provenance& provenance) {
   Duel duel;
   duel.verdict = Verdict::passed();
   for (const DuelArm& arm : request.duel->arms) duel.arms.push_back(arm.label);
+  for (const DuelArm& arm : request.duel->arms) {
+    const std::string reason = fake_word(arm.candidate.source, "untimed", "");
+    if (reason.empty()) continue;
+    const bool is_own = arm.candidate == request.duel->arms[0].candidate;
+    duel.verdict =
+        Verdict::failed("time", is_own ? reason : "arm_unusable",
+                        is_own ? "it was told to have no time" : "arm '" + arm.label + "' has no time");
+    reply.duel = duel;
+    return reply;
+  }
   const double candidate_us = fake_time_us(request.duel->arms[0].candidate);
   for (const std::string& workload : request.duel->workloads) {
     for (std::size_t i = 0; i < request.duel->arms.size(); ++i) {

@@ -51,14 +51,26 @@ std::string how_sure(const RunFacts& run) {
                       : fmt::format("; it cannot tell the gain from none at {}.", fmt::join(below, ", ")));
 }
 
+/// Of which seeds the baseline is the best.
+std::string best_of_words(const RunFacts& run) {
+  const std::size_t all = run.seeds.size(), timed = all - run.seeds_untimed.size();
+  if (timed == all)
+    return fmt::format("the best of the {} that the run began with",
+                       all == 1 ? std::string("one seed") : fmt::format("{} seeds", all));
+  return timed == 1 ? fmt::format("the only one of {} seeds that could be timed", all)
+                    : fmt::format("the best of {} of {} seeds, those that could be timed", timed, all);
+}
+
 /// What the gain is over, and what it is not.
 std::string baseline_words(const RunFacts& run) {
   std::string words;
   if (run.baseline)
-    words += fmt::format(
-        " The baseline is #{}: {}, the best of the {} that the run began with.", run.baseline->ordinal,
-        run.baseline->summary,
-        run.seeds.size() == 1 ? std::string("one seed") : fmt::format("{} seeds", run.seeds.size()));
+    words += fmt::format(" The baseline is #{}: {}, {}.", run.baseline->ordinal, run.baseline->summary,
+                         best_of_words(run));
+  for (const UntimedSeed& seed : run.seeds_untimed)
+    words +=
+        fmt::format(" LEFT OUT of all duels: #{} {}, which passes every check and has no time here ({}: {}).",
+                    seed.ordinal, seed.name, seed.verdict.reason, seed.verdict.message);
   if (!run.seeds_left_out.empty())
     words += fmt::format(" LEFT OUT of this run: the task's seed{} {}, which may be as fast.",
                          run.seeds_left_out.size() == 1 ? "" : "s", fmt::join(run.seeds_left_out, ", "));
@@ -79,7 +91,12 @@ std::string headline(const RunFacts& run, std::size_t columns) {
               columns);
   if (!run.end.words.empty()) text += wrapped("It " + run.end.words + ".", columns);
   if (!run.best && !run.seed_failure.empty())
-    return text + wrapped("No seed passed: " + run.seed_failure + ".", columns);
+    return text + wrapped(fmt::format("{}: {}.",
+                                      run.seeds_untimed.empty()
+                                          ? "No seed passed"
+                                          : "No seed has a time here, though some pass every check",
+                                      run.seed_failure),
+                          columns);
   if (!run.best) return text + "No candidate has been proven yet.\n";
   const EliteFacts& best = *run.best;
   std::string words = fmt::format("The best is #{} ({}), {:.3f}x as fast as the baseline", best.ordinal,

@@ -208,12 +208,14 @@ void add_lineage(const BriefRows& brief, Candidates& candidates, RunFacts& facts
 
 /// What the run began with, what it did not, and the best of it.
 void add_seeds(RunInstant& held, Candidates& candidates, RunFacts& facts) {
-  constexpr std::string_view k_prefix = "seed ";
-  for (const CandidateRecord& seed : held.run.archive.seeds())
-    facts.seeds.push_back(seed.summary.starts_with(k_prefix) ? seed.summary.substr(k_prefix.size())
-                                                             : seed.summary);
+  for (const CandidateRecord& seed : held.run.archive.seeds()) facts.seeds.push_back(seed_name(seed));
   facts.seeds_left_out = seeds_left_out(held.rows);
   const Baseline baseline = baseline_of(held.run.archive, held.run.weights);
+  facts.seeds_untimed = baseline.untimed;
+  for (UntimedSeed& seed : facts.seeds_untimed) {
+    seed.name = plain_line(seed.name, '?');
+    seed.verdict.message = plain_line(seed.verdict.message, '?');
+  }
   if (baseline.id.empty()) {
     facts.failed_seed = baseline.failed;
     facts.seed_failure = plain_line(baseline.failure, '?');

@@ -14,6 +14,7 @@
 
 #include "archive/brief_rows.h"
 #include "archive/progress.h"
+#include "engine/search/baseline.h"
 #include "engine/search/run_config.h"
 #include "engine/variation/lesson.h"
 #include "tools/inspect/arm_table.h"
@@ -93,7 +94,8 @@ struct RunFacts {
   RunEnd end;
   std::vector<std::string> seeds;           ///< files that it began with
   std::vector<std::string> seeds_left_out;  ///< of the task's; empty: none, or nobody recorded it
-  std::uint64_t failed_seed = 0;            ///< the first one, where no seed passed; 0: none
+  std::vector<UntimedSeed> seeds_untimed;   ///< of `seeds`: they pass every check and were not timed
+  std::uint64_t failed_seed = 0;            ///< the first one, where no seed passed or has a time; 0: none
   std::string seed_failure;
   std::optional<EliteFacts> baseline;  ///< the best of `seeds`
   double null_half_width =

@@ -161,6 +161,17 @@ Json axes_json(const std::vector<Axis>& axes) {
   return json;
 }
 
+Json untimed_json(const std::vector<UntimedSeed>& seeds) {
+  Json json = Json::array();
+  for (const UntimedSeed& seed : seeds)
+    json.push_back({{"ordinal", seed.ordinal},
+                    {"seed", seed.name},
+                    {"stage", seed.verdict.stage},
+                    {"reason", seed.verdict.reason},
+                    {"message", seed.verdict.message}});
+  return json;
+}
+
 Json run_json(const RunFacts& facts) {
   return {{"folder", facts.folder},
           {"task", facts.run.task},
@@ -171,6 +182,7 @@ Json run_json(const RunFacts& facts) {
           {"end_reason", facts.end.reason},
           {"seeds", facts.seeds},
           {"seeds_left_out", facts.seeds_left_out},
+          {"seeds_untimed", untimed_json(facts.seeds_untimed)},
           {"seed_failure", facts.seed_failure},
           {"seed", fmt::to_string(facts.run.seed)},  // 64 bits: more than a page's numbers hold
           {"strategy", facts.config.strategy},

@@ -124,6 +124,37 @@ TEST_CASE("seeds that were left out, and those that the baseline is the best of,
   CHECK(run_facts_json(facts.run).at("run").at("seeds_left_out").at(0) == "mma_ahead.cu");
 }
 
+TEST_CASE("a seed that passes every check and has no time is named with its reason") {
+  const TemporaryFolder folder;
+  record_two_kernels(folder.path(), {.is_measured = false});
+  {
+    Archive archive = Archive::open(folder.path());
+    archive.record_variation(sample_variation(3));
+    CandidateRecord record = sample_candidate(3);
+    record.summary = "seed naive.cu";
+    archive.record_candidate(record);
+    examine(archive, 3, sample_examination(3));
+    Duel untimed{.verdict = Verdict::failed("time", "not_modelled", "too much work"),
+                 .arms = {"candidate", "x"}};
+    duel(archive, 3, untimed);
+    archive.tell({.ordinal = 3, .status = "failed", .elite = {}, .champions = {}});
+  }
+  const MorningFacts facts = morning_facts(folder.path().string());
+  const std::string text = morning_text(facts, 4000);
+  CHECK(text.find(
+            "the only one of 2 seeds that could be timed. LEFT OUT of all duels: #3 naive.cu, which passes "
+            "every check and has no time here (not_modelled: too much work).") != std::string::npos);
+  CHECK(text.find(" 3 --source > seed.cu && kernelites bench --task rmsnorm best.cu seed.cu --device gpu") !=
+        std::string::npos);
+  const Json untimed = run_facts_json(facts.run).at("run").at("seeds_untimed");
+  REQUIRE(untimed.size() == 1);
+  CHECK(untimed.at(0) == Json{{"ordinal", 3},
+                              {"seed", "naive.cu"},
+                              {"stage", "time"},
+                              {"reason", "not_modelled"},
+                              {"message", "too much work"}});
+}
+
 TEST_CASE("of a run whose seeds fail the first failure, its line and the command that tells more are told") {
   TwoKernels two;
   two.seed.verdict = Verdict::failed("compile", "compile_error", "expected a semicolon");

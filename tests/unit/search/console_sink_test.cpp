@@ -49,6 +49,15 @@ TEST_CASE("a refused reply is told with its reason") {
   CHECK(printed({event}) == "#5 edit refused: no_code: a text\n");
 }
 
+TEST_CASE("a seed without a time is named before anything is told") {
+  const Json event{{"event", "seed_untimed"},
+                   {"ordinal", 2},
+                   {"seed", "naive.cu"},
+                   {"stage", "time"},
+                   {"reason", "not_modelled"}};
+  CHECK(printed({event}) == "#2 naive.cu passes and is left out: no time here (time: not_modelled)\n");
+}
+
 TEST_CASE("seeds are counted apart, as budgets do") {
   std::vector<Json> events;
   for (int i = 1; i <= 10; ++i) events.push_back(told(i));

@@ -16,16 +16,21 @@
 
   /** "the best of the 2 seeds it began with (#2 split_kv.cu)". */
   function baselineWords(data) {
-    const count = data.run.seeds.length, baseline = data.baseline;
+    const all = data.run.seeds.length, timed = all - data.run.seeds_untimed.length, baseline = data.baseline;
     const which = baseline ? ` (#${baseline.ordinal} ${kern.brief(baseline.summary.replace(/^seed /, ""), 40)})` : "";
-    return (count > 1 ? `the best of the ${count} seeds it began with` : "the seed it began with") + which;
+    if (timed < all) return (timed > 1 ? `the best of the ${timed} seeds` : "the only seed") + " that could be timed" + which;
+    return (all > 1 ? `the best of the ${all} seeds it began with` : "the seed it began with") + which;
   }
 
-  /** Seeds of the task that nobody timed in this run. */
+  /** Seeds of the task that nobody timed in this run: it was not given them, or they have no time on its device. */
   function leftOut(data) {
     const names = data.run.seeds_left_out;
-    return names.length === 0 ? null : el("strong", { class: "bad" },
-      ` Left out of this run: the task’s ${names.length === 1 ? "seed" : "seeds"} ${names.join(", ")}, which may be as fast.`);
+    const words = names.length === 0 ? [] :
+      [` Left out of this run: the task’s ${names.length === 1 ? "seed" : "seeds"} ${names.join(", ")}, which may be as fast.`];
+    for (const seed of data.run.seeds_untimed)
+      words.push(` Left out of all duels: #${seed.ordinal} ${kern.brief(seed.seed, 40)}, which passes every check and has no time here` +
+        ` (${seed.reason}: ${kern.brief(seed.message, 240)}).`);
+    return words.length === 0 ? null : el("strong", { class: "bad" }, words);
   }
 
   const beyondSeeds = (data) => kern.plural(Math.max(0, data.counters.told - data.spent.seeds), "candidate") + " beyond " +
@@ -41,7 +46,8 @@
   function factorOf(data) {
     const best = data.best, baseline = data.baseline, told = beyondSeeds(data);
     if (!best || best.speedup <= 0)
-      return data.run.seed_failure ? verdict("–", "No seed passed", kern.brief(data.run.seed_failure, 200)) :
+      return data.run.seed_failure ? verdict("–", data.run.seeds_untimed.length ? "No seed has a time here, though some pass every check" :
+        "No seed passed", kern.brief(data.run.seed_failure, 200)) :
         verdict("–", "No kernel has been proven and timed yet", told, " told so far.");
     if (baseline && baseline.ordinal === best.ordinal)
       return verdict(times("1"), `Nothing has beaten ${baselineWords(data)} yet`,
