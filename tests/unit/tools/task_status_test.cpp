@@ -8,6 +8,7 @@
 #include "tests/support/catch.h"
 #include "tests/support/small_task.h"
 #include "tests/support/temporary_folder.h"
+#include "tools/task_markdown.h"
 
 using namespace kernelites;
 
@@ -108,4 +109,24 @@ TEST_CASE(
   DeviceStatus elsewhere = now;
   elsewhere.device = "Another GPU";
   CHECK_THROWS_AS(updated(before, elsewhere), ConfigError);
+}
+
+TEST_CASE("the table of tasks names the seeds that a device has not examined, and none that are gone") {
+  TemporaryFolder folder;
+  Task task = known_tasks().begin()->second;
+  task.folder = folder.path();
+  task.digest = "abc";
+  std::filesystem::create_directories(folder.path() / "seeds");
+  for (const char* seed : {"good.cu", "new.cu"}) std::ofstream(folder.path() / "seeds" / seed) << "// kernel\n";
+  const DataRoot data{folder.path()};
+  std::filesystem::create_directories(data.measured());
+  const DeviceStatus status{
+      .device = "Some GPU",
+      .date = "2026-01-02",
+      .copy_gb_per_s = 1000,
+      .tasks = {{task.name, {"abc", {{"good.cu", "passed"}, {"gone.cu", "passed"}}, {}}}}};
+  std::ofstream(data.measured() / "seeds_h100.json") << to_json(status).dump();
+  const std::string text = task_markdown({task}, data);
+  CHECK(text.find("| 1 of 2 (new: not examined) |") != std::string::npos);
+  CHECK(text.find("gone") == std::string::npos);
 }
