@@ -117,7 +117,8 @@ TEST_CASE("the table of tasks names the seeds that a device has not examined, an
   task.folder = folder.path();
   task.digest = "abc";
   std::filesystem::create_directories(folder.path() / "seeds");
-  for (const char* seed : {"good.cu", "new.cu"}) std::ofstream(folder.path() / "seeds" / seed) << "// kernel\n";
+  for (const char* seed : {"good.cu", "new.cu"})
+    std::ofstream(folder.path() / "seeds" / seed) << "// kernel\n";
   const DataRoot data{folder.path()};
   std::filesystem::create_directories(data.measured());
   const DeviceStatus status{
