@@ -234,7 +234,7 @@ std::optional<Provenance> Archive::first_provenance() const {
   return first(collect(
       database_,
       "SELECT provenance FROM evaluation WHERE verb = 'examine' AND state = 'answered' ORDER BY id LIMIT 1",
-      [](const Statement& row) { return rows::read_body(row.text(0), "provenance").get<Provenance>(); }));
+      [](const Statement& row) { return rows::as<Provenance>(rows::read_body(row.text(0), "provenance")); }));
 }
 
 std::int64_t Archive::null_duels(std::uint64_t ordinal) const {
@@ -351,7 +351,7 @@ std::vector<ModelCallRecord> Archive::model_calls(std::uint64_t ordinal) const {
 std::vector<Axis> Archive::axes() const {
   Statement row = database_.prepare("SELECT coalesce(json_extract(configuration, '$.axes'), '[]') FROM run");
   if (!row.step()) throw Error(database_.name() + ": no run is recorded");
-  return axes_named(rows::read_json(row.text(0)).get<std::vector<std::string>>());
+  return axes_named(rows::as<std::vector<std::string>>(rows::read_json(row.text(0))));
 }
 
 Grid Archive::grid() const {

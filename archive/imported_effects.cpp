@@ -16,7 +16,7 @@ void Archive::record_imported_effects(const EffectSet& effects) {
 EffectSet Archive::imported_effects() const {
   EffectSet set;
   Statement row = database_.prepare("SELECT body FROM lesson_evidence ORDER BY id");
-  while (row.step()) set.add(rows::read_body(row.text(0), "effect").get<Effect>());
+  while (row.step()) set.add(rows::as<Effect>(rows::read_body(row.text(0), "effect")));
   return set;
 }
 

@@ -70,7 +70,7 @@ EffectSet read_all(Database& database) {
     if (set.effects.size() == k_effects_max)
       throw ConfigError(database.name(), "effect", fmt::format("holds more than {} rows", k_effects_max));
     try {
-      const auto effect = rows::read_body(row.text(1), "effect").get<Effect>();
+      const auto effect = rows::as<Effect>(rows::read_body(row.text(1), "effect"));
       if (effect.id != row.text(0)) throw Error("its id is another one than its row's");
       set.add(effect);
     } catch (const DatabaseError&) {

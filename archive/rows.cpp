@@ -39,6 +39,7 @@ Json whole_prompt(Database& database, Json prompt) {
 std::string write_json(const Json& json) { return json.dump(-1, ' ', false, Json::error_handler_t::replace); }
 
 Json read_json(const std::string& text) {
+  if (is_too_deep(text, k_depth_max)) throw Error("run.db: damaged JSON: it nests too deep");
   try {
     return Json::parse(text);
   } catch (const nlohmann::json::exception& error) {
@@ -55,7 +56,7 @@ std::string write_body(const char* what, const Json& value) {
 
 Json read_body(const std::string& text, const char* what) {
   Json body = read_json(text);
-  if (!body.is_object() || body.value("version", 0) != k_body_version || !body.contains(what))
+  if (!body.is_object() || !body.contains(what) || body.value("version", Json()) != k_body_version)
     throw Error(fmt::format("run.db: a body that is not version {} of \"{}\"", k_body_version, what));
   return std::move(body[what]);
 }
@@ -81,7 +82,7 @@ CandidateRecord candidate(Database& database, const Statement& row) {
   record.id = row.text(1);
   record.variation = ordinal_at(row, 2);
   record.candidate.source = row.text(3);
-  record.candidate.tuning = read_json(row.text(4)).get<std::map<std::string, std::int64_t>>();
+  record.candidate.tuning = as<std::map<std::string, std::int64_t>>(read_json(row.text(4)));
   record.summary = row.text(5);
   record.prompt_digest = row.text(6);
   record.created_unix_s = row.real(7);
@@ -108,11 +109,11 @@ EvaluationRecord evaluation(const Statement& row) {
   record.worker_s = row.real(8);
   record.device_s = row.real(9);
   if (row.is_null(10)) return record;
-  record.provenance = read_body(row.text(7), "provenance").get<Provenance>();
+  record.provenance = as<Provenance>(read_body(row.text(7), "provenance"));
   if (record.verb == "examine")
-    record.examination = read_body(row.text(10), "examination").get<Examination>();
+    record.examination = as<Examination>(read_body(row.text(10), "examination"));
   else
-    record.duel = read_body(row.text(10), "duel").get<Duel>();
+    record.duel = as<Duel>(read_body(row.text(10), "duel"));
   return record;
 }
 
@@ -167,7 +168,7 @@ Champion champion(const Statement& row) {
           .ordinal = ordinal_at(row, 1),
           .candidate_id = row.text(2),
           .speedup = row.real(3),
-          .timing = read_json(row.text(4)).get<ArmTiming>(),
+          .timing = as<ArmTiming>(read_json(row.text(4))),
           .duel_id = row.text(5)};
 }
 

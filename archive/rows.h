@@ -5,16 +5,24 @@
 #include <string>
 
 #include "archive/archive.h"
+#include "engine/core/json_shape.h"
 
 namespace kernelites::rows {
 
 /// Version of the bodies that this program writes and the only one that it reads.
 inline constexpr int k_body_version = 1;
+/// Stored JSON nests at most this deep.
+inline constexpr int k_depth_max = 256;
 
 /// JSON as stored. Bytes that are no UTF-8 (compiler logs, model text) become U+FFFD instead of an exception.
 std::string write_json(const Json& json);
-/// Throws Error if the text is no JSON: the database is damaged.
+/// Throws Error if the text is no JSON, or nests too deep: the database is damaged.
 Json read_json(const std::string& text);
+/// Of JSON that is stored. Throws Error if it is of another shape.
+template <typename T>
+T as(const Json& json) {
+  return in_shape("run.db", [&] { return json.get<T>(); });
+}
 /// {"version": 1, "<what>": value}
 std::string write_body(const char* what, const Json& value);
 /// The value of a body. Throws Error if the version or the content is unknown.

@@ -95,7 +95,7 @@ RunCheck check_champions(Database& database) {
     rule.expect(!rows_read.is_null(7) && rows_read.integer(7) == 1, name + " has a duel that did not pass");
     if (rows_read.is_null(8)) continue;
     try {
-      const Duel duel = rows::read_body(rows_read.text(8), "duel").get<Duel>();
+      const Duel duel = rows::as<Duel>(rows::read_body(rows_read.text(8), "duel"));
       const auto timing = duel.timing.find(champion.workload);
       rule.expect(timing != duel.timing.end() && !timing->second.empty() &&
                       timing->second.front().time_us_median == champion.timing.time_us_median,
@@ -113,7 +113,7 @@ RunCheck check_candidates(Database& database) {
   while (candidates.step()) {
     const Candidate candidate{
         .source = candidates.text(2),
-        .tuning = rows::read_json(candidates.text(3)).get<std::map<std::string, std::int64_t>>()};
+        .tuning = rows::as<std::map<std::string, std::int64_t>>(rows::read_json(candidates.text(3)))};
     rule.expect(candidate_id(candidate) == candidates.text(1),
                 fmt::format("#{} is not what its id says", candidates.integer(0)));
     const std::string known = candidates.text(4);

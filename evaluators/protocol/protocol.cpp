@@ -5,6 +5,7 @@
 #include <fmt/format.h>
 
 #include "engine/core/error.h"
+#include "engine/core/json_shape.h"
 
 namespace kernelites {
 namespace {
@@ -21,31 +22,12 @@ std::string line_of(const Json& json) {
   return line;
 }
 
-/// Whether objects and arrays nest too deep in `line`. Copying and dropping a JSON value recurses.
-bool is_too_deep(std::string_view line) {
-  int depth = 0;
-  bool is_text = false;
-  for (std::size_t i = 0; i < line.size(); ++i) {
-    const char c = line[i];
-    if (is_text) {
-      if (c == '\\') ++i;
-      if (c == '"') is_text = false;
-    } else if (c == '"') {
-      is_text = true;
-    } else if (c == '[' || c == '{') {
-      if (++depth > k_depth_max) return true;
-    } else if (c == ']' || c == '}') {
-      --depth;
-    }
-  }
-  return false;
-}
-
 template <typename Read>
 auto decode(const char* what, std::string_view line, Read read) {
   try {
     if (line.size() > k_line_bytes_max) throw Error(fmt::format("{} bytes exceed the limit", line.size()));
-    if (is_too_deep(line)) throw Error(fmt::format("it nests more than {} levels deep", k_depth_max));
+    if (is_too_deep(line, k_depth_max))
+      throw Error(fmt::format("it nests more than {} levels deep", k_depth_max));
     return read(Json::parse(line));
   } catch (const std::exception& error) {
     throw Error(fmt::format("protocol: not a {}: {}; it begins: {}", what, error.what(),
@@ -172,7 +154,7 @@ std::string encode(const Request& request) {
 }
 
 std::string request_id_of(std::string_view line) {
-  if (line.size() > k_line_bytes_max || is_too_deep(line)) return "";
+  if (line.size() > k_line_bytes_max || is_too_deep(line, k_depth_max)) return "";
   const Json json = Json::parse(line, nullptr, /*allow_exceptions=*/false);
   if (!json.is_object() || !json.contains("id") || !json.at("id").is_string()) return "";
   return json.at("id").get<std::string>();

@@ -5,6 +5,7 @@
 #include "archive/elite_rule.h"
 #include "engine/core/digest.h"
 #include "engine/core/error.h"
+#include "engine/core/json_shape.h"
 #include "engine/search/baseline.h"
 #include "engine/search/measured_change.h"
 #include "engine/search/model_calls.h"
@@ -110,6 +111,7 @@ class StepReader {
 
   void take(const RejectionRecord& rejection) {
     const auto variation = archive_.variation(rejection.ordinal);
+    if (!variation) throw Error("run.db: a rejection of no variation");
     const auto call = call_of(rejection.ordinal, HUGE_VAL);
     const auto parent = parent_of(*variation);
     // A program that has nothing to propose, a call that failed: no step of a model.
@@ -230,7 +232,7 @@ class StepReader {
 
 void read_steps(const Archive& archive, const Task& task, const std::string& name, const StepChoice& choice,
                 const StepVisitor& visitor) {
-  StepReader(archive, task, name, choice, visitor).read();
+  in_shape(name, [&] { StepReader(archive, task, name, choice, visitor).read(); });
 }
 
 }  // namespace kernelites

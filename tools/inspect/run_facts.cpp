@@ -10,6 +10,7 @@
 
 #include "engine/core/device_peaks.h"
 #include "engine/core/error.h"
+#include "engine/core/json_shape.h"
 #include "engine/core/plain_line.h"
 #include "engine/core/roofline.h"
 #include "engine/search/baseline.h"
@@ -262,7 +263,9 @@ RunInstant hold_run(const std::string& folder) {
   throw Error(fmt::format("{}: the run writes faster than it can be read", file.string()));
 }
 
-RunFacts run_facts(RunInstant& held, const std::string& folder) {
+namespace {
+
+RunFacts facts_of(RunInstant& held, const std::string& folder) {
   const RunReader& run = held.run;
   const BriefRows brief = read_brief_rows(held.rows);
   RunFacts facts{.folder = folder, .baseline = {}, .best = {}, .best_parent = {}};
@@ -299,6 +302,12 @@ RunFacts run_facts(RunInstant& held, const std::string& folder) {
   facts.last_event = brief.last_event;
   explain_best(run, facts);
   return facts;
+}
+
+}  // namespace
+
+RunFacts run_facts(RunInstant& held, const std::string& folder) {
+  return in_shape(folder, [&] { return facts_of(held, folder); });
 }
 
 RunFacts run_facts(const std::string& folder) {

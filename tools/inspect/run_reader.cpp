@@ -7,12 +7,15 @@
 #include <algorithm>
 
 #include "engine/core/error.h"
+#include "engine/core/json_shape.h"
 #include "engine/search/baseline.h"
 #include "engine/search/placement.h"
 
 namespace kernelites {
 
-RunReader read_run(const std::string& folder) {
+namespace {
+
+RunReader reader_of(const std::string& folder) {
   Archive archive = Archive::open_read_only(folder);
   const RunRecord record = archive.run();
   RunReader run{.archive = std::move(archive),
@@ -24,6 +27,12 @@ RunReader read_run(const std::string& folder) {
   run.baseline_id = baseline_of(run.archive, run.weights).id;
   if (const auto provenance = run.archive.first_provenance()) run.device = provenance->device;
   return run;
+}
+
+}  // namespace
+
+RunReader read_run(const std::string& folder) {
+  return in_shape(folder, [&] { return reader_of(folder); });
 }
 
 std::optional<std::uint64_t> ordinal_from(const std::string& name) {
@@ -44,8 +53,9 @@ std::string why_no_candidate(const Archive& archive, std::uint64_t ordinal) {
   if (const auto rejection = archive.rejection(ordinal))
     return fmt::format("is a variation that gave no candidate ({}); `show` tells of it", rejection->reason);
   if (variation->decision.contains("submitted"))
-    return fmt::format("is a variation that handed in #{}, which it had evaluated",
-                       variation->decision.at("submitted").get<std::uint64_t>());
+    return fmt::format("is a variation that handed in #{}, which it had evaluated", in_shape("run.db", [&] {
+                         return variation->decision.at("submitted").get<std::uint64_t>();
+                       }));
   return "is a variation that is under way: it has no candidate yet";
 }
 

@@ -278,3 +278,17 @@ TEST_CASE("a body of an unknown version is refused by name") {
       .execute(R"(UPDATE evaluation SET body = '{"version": 2, "examination": {}}' WHERE verb = 'examine')");
   CHECK_THROWS_WITH(f.archive.evaluated(1), Catch::Contains("not version 1 of \"examination\""));
 }
+
+TEST_CASE("stored JSON of another shape, or nested without end, is damage in words") {
+  Fixture f(1);
+  const auto spoil = [&](const std::string& body) {
+    Database database(f.folder.database(), Database::Mode::read_write);
+    database.prepare("UPDATE evaluation SET body = ?1 WHERE verb = 'examine'").bind(body).run();
+  };
+  spoil(R"({"version": 1, "examination": {"verdict": 3}})");
+  CHECK_THROWS_AS(f.archive.evaluated(1), Error);
+  spoil(R"({"version": "one", "examination": {}})");
+  CHECK_THROWS_WITH(f.archive.evaluated(1), Catch::Contains("not version 1 of \"examination\""));
+  spoil(std::string(200000, '['));
+  CHECK_THROWS_WITH(f.archive.evaluated(1), Catch::Contains("nests too deep"));
+}
