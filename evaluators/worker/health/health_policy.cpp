@@ -89,8 +89,9 @@ HealthVerdict judge(const HealthReading& first, const HealthReading& now) {
       });
   if (busiest == now.others->end() || busiest->sm_percent.value_or(0) < k_hog_percent) return {};
   return {HealthState::paused, "other_process",
-          fmt::format("process {} uses {} % of it and {} MiB", busiest->pid, *busiest->sm_percent,
-                      busiest->memory_bytes >> 20)};
+          fmt::format("process {} uses {} % of it{}", busiest->pid, *busiest->sm_percent,
+                      busiest->is_hidden ? ", outside of this PID namespace"
+                                         : fmt::format(" and {} MiB", busiest->memory_bytes >> 20))};
 }
 
 std::vector<std::string> unchecked(const HealthReading& reading) {

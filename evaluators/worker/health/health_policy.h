@@ -14,7 +14,8 @@ struct GpuProcess {
   unsigned pid = 0;
   std::uint64_t memory_bytes = 0;
   std::optional<unsigned> sm_percent =
-      {};  ///< most of the multiprocessors' time since the last reading; empty: unchecked
+      {};                  ///< most of the multiprocessors' time since the last reading; empty: unchecked
+  bool is_hidden = false;  ///< outside of this PID namespace; its memory is not known
 };
 
 /// One look at the device. What could not be looked at is empty: "unchecked", never a failure.

@@ -16,6 +16,7 @@
 #include <utility>
 
 #include "engine/core/error.h"
+#include "evaluators/worker/health/hidden_processes.h"
 #include "evaluators/worker/health/nvml_library.h"
 #include "evaluators/worker/health/own_processes.h"
 #include "evaluators/worker/health/process_roster.h"
@@ -118,13 +119,14 @@ class NvmlReader {
     roster_ = std::move(reading.roster);
     std::vector<GpuProcess> found;
     for (const unsigned pid : reading.others) found.push_back({.pid = pid, .memory_bytes = memory[pid]});
-    add_use(found);
+    add_use(found, listed, own);
     return found;
   }
 
   /// What each used since the last reading, or in the last two seconds: the driver tells of busy times only, and only
   /// now and then. One that was a stranger and has ended since still counts.
-  void add_use(std::vector<GpuProcess>& processes) {
+  void add_use(std::vector<GpuProcess>& processes, std::span<const unsigned> listed,
+               std::span<const OwnProcess> own) {
     if (!nvml_.process_utilization) return;
     const unsigned long long now_us = unix_us();
     const unsigned long long since_us = std::min(std::exchange(read_us_, now_us), now_us - k_use_window_us);
@@ -145,6 +147,18 @@ class NvmlReader {
     known_.clear();
     for (const GpuProcess& process : processes)
       if (*process.sm_percent > 0) known_.insert(process.pid);
+    if (is_inside_) add_hidden(processes, std::span(samples).first(count), listed, own, now_us);
+  }
+
+  void add_hidden(std::vector<GpuProcess>& processes, std::span<const nvml::ProcessSample> samples,
+                  std::span<const unsigned> listed, std::span<const OwnProcess> own, std::uint64_t now_us) {
+    std::vector<UseSample> uses;
+    for (const nvml::ProcessSample& sample : samples)
+      uses.push_back({.pid = sample.pid, .sm_percent = sample.sm_percent, .time_us = sample.time_us});
+    HiddenReading reading = read_hidden(uses, listed, own, now_us, hidden_);
+    hidden_ = std::move(reading.since);
+    for (const auto& [pid, percent] : reading.sm_percent)
+      processes.push_back({.pid = pid, .sm_percent = percent, .is_hidden = true});
   }
 
   NvmlLibrary nvml_;
@@ -154,6 +168,8 @@ class NvmlReader {
   bool is_shared_ = false;  // cut into instances: who computes elsewhere on it disturbs nobody
   ProcessRoster roster_;
   std::set<unsigned> known_;  // strangers that computed at the last reading
+  const bool is_inside_ = is_in_pid_namespace();
+  HiddenSince hidden_;
   unsigned long long read_us_ = 0;
 };
 
