@@ -19,6 +19,31 @@ namespace {
 
 constexpr std::size_t k_line_max = 400;
 
+/// Extents that the plans refused when this was exported.
+Json refused_shapes(const ExportInputs& inputs) {
+  const std::vector<std::string> dims = variable_dims(inputs.task);
+  Json shapes = Json::array();
+  for (const TriedShape& one : inputs.coverage.refused_shapes) {
+    Json shape = Json::object();
+    for (std::size_t i = 0; i < dims.size(); ++i) shape[dims[i]] = one.shape[i];
+    shapes.push_back(std::move(shape));
+  }
+  return shapes;
+}
+
+/// A bench workload's extents, each in turn beyond the domain.
+Json shapes_beyond(const ExportInputs& inputs) {
+  Json shapes = Json::array();
+  for (const DomainRange& range : inputs.domain.ranges) {
+    Json shape = Json::object();
+    for (const std::string& dim : variable_dims(inputs.task))
+      shape[dim] = inputs.task.bench.front().dims.at(dim);
+    shape[range.dim] = 2 * range.high;
+    shapes.push_back(std::move(shape));
+  }
+  return shapes;
+}
+
 }  // namespace
 
 std::string binding_text(std::string_view name) {
@@ -80,7 +105,11 @@ Json cases_json(const ExportInputs& inputs) {
   for (const Workload& workload : task.bench) add(workload, true);
   Json scalars = Json::object();
   for (const ScalarSpec& scalar : task.scalars) scalars[scalar.name] = scalar.value;
-  return {{"task", task.name}, {"scalars", scalars}, {"cases", cases}};
+  return {{"task", task.name},
+          {"scalars", scalars},
+          {"cases", cases},
+          {"refused", refused_shapes(inputs)},
+          {"beyond", shapes_beyond(inputs)}};
 }
 
 std::string arm_lines(const Portfolio& portfolio) {

@@ -17,15 +17,22 @@ def decode(x, dims, scalars):
 
 
 def prefill(x, dims, scalars, is_causal):
-    q, k, v = (x[name].double().transpose(1, 2) for name in ("q", "k", "v"))
+    """Some rows at a time: the scores of a whole serving shape have tens of gigabytes."""
+    q, k, v = (x[name].transpose(1, 2) for name in ("q", "k", "v"))
     groups = q.shape[1] // k.shape[1]
-    k, v = (t.repeat_interleave(groups, dim=1) for t in (k, v))
-    scores = q @ k.transpose(-1, -2) * scalars["scale"]
-    if is_causal:
-        rows, columns = scores.shape[-2:]
-        seen = torch.ones(rows, columns, dtype=torch.bool, device=q.device).tril(columns - rows)
-        scores = scores.masked_fill(~seen, -math.inf)
-    return {"o": (scores.softmax(-1) @ v).transpose(1, 2), "lse": scores.logsumexp(-1).transpose(1, 2)}
+    k, v = (t.double().repeat_interleave(groups, dim=1) for t in (k, v))
+    rows, columns = q.shape[2], k.shape[2]
+    step = max(1, (1 << 26) // (q.shape[0] * q.shape[1] * columns))
+    results, logarithms = [], []
+    for begin in range(0, rows, step):
+        scores = q[:, :, begin:begin + step].double() @ k.transpose(-1, -2) * scalars["scale"]
+        if is_causal:
+            row = torch.arange(begin, begin + scores.shape[2], device=q.device)[:, None]
+            key = torch.arange(columns, device=q.device)[None, :]
+            scores.masked_fill_(key > row + columns - rows, -math.inf)
+        logarithms.append(scores.logsumexp(-1))
+        results.append(scores.softmax(-1).nan_to_num_(0) @ v)  # a row without keys gives 0
+    return {"o": torch.cat(results, 2).transpose(1, 2), "lse": torch.cat(logarithms, 2).transpose(1, 2)}
 
 
 def rmsnorm(x, dims, scalars):

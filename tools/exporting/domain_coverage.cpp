@@ -15,6 +15,8 @@ namespace kernelites {
 namespace {
 
 constexpr std::size_t k_relations_max = 6, k_extents_max = 6, k_reasons_told_max = 4;
+constexpr std::size_t k_refused_kept_max = 8;
+constexpr std::ptrdiff_t k_of_reason_max = 2;
 /// A relation that excludes less than this share of the refused shapes is an accident of the draws.
 constexpr double k_share_min = 0.02;
 
@@ -100,6 +102,13 @@ const TriedRelation* best_of(const std::vector<TriedRelation>& candidates,
   return best;
 }
 
+void keep_refused(DomainCoverage& coverage, const TriedShape& one) {
+  std::vector<TriedShape>& kept = coverage.refused_shapes;
+  const auto known = std::count_if(kept.begin(), kept.end(),
+                                   [&](const TriedShape& other) { return other.words == one.words; });
+  if (!one.is_taken && kept.size() < k_refused_kept_max && known < k_of_reason_max) kept.push_back(one);
+}
+
 }  // namespace
 
 DomainCoverage coverage_of(const std::vector<std::string>& dims, const std::vector<TriedShape>& tried) {
@@ -160,6 +169,9 @@ DomainCoverage library_coverage(const Task& task, const Portfolio& portfolio, co
       look(static_cast<int>(batch), i, batches[batch].shapes[i]);
   for (std::size_t i = 0; i < tables.size(); ++i) look(-1, i, tables[i]);
   DomainCoverage coverage = coverage_of(dims, tried);
+  // Further batches are of other scalars and devices, which may take what these refuse.
+  const std::size_t as_it_is = batches.empty() ? tables.size() : batches.front().shapes.size();
+  for (std::size_t i = 0; i < as_it_is; ++i) keep_refused(coverage, tried[i]);
   for (std::size_t arm = 0; arm < code.arms.size(); ++arm)
     coverage.arms.emplace_back(code.arms[arm].label, calls[arm]);
   return coverage;

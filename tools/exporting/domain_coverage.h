@@ -37,6 +37,7 @@ struct DomainCoverage {
   std::vector<DomainRelation> relations;
   std::map<std::string, std::int64_t> reasons;             ///< the plans' words, with how many shapes
   std::vector<std::pair<std::string, std::int64_t>> arms;  ///< by label: shapes that the dispatch gives it
+  std::vector<TriedShape> refused_shapes;  ///< some of each reason, of those tried as the task has it
 };
 
 /// Relations of what was tried; `dims`: names in the shapes' order.

@@ -69,11 +69,14 @@ TEST_CASE("a shape that one arm refuses and another takes is the library's, as t
   LibraryCode code;
   code.arms = {{.label = "arm_0"}, {.label = "arm_1"}};
   const std::vector<ProofBatch> batches{
-      {.device = {}, .scalars = {}, .shapes = {{16, 64}, {512, 64}, {32, 64}}}};
-  code.arms[1].refusals = {{0, 1, "too tall"}, {0, 2, "no"}};
-  code.arms[0].refusals = {{0, 2, "never"}};
+      {.device = {}, .scalars = {}, .shapes = {{16, 64}, {512, 64}, {32, 64}}},
+      {.device = {}, .scalars = {}, .shapes = {{48, 64}}}};
+  code.arms[1].refusals = {{0, 1, "too tall"}, {0, 2, "no"}, {1, 0, "no"}};
+  code.arms[0].refusals = {{0, 2, "never"}, {1, 0, "not by these scalars"}};
   const DomainCoverage coverage = library_coverage(task, portfolio, code, batches, {});
-  CHECK(coverage.shapes == 3);
-  CHECK(coverage.refused == 1);
+  CHECK(coverage.shapes == 4);
+  CHECK(coverage.refused == 2);
+  REQUIRE(coverage.refused_shapes.size() == 1);  // a batch of other scalars says nothing of the task's
+  CHECK(coverage.refused_shapes[0].shape == Shape{32, 64});
   CHECK(coverage.arms == std::vector<std::pair<std::string, std::int64_t>>{{"arm_0", 2}, {"arm_1", 0}});
 }

@@ -128,6 +128,8 @@ TEST_CASE("every task of the repository has a schema and a binding") {
     const std::string binding = torch_binding(task, "kernelites");
     CHECK_THAT(binding,
                Catch::Contains("TORCH_LIBRARY_IMPL(kernelites, CUDA, library)") && !Catch::Contains("{{"));
+    CHECK(binding.find("init(0)") <
+          binding.find("driver().device_get("));  // `supports` comes before any launch
   }
 }
 
@@ -135,6 +137,7 @@ TEST_CASE(
     "a PyTorch export holds a package, the library's sources and a test, and no text of the task unescaped") {
   Sample sample("gqa_decode_splitkv");
   sample.task.title = "Title \"\"\" import os \\";
+  sample.inputs.coverage.refused_shapes = {{.shape = {1, 36, 4, 64}, .is_taken = false, .words = "no"}};
   const std::vector<ExportFile> files = torch_files(sample.inputs);
   std::set<std::string> paths;
   for (const ExportFile& file : files) CHECK(paths.insert(file.path).second);
@@ -148,6 +151,10 @@ TEST_CASE(
                           !Catch::Contains("\"\"\" import"));
   const Json cases = Json::parse(file_at(files, "test/cases.json").bytes);
   CHECK(cases.at("cases").back().at("time_us") == 20);
+  CHECK(cases.at("refused").at(0) == Json{{"B", 1}, {"Hq", 36}, {"Hkv", 4}, {"S", 64}});
+  REQUIRE(cases.at("beyond").size() == 4);
+  for (const Json& dims : cases.at("beyond"))
+    CHECK_FALSE(is_within(sample.inputs.domain, shape_of(sample.task, dims)));
 }
 
 TEST_CASE("definition, solution, workloads and traces have what FlashInfer-Bench's validator requires") {
