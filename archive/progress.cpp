@@ -10,13 +10,20 @@
 namespace kernelites {
 namespace {
 
-ProgressPoint point_of(const Grid& grid, double best, std::int64_t evaluations) {
+/// The grid now; the best is that of `before` while nothing is faster.
+ProgressPoint point_of(const Grid& grid, const ProgressPoint& before) {
   const QdMetrics metrics = qd_metrics(grid);
-  return {.evaluations = evaluations,
-          .best = std::max(best, metrics.obj_max.value_or(0)),
-          .num_elites = metrics.num_elites,
-          .coverage = metrics.coverage,
-          .qd_score = metrics.qd_score};
+  ProgressPoint point{.evaluations = before.evaluations,
+                      .best = before.best,
+                      .num_elites = metrics.num_elites,
+                      .coverage = metrics.coverage,
+                      .qd_score = metrics.qd_score,
+                      .best_ordinal = before.best_ordinal};
+  if (const auto best = grid.best(); best && best->fitness > point.best) {
+    point.best = best->fitness;
+    point.best_ordinal = best->ordinal;
+  }
+  return point;
 }
 
 void replay(Grid& grid, const EliteStep& step) {
@@ -43,14 +50,15 @@ std::vector<ProgressPoint> progress_of(const Archive& archive) {
     if (telling.is_placed && own != history.end())
       for (const auto end = static_cast<std::size_t>(own - history.begin()) + 1; next < end; ++next)
         replay(grid, history[next]);
-    const ProgressPoint now = point_of(grid, points.back().best, points.back().evaluations);
+    ProgressPoint now = point_of(grid, points.back());
+    if (!telling.is_seed) ++now.evaluations;
     if (telling.is_seed)
       points.back() = now;
     else
-      points.push_back({now.evaluations + 1, now.best, now.num_elites, now.coverage, now.qd_score});
+      points.push_back(now);
   }
   for (; next < history.size(); ++next) replay(grid, history[next]);
-  points.back() = point_of(grid, points.back().best, points.back().evaluations);
+  points.back() = point_of(grid, points.back());
   return points;
 }
 

@@ -18,6 +18,7 @@ struct ProgressPoint {
   std::size_t num_elites = 0;
   double coverage = 0;
   double qd_score = 0;
+  std::uint64_t best_ordinal = 0;  ///< whose fitness `best` is
 };
 
 /// One point per told candidate that is no seed, and point 0: the grid when all seeds were told. An elite that was

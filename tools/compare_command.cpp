@@ -4,6 +4,7 @@
 #include <fmt/ranges.h>
 
 #include <algorithm>
+#include <map>
 #include <memory>
 
 #include "tools/command_line.h"
@@ -51,6 +52,42 @@ std::string shortened(const Json& value) {
   return text.size() <= k_length ? text : text.substr(0, k_length) + "...";
 }
 
+/// What its runs did that is not compared, and why one did no more; runs of one random seed.
+std::string lengths_text(const Comparison& comparison, const ComparedGroup& group) {
+  std::string text;
+  std::map<std::uint64_t, std::vector<std::string>> by_seed;
+  for (const RunLength& length : group.lengths) {
+    by_seed[length.seed].push_back(length.folder);
+    if (length.end.empty() && length.evaluations <= comparison.evaluations) continue;
+    text += fmt::format("   {}: {} evaluations{}{}\n", length.folder, length.evaluations,
+                        length.evaluations > comparison.evaluations
+                            ? fmt::format(", of which {} are compared", comparison.evaluations)
+                            : "",
+                        length.end.empty() ? "" : "; " + length.end);
+  }
+  if (group.later)
+    text += fmt::format("   found later and not compared: {} of {}, {:.3f} after {} evaluations\n",
+                        kernel_text(group.later->kernel), group.later->run, group.later->best,
+                        group.later->evaluations);
+  for (const auto& [seed, folders] : by_seed)
+    if (folders.size() > 1)
+      text += fmt::format(
+          "   {} have one random seed ({}): what chance decides is alike in them, so that they vary less "
+          "than "
+          "repetitions do\n",
+          fmt::join(folders, ", "), seed);
+  return text;
+}
+
+std::string repeats_text(const Comparison& comparison) {
+  std::string text;
+  for (const RepeatedRun& repeated : comparison.repeats)
+    text += fmt::format("{} {} {}: it is counted once\n", repeated.folder,
+                        repeated.is_copy ? "is a copy of" : "did, by the same random seed, the same steps as",
+                        repeated.of);
+  return text;
+}
+
 void print_groups(const Comparison& comparison, std::ostream& out) {
   for (const ComparedGroup& group : comparison.groups) {
     out << fmt::format("{}: {} run{}: {}\n", group.name, group.runs.size(), group.runs.size() == 1 ? "" : "s",
@@ -60,6 +97,7 @@ void print_groups(const Comparison& comparison, std::ostream& out) {
     if (!group.best_run.empty())
       out << fmt::format("   baseline {}; best {}{}\n", baselines_text(group), kernel_text(group.best),
                          group.runs.size() > 1 ? " of " + group.best_run : "");
+    out << lengths_text(comparison, group);
   }
 }
 
@@ -176,7 +214,8 @@ void compare(const CompareOptions& options, Program& program) {
   }
   program.out << fmt::format("{} on {}, times {}, grid {}; after {} evaluations beyond the seeds\n",
                              first.task, first.device, first.is_modelled ? "modelled" : "measured",
-                             first.axes, comparison.evaluations);
+                             first.axes, comparison.evaluations)
+              << repeats_text(comparison);
   print_groups(comparison, program.out);
   for (const ComparedGroup& group : comparison.groups) program.out << basis_text(comparison, group);
   print_figures(comparison, program.out);

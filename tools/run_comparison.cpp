@@ -7,10 +7,7 @@
 #include <algorithm>
 #include <cmath>
 
-#include "engine/core/digest.h"
 #include "engine/core/error.h"
-#include "tools/inspect/elite_facts.h"
-#include "tools/inspect/run_reader.h"
 
 namespace kernelites {
 namespace {
@@ -47,6 +44,36 @@ void rebase(const ComparedRun& first, ComparedRun& run) {
     point.best *= factor;
     point.qd_score *= factor;
   }
+}
+
+/// Whether the shorter one's steps are the other's first ones.
+bool is_same_way(const ComparedRun& a, const ComparedRun& b) {
+  const auto& [few, many] =
+      std::minmax(a.told, b.told, [](const auto& x, const auto& y) { return x.size() < y.size(); });
+  return a.seed == b.seed && a.configuration == b.configuration && !few.empty() &&
+         std::equal(few.begin(), few.end(), many.begin());
+}
+
+/// Leaves one of those that did the same steps: the longer one, in the place of the first.
+std::vector<RepeatedRun> take_repeats(std::vector<ComparedRun>& runs) {
+  std::vector<RepeatedRun> repeats;
+  std::vector<ComparedRun> kept;
+  for (ComparedRun& run : runs) {
+    const auto known = std::find_if(kept.begin(), kept.end(),
+                                    [&](const ComparedRun& other) { return is_same_way(other, run); });
+    if (known == kept.end()) {
+      kept.push_back(std::move(run));
+      continue;
+    }
+    if (run.told.size() > known->told.size()) std::swap(run, *known);
+    for (RepeatedRun& repeated : repeats)
+      if (repeated.of == run.folder) repeated.of = known->folder;
+    repeats.push_back({.folder = run.folder,
+                       .of = known->folder,
+                       .is_copy = run.started_unix_s > 0 && run.started_unix_s == known->started_unix_s});
+  }
+  runs = std::move(kept);
+  return repeats;
 }
 
 std::vector<std::vector<const ComparedRun*>> grouped(const std::vector<ComparedRun>& runs) {
@@ -96,19 +123,48 @@ std::vector<double> areas(const std::vector<const ComparedRun*>& group, double P
   return figures(group, [&](const auto& progress) { return mean_over(progress, figure, last); });
 }
 
+/// The best kernel after `evaluations`.
+const ComparedKernel& best_at(const ComparedRun& run, std::int64_t evaluations) {
+  if (run.progress.back().evaluations <= evaluations) return run.best;
+  const auto next = std::find_if(run.leads.begin(), run.leads.end(),
+                                 [&](const Lead& lead) { return lead.evaluations > evaluations; });
+  return next == run.leads.begin() ? run.best : std::prev(next)->kernel;
+}
+
+/// The best kernels of the group, at the last common evaluation and beyond.
+void add_best(const std::vector<const ComparedRun*>& group, std::int64_t last, ComparedGroup& compared) {
+  double best = -1, later = 0;
+  for (const ComparedRun* run : group) {
+    const double at_last = point_at(run->progress, last).best, at_end = run->progress.back().best;
+    if (at_last > best) {
+      best = at_last;
+      compared.best = best_at(*run, last);
+      compared.best_run = run->folder;
+    }
+    if (at_end <= std::max(at_last, later)) continue;
+    later = at_end;
+    compared.later = LaterBest{
+        .run = run->folder,
+        .evaluations = run->leads.empty() ? run->progress.back().evaluations : run->leads.back().evaluations,
+        .best = at_end,
+        .kernel = run->best};
+  }
+  if (later <= best) compared.later.reset();
+}
+
 ComparedGroup compared_group(const std::vector<const ComparedRun*>& group,
                              const std::vector<const ComparedRun*>& first, std::int64_t last) {
   ComparedGroup compared;
-  double best_of_all = -1;
   for (const ComparedRun* run : group) {
     compared.runs.push_back(run->folder);
+    compared.lengths.push_back({.folder = run->folder,
+                                .seed = run->seed,
+                                .evaluations = run->progress.back().evaluations,
+                                .end = run->end});
     compared.baselines.push_back(run->baseline);
     compared.basis = std::max(compared.basis, basis_of(*first.front(), *run));
-    if (run->progress.back().best <= best_of_all) continue;
-    best_of_all = run->progress.back().best;
-    compared.best = run->best;
-    compared.best_run = run->folder;
   }
+  add_best(group, last, compared);
   compared.differences = differences(first.front()->configuration, group.front()->configuration);
   compared.end = group_point(group, last);
   const std::vector<double> best = areas(group, &ProgressPoint::best, last);
@@ -147,45 +203,6 @@ Json kernel_json(const ComparedKernel& kernel) {
 
 Json optional_json(const std::optional<Interval>& interval) { return interval ? Json(*interval) : Json(); }
 
-ComparedKernel compared_kernel(const RunReader& reader, std::uint64_t ordinal) {
-  ComparedKernel kernel{.ordinal = ordinal};
-  const auto evaluated = reader.archive.evaluated(ordinal);
-  if (!evaluated) return kernel;
-  kernel.summary = evaluated->record.summary;
-  if (!evaluated->examination || !evaluated->examination->examination) return kernel;
-  const Examination& examination = *evaluated->examination->examination;
-  if (examination.code_digest.empty()) return kernel;
-  const Json json(examination);
-  if (!examination.machine_code.empty()) {
-    kernel.code = digest_parts({examination.machine_code, json.at("plans").dump()});
-    return kernel;
-  }
-  kernel.is_by_counts = true;
-  // `code_digest` holds launches at shapes that every run draws for itself: it serves where nothing else is known.
-  kernel.code =
-      examination.counts.sass.empty()
-          ? examination.code_digest
-          : digest_parts({json.at("counts").dump(), json.at("kernels").dump(), json.at("plans").dump()});
-  return kernel;
-}
-
-/// Baseline and best, with their times.
-void add_kernels(const RunReader& reader, ComparedRun& run) {
-  const Grid grid = reader.archive.grid();
-  const auto best = grid.best();
-  const auto baseline = reader.archive.find_candidate(reader.baseline_id);
-  if (!best || !baseline) return;
-  run.best = compared_kernel(reader, best->ordinal);
-  run.baseline = compared_kernel(reader, baseline->ordinal);
-  for (const WorkloadTime& time : elite_facts(reader, best->ordinal, &*best).times) {
-    run.best.time_us[time.workload] = time.own.time_us_median;
-    if (best->ordinal == baseline->ordinal)
-      run.baseline.time_us[time.workload] = time.own.time_us_median;
-    else if (time.baseline)
-      run.baseline.time_us[time.workload] = time.baseline->time_us_median;
-  }
-}
-
 }  // namespace
 
 const char* basis_name(Basis basis) {
@@ -210,35 +227,15 @@ std::optional<double> ratio_by_times(const ComparedKernel& a, const ComparedKern
   return std::exp(sum / weight_sum);
 }
 
-ComparedRun compared_run(const std::string& folder) {
-  const RunReader reader = read_run(folder);
-  const RunRecord record = reader.archive.run();
-  ComparedRun run{.folder = folder,
-                  .task = record.task,
-                  .task_digest = record.task_digest,
-                  .device = reader.device.kind,
-                  .is_modelled = reader.device.is_virtual,
-                  .configuration = record.configuration,
-                  .model_key = record.model_key,
-                  .weights = reader.weights,
-                  .progress = progress_of(reader.archive)};
-  if (const auto provenance = reader.archive.first_provenance())
-    run.harness_version = provenance->harness_version;
-  add_kernels(reader, run);
-  for (const char* own : {"seed", "budget"}) run.configuration.erase(own);
-  for (const Axis& axis : reader.archive.axes())
-    run.axes += fmt::format("{}{}", run.axes.empty() ? "" : "/", axis.name);
-  if (run.progress.size() < 2) throw ConfigError(folder, "", "holds no told candidate beyond the seeds");
-  return run;
-}
-
 Comparison compare_runs(std::vector<ComparedRun> runs, std::int64_t at) {
   if (runs.empty()) throw ConfigError("compare", "RUN", "names no run");
+  for (const ComparedRun& run : runs) check_same(runs.front(), run);
+  std::vector<RepeatedRun> repeats = take_repeats(runs);
   Comparison comparison{.evaluations = runs.front().progress.back().evaluations,
                         .is_modelled = runs.front().is_modelled,
+                        .repeats = std::move(repeats),
                         .groups = {}};
   for (ComparedRun& run : runs) {
-    check_same(runs.front(), run);
     comparison.evaluations = std::min(comparison.evaluations, run.progress.back().evaluations);
     comparison.has_one_harness =
         comparison.has_one_harness && run.harness_version == runs.front().harness_version;
@@ -273,7 +270,10 @@ void to_json(Json& json, const Comparison& comparison) {
           {"resamples", k_resamples},
           {"has_one_harness", comparison.has_one_harness},
           {"has_one_model_key", comparison.has_one_model_key},
+          {"repeats", Json::array()},
           {"groups", Json::array()}};
+  for (const RepeatedRun& repeated : comparison.repeats)
+    json["repeats"].push_back({{"run", repeated.folder}, {"of", repeated.of}, {"is_copy", repeated.is_copy}});
   for (const ComparedGroup& group : comparison.groups) {
     Json row{{"name", group.name},
              {"runs", group.runs},
@@ -283,6 +283,8 @@ void to_json(Json& json, const Comparison& comparison) {
              {"baselines", Json::array()},
              {"best_kernel", kernel_json(group.best)},
              {"best_run", group.best_run},
+             {"later_best", nullptr},
+             {"lengths", Json::array()},
              {"is_best_of_first", is_one_kernel(group.best, comparison.groups.front().best)},
              {"end", point_json(group.end)},
              {"best_area", group.best_area},
@@ -290,6 +292,16 @@ void to_json(Json& json, const Comparison& comparison) {
              {"best_area_ratio", optional_json(group.best_area_ratio)},
              {"qd_area_ratio", optional_json(group.qd_area_ratio)},
              {"curve", Json::array()}};
+    if (group.later)
+      row["later_best"] = {{"run", group.later->run},
+                           {"evaluations", group.later->evaluations},
+                           {"best", group.later->best},
+                           {"kernel", kernel_json(group.later->kernel)}};
+    for (const RunLength& length : group.lengths)
+      row["lengths"].push_back({{"run", length.folder},
+                                {"seed", length.seed},
+                                {"evaluations", length.evaluations},
+                                {"end", length.end}});
     for (const ComparedKernel& baseline : group.baselines) row["baselines"].push_back(kernel_json(baseline));
     for (const GroupPoint& point : group.curve) row["curve"].push_back(point_json(point));
     json["groups"].push_back(std::move(row));

@@ -31,9 +31,19 @@ struct ComparedKernel {
   std::map<std::string, double> time_us;  ///< by workload, of the duel that decided
 };
 
+/// The kernel that was a run's best from so many evaluations on.
+struct Lead {
+  std::int64_t evaluations = 0;
+  ComparedKernel kernel;
+};
+
 /// One run, as far as it is compared.
 struct ComparedRun {
   std::string folder;
+  std::uint64_t seed = 0;
+  double started_unix_s = 0;
+  std::vector<std::string> told;  ///< ids of its candidates in the order told, seeds too
+  std::string end;                ///< why it has no more evaluations; empty: its budget
   std::string task, task_digest;
   std::string device;
   bool is_modelled = false;
@@ -43,6 +53,7 @@ struct ComparedRun {
   std::string model_key;                  ///< of modelled times; never shown
   std::map<std::string, double> weights;  ///< of the workloads
   ComparedKernel baseline, best;          ///< at the run's end
+  std::vector<Lead> leads;                ///< in the order of their evaluations
   std::vector<ProgressPoint> progress;
 };
 
@@ -63,15 +74,39 @@ struct GroupPoint {
   Interval best, qd_score, coverage;
 };
 
+/// How far a run went, which can be beyond what is compared.
+struct RunLength {
+  std::string folder;
+  std::uint64_t seed = 0;
+  std::int64_t evaluations = 0;
+  std::string end;  ///< as ComparedRun's
+};
+
+/// What a run found after the last evaluation that is compared.
+struct LaterBest {
+  std::string run;
+  std::int64_t evaluations = 0;  ///< after which
+  double best = 0;               ///< as the figures are: over the baseline that they are over
+  ComparedKernel kernel;
+};
+
+/// A run that is no repetition of another one.
+struct RepeatedRun {
+  std::string folder, of;
+  bool is_copy = false;  ///< of the folder; else another run that did the same steps
+};
+
 /// The runs of one configuration.
 struct ComparedGroup {
   std::string name;                       ///< "A", "B", ... in the order given
   std::vector<std::string> runs;          ///< folders
+  std::vector<RunLength> lengths;         ///< of each run
   Json differences;                       ///< members of the configuration that are not as in the first group
   Basis basis = Basis::same;              ///< the weakest of its runs
   std::vector<ComparedKernel> baselines;  ///< of each run
-  ComparedKernel best;                    ///< of its runs, at their end
+  ComparedKernel best;                    ///< of its runs, at the last common evaluation
   std::string best_run;                   ///< whose that is
+  std::optional<LaterBest> later;         ///< empty: no run found a faster one after that
   GroupPoint end;                         ///< at the last common evaluation
   Interval best_area, qd_area;            ///< means of the curves over evaluations 1 to the last one
   /// Over the first group's; of the first group itself 1. Empty where the two have no common basis.
@@ -82,8 +117,9 @@ struct ComparedGroup {
 struct Comparison {
   std::int64_t evaluations = 0;  ///< up to which all curves are compared: the fewest of any run
   bool is_modelled = false;
-  bool has_one_harness = true;    ///< else no time of one says anything about another's
-  bool has_one_model_key = true;  ///< else modelled times are of other inputs and blocks
+  bool has_one_harness = true;       ///< else no time of one says anything about another's
+  bool has_one_model_key = true;     ///< else modelled times are of other inputs and blocks
+  std::vector<RepeatedRun> repeats;  ///< left out
   std::vector<ComparedGroup> groups;
 };
 
@@ -93,6 +129,9 @@ bool is_one_kernel(const ComparedKernel& a, const ComparedKernel& b);
 std::optional<double> ratio_by_times(const ComparedKernel& a, const ComparedKernel& b,
                                      const std::map<std::string, double>& weights);
 
+/// Runs of one configuration that did the same steps, as far as the shorter one went, are one: a copied folder, a
+/// replay by the same random seed. Of them the longer one counts.
+///
 /// Throws ConfigError that names the runs and what differs if they are not of one task, device and grid, or if a run
 /// holds no candidate beyond the seeds. `at`: compare up to so many evaluations; 0: as many as all runs have.
 Comparison compare_runs(std::vector<ComparedRun> runs, std::int64_t at = 0);

@@ -248,6 +248,7 @@ TEST_CASE("progress is the grid after each telling; a withdrawal lowers the scor
   CHECK(points[0].best == 1);
   CHECK(points[1].best == 2);
   CHECK(points[1].qd_score == 2);
+  CHECK((points[0].best_ordinal == 1 && points[1].best_ordinal == 3 && points[3].best_ordinal == 3));
   CHECK(points[2].evaluations == 2);
   CHECK(points[3].best == 2);
   CHECK(points[3].qd_score == 0);

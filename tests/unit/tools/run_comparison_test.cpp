@@ -23,6 +23,9 @@ ComparedRun rising(const std::string& folder, double step, int length = 10,
                   .axes = "movement",
                   .configuration = {{"strategy", strategy}}};
   for (int i = 0; i <= length; ++i) run.progress.push_back({i, 1 + step * i, 1, 0.1, 2 + step * i});
+  for (const int at : {0, 4, 8})
+    if (at <= length) run.leads.push_back({at, {.ordinal = static_cast<std::uint64_t>(1 + at)}});
+  run.best = run.leads.back().kernel;
   return run;
 }
 
@@ -64,6 +67,45 @@ TEST_CASE("runs are compared up to the shortest, or as far as is asked") {
   CHECK(compare_runs(runs, 4).groups.front().end.best.value == Approx(1.4));
   CHECK_THROWS_AS(compare_runs(runs, 7), ConfigError);
   CHECK_THROWS_AS(compare_runs({}), ConfigError);
+}
+
+TEST_CASE(
+    "the best is the one of the last common evaluation, and what a longer run found later stands apart") {
+  const std::vector<ComparedRun> runs{rising("long", 0.1, 10), rising("short", 0.05, 6)};
+  const Comparison comparison = compare_runs(runs);
+  const ComparedGroup& group = comparison.groups.front();
+  CHECK(group.best.ordinal == 5);  // the long run's after 6 evaluations
+  CHECK(group.best_run == "long");
+  REQUIRE(group.later);
+  CHECK(group.later->kernel.ordinal == 9);
+  CHECK(group.later->evaluations == 8);
+  CHECK(group.later->best == Approx(2));
+  const Json json = Json(comparison).at("groups").at(0);
+  CHECK(json.at("later_best").at("run") == "long");
+  CHECK(json.at("lengths").at(0).at("evaluations") == 10);
+  CHECK(compare_runs(runs, 3).groups.front().best.ordinal == 1);
+  const std::vector<ComparedRun> alike{rising("a", 0.1, 6), rising("b", 0.1, 6)};
+  CHECK_FALSE(compare_runs(alike).groups.front().later);
+}
+
+TEST_CASE("runs that did the same steps count once, the longest of them") {
+  ComparedRun part = rising("part", 0.1, 4), whole = rising("whole", 0.1), copy = rising("copy", 0.1),
+              other = rising("other", 0.2);
+  whole.told = copy.told = {"seed", "a", "b", "c"};
+  part.told = {"seed", "a"};
+  other.told = {"seed", "b", "a"};
+  whole.started_unix_s = copy.started_unix_s = 7;
+  part.started_unix_s = 5;
+  const Comparison comparison = compare_runs({part, whole, copy, other});
+  REQUIRE(comparison.groups.size() == 1);
+  CHECK(comparison.groups.front().runs == std::vector<std::string>{"whole", "other"});
+  CHECK(comparison.evaluations == 10);
+  REQUIRE(comparison.repeats.size() == 2);
+  CHECK((comparison.repeats[0].folder == "part" && comparison.repeats[0].of == "whole"));
+  CHECK_FALSE(comparison.repeats[0].is_copy);
+  CHECK((comparison.repeats[1].folder == "copy" && comparison.repeats[1].is_copy));
+  copy.seed = 2;  // chance decided alike twice, which it may
+  CHECK(compare_runs({whole, copy}).repeats.empty());
 }
 
 TEST_CASE("runs of one configuration are repetitions, and others a group with what differs") {
@@ -174,6 +216,21 @@ TEST_CASE("recorded runs are read, compared and printed") {
   CHECK(text.find("QD score") != std::string::npos);
   CHECK(text.find("baseline #1 seed fast.cu") != std::string::npos);
   CHECK(text.find("best kernel of") != std::string::npos);
+  CHECK(text.find("random seed") == std::string::npos);
+  const std::string copy = rigs[0].folder.path().string() + "-copy";
+  std::filesystem::copy(rigs[0].folder.path(), copy, std::filesystem::copy_options::recursive);
+  SearchRig early;  // no model: it ends when its tunables are swept
+  FakeEvaluator evaluator;
+  early.run(evaluator, nullptr);
+  std::vector<std::string> more = arguments;
+  more.insert(more.end(), {copy, early.folder.path().string()});
+  const std::string told = call(more);
+  std::filesystem::remove_all(copy);
+  CHECK_THAT(told, Catch::Contains(copy + " did, by the same random seed, the same steps as " +
+                                   rigs[0].folder.path().string() + ": it is counted once"));
+  CHECK_THAT(told, Catch::Contains("A: 3 runs") && Catch::Contains("; ended exhausted after ") &&
+                       Catch::Contains("12 evaluations, of which ") &&
+                       Catch::Contains("have one random seed (1)"));
   arguments.push_back("--json");
   const Json json = Json::parse(call(arguments));
   CHECK(json.at("groups").at(0).at("n") == 2);
