@@ -8,6 +8,7 @@
 #include <algorithm>
 #include <charconv>
 #include <memory>
+#include <optional>
 
 #include "engine/core/error.h"
 #include "tools/bindings/flashinfer_target.h"
@@ -17,6 +18,7 @@
 #include "tools/exporting/export_session.h"
 #include "tools/exporting/manifest.h"
 #include "tools/exporting/measured_files.h"
+#include "tools/inspect/model_error.h"
 #include "tools/inspect/run_reader.h"
 #include "tools/inspect/screen_text.h"
 
@@ -39,7 +41,7 @@ struct ExportOptions {
   std::string run, to, as = "cpp", elite, plans = "code";
   std::vector<std::string> architectures, domain, shapes, scalars;
   std::string confirm, tested, fallback_times;
-  double gain_min = 0.01;
+  std::optional<double> gain_min;
   std::size_t proof_shapes = 10000;
   std::string host_compiler = "c++", worker, toolkit;
   bool may_replace = false;
@@ -110,7 +112,24 @@ ExportOrder order_of(const ExportOptions& options, const Task& task, const Progr
   return order;
 }
 
-void print_portfolio(const Portfolio& portfolio, double gain_min, std::ostream& out) {
+/// What a rule is worth that is made of modelled times alone; `gain`: over the best single kernel.
+std::string model_words(const Portfolio& portfolio, double gain) {
+  if (!portfolio.is_modelled || portfolio.is_confirmed) return "";
+  return fmt::format(" by the model: {}", agreement_words(gain));
+}
+
+std::string times_words(const Portfolio& portfolio) {
+  if (portfolio.is_confirmed) return "the exported dispatcher's own";
+  if (!portfolio.is_modelled) return "the run's duels, measured";
+  return fmt::format(
+      "the run's duels, modelled: no device has timed these kernels, and the model tells no kernel from "
+      "another "
+      "that is less than {:g} times as fast, which is what one must be to be called beside the best (--gain "
+      "says otherwise); measure with the exported bench, then --confirm",
+      least_gain_told());
+}
+
+void print_portfolio(const Portfolio& portfolio, std::ostream& out) {
   std::vector<std::string> labels;
   for (const PortfolioArm& arm : portfolio.arms) {
     labels.push_back(arm.label);
@@ -122,12 +141,12 @@ void print_portfolio(const Portfolio& portfolio, double gain_min, std::ostream& 
   out << fmt::format("  everywhere else -> {}\n",
                      labels[static_cast<std::size_t>(portfolio.dispatch.default_arm)]);
   for (const auto& [workload, gain] : dispatch_gains(portfolio.dispatch, portfolio.shapes))
-    if (gain != 1) out << fmt::format("  {}: {:.3f}x the best single kernel\n", workload, gain);
+    if (gain != 1)
+      out << fmt::format("  {}: {:.3f}x the best single kernel{}\n", workload, gain,
+                         model_words(portfolio, gain));
   for (const LeftOut& champion : portfolio.left_out)
-    out << fmt::format("  {}\n", left_out_words(champion, gain_min));
-  out << fmt::format("times are {}\n", portfolio.is_confirmed  ? "the exported dispatcher's own"
-                                       : portfolio.is_modelled ? "the run's duels, modelled"
-                                                               : "the run's duels, measured");
+    out << fmt::format("  {}\n", left_out_words(champion, portfolio.gain_min));
+  out << fmt::format("times are {}\n", times_words(portfolio));
 }
 
 void export_run(const ExportOptions& options, Program& program) {
@@ -140,6 +159,11 @@ void export_run(const ExportOptions& options, Program& program) {
   if (!options.fallback_times.empty())
     choice.fallback_us = read_fallback_times(options.fallback_times, run.task);
   Portfolio portfolio = read_portfolio(run.archive, run.task, choice);
+  if (portfolio.is_modelled && !options.fallback_times.empty() && options.confirm.empty())
+    throw ConfigError(
+        "--fallback-times", options.fallback_times,
+        "are measured and the run's times are modelled: measure the export's kernels with its bench, "
+        "then give both files");
   if (!options.may_replace)
     check_same_export(options.to, {target.name, run.task.name, portfolio.run_started});
   ExportOrder order = order_of(options, run.task, program);
@@ -149,7 +173,7 @@ void export_run(const ExportOptions& options, Program& program) {
     order.measured = std::move(bench.document);
     portfolio = with_measured(std::move(portfolio), std::move(bench.shapes), options.gain_min);
   }
-  print_portfolio(portfolio, options.gain_min, program.out);
+  print_portfolio(portfolio, program.out);
   const ExportInputs inputs = make_export(run.task, portfolio, order, [&](const std::string& line) {
     program.out << line << "\n" << std::flush;
   });
@@ -207,8 +231,10 @@ void add_export_command(CLI::App& command, Program& program) {
       "--fallback-times", options->fallback_times,
       "JSON, workload -> microseconds of your own kernel: where it is faster, the dispatcher calls it");
   command
-      .add_option("--gain", options->gain_min,
-                  "Share that a kernel must gain at a workload to be called there")
+      .add_option(
+          "--gain", options->gain_min,
+          "Share of the time that a kernel must save at a workload to be called there (default: 0.01; of "
+          "modelled times what the model can tell, 0.13)")
       ->check(CLI::Range(0.0, 1.0));
   command.add_option("--host-compiler", options->host_compiler,
                      "What compiles plans for the proof, in a jail");

@@ -90,8 +90,11 @@ Json dispatch_json(const Portfolio& portfolio) {
                         {"gain_over_what_is_called", champion.gain}});
   return {{"default", portfolio.arms.at(static_cast<std::size_t>(portfolio.dispatch.default_arm)).label},
           {"rules", rules},
-          {"made_from", portfolio.is_confirmed ? "the dispatcher's own measurement" : "the run's duels"},
+          {"made_from", portfolio.is_confirmed  ? "the dispatcher's own measurement"
+                        : portfolio.is_modelled ? "the run's duels, modelled"
+                                                : "the run's duels"},
           {"is_confirmed", portfolio.is_confirmed},
+          {"gain_min", portfolio.gain_min},
           {"shapes", shapes},
           {"champions_left_out", left_out},
           {"gain_over_default", dispatch_gains(portfolio.dispatch, portfolio.shapes)}};

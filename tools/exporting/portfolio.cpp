@@ -11,6 +11,7 @@
 #include "engine/core/error.h"
 #include "engine/search/baseline.h"
 #include "engine/search/placement.h"
+#include "tools/inspect/model_error.h"
 
 namespace kernelites {
 namespace {
@@ -183,6 +184,11 @@ std::vector<std::string> variable_dims(const Task& task) {
   return names;
 }
 
+double least_gain(bool is_modelled) {
+  constexpr double k_measured = 0.01;
+  return is_modelled ? 1 - 1 / least_gain_told() : k_measured;
+}
+
 Portfolio read_portfolio(const Archive& archive, const Task& task, const PortfolioChoice& choice) {
   const RunRecord run = archive.run();
   const Baseline baseline = baseline_of(archive, workload_weights(task));
@@ -205,7 +211,8 @@ Portfolio read_portfolio(const Archive& archive, const Task& task, const Portfol
     for (const auto& [workload, time] : arm.times)
       portfolio.is_modelled = portfolio.is_modelled || time.timing.is_modelled;
   portfolio.shapes = shape_times(task, portfolio.arms, choice);
-  portfolio.dispatch = choose_dispatch(portfolio.shapes, variable_dims(task), choice.gain_min);
+  portfolio.gain_min = choice.gain_min.value_or(least_gain(portfolio.is_modelled));
+  portfolio.dispatch = choose_dispatch(portfolio.shapes, variable_dims(task), portfolio.gain_min);
   portfolio.left_out = left_out_of(portfolio);
   keep_used(portfolio);
   return portfolio;
@@ -218,17 +225,19 @@ std::string left_out_words(const LeftOut& champion, double gain_min) {
         "{} is not faster there than what is called, once their duels are brought together by the baseline "
         "({:+.1f} %)",
         name, 100 * champion.gain);
-  return champion.gain <= gain_min
+  const double saved = 1 - 1 / (1 + champion.gain);  // of the time, as --gain counts
+  return saved <= gain_min
              ? fmt::format("{} is {:.1f} % faster there than what is called: less than --gain {:.1f} %", name,
                            100 * champion.gain, 100 * gain_min)
              : fmt::format("{} is {:.1f} % faster there, but no rule tells its shape from its neighbours'",
                            name, 100 * champion.gain);
 }
 
-Portfolio with_measured(Portfolio portfolio, std::vector<ShapeTimes> shapes, double gain_min) {
+Portfolio with_measured(Portfolio portfolio, std::vector<ShapeTimes> shapes, std::optional<double> gain_min) {
   std::vector<std::string> dims;
   for (const auto& [name, value] : shapes.front().dims) dims.push_back(name);
-  portfolio.dispatch = choose_dispatch(shapes, dims, gain_min);
+  portfolio.gain_min = gain_min.value_or(least_gain(false));
+  portfolio.dispatch = choose_dispatch(shapes, dims, portfolio.gain_min);
   portfolio.shapes = std::move(shapes);
   portfolio.is_confirmed = true;
   return portfolio;

@@ -62,15 +62,20 @@ struct Portfolio {
   std::uint64_t baseline_ordinal = 0;
   std::string baseline_summary;
   bool is_modelled = false;  ///< times are the virtual GPU's
+  double gain_min = 0;       ///< what a rule had to gain
   std::vector<LeftOut> left_out;
 };
 
 struct PortfolioChoice {
   std::optional<std::uint64_t> only;  ///< ship this candidate alone
-  double gain_min = 0.01;             ///< what a rule must gain, and what no workload may lose
+  std::optional<double> gain_min;     ///< what a rule must gain; empty: `least_gain` of what the times are
   /// Time of the caller's own kernel by bench workload: where it is faster, the dispatcher asks for the fallback.
   std::map<std::string, double> fallback_us;
 };
+
+/// The share of its time that a kernel must save somewhere to be called there. Measured: 1 %. Modelled: as much as the
+/// time model tells from nothing (tools/inspect/model_error.h), since a rule would be made of noise below.
+double least_gain(bool is_modelled);
 
 /// The best single elite and every champion that is faster than it somewhere by more than `gain_min`; or `only`. Times
 /// of different duels are brought together by the baseline that took part in all of them. Throws ConfigError if
@@ -79,7 +84,8 @@ Portfolio read_portfolio(const Archive& archive, const Task& task, const Portfol
 
 /// The same arms with a dispatch made from other times: those that the exported dispatcher measured. Arms that no
 /// shape uses any more stay, so that the library is the one that was measured. REQUIRES: `shapes` have a time per arm.
-Portfolio with_measured(Portfolio portfolio, std::vector<ShapeTimes> shapes, double gain_min);
+Portfolio with_measured(Portfolio portfolio, std::vector<ShapeTimes> shapes,
+                        std::optional<double> gain_min = {});
 
 /// "#34, champion of llama3, is 0.3 % faster there than what is called: less than 1 %".
 std::string left_out_words(const LeftOut& champion, double gain_min);

@@ -38,6 +38,7 @@ TEST_CASE("a portfolio of a run holds its best proven candidates, with lineage t
   CHECK(manifest.at("files").at("a") == "3e23e8160039594a33894f6564e1b1348bbd7a0088d42c4acb73eeaed59c009d");
   CHECK(manifest.at("arms").at(0).at("id") == portfolio.arms[0].candidate_id);
   CHECK(manifest.at("dispatch").at("default") == "arm_0");
+  CHECK(manifest.at("dispatch").at("gain_min") == least_gain(portfolio.is_modelled));
 }
 
 TEST_CASE("one elite on request is the whole portfolio, and an unproven one is refused") {
@@ -50,4 +51,18 @@ TEST_CASE("one elite on request is the whole portfolio, and an unproven one is r
   CHECK(one.dispatch.rules.empty());
   CHECK_THROWS_AS(read_portfolio(archive, rig.task, {.only = 999, .gain_min = 0.01, .fallback_us = {}}),
                   ConfigError);
+}
+
+TEST_CASE(
+    "a rule needs more of a modelled gain than of a measured one: what the time model tells from nothing") {
+  const std::vector<ShapeTimes> near{{.workload = "a", .dims = {{"B", 1}}, .time_us = {10, 20}},
+                                     {.workload = "b", .dims = {{"B", 8}}, .time_us = {30, 29.1}}};
+  CHECK(choose_dispatch(near, {"B"}, least_gain(false)).rules.size() == 1);
+  CHECK(choose_dispatch(near, {"B"}, least_gain(true)).rules.empty());
+  CHECK(least_gain(true) == Approx(1 - 1 / 1.15));
+  // 1.14 times as fast saves 12.3 % of the time: too little, and no matter of neighbours.
+  CHECK_THAT(left_out_words({.ordinal = 3, .workload = "b", .gain = 0.14}, least_gain(true)),
+             Catch::Contains("less than --gain 13.0 %"));
+  CHECK_THAT(left_out_words({.ordinal = 3, .workload = "b", .gain = 0.2}, least_gain(true)),
+             Catch::Contains("no rule tells its shape"));
 }
