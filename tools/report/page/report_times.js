@@ -77,7 +77,7 @@
       lines.push({ type: "line", label, data: points, showLine: true, pointRadius: 0, pointHitRadius: 0, borderColor: kern.color("soft"),
         borderWidth: 1.5, borderDash: dash, pointStyle: "line" });
     };
-    slope(roofs.peak_gb_per_s, `peak ${number.whole(roofs.peak_gb_per_s)} GB/s, ${number.whole(roofs.peak_tflop_per_s)} TFLOP/s (maker’s figures)`, []);
+    slope(roofs.peak_gb_per_s, `peak ${number.whole(roofs.peak_gb_per_s)} GB/s, ${number.whole(roofs.peak_tflop_per_s)} TFLOP/s (maker’s figures, highest clock)`, []);
     slope(roofs.copy_gb_per_s, `copy rate ${number.whole(roofs.copy_gb_per_s)} GB/s (${kern.measured(data.run.is_modelled)})`, [5, 4]);
     return lines;
   }
