@@ -14,7 +14,8 @@
 //   split_kv.cu     keys shared by the group, split-KV with a wave-filling heuristic, 16-byte cp.async pipeline
 //   this file       tensor cores, first copies ahead of the length, programmatic merge (found by a search, docs/runs): 1.07
 //                   to 1.22x split_kv.cu; one block of eight warps to a multiprocessor instead of two of four 0 to 3 % of it
-//   left to do      the merge, 4 us where there is one (by the block that ends last, with tickets, all was 8 % slower)
+//   mma_cluster.cu  the merge, 4 us where there is one here, inside a cluster (by the block that ends last, with tickets, all was 8 %
+//                   slower)
 
 // tune: WARPS = 8 | 4 | 2
 // tune: STAGES = 3 | 2 | 4
