@@ -147,6 +147,11 @@ void print_portfolio(const Portfolio& portfolio, std::ostream& out) {
   for (const LeftOut& champion : portfolio.left_out)
     out << fmt::format("  {}\n", left_out_words(champion, portfolio.gain_min));
   out << fmt::format("times are {}\n", times_words(portfolio));
+  if (!portfolio.known_before.empty())
+    out << fmt::format(
+        "NO EVIDENCE: {}. A kernel made to know that could pass; examine these again in a run of its own "
+        "(kernelites evaluate FILE --task {}).\n",
+        portfolio.known_before, portfolio.task);
 }
 
 void export_run(const ExportOptions& options, Program& program) {

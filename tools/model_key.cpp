@@ -4,11 +4,16 @@
 
 #include <algorithm>
 
+#include "archive/public_secrets.h"
+
 namespace kernelites {
 namespace {
 
-/// Of runs from which nobody learns.
-constexpr const char* k_golden_model_key = "modelled times";
+bool are_recorded(const std::vector<EndpointConfig>& endpoints) {
+  return std::all_of(endpoints.begin(), endpoints.end(), [](const EndpointConfig& endpoint) {
+    return std::holds_alternative<ReplaySettings>(endpoint.settings);
+  });
+}
 
 }  // namespace
 
@@ -17,11 +22,17 @@ Key run_model_key(const std::optional<RunRecord>& resumed, const std::string& fo
   std::optional<RunRecord> before = resumed;
   if (!before && !fork.empty()) before = Archive::open_read_only(fork).run();
   if (before && !before->model_key.empty()) return Key::from_hex(before->model_key, "run.db: model_key");
-  const bool is_recorded =
-      std::all_of(endpoints.begin(), endpoints.end(), [](const EndpointConfig& endpoint) {
-        return std::holds_alternative<ReplaySettings>(endpoint.settings);
-      });
-  return is_deterministic || is_recorded ? Key::fixed(k_golden_model_key) : Key::random();
+  return is_deterministic || are_recorded(endpoints) ? public_model_key() : Key::random();
+}
+
+std::string model_key_warning(const Key& key, const std::vector<EndpointConfig>& endpoints,
+                              bool is_modelled) {
+  if (!is_modelled || are_recorded(endpoints) || key.hex() != public_model_key().hex()) return "";
+  return "warning: this run's modelled times keep the key of runs of recorded replies, which anybody can "
+         "know, so that "
+         "they can be compared; whoever answers could fit kernels to them. For results to rely on, begin a "
+         "run of its "
+         "own.\n";
 }
 
 Key model_key_option(const std::string& hex) {

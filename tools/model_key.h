@@ -17,6 +17,10 @@ namespace kernelites {
 Key run_model_key(const std::optional<RunRecord>& resumed, const std::string& fork,
                   const std::vector<EndpointConfig>& endpoints, bool is_deterministic);
 
+/// A line for the run's start where its modelled times (`is_modelled`) have the key that everybody knows and somebody
+/// answers who could use it: a run of recorded replies that goes on with a model, or its fork. Else empty.
+std::string model_key_warning(const Key& key, const std::vector<EndpointConfig>& endpoints, bool is_modelled);
+
 /// From `--model-key`: 64 hex digits, or nothing, which draws one. Throws ConfigError.
 Key model_key_option(const std::string& hex);
 

@@ -248,6 +248,11 @@ void make_folder(const RunFolder& folder) {
     throw ConfigError(folder.root.string(), "", "this folder cannot be made: " + problem.message());
 }
 
+/// Of the workers, or of the batch that they will read.
+std::string kind_of_device(const Workers& workers, const RunConfig& config, const Provenance& now) {
+  return workers.pool ? device_of(now) : device_kind(config.device);
+}
+
 void run(RunOptions& options, const CLI::App& command, Program& program) {
   const StopSignals stop;
   const DataRoot data = find_data_root(options.data, program.executable);
@@ -265,7 +270,6 @@ void run(RunOptions& options, const CLI::App& command, Program& program) {
     throw ConfigError("--device", "", "must be gpu or vgpu with --batch: nobody can look from here");
   const std::filesystem::path worker =
       config.is_batch ? std::filesystem::path() : worker_program(config.workers, program.executable);
-
   const Clock clock;
   HttpLoop http({}, clock);
   const RunFolder folder{options.out.empty() ? default_folder(task.name) : options.out};
@@ -286,7 +290,8 @@ void run(RunOptions& options, const CLI::App& command, Program& program) {
   if (resumed) archive->set_budget(run_config_json(config).at("budget"));
   const RunEndpoints endpoints(wanted, config.replies, context);
 
-  if (!resumed) program.err << begin_words(config, task.name, is_answered, command.count("--seeds") > 0);
+  program.err << model_key_warning(model_key, wanted, kind_of_device(workers, config, now) == "vgpu")
+              << (resumed ? "" : begin_words(config, task.name, is_answered, command.count("--seeds") > 0));
   EventLog log(folder.events());
   const Shown shown = shown_as(options, config, *archive, clock, program);
   RunParts parts{
@@ -297,7 +302,7 @@ void run(RunOptions& options, const CLI::App& command, Program& program) {
       .archive = *archive,
       .evaluator = workers.evaluator(),
       .endpoints = endpoints.set(),
-      .device = workers.pool ? device_of(now) : device_kind(config.device),
+      .device = kind_of_device(workers, config, now),
       .run_key = config.is_deterministic ? Key::fixed(fmt::format("golden {}", config.seed)) : Key::random(),
       .model_key = model_key,
       .clock = clock,

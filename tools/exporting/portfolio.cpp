@@ -8,6 +8,7 @@
 #include <cmath>
 #include <set>
 
+#include "archive/public_secrets.h"
 #include "engine/core/error.h"
 #include "engine/search/baseline.h"
 #include "engine/search/placement.h"
@@ -210,6 +211,7 @@ Portfolio read_portfolio(const Archive& archive, const Task& task, const Portfol
   for (const PortfolioArm& arm : portfolio.arms)
     for (const auto& [workload, time] : arm.times)
       portfolio.is_modelled = portfolio.is_modelled || time.timing.is_modelled;
+  portfolio.known_before = public_secrets(run, portfolio.is_modelled);
   portfolio.shapes = shape_times(task, portfolio.arms, choice);
   portfolio.gain_min = choice.gain_min.value_or(least_gain(portfolio.is_modelled));
   portfolio.dispatch = choose_dispatch(portfolio.shapes, variable_dims(task), portfolio.gain_min);

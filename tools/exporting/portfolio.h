@@ -63,6 +63,7 @@ struct Portfolio {
   std::string baseline_summary;
   bool is_modelled = false;  ///< times are the virtual GPU's
   double gain_min = 0;       ///< what a rule had to gain
+  std::string known_before;  ///< of the run's secrets, by anybody (archive/public_secrets.h); empty: nothing
   std::vector<LeftOut> left_out;
 };
 
