@@ -7,6 +7,7 @@
 
 #include <algorithm>
 
+#include "engine/core/code_measures.h"
 #include "evaluators/worker/contract/problem_source.h"
 #include "tools/exporting/library_texts.h"
 #include "tools/exporting/source_text_parts.h"
@@ -82,16 +83,10 @@ std::string batch_table(const Task& task, int dim) {
   return fmt::format("const bool k_has_batch[] = {{{}}};\n", fmt::join(has, ", "));
 }
 
-bool has_atomics(const StaticCounts& counts) {
-  return std::any_of(counts.opcodes.begin(), counts.opcodes.end(), [](const auto& entry) {
-    return entry.first.starts_with("atom") || entry.first.starts_with("red.");
-  });
-}
-
 std::string atomics_table(const Portfolio& portfolio) {
   std::vector<std::string> has;
   for (const PortfolioArm& arm : portfolio.arms)
-    has.emplace_back(has_atomics(arm.examination.counts) ? "true" : "false");
+    has.emplace_back(adds_floats(arm.examination.counts) ? "true" : "false");
   return fmt::format("const bool k_may_differ[] = {{{}}};\n", fmt::join(has, ", "));
 }
 

@@ -246,12 +246,31 @@ std::string binned(std::string_view axis, double value) {
   return std::string(bin_label(*find_axis(axis), value));
 }
 
+/// Whether an opcode adds floating-point numbers in memory: atom, red, and TMA's reductions, whose type may be the
+/// tensor map's.
+bool is_float_addition(std::string_view opcode) {
+  if (!opcode.starts_with("atom.") && !opcode.starts_with("red.") && !opcode.starts_with("cp.reduce."))
+    return false;
+  static constexpr std::string_view k_types[] = {"f16", "f16x2", "bf16", "bf16x2", "f32", "f64", "tensor"};
+  bool is_add = false, is_float = false;
+  while (!opcode.empty()) {
+    const std::string_view part = opcode.substr(0, opcode.find('.'));
+    opcode.remove_prefix(std::min(opcode.size(), part.size() + 1));
+    is_add = is_add || part == "add";
+    is_float = is_float || std::find(std::begin(k_types), std::end(k_types), part) != std::end(k_types);
+  }
+  return is_add && is_float;
+}
+
 }  // namespace
 
 StaticCounts count_opcodes(std::string_view ptx) {
   StaticCounts counts;
   const std::vector<PtxToken> tokens = tokenize_ptx(ptx);
-  for (const std::size_t at : opcode_positions(tokens)) ++counts.opcodes[opcode_class(tokens[at].text)];
+  for (const std::size_t at : opcode_positions(tokens)) {
+    ++counts.opcodes[opcode_class(tokens[at].text)];
+    if (is_float_addition(tokens[at].text)) ++counts.opcodes[k_float_additions];
+  }
   return counts;
 }
 

@@ -12,6 +12,10 @@ constexpr std::string_view k_counter_words = "reads performance counters, which 
 constexpr std::string_view k_texture_words = "reads textures or surfaces, which no task has";
 constexpr std::string_view k_stack_words = "moves the stack at run time: use arrays of constant size";
 
+constexpr std::string_view k_video_words =
+    "uses video instructions (vadd, vset, ...), which the virtual GPU cannot check: plain arithmetic does "
+    "the same";
+
 constexpr ForbiddenPtx k_forbidden[] = {
     {"%clock", "screen_clock", k_clock_words},
     {"%globaltimer", "screen_clock", k_clock_words},
@@ -48,6 +52,27 @@ constexpr ForbiddenPtx k_forbidden[] = {
     {"sured", "screen_texture", k_texture_words},
     {"suq", "screen_texture", k_texture_words},
     {"istypep", "screen_texture", k_texture_words},
+    {"vadd", "screen_video", k_video_words},
+    {"vadd2", "screen_video", k_video_words},
+    {"vadd4", "screen_video", k_video_words},
+    {"vsub", "screen_video", k_video_words},
+    {"vsub2", "screen_video", k_video_words},
+    {"vsub4", "screen_video", k_video_words},
+    {"vmin", "screen_video", k_video_words},
+    {"vmin2", "screen_video", k_video_words},
+    {"vmin4", "screen_video", k_video_words},
+    {"vmax", "screen_video", k_video_words},
+    {"vmax2", "screen_video", k_video_words},
+    {"vmax4", "screen_video", k_video_words},
+    {"vabsdiff", "screen_video", k_video_words},
+    {"vavrg2", "screen_video", k_video_words},
+    {"vavrg4", "screen_video", k_video_words},
+    {"vshl", "screen_video", k_video_words},
+    {"vshr", "screen_video", k_video_words},
+    {"vmad", "screen_video", k_video_words},
+    {"vset", "screen_video", k_video_words},
+    {"vset2", "screen_video", k_video_words},
+    {"vset4", "screen_video", k_video_words},
     {".blocksareclusters", "screen_cluster_attribute",
      "counts its grid in clusters (.blocksareclusters): the plan's grid counts blocks"},
     {".alias", "screen_alias", "gives a function a second name (.alias)"},

@@ -97,9 +97,10 @@ struct PartOutcome {
 /// rest of the outputs as they were, and models the whole.
 enum class RunMode { full, timing };
 
-/// Checks of the virtual GPU that can be left out.
+/// Checks of the virtual GPU that can be left out, and how it adds.
 struct VgpuChecks {
   bool uninitialised = true, races = true;
+  bool adds_exactly = false;  ///< vgpu::LaunchOptions
 };
 
 class Device {

@@ -124,7 +124,8 @@ class VgpuDevice final : public Device {
 
   void choose_checks(VgpuChecks checks) override {
     checks_ = {.uninitialised = available_.uninitialised && checks.uninitialised,
-               .races = available_.races && checks.races};
+               .races = available_.races && checks.races,
+               .adds_exactly = checks.adds_exactly};
   }
   std::byte* host_memory(std::uint64_t address, std::int64_t bytes, Access access) override;
 
@@ -289,6 +290,7 @@ vgpu::LaunchResult VgpuDevice::execute(const VirtualLaunch& launch, RunMode mode
   vgpu::LaunchOptions options{.threads = threads_};
   options.schedule_seed = schedule_seed_;
   options.checks = {.uninitialised = checks_.uninitialised, .races = checks_.races};
+  options.adds_exactly = checks_.adds_exactly;
   options.instruction_budget = static_cast<std::uint64_t>(
       std::clamp(deadline_s * k_instructions_per_s, 1e6, static_cast<double>(k_budget_max)));
   if (mode == RunMode::timing && is_sampled_in_timing(launch.launch)) {

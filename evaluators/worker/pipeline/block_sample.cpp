@@ -20,6 +20,8 @@ using Extent = std::array<std::uint64_t, 3>;
 /// More blocks than this are no longer a small part beside the costliest launch.
 constexpr std::uint64_t k_whole_blocks_max = 16384;
 constexpr std::uint64_t k_run_instructions_max = 40'000'000;
+/// Of launches that run whole so that a later one finds what they write.
+constexpr double k_before_instructions_max = 4e6;
 
 Extent grid_of(const PlannedLaunch& launch) { return {launch.grid[0], launch.grid[1], launch.grid[2]}; }
 
@@ -77,6 +79,10 @@ class Sampler {
     for (const BoundLaunch& launch : order_.launches) axes_ = std::max(axes_, axis_count(launch.plan));
     bool is_done = try_all(std::nullopt);
     if (!is_done && order_.launches.size() > 1) is_done = try_all(costliest());
+    outcome_.is_barren = !is_done && !lacked_;
+    for (const BoundLaunch& launch : order_.launches)
+      for (const std::uint64_t extent : grid_of(launch.plan))
+        outcome_.is_cut = outcome_.is_cut || extent > k_slice_blocks_max;
     if (is_done && is_single_ && order_.launches.size() == 1) look_along_axis();
     if (outcome_.lacks_rows && axes_ > 1) confirm_lack();
     return std::move(outcome_);
@@ -99,15 +105,41 @@ class Sampler {
         outcome_.fault = part.fault;
         return true;
       }
+      timed_.push_back(part.blocks);
+      timed_costs_.push_back(whole_cost(launch, part.blocks.size(), part));
       is_whole = is_whole && part.given_up.empty();
       const std::set<std::uint64_t> given_up(part.given_up.begin(), part.given_up.end());
       std::erase_if(part.blocks, [&](std::uint64_t block) { return given_up.contains(block); });
       blocks.push_back(std::move(part.blocks));
     }
-    if (complete_rows().empty()) return false;
+    const bool is_empty = complete_rows().empty();
+    if (count_behind_whole_launches()) is_whole = false;  // what the blocks wrote is gone
+    if (is_empty) return false;
     if (!is_whole && !confirm(blocks)) return outcome_.fault.has_value();
     take(blocks);
     return true;
+  }
+
+  /// What the timed blocks of a launch execute once all that comes before has run whole: where they were timed, most of
+  /// it was missing. False: nothing ran, it would cost too much.
+  bool count_behind_whole_launches() {
+    const std::size_t count = order_.launches.size();
+    outcome_.launch_instructions.assign(count, 0);
+    std::vector<Blocks> before(count);
+    double cost = 0;
+    for (std::size_t i = 0; i + 1 < count; ++i) {
+      const PlannedLaunch& launch = order_.launches[i].plan;
+      cost += timed_costs_[i];
+      if (cost > k_before_instructions_max || block_count(launch) > k_whole_blocks_max) return i > 0;
+      before[i] = whole_grid(launch);
+      std::vector<Blocks> blocks = before;
+      blocks[i + 1] = timed_[i + 1];
+      const bool is_run = execute(blocks);
+      outcome_.fault.reset();  // whoever runs whole is asked elsewhere
+      if (!is_run) return true;
+      if (blocks[i + 1].size() == timed_[i + 1].size()) outcome_.launch_instructions[i + 1] = costs_[i + 1];
+    }
+    return count > 1;
   }
 
   /// With `main`, that launch alone is sampled and the others run whole. True: there is something to say.
@@ -118,11 +150,16 @@ class Sampler {
       for (std::size_t i = 0; i < order_.launches.size(); ++i) {
         const PlannedLaunch& launch = order_.launches[i].plan;
         const bool is_whole = main && i != *main;
-        if (is_whole && block_count(launch) > k_whole_blocks_max) return false;
+        if (is_whole && block_count(launch) > k_whole_blocks_max) {
+          lacked_ = true;
+          return false;
+        }
         blocks.push_back(is_whole ? whole_grid(launch) : grown_blocks(launch, order_.seed + i, step));
       }
       std::vector<Blocks> kept = blocks;
-      if (!execute(kept)) return outcome_.fault.has_value();
+      const bool is_run = execute(kept);
+      lacked_ = lacked_ || !is_run || kept != blocks;
+      if (!is_run) return outcome_.fault.has_value();
       if (complete_rows().empty()) continue;
       if (kept != blocks && !confirm(kept)) {
         if (outcome_.fault) return true;
@@ -237,8 +274,7 @@ class Sampler {
       const PartOutcome part =
           device_.run_blocks(order_.launches[i], blocks[i], std::min(left, k_run_instructions_max));
       outcome_.instructions += part.instructions;
-      costs_[i] = static_cast<double>(part.instructions) / static_cast<double>(blocks[i].size()) *
-                  static_cast<double>(block_count(order_.launches[i].plan));
+      costs_[i] = whole_cost(order_.launches[i], blocks[i].size(), part);
       if (part.fault) {
         // Out of budget is no fault of the candidate: nobody asked for so many blocks.
         if (part.fault->reason != "budget_exceeded") outcome_.fault = part.fault;
@@ -248,6 +284,12 @@ class Sampler {
       std::erase_if(blocks[i], [&](std::uint64_t block) { return given_up.contains(block); });
     }
     return true;
+  }
+
+  /// Warp instructions of the whole launch, of which `count` blocks ran.
+  static double whole_cost(const BoundLaunch& launch, std::size_t count, const PartOutcome& part) {
+    return static_cast<double>(part.instructions) / static_cast<double>(std::max<std::size_t>(count, 1)) *
+           static_cast<double>(block_count(launch.plan));
   }
 
   /// Once more with those alone that were not given up: what a block wrote before it was is not there any more.
@@ -290,10 +332,13 @@ class Sampler {
   Device& device_;
   const BlockSampleOrder& order_;
   BlockSampleOutcome outcome_;
-  std::vector<Blocks> taken_;  ///< whose rows are told
+  std::vector<Blocks> taken_;        ///< whose rows are told
+  std::vector<Blocks> timed_;        ///< that stand for the launches where they are timed
+  std::vector<double> timed_costs_;  ///< by launch, of the whole grid
   std::vector<double> costs_;  ///< of whole launches in warp instructions, as the last sample lets expect
   int axes_ = 0;               ///< of the launch that has most
   bool is_single_ = false;     ///< a single block of each launch was enough
+  bool lacked_ = false;        ///< blocks were given up, or there was no budget for them
 };
 
 }  // namespace

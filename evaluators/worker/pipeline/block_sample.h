@@ -53,6 +53,12 @@ struct BlockSampleOutcome {
   std::uint64_t instructions = 0;
   std::uint64_t blocks = 0;  ///< whose results are there to be compared
   bool lacks_rows = false;   ///< the blocks of a whole axis complete fewer rows than are their share
+  bool is_barren = false;    ///< no blocks complete a row, though none lacked anything and none cost too much
+  bool is_cut =
+      false;  ///< an axis is longer than what is run along one: a row's blocks may lie further apart
+  /// By launch, of the whole grid as its timed blocks let expect where all launches before have run whole; 0: it is the
+  /// first, or those cost too much.
+  std::vector<double> launch_instructions;
 };
 
 BlockSampleOutcome sample_blocks(Device& device, const BlockSampleOrder& order);

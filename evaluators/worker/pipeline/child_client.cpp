@@ -326,8 +326,11 @@ ExecutorClient::SampledRows ExecutorClient::sample(const Sample& sample) {
   const Message reply = call(std::move(command), k_virtual_grace_s);
   return {.rows = reply.body.value("rows", std::vector<std::int64_t>{}),
           .lacks_rows = reply.body.value("lacks_rows", false),
+          .is_barren = reply.body.value("is_barren", false),
+          .is_cut = reply.body.value("is_cut", false),
           .blocks = reply.body.value("blocks", std::uint64_t{0}),
-          .instructions = reply.body.value("instructions", std::uint64_t{0})};
+          .instructions = reply.body.value("instructions", std::uint64_t{0}),
+          .launch_instructions = reply.body.value("launch_instructions", std::vector<double>{})};
 }
 
 namespace {
@@ -343,6 +346,7 @@ Json run_body(const char* name, const ExecutorClient::Run& run) {
           {"repeats", run.repeats},
           {"samples", run.samples},
           {"checks_races", run.checks_races},
+          {"adds_exactly", run.adds_exactly},
           {"deadline_s", run.deadline_s}};
 }
 

@@ -178,6 +178,7 @@ class ExecutorClient {
     int repeats = 1;                  ///< launches of the whole plan, back to back
     int samples = 1;                  ///< of everything, each timed by itself (gpu)
     bool checks_races = false;        ///< vgpu: costs a third of the time of a launch
+    bool adds_exactly = false;        ///< vgpu: no roundings on the way in floating-point sums by atomics
   };
   /// What a run took. The clock is unknown (0) on the virtual GPU.
   struct Ran {
@@ -206,9 +207,11 @@ class ExecutorClient {
   /// Rows that a few drawn blocks completed, and what that took.
   struct SampledRows {
     std::vector<std::int64_t> rows;
-    bool lacks_rows = false;  ///< fewer than are the share of the blocks
+    bool lacks_rows = false;                 ///< fewer than are the share of the blocks
+    bool is_barren = false, is_cut = false;  ///< block_sample.h
     std::uint64_t blocks = 0;
     std::uint64_t instructions = 0;
+    std::vector<double> launch_instructions;  ///< block_sample.h
   };
   /// REQUIRES: the virtual GPU.
   SampledRows sample(const Sample& sample);

@@ -125,7 +125,9 @@ class Executor {
   }
 
   Message run(Message& command) {
-    device().choose_checks({.uninitialised = true, .races = command.body.at("checks_races").get<bool>()});
+    device().choose_checks({.uninitialised = true,
+                            .races = command.body.at("checks_races").get<bool>(),
+                            .adds_exactly = command.body.at("adds_exactly").get<bool>()});
     const RunOutcome outcome = surroundings().run(arm_run(command));
     if (outcome.fault) return fault_reply(*outcome.fault);
     return {.body = {{"elapsed_us", outcome.elapsed_us},
@@ -174,8 +176,11 @@ class Executor {
     if (outcome.rows.size() > k_rows_told_max) outcome.rows.resize(k_rows_told_max);
     return {.body = {{"rows", outcome.rows},
                      {"lacks_rows", outcome.lacks_rows},
+                     {"is_barren", outcome.is_barren},
+                     {"is_cut", outcome.is_cut},
                      {"blocks", outcome.blocks},
-                     {"instructions", outcome.instructions}}};
+                     {"instructions", outcome.instructions},
+                     {"launch_instructions", outcome.launch_instructions}}};
   }
 
   Message unbind(Message& command) {

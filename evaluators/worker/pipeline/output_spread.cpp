@@ -128,4 +128,22 @@ OutputSpread output_spread(Dtype dtype, std::int64_t columns, const Precision& p
   return spread;
 }
 
+OutputSpread outputs_spread(const Task& task, const Workload& workload, const InputFamily& family,
+                            const std::vector<std::vector<std::byte>>& first,
+                            const std::vector<std::vector<std::byte>>& second) {
+  OutputSpread all;
+  std::size_t at = 0;
+  for (const TensorSpec& tensor : task.tensors) {
+    if (tensor.role != Role::output && tensor.role != Role::inout) continue;
+    const RowGroup group = row_groups(task).at(row_group_of(task, tensor));
+    const std::int64_t columns = element_count(tensor, workload) / row_count(group, workload);
+    const OutputSpread one = output_spread(tensor.dtype, columns, precision_of(task, family, tensor.name),
+                                           first.at(at), second.at(at));
+    all.is_equal = all.is_equal && one.is_equal;
+    all.share = std::max(all.share, one.share);
+    ++at;
+  }
+  return all;
+}
+
 }  // namespace kernelites::worker

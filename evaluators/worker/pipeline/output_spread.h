@@ -5,6 +5,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <span>
+#include <vector>
 
 #include "engine/core/task.h"
 
@@ -23,5 +24,11 @@ struct OutputSpread {
 /// differs. REQUIRES: both have whole rows, as many.
 OutputSpread output_spread(Dtype dtype, std::int64_t columns, const Precision& precision,
                            std::span<const std::byte> first, std::span<const std::byte> second);
+
+/// The largest of all outputs of a task, by the gates of one input family. REQUIRES: both hold the outputs in the
+/// task's order (WorkloadSession::outputs).
+OutputSpread outputs_spread(const Task& task, const Workload& workload, const InputFamily& family,
+                            const std::vector<std::vector<std::byte>>& first,
+                            const std::vector<std::vector<std::byte>>& second);
 
 }  // namespace kernelites::worker

@@ -84,7 +84,10 @@ RowSampleOutcome check_sampled_rows(const RowSample& sample) {
   RowSampleOutcome outcome{.instructions = sampled.instructions,
                            .blocks = sampled.blocks,
                            .lacks_rows = sampled.lacks_rows,
-                           .wrong = {}};
+                           .is_barren = sampled.is_barren,
+                           .is_cut = sampled.is_cut,
+                           .wrong = {},
+                           .launch_instructions = sampled.launch_instructions};
   if (sample.executor.fault() || sampled.rows.empty() || sampled.lacks_rows) return outcome;
   // As many as the reference's plan computes; fewer rows than that come more than once.
   std::vector<std::int64_t> rows;

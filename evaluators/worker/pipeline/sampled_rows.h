@@ -7,6 +7,7 @@
 
 #include <cstdint>
 #include <optional>
+#include <vector>
 
 #include "evaluators/worker/pipeline/workload_session.h"
 
@@ -41,9 +42,11 @@ struct RowSample {
 struct RowSampleOutcome {
   std::uint64_t instructions = 0;
   std::uint64_t blocks = 0;
-  std::int64_t rows = 0;             ///< compared; 0: none could be completed
-  bool lacks_rows = false;           ///< the blocks complete fewer than are their share
-  std::optional<OutputError> wrong;  ///< the last output that does not pass
+  std::int64_t rows = 0;                         ///< compared; 0: none could be completed
+  bool lacks_rows = false;                       ///< the blocks complete fewer than are their share
+  bool is_barren = false, is_cut = false;        ///< block_sample.h
+  std::optional<OutputError> wrong;              ///< the last output that does not pass
+  std::vector<double> launch_instructions = {};  ///< block_sample.h
 };
 
 /// REQUIRES: `can_sample_rows`.

@@ -3,13 +3,16 @@
 //
 // It finds what hardware lets pass: reads of memory that nothing wrote, accesses beyond a tensor by one element, races
 // between barriers, divergent barriers, loops without end. Each shape runs in the usual order of blocks and warps and
-// once more in an order that the key draws. An instruction that the virtual GPU cannot execute is no fault of the
+// once more in an order that the key draws. Where results may differ by the roundings of atomic additions, and a real
+// device is to judge, the virtual GPU runs both orders without those roundings first: the results are then the same,
+// or something else makes them differ. An instruction that the virtual GPU cannot execute is no fault of the
 // candidate: the stage then says "unchecked", and the device decides.
 #include <fmt/format.h>
 
 #include <algorithm>
 #include <set>
 
+#include "engine/core/code_measures.h"
 #include "evaluators/worker/pipeline/evaluation_context.h"
 
 namespace kernelites::worker {
@@ -71,6 +74,24 @@ struct Told {
   std::set<std::string> remarks;
 };
 
+/// Stage stress does so itself where its device is virtual.
+void compare_orders(const EvaluationContext& context, WorkloadSession& session, ExecutorClient& executor,
+                    ExecutorClient::Run order, std::size_t point) {
+  const Key key = context.request.key.derive("sanitize", point);
+  order.poison_seed = key.derive("poison").seed();
+  order.adds_exactly = true;
+  session.run(order);
+  const auto first = session.outputs();
+  order.schedule_seed = key.derive("schedule").seed() | 1;
+  session.run(order);
+  const Workload& workload = context.points[point].workload;
+  if (executor.fault() || session.outputs() == first) return;
+  executor.report({.reason = "not_repeatable",
+                   .message = fmt::format("at workload '{}' the result depends on the order in which blocks "
+                                          "and warps run, and not by the roundings of atomic additions",
+                                          workload.name)});
+}
+
 /// Runs the chosen shapes, and counts; the fault, if any, is in the executor.
 void run_shapes(const EvaluationContext& context, Referee& referee, ExecutorClient& executor, int module,
                 Told& told) {
@@ -91,6 +112,10 @@ void run_shapes(const EvaluationContext& context, Referee& referee, ExecutorClie
       told.remarks.insert(executor.remarks().begin(), executor.remarks().end());
     }
     told.counts["shapes"] += 1;
+    const StaticCounts& counts = context.examination.counts;
+    if (context.device.is_virtual || !adds_floats(counts) || !can_add_exactly(counts)) continue;
+    compare_orders(context, session, executor, {.plan = arm, .deadline_s = k_sanitize_s_max}, i);
+    if (executor.fault()) return;
   }
 }
 

@@ -20,6 +20,7 @@
 #include "engine/core/rng.h"
 #include "engine/core/roofline.h"
 #include "engine/core/statistics.h"
+#include "evaluators/worker/contract/descriptors.h"
 #include "evaluators/worker/pipeline/evaluation_context.h"
 #include "evaluators/worker/pipeline/examine.h"
 #include "evaluators/worker/pipeline/metadata.h"
@@ -34,6 +35,12 @@ namespace {
 constexpr std::uint64_t k_warm_up_runs = 5;
 constexpr int k_checked_rounds = 2;
 constexpr std::int64_t k_checked_rows = 64;
+
+/// Atomics of global memory that tell what was there: a count of the blocks that came before, for instance.
+bool has_atomic_results(const CompiledCandidate& code) {
+  const StaticCounts counts = count_opcodes(code.ptx);
+  return counts.opcodes.contains("atom.global") || counts.opcodes.contains("atom.generic");
+}
 
 /// What a duel knows of one arm.
 struct Arm {
@@ -168,16 +175,17 @@ class DuelRun {
     const std::string& name = workloads_[w].name;
     fill_for_model(session, task_, workloads_[w], request_.model_key);
     std::vector<std::vector<double>> time_us;
+    std::vector<std::vector<ModelledLaunch>> launches;
     for (std::size_t a = 0; a < arms.size(); ++a) {
       time_us.push_back({modelled_time_us(session, arms[a], request_.model_key)});
       if (auto verdict = fault_of_arm(a)) return verdict;
-      if (a == 0) result.modelled[name] = executor_->modelled();
+      launches.push_back(executor_->modelled());
       if (auto verdict = late()) return verdict;
     }
+    result.modelled[name] = launches.front();
     if (auto verdict = check_times(w, session, time_us)) return verdict;
     for (std::size_t a = 0; a < arms.size(); ++a) {
-      if (auto verdict = check_modelled(session, reference, w, a, arms[a], time_us[a].front()))
-        return verdict;
+      if (auto verdict = check_modelled(session, reference, w, a, arms[a], launches[a])) return verdict;
       if (auto verdict = late()) return verdict;
     }
     for (std::size_t a = 0; a < arms.size(); ++a) {
@@ -191,32 +199,33 @@ class DuelRun {
 
   /// What was timed is looked at once for each candidate, workload and model key.
   std::optional<Verdict> check_modelled(WorkloadSession& session, const Reference& reference, std::size_t w,
-                                        std::size_t a, int arm, double time_us) const {
+                                        std::size_t a, int arm,
+                                        const std::vector<ModelledLaunch>& launches) const {
     const std::string& name = workloads_[w].name;
     const std::string look =
         digest_parts({task_.digest, candidate_id(arms_[a].spec->candidate), name, request_.model_key.hex()});
     if (workshop_.proven.was_looked_at(look)) return std::nullopt;
     const Key key = request_.key.derive("modelled_look", w * k_arms_max + a);
     const ReferencePlan plan = reference.plan(w);
-    const ModelledSight sight = look_at_modelled({.session = session,
-                                                  .executor = *executor_,
-                                                  .task = task_,
-                                                  .workload = workloads_[w],
-                                                  .reference = plan,
-                                                  .arm = arm,
-                                                  .time_us = time_us,
-                                                  .model_key = request_.model_key,
-                                                  .key = key,
-                                                  .looks = workloads_.size()});
+    double time_us = 0;
+    for (const ModelledLaunch& launch : launches) time_us += launch.time_us;
+    const ModelledSight sight =
+        look_at_modelled({.session = session,
+                          .executor = *executor_,
+                          .task = task_,
+                          .workload = workloads_[w],
+                          .reference = plan,
+                          .arm = arm,
+                          .time_us = time_us,
+                          .launches = launches,
+                          .model_key = request_.model_key,
+                          .key = key,
+                          .looks = workloads_.size(),
+                          .may_count_blocks = has_atomic_results(arms_[a].code->compiled)});
     if (auto verdict = fault_of_arm(a)) return verdict;
     if (sight.wrong) return wrong_while_timed(w, a, *sight.wrong);
-    if (sight.is_uneven()) {
-      return of_arm(
-          a, "uneven_blocks", "has its work in other blocks than those that are timed",
-          fmt::format("at workload '{}' other blocks than those that were timed let expect {:.1f} times "
-                      "the time: a sample of blocks must stand for a launch",
-                      name, sight.other_ratio));
-    }
+    if (auto objection = sight.objection(name))
+      return of_arm(a, objection->reason, objection->words, std::move(objection->message));
     workshop_.proven.add_look(look);
     return std::nullopt;
   }

@@ -7,7 +7,8 @@
 // Strong accesses (atomics, volatile, relaxed, acquire, release) never race with each other. One launch, one OS thread.
 //
 // A weak load that is ordered behind another block's store can still be wrong: if the block has loaded the sector
-// weakly before that store, and no fence came since, its first-level cache may answer with the old bytes.
+// weakly before that store, and no fence came since, its first-level cache may answer with the old bytes. What a launch
+// has written is not to be read by loads that promise the opposite (ld.global.nc), however it is ordered.
 #pragma once
 
 #include <memory>
@@ -38,6 +39,7 @@ struct GlobalConflict {
   u32 other_unit = 0;          ///< ~0u: several
   bool is_in_block = false;    ///< the other one is of the same block
   bool is_stale = false;       ///< ordered, but the first-level cache may hold what was there before
+  bool is_constant = false;    ///< read as what no launch writes, and written in this one
   u32 other_pc = ~0u;          ///< of a write; ~0u: unknown
 };
 
@@ -87,6 +89,8 @@ class GlobalRaces {
   bool is_stale(u64 sector, const BlockOrder& order) const;
   void check_stale(u64 writer, const Region& region, const GlobalAccess& access, const BlockOrder& order,
                    u32 lane, GlobalConflicts& found) const;
+  void check_constant(u64 writer, const GlobalAccess& access, const BlockOrder& order, u32 lane, u64 byte,
+                      GlobalConflicts& found) const;
   void note_sectors(const Region& region, const GlobalAccess& access, BlockOrder& order);
   void spread(const Region& region, const GlobalAccess& access, BlockOrder& order);
 

@@ -73,7 +73,7 @@ inline constexpr u8 k_cluster_arrive = 0, k_cluster_arrive_relaxed = 1, k_cluste
 /// Instruction::flags of what the asynchronous proxy does: copies by TMA, wgmma. Its registers may be in flight.
 inline constexpr u8 k_async_proxy = 128;
 
-/// Instruction::flags: the address register is 32 bits wide. Bits 4 to 32 of memory instructions: see order.h.
+/// Instruction::flags: the address register is 32 bits wide. Bits 2 to 64 of memory instructions: see order.h.
 inline constexpr u8 k_narrow_address = 1;
 
 /// Offsets of special registers in the arena are this times their index (special.h).

@@ -325,7 +325,8 @@ LaunchResult run(const Program& program, Memory& memory, const Launch& launch, c
   const bool checks_global = options.checks.races && options.checks.global_races &&
                              units < (image->tracks_order ? k_max_tracked_units : k_max_units);
   const u64 cluster_size = launch.cluster.count();
-  const bool is_ordered = image->needs_order || launch.cooperative || checks_global || cluster_size > 1;
+  const bool is_ordered =
+      image->needs_order || launch.cooperative || checks_global || cluster_size > 1 || options.adds_exactly;
   const u64 threads = is_ordered ? 1 : std::clamp<u64>(options.threads, 1, std::min<u64>(order.count, 256));
   const u64 resident_clusters = resident_cluster_limit(context, order.count);
   if (resident_clusters == 0) {
@@ -334,7 +335,7 @@ LaunchResult run(const Program& program, Memory& memory, const Launch& launch, c
                                              launch.cooperative ? order.count * cluster_size : cluster_size)),
             {}};
   }
-  LaunchState state;
+  LaunchState state{.sums = options.adds_exactly ? std::make_unique<ExactSums>() : nullptr};
   if (checks_global) state.races = std::make_unique<GlobalRaces>(image->global_granule, image->tracks_order);
   if (threads == 1) context.state = &state;
   Progress progress;

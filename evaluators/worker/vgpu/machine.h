@@ -84,6 +84,9 @@ struct LaunchOptions {
       0;  ///< 0: blocks and warps in order; else an interleaving drawn from the seed
   Checks checks;
   bool collect_counts = true;
+  /// Floating-point sums by atom and red come out as if nothing were rounded on the way: what still depends on the
+  /// order of blocks and warps then is something else than their roundings. On one OS thread.
+  bool adds_exactly = false;
   std::optional<BlockSample> sample;
   /// Not empty: only these blocks run, in this order (indices in the grid, x fastest). What they would need of the
   /// others is missing: a block that reads what nothing wrote, or waits for ever, is given up without a fault.

@@ -21,6 +21,7 @@ inline u8 memory_order(const Statement& statement) {
   if (is_acquire) flags |= k_acquire_access;
   if (is_release) flags |= k_release_access;
   if (statement.has("cta")) flags |= k_block_access;
+  if (statement.has("nc") || statement.is("ldu")) flags |= k_constant_access;
   return flags;
 }
 

@@ -58,9 +58,10 @@ T float_result(Operation operation, T old, T b) {
   return operation == Operation::min ? std::min(old, b) : std::max(old, b);
 }
 
+float flush(float x) { return std::fabs(x) < 0x1p-126f ? std::copysign(0.0f, x) : x; }
+
 /// What the memory side of the device does in global memory: f32 sums flush denormals, f64 sums hand on a NaN as it is.
 float global_result(Operation operation, float old, float b) {
-  auto flush = [](float x) { return std::fabs(x) < 0x1p-126f ? std::copysign(0.0f, x) : x; };
   return operation == Operation::add ? flush(float_result(operation, flush(old), flush(b)))
                                      : float_result(operation, old, b);
 }
@@ -72,6 +73,14 @@ double global_result(Operation operation, double old, double b) {
 template <class Format>
 u16 half_result(Operation operation, u16 old, u16 b) {
   return Format::from_float(float_result(operation, Format::to_float(old), Format::to_float(b)));
+}
+
+/// `plain` as it would be without the roundings of the sum so far; what is no number, or zero either way, stays.
+template <class T, class Round>
+T exact_result(ExactSums& sums, const u8* at, T old, T b, T plain, Round round) {
+  const double sum = sums.add(at, static_cast<double>(old), static_cast<double>(b),
+                              [&](double x) { return static_cast<double>(round(static_cast<T>(x))); });
+  return sum - sum != 0 || sum == static_cast<double>(plain) ? plain : static_cast<T>(sum);
 }
 
 struct Integers {
@@ -92,6 +101,16 @@ struct Floats {
   static u64 apply(Operation operation, u64 old, u64 b, u64) {
     return bits_as<u64>(float_result(operation, bits_as<double>(old), bits_as<double>(b)));
   }
+  static u32 add_exactly(ExactSums& sums, const u8* at, u32 old, u32 b) {
+    return bits_as<u32>(exact_result(sums, at, bits_as<float>(old), bits_as<float>(b),
+                                     bits_as<float>(apply(Operation::add, old, b, 0)),
+                                     [](float x) { return x; }));
+  }
+  static u64 add_exactly(ExactSums& sums, const u8* at, u64 old, u64 b) {
+    return bits_as<u64>(exact_result(sums, at, bits_as<double>(old), bits_as<double>(b),
+                                     bits_as<double>(apply(Operation::add, old, b, 0)),
+                                     [](double x) { return x; }));
+  }
 };
 struct GlobalFloats {
   static u32 apply(Operation operation, u32 old, u32 b, u32) {
@@ -99,6 +118,15 @@ struct GlobalFloats {
   }
   static u64 apply(Operation operation, u64 old, u64 b, u64) {
     return bits_as<u64>(global_result(operation, bits_as<double>(old), bits_as<double>(b)));
+  }
+  static u32 add_exactly(ExactSums& sums, const u8* at, u32 old, u32 b) {
+    return bits_as<u32>(exact_result(sums, at, bits_as<float>(old), bits_as<float>(b),
+                                     bits_as<float>(apply(Operation::add, old, b, 0)), flush));
+  }
+  static u64 add_exactly(ExactSums& sums, const u8* at, u64 old, u64 b) {
+    return bits_as<u64>(exact_result(sums, at, bits_as<double>(old), bits_as<double>(b),
+                                     bits_as<double>(apply(Operation::add, old, b, 0)),
+                                     [](double x) { return x; }));
   }
 };
 template <class Format>
@@ -109,6 +137,16 @@ struct Halves {
   static u32 apply(Operation operation, u32 old, u32 b, u32) {
     const u16 low = half_result<Format>(operation, static_cast<u16>(old), static_cast<u16>(b));
     const u16 high = half_result<Format>(operation, static_cast<u16>(old >> 16), static_cast<u16>(b >> 16));
+    return u32{high} << 16 | low;
+  }
+  static u16 add_exactly(ExactSums& sums, const u8* at, u16 old, u16 b) {
+    const float plain = Format::to_float(half_result<Format>(Operation::add, old, b));
+    return Format::from_float(exact_result(sums, at, Format::to_float(old), Format::to_float(b), plain,
+                                           [](float x) { return Format::to_float(Format::from_float(x)); }));
+  }
+  static u32 add_exactly(ExactSums& sums, const u8* at, u32 old, u32 b) {
+    const u16 low = add_exactly(sums, at, static_cast<u16>(old), static_cast<u16>(b));
+    const u16 high = add_exactly(sums, at + 2, static_cast<u16>(old >> 16), static_cast<u16>(b >> 16));
     return u32{high} << 16 | low;
   }
 };
@@ -122,6 +160,8 @@ void atomic(Warp& warp, const Instruction& i, Mask mask) {
   const u32* results = sources + i.count;
   const T* c = lanes_of<T>(warp, i.c);
   const Operation operation = static_cast<Operation>(i.extra);
+  const LaunchState* const state = warp.context->state;
+  ExactSums* const sums = state && operation == Operation::add ? state->sums.get() : nullptr;
   bool has_changed = false;
   for_each_part(warp, i, mask, sizeof(T) * i.count, Use::atomic, [&](const Access& access, Mask part) {
     for (Mask rest = part; rest != 0; rest &= rest - 1) {
@@ -130,7 +170,10 @@ void atomic(Warp& warp, const Instruction& i, Mask mask) {
         T old, fresh;
         u8* at = access.base + access.offsets[l] + k * sizeof(T);
         std::memcpy(&old, at, sizeof old);
-        fresh = Arithmetic::apply(operation, old, lanes_of<T>(warp, sources[k])[l], c[l]);
+        const T operand = lanes_of<T>(warp, sources[k])[l];
+        fresh = Arithmetic::apply(operation, old, operand, c[l]);
+        if constexpr (requires { Arithmetic::add_exactly(*sums, at, old, operand); })
+          if (sums) fresh = Arithmetic::add_exactly(*sums, at, old, operand);
         std::memcpy(at, &fresh, sizeof fresh);
         has_changed |= std::memcmp(&old, &fresh, sizeof fresh) != 0;
         if ((i.flags & k_has_result) != 0) lanes_of<T>(warp, results[k])[l] = old;

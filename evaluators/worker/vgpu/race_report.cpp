@@ -67,6 +67,11 @@ constexpr const char* k_advice_to_fence =
     "tells the "
     "other threads), or read the data through volatile or __ldcg()";
 
+constexpr const char* k_advice_constant =
+    "A load by ld.global.nc (__ldg, a const __restrict__ pointer) may read only what no thread writes during "
+    "the "
+    "launch, however the two are ordered. Read it through a plain pointer without __restrict__";
+
 std::string global_text(const Warp& warp, const Region& region, Use use, const GlobalConflict& conflict) {
   const u64 other_block = conflict.other_unit / warp.context->warps_per_block;
   const bool is_same_block = conflict.is_in_block;
@@ -83,6 +88,11 @@ std::string global_text(const Warp& warp, const Region& region, Use use, const G
   if (conflict.is_stale) {
     return fmt::format("{} reads byte {} of '{}', which {}. {}", block_name(warp, warp.block->index),
                        conflict.byte, region.name, other, k_advice_to_fence);
+  }
+  if (conflict.is_constant) {
+    return fmt::format("{} reads byte {} of '{}', which {} in this launch. {}",
+                       block_name(warp, warp.block->index), conflict.byte, region.name, other,
+                       k_advice_constant);
   }
   const char* advice = is_same_block ? "a __syncthreads() is missing between them" : k_advice_between_blocks;
   return fmt::format("{} {} byte {} of '{}', which {}, and nothing orders the two: {}",

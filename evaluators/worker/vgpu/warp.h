@@ -15,6 +15,7 @@
 
 #include "evaluators/worker/vgpu/bulk_copy.h"
 #include "evaluators/worker/vgpu/cluster.h"
+#include "evaluators/worker/vgpu/exact_sums.h"
 #include "evaluators/worker/vgpu/global_race.h"
 #include "evaluators/worker/vgpu/instruction.h"
 #include "evaluators/worker/vgpu/machine.h"
@@ -83,6 +84,7 @@ struct LaunchState {
   u64 changes = 0;                            ///< of memory, of what runs: whoever waits may go on
   std::optional<EarlyGlobalRead> early_read;  ///< the first one
   std::unique_ptr<GlobalRaces> races;         ///< null: global memory is not checked for races
+  std::unique_ptr<ExactSums> sums;            ///< null: sums are rounded at every step
 };
 
 /// What all blocks of one launch share; immutable while they run.

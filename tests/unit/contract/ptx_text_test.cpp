@@ -7,6 +7,7 @@
 #include <algorithm>
 #include <chrono>
 
+#include "engine/core/code_measures.h"
 #include "evaluators/worker/contract/code_balance.h"
 #include "evaluators/worker/contract/descriptors.h"
 #include "evaluators/worker/contract/ptx_plain.h"
@@ -94,6 +95,25 @@ TEST_CASE("opcodes are counted by class, guarded ones and those in braces too") 
   CHECK(counts.opcodes.at("st.shared") == 1);
   CHECK(counts.opcodes.at("ret") == 1);
   CHECK_FALSE(counts.opcodes.contains("table"));
+}
+
+TEST_CASE("only additions of floating-point numbers in memory count as such") {
+  const auto adds = [](const std::string& code) {
+    return adds_floats(count_opcodes(".visible .entry f()\n{\n" + code + "\n}\n"));
+  };
+  for (const char* code :
+       {"red.global.add.f32 [%rd1], %f1;", "atom.shared.add.noftz.f16x2 %r1, [%r2], %r3;",
+        "@%p1 atom.global.v2.f32.add {%f1, %f2}, [%rd1], {%f1, %f2};",
+        "red.global.gpu.relaxed.add.noftz.bf16 [%rd1], %rs1;", "atom.add.f64 %fd1, [%rd1], %fd2;",
+        "cp.reduce.async.bulk.global.shared::cta.bulk_group.add.f32 [%rd1], [%r1], %r2;",
+        "cp.reduce.async.bulk.tensor.2d.global.shared::cta.add.bulk_group [%rd1, {%r1, %r2}], [%r3];"})
+    CHECK(adds(code));
+  for (const char* code : {"atom.global.add.u32 %r1, [%rd1], 1;", "red.global.max.s32 [%rd1], %r1;",
+                           "atom.global.cas.b32 %r1, [%rd1], %r2, %r3;",
+                           "atom.global.exch.b32 %r1, [%rd1], %r2;", "add.f32 %f1, %f2, %f3;",
+                           "red.global.max.noftz.f16x2 [%rd1], %r1;", "redux.sync.add.u32 %r1, %r2, -1;",
+                           "cp.reduce.async.bulk.global.shared::cta.bulk_group.add.u32 [%rd1], [%r1], %r2;"})
+    CHECK_FALSE(adds(code));
 }
 
 TEST_CASE("floating-point operations and bytes are counted by type, vector and shape of each instruction") {
