@@ -13,7 +13,7 @@
 //   naive.cu        one warp per query head, keys read G times, one load in flight
 //   split_kv.cu     keys shared by the group, split-KV with a wave-filling heuristic, 16-byte cp.async pipeline
 //   mma_ahead.cu    tensor cores, first copies ahead of the length, programmatic merge
-//   this file       the merge inside a cluster, no second launch: 1.03 to 1.05x mma_ahead.cu up to 67k tokens, 1.09 to 1.19x for
+//   this file       the merge inside a cluster, no second launch: 1.02 to 1.03x mma_ahead.cu up to 67k tokens, 1.13 to 1.20x for
 //                   one sequence of 1k to 4k, 1.00 to 1.01x beyond
 //   left to do      few key-value heads of a long sequence: eight blocks each leave multiprocessors idle, mma_ahead.cu does not
 
