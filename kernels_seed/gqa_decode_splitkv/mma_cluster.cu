@@ -275,7 +275,11 @@ constexpr Division pick(const Problem& p) {
       const long long slots = (ranks > 2 ? p.device.sms * 10 / 11 : p.device.sms) * form;
       const long long waves = kl::cdiv((long long)p.B * p.Hkv * ranks, slots);
       const long long cost = waves * ((long long)kl::cdiv(p.S, ranks) * form + BLOCK_COST) * (form == 1 ? 20 : 21);
-      if (least == 0 || cost < least) best = {8 / form, ranks}, least = cost;
+      if (least == 0 || cost < least) {
+        best.warps = 8 / form;
+        best.ranks = ranks;
+        least = cost;
+      }
     }
   }
   return best;
