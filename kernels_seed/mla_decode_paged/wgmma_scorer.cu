@@ -46,14 +46,17 @@ static_assert(KEYS == HEADS && D == 9 * SPAN && DV == 8 * SPAN, "spans of querie
 // Named barriers: 0 is __syncthreads, then "weights of stage 0, 1 are there", and the scorer's warps by themselves.
 constexpr int WEIGHTS = 1, ALONE = 3;
 
+/// What one half of the ring is filled with next: page i of the run that begins at page `at`, or for i < 0 its queries.
+struct Loader {
+  int at, b, i, count;
+};
+
 struct alignas(1024) Shared {
   unsigned short page[RING][SPANS][KEYS][SPAN];
   unsigned short q[(STEPS - HELD) / 4][HEADS][SPAN];  // the channels of the queries that registers do not hold
   float shrink[RING][HEADS], sum[RING][HEADS];  // with a page's weights: what it leaves of older outputs; at a run's end
   uint64_t full[RING][PARTS], empty[RING][2];
-  struct Loader {
-    int at, b, i, count;                        // the next item: page i of the run that begins at page `at`, or its queries
-  } loader[2];
+  Loader loader[2];
   int before[SEQUENCES_MAX + 2];                // pages of all sequences before; behind them the length of a group's run
 };
 
@@ -146,7 +149,7 @@ struct Source {
 /// Starts the copies of one half, w, of the next item into a stage, and returns the item's successor, a page's index. One
 /// thread. A run's queries go before its pages, as if they were one: they are as large.
 __device__ __forceinline__ int load(Shared& shared, const Source& from, int w, int stage, int page) {
-  Shared::Loader& l = shared.loader[w];
+  Loader& l = shared.loader[w];
   if (l.at >= from.end) return 0;
   const bool is_query = l.i < 0;
   const CUtensorMap* const map = is_query ? from.q : from.kv;
