@@ -13,7 +13,9 @@ constexpr const char* k_first_namespace = "pid:[4026531836]";  // Linux: PROC_PI
 }  // namespace
 
 HiddenReading read_hidden(std::span<const UseSample> samples, std::span<const unsigned> listed,
-                          std::span<const OwnProcess> own, std::uint64_t now_us, const HiddenSince& before) {
+                          std::span<const OwnProcess> own, bool knows_own, std::uint64_t now_us,
+                          const HiddenSince& before) {
+  if (!knows_own) return {};
   const auto is_seen = [&](unsigned pid) {
     return std::find(listed.begin(), listed.end(), pid) != listed.end() ||
            std::any_of(own.begin(), own.end(), [&](const OwnProcess& process) { return process.pid == pid; });

@@ -32,9 +32,11 @@ struct HiddenReading {
 };
 
 /// Reads the newest `samples` at `now_us`. A number is somebody else's if it is neither `listed` nor `own` and computed
-/// later than k_samples_linger_us after the first reading at which that was so.
+/// later than k_samples_linger_us after the first reading at which that was so. Nobody is where `knows_own` (of
+/// ProcessRoster) is false: an own process could be sampled under a number of another namespace.
 HiddenReading read_hidden(std::span<const UseSample> samples, std::span<const unsigned> listed,
-                          std::span<const OwnProcess> own, std::uint64_t now_us, const HiddenSince& before);
+                          std::span<const OwnProcess> own, bool knows_own, std::uint64_t now_us,
+                          const HiddenSince& before);
 
 /// True where this process's namespace is not the machine's first one; false where there is no /proc to say so.
 bool is_in_pid_namespace();

@@ -155,7 +155,7 @@ class NvmlReader {
     std::vector<UseSample> uses;
     for (const nvml::ProcessSample& sample : samples)
       uses.push_back({.pid = sample.pid, .sm_percent = sample.sm_percent, .time_us = sample.time_us});
-    HiddenReading reading = read_hidden(uses, listed, own, now_us, hidden_);
+    HiddenReading reading = read_hidden(uses, listed, own, roster_.knows_own, now_us, hidden_);
     hidden_ = std::move(reading.since);
     for (const auto& [pid, percent] : reading.sm_percent)
       processes.push_back({.pid = pid, .sm_percent = percent, .is_hidden = true});

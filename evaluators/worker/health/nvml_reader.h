@@ -14,8 +14,9 @@ namespace kernelites::worker {
 std::string first_device_bus_id();
 
 /// A reader of the device at `bus_id`, for DeviceWatch. `problem` says why nothing can be read; empty: it can. This
-/// process's own children are nobody else's. In a PID namespace, whoever is outside of it is told by what it computes
-/// (hidden_processes.h); where all numbers are another namespace's, those from before the first own one are.
+/// process's own children are nobody else's. In a PID namespace, once own ones are known to be named, those outside of
+/// it are told by what they compute (hidden_processes.h); where all numbers are another namespace's, those from before
+/// the first own one are.
 std::function<HealthReading()> nvml_reader(const std::string& bus_id, std::string& problem);
 
 }  // namespace kernelites::worker

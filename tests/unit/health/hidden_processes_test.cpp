@@ -17,9 +17,10 @@ struct HiddenRig {
   HiddenSince since = {};
   std::vector<unsigned> listed = {17};  // the worker's referee
   std::vector<OwnProcess> own = {{.pid = 10}, {.pid = 17, .may_hold_context = true}};
+  bool knows_own = true;
   Percents read(double now_s, const std::vector<UseSample>& samples) {
     HiddenReading reading =
-        read_hidden(samples, listed, own, static_cast<std::uint64_t>(now_s * k_second_us), since);
+        read_hidden(samples, listed, own, knows_own, static_cast<std::uint64_t>(now_s * k_second_us), since);
     since = std::move(reading.since);
     return reading.sm_percent;
   }
@@ -54,6 +55,24 @@ TEST_CASE("whoever is listed or own is somebody else's business") {
   HiddenRig rig;
   for (double now_s = 100; now_s < 110; ++now_s)
     CHECK(rig.read(now_s, {use(17, now_s - 0.1), use(10, now_s - 0.1)}).empty());
+}
+
+TEST_CASE("own processes under numbers of another namespace are nobody else's, however long they compute") {
+  HiddenRig rig{.listed = {}, .knows_own = false};
+  ProcessRoster roster;
+  for (double now_s = 100; now_s < 110; ++now_s) {
+    roster = read_roster(rig.listed, rig.own, roster).roster;
+    rig.knows_own = roster.knows_own;
+    CHECK(rig.read(now_s, {use(48817, now_s - 0.1)}).empty());
+  }
+  // The driver names own ones at last: whoever computes beside them has two seconds from then on.
+  rig.own.push_back({.pid = 18, .may_hold_context = true});
+  rig.listed = {17, 18};
+  for (double now_s = 110; now_s < 115; ++now_s) {
+    roster = read_roster(rig.listed, rig.own, roster).roster;
+    rig.knows_own = roster.knows_own;
+    CHECK(rig.read(now_s, {use(48817, now_s - 0.1)}).empty() == (now_s < 114));
+  }
 }
 
 TEST_CASE("one that stopped computing is forgotten, and one that idles was never seen") {
