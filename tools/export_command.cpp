@@ -145,7 +145,8 @@ void print_portfolio(const Portfolio& portfolio, std::ostream& out) {
       out << fmt::format("  {}: {:.3f}x the best single kernel{}\n", workload, gain,
                          model_words(portfolio, gain));
   for (const LeftOut& champion : portfolio.left_out)
-    out << fmt::format("  {}\n", left_out_words(champion, portfolio.gain_min));
+    out << fmt::format("  {}{}\n", portfolio.is_confirmed ? "left out before it was measured: " : "",
+                       left_out_words(champion));
   out << fmt::format("times are {}\n", times_words(portfolio));
   if (!portfolio.known_before.empty())
     out << fmt::format(

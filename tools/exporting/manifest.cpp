@@ -87,7 +87,8 @@ Json dispatch_json(const Portfolio& portfolio) {
   for (const LeftOut& champion : portfolio.left_out)
     left_out.push_back({{"ordinal", champion.ordinal},
                         {"workload", champion.workload},
-                        {"gain_over_what_is_called", champion.gain}});
+                        {"gain_over_what_is_called", champion.gain},
+                        {"gain_min", champion.gain_min}});
   return {{"default", portfolio.arms.at(static_cast<std::size_t>(portfolio.dispatch.default_arm)).label},
           {"rules", rules},
           {"made_from", portfolio.is_confirmed  ? "the dispatcher's own measurement"

@@ -145,7 +145,8 @@ std::vector<LeftOut> left_out_of(const Portfolio& portfolio) {
       const double own = shape->time_us[arm], other = shape->time_us[static_cast<std::size_t>(called)];
       left_out.push_back({.ordinal = portfolio.arms[arm].ordinal,
                           .workload = workload,
-                          .gain = own > 0 && other > 0 ? other / own - 1 : 0});
+                          .gain = own > 0 && other > 0 ? other / own - 1 : 0,
+                          .gain_min = portfolio.gain_min});
     }
   }
   return left_out;
@@ -220,7 +221,7 @@ Portfolio read_portfolio(const Archive& archive, const Task& task, const Portfol
   return portfolio;
 }
 
-std::string left_out_words(const LeftOut& champion, double gain_min) {
+std::string left_out_words(const LeftOut& champion) {
   const std::string name = fmt::format("#{}, champion of {},", champion.ordinal, champion.workload);
   if (champion.gain <= 0)
     return fmt::format(
@@ -228,9 +229,9 @@ std::string left_out_words(const LeftOut& champion, double gain_min) {
         "({:+.1f} %)",
         name, 100 * champion.gain);
   const double saved = 1 - 1 / (1 + champion.gain);  // of the time, as --gain counts
-  return saved <= gain_min
+  return saved <= champion.gain_min
              ? fmt::format("{} is {:.1f} % faster there than what is called: less than --gain {:.1f} %", name,
-                           100 * champion.gain, 100 * gain_min)
+                           100 * champion.gain, 100 * champion.gain_min)
              : fmt::format("{} is {:.1f} % faster there, but no rule tells its shape from its neighbours'",
                            name, 100 * champion.gain);
 }

@@ -48,7 +48,8 @@ struct PortfolioArm {
 struct LeftOut {
   std::uint64_t ordinal = 0;
   std::string workload;  ///< whose champion it is
-  double gain = 0;       ///< over the arm that is called there; 0: unknown
+  double gain = 0;       ///< over the arm that is called there by the run's duels; 0: unknown
+  double gain_min = 0;   ///< what a rule had to gain by them
 };
 
 struct Portfolio {
@@ -88,8 +89,8 @@ Portfolio read_portfolio(const Archive& archive, const Task& task, const Portfol
 Portfolio with_measured(Portfolio portfolio, std::vector<ShapeTimes> shapes,
                         std::optional<double> gain_min = {});
 
-/// "#34, champion of llama3, is 0.3 % faster there than what is called: less than 1 %".
-std::string left_out_words(const LeftOut& champion, double gain_min);
+/// "#34, champion of llama3, is 0.3 % faster there than what is called: less than --gain 1.0 %".
+std::string left_out_words(const LeftOut& champion);
 
 /// Names of the dims that a caller gives, in the task's order.
 std::vector<std::string> variable_dims(const Task& task);
