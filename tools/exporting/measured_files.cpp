@@ -41,7 +41,12 @@ MeasuredBench read_bench(const std::filesystem::path& file, const Portfolio& por
         arms.size() == portfolio.arms.size() &&
         std::equal(arms.begin(), arms.end(), portfolio.arms.begin(),
                    [](const std::string& id, const PortfolioArm& arm) { return id == arm.candidate_id; });
-    if (!is_same) throw Error("it measured other kernels than this run's portfolio has now");
+    if (!is_same)
+      throw Error(fmt::format(
+          "it measured other kernels than this run's portfolio has now, by --gain {:g}; --gain, --elite and "
+          "--fallback-times choose them, and must be those of the export that was measured (MANIFEST.json "
+          "there has its gain_min)",
+          portfolio.gain_min));
     for (const Json& row : bench.document.at("workloads"))
       bench.shapes.push_back(shape_from(row, portfolio, task));
     if (bench.shapes.empty()) throw Error("it has no workload");

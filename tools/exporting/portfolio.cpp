@@ -215,7 +215,10 @@ Portfolio read_portfolio(const Archive& archive, const Task& task, const Portfol
   portfolio.known_before = public_secrets(run, portfolio.is_modelled);
   portfolio.shapes = shape_times(task, portfolio.arms, choice);
   portfolio.gain_min = choice.gain_min.value_or(least_gain(portfolio.is_modelled));
-  portfolio.dispatch = choose_dispatch(portfolio.shapes, variable_dims(task), portfolio.gain_min);
+  std::vector<ShapeTimes> compared = portfolio.shapes;
+  if (portfolio.is_modelled)
+    for (ShapeTimes& shape : compared) shape.fallback_us = 0;
+  portfolio.dispatch = choose_dispatch(compared, variable_dims(task), portfolio.gain_min);
   portfolio.left_out = left_out_of(portfolio);
   keep_used(portfolio);
   return portfolio;

@@ -71,7 +71,8 @@ struct Portfolio {
 struct PortfolioChoice {
   std::optional<std::uint64_t> only;  ///< ship this candidate alone
   std::optional<double> gain_min;     ///< what a rule must gain; empty: `least_gain` of what the times are
-  /// Time of the caller's own kernel by bench workload: where it is faster, the dispatcher asks for the fallback.
+  /// Time of the caller's own kernel by bench workload: where it is faster, the dispatcher asks for the fallback. It is
+  /// measured, and so compared with measured times alone: with modelled ones it waits for `with_measured`.
   std::map<std::string, double> fallback_us;
 };
 

@@ -2,6 +2,8 @@
 // A portfolio holds what was proven and timed, with lineage and times, and its manifest says so.
 #include "tools/exporting/portfolio.h"
 
+#include <algorithm>
+
 #include "engine/core/error.h"
 #include "tests/support/catch.h"
 #include "tests/unit/search/search_rig.h"
@@ -74,4 +76,27 @@ TEST_CASE("a champion that the model's threshold left out is told with that one 
   portfolio = with_measured(std::move(portfolio), {{.workload = "b", .dims = {{"B", 8}}, .time_us = {30}}});
   CHECK(portfolio.gain_min == least_gain(false));
   CHECK_THAT(left_out_words(portfolio.left_out.at(0)), Catch::Contains("less than --gain 13.0 %"));
+}
+
+TEST_CASE(
+    "measured times of a fallback choose nothing beside modelled ones, until the arms were measured too") {
+  const auto calls_fallback = [](const Portfolio& portfolio) {
+    const auto& rules = portfolio.dispatch.rules;
+    return std::any_of(rules.begin(), rules.end(),
+                       [](const auto& rule) { return rule.arm == k_fallback_arm; });
+  };
+  for (const bool is_virtual : {true, false}) {
+    SearchRig rig;
+    FakeEvaluator evaluator(is_virtual);
+    FakeModel model;
+    rig.run(evaluator, &model);
+    const Archive archive = Archive::open_read_only(rig.folder.path());
+    PortfolioChoice choice{.only = {}, .gain_min = {}, .fallback_us = {{rig.task.bench[0].name, 0.001}}};
+    const Portfolio portfolio = read_portfolio(archive, rig.task, choice);
+    REQUIRE(portfolio.is_modelled == is_virtual);
+    CHECK(calls_fallback(portfolio) == !is_virtual);
+    CHECK(calls_fallback(with_measured(portfolio, portfolio.shapes)));
+    choice.fallback_us = {};
+    if (is_virtual) CHECK(read_portfolio(archive, rig.task, choice).arms.size() == portfolio.arms.size());
+  }
 }
