@@ -18,7 +18,6 @@
 #include "tools/exporting/export_session.h"
 #include "tools/exporting/manifest.h"
 #include "tools/exporting/measured_files.h"
-#include "tools/inspect/model_error.h"
 #include "tools/inspect/run_reader.h"
 #include "tools/inspect/screen_text.h"
 
@@ -110,23 +109,6 @@ ExportOrder order_of(const ExportOptions& options, const Task& task, const Progr
                       "is for --plans table: code takes every shape");
   for (const std::string& shape : options.shapes) order.shapes.push_back(shape_from(shape, task));
   return order;
-}
-
-/// What a rule is worth that is made of modelled times alone; `gain`: over the best single kernel.
-std::string model_words(const Portfolio& portfolio, double gain) {
-  if (!portfolio.is_modelled || portfolio.is_confirmed) return "";
-  return fmt::format(" by the model: {}", agreement_words(gain));
-}
-
-std::string times_words(const Portfolio& portfolio) {
-  if (portfolio.is_confirmed) return "the exported dispatcher's own";
-  if (!portfolio.is_modelled) return "the run's duels, measured";
-  return fmt::format(
-      "the run's duels, modelled: no device has timed these kernels, and the model tells no kernel from "
-      "another "
-      "that is less than {:g} times as fast, which is what one must be to be called beside the best (--gain "
-      "says otherwise); measure with the exported bench, then --confirm",
-      least_gain_told());
 }
 
 void print_portfolio(const Portfolio& portfolio, std::ostream& out) {

@@ -212,6 +212,9 @@ Portfolio read_portfolio(const Archive& archive, const Task& task, const Portfol
   for (const PortfolioArm& arm : portfolio.arms)
     for (const auto& [workload, time] : arm.times)
       portfolio.is_modelled = portfolio.is_modelled || time.timing.is_modelled;
+  portfolio.is_model_compared = std::all_of(
+      portfolio.arms.begin(), portfolio.arms.end(),
+      [&](const PortfolioArm& arm) { return model_error(arm.provenance.device, task.name).has_value(); });
   portfolio.known_before = public_secrets(run, portfolio.is_modelled);
   portfolio.shapes = shape_times(task, portfolio.arms, choice);
   portfolio.gain_min = choice.gain_min.value_or(least_gain(portfolio.is_modelled));
@@ -237,6 +240,29 @@ std::string left_out_words(const LeftOut& champion) {
                            100 * champion.gain, 100 * champion.gain_min)
              : fmt::format("{} is {:.1f} % faster there, but no rule tells its shape from its neighbours'",
                            name, 100 * champion.gain);
+}
+
+std::string times_words(const Portfolio& portfolio) {
+  if (portfolio.is_confirmed) return "the exported dispatcher's own";
+  if (!portfolio.is_modelled) return "the run's duels, measured";
+  const std::string told =
+      portfolio.is_model_compared
+          ? fmt::format("the model tells no kernel from another that is less than {:g} times as fast",
+                        least_gain_told())
+          : fmt::format(
+                "nobody has compared the time model with such a device; on an H100 it tells no kernel from "
+                "another that is less than {:g} times as fast",
+                least_gain_told());
+  return fmt::format(
+      "the run's duels, modelled: no device has timed these kernels, and {}, which is what one must be to be "
+      "called beside the best (--gain says otherwise); measure with the exported bench, then --confirm",
+      told);
+}
+
+std::string model_words(const Portfolio& portfolio, double gain) {
+  if (!portfolio.is_modelled || portfolio.is_confirmed) return "";
+  if (!portfolio.is_model_compared) return " by the model, which nobody has compared with such a device";
+  return fmt::format(" by the model: {}", agreement_words(gain));
 }
 
 Portfolio with_measured(Portfolio portfolio, std::vector<ShapeTimes> shapes, std::optional<double> gain_min) {

@@ -62,8 +62,9 @@ struct Portfolio {
   std::string baseline_id;
   std::uint64_t baseline_ordinal = 0;
   std::string baseline_summary;
-  bool is_modelled = false;  ///< times are the virtual GPU's
-  double gain_min = 0;       ///< what a rule had to gain
+  bool is_modelled = false;        ///< times are the virtual GPU's
+  bool is_model_compared = false;  ///< with the device that it stands for
+  double gain_min = 0;             ///< what a rule had to gain
   std::string known_before;  ///< of the run's secrets, by anybody (archive/public_secrets.h); empty: nothing
   std::vector<LeftOut> left_out;
 };
@@ -77,7 +78,8 @@ struct PortfolioChoice {
 };
 
 /// The share of its time that a kernel must save somewhere to be called there. Measured: 1 %. Modelled: as much as the
-/// time model tells from nothing (tools/inspect/model_error.h), since a rule would be made of noise below.
+/// time model tells from nothing where it was compared (tools/inspect/model_error.h), since a rule would be made of
+/// noise below.
 double least_gain(bool is_modelled);
 
 /// The best single elite and every champion that is faster than it somewhere by more than `gain_min`; or `only`. Times
@@ -92,6 +94,11 @@ Portfolio with_measured(Portfolio portfolio, std::vector<ShapeTimes> shapes,
 
 /// "#34, champion of llama3, is 0.3 % faster there than what is called: less than --gain 1.0 %".
 std::string left_out_words(const LeftOut& champion);
+
+/// What times the portfolio was made from, and what they are worth.
+std::string times_words(const Portfolio& portfolio);
+/// " by the model: ..." of a rule that is made of modelled times alone; `gain`: over the best single kernel.
+std::string model_words(const Portfolio& portfolio, double gain);
 
 /// Names of the dims that a caller gives, in the task's order.
 std::vector<std::string> variable_dims(const Task& task);

@@ -100,3 +100,21 @@ TEST_CASE(
     if (is_virtual) CHECK(read_portfolio(archive, rig.task, choice).arms.size() == portfolio.arms.size());
   }
 }
+
+TEST_CASE("how often an H100 agreed with the model is told of the virtual H100 alone") {
+  SearchRig rig;
+  FakeEvaluator evaluator;
+  std::string kind;
+  evaluator.answer = [&](const Request& request, Provenance provenance) {
+    provenance.device.kind = kind;
+    return fake_reply(request, provenance);
+  };
+  FakeModel model;
+  SECTION("an H100") { kind = "vgpu (models H100)"; }
+  SECTION("another device") { kind = "vgpu (models RTX 4090)"; }
+  rig.run(evaluator, &model);
+  const Portfolio portfolio = read_portfolio(Archive::open_read_only(rig.folder.path()), rig.task);
+  const bool is_h100 = kind == "vgpu (models H100)";
+  CHECK((model_words(portfolio, 1.2).find("an H100 found") != std::string::npos) == is_h100);
+  CHECK((times_words(portfolio).find("nobody has compared") == std::string::npos) == is_h100);
+}
