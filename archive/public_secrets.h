@@ -13,8 +13,12 @@ namespace kernelites {
 /// Of modelled times where no model answers that could learn from them; it stands in this source.
 Key public_model_key();
 
-/// Why results of `run` are no evidence against a candidate that was made to know them; empty: nothing of the kind.
-/// `is_modelled`: its times are.
-std::string public_secrets(const RunRecord& run, bool is_modelled);
+struct PublicSecrets {
+  std::string words;              ///< what is known and why; empty: nothing
+  bool are_examinations = false;  ///< else of modelled times alone
+};
+
+/// What results of `run` are no evidence of against a candidate that was made to know it. `is_modelled`: its times are.
+PublicSecrets public_secrets(const RunRecord& run, bool is_modelled);
 
 }  // namespace kernelites

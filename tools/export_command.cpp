@@ -130,11 +130,7 @@ void print_portfolio(const Portfolio& portfolio, std::ostream& out) {
     out << fmt::format("  {}{}\n", portfolio.is_confirmed ? "left out before it was measured: " : "",
                        left_out_words(champion));
   out << fmt::format("times are {}\n", times_words(portfolio));
-  if (!portfolio.known_before.empty())
-    out << fmt::format(
-        "NO EVIDENCE: {}. A kernel made to know that could pass; examine these again in a run of its own "
-        "(kernelites evaluate FILE --task {}).\n",
-        portfolio.known_before, portfolio.task);
+  if (const std::string words = evidence_words(portfolio); !words.empty()) out << words << "\n";
 }
 
 void export_run(const ExportOptions& options, Program& program) {

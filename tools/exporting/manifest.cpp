@@ -110,7 +110,7 @@ Json portfolio_json(const Portfolio& portfolio, const Task& task) {
            {{"name", task.name}, {"title", task.title}, {"formula", task.formula}, {"digest", task.digest}}},
           {"run",
            {{"started_unix_s", portfolio.run_started},
-            {"known_before", portfolio.known_before},
+            {"known_before", portfolio.known_before.words},
             {"baseline",
              {{"ordinal", portfolio.baseline_ordinal},
               {"id", portfolio.baseline_id},

@@ -8,7 +8,6 @@
 #include <cmath>
 #include <set>
 
-#include "archive/public_secrets.h"
 #include "engine/core/error.h"
 #include "engine/search/baseline.h"
 #include "engine/search/placement.h"
@@ -263,6 +262,20 @@ std::string model_words(const Portfolio& portfolio, double gain) {
   if (!portfolio.is_modelled || portfolio.is_confirmed) return "";
   if (!portfolio.is_model_compared) return " by the model, which nobody has compared with such a device";
   return fmt::format(" by the model: {}", agreement_words(gain));
+}
+
+std::string evidence_words(const Portfolio& portfolio) {
+  const PublicSecrets& known = portfolio.known_before;
+  if (known.are_examinations)
+    return fmt::format(
+        "NO EVIDENCE: {}. A kernel made to know that could pass; examine these again in a run of its own "
+        "(kernelites evaluate FILE --task {}).",
+        known.words, portfolio.task);
+  if (known.words.empty() || portfolio.is_confirmed) return "";
+  return fmt::format(
+      "NO EVIDENCE OF SPEED: {}. A kernel made to know that could seem fast; measure with the exported "
+      "bench.",
+      known.words);
 }
 
 Portfolio with_measured(Portfolio portfolio, std::vector<ShapeTimes> shapes, std::optional<double> gain_min) {

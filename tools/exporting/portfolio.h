@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "archive/archive.h"
+#include "archive/public_secrets.h"
 #include "engine/core/task.h"
 #include "tools/exporting/dispatch.h"
 
@@ -65,7 +66,7 @@ struct Portfolio {
   bool is_modelled = false;        ///< times are the virtual GPU's
   bool is_model_compared = false;  ///< with the device that it stands for
   double gain_min = 0;             ///< what a rule had to gain
-  std::string known_before;  ///< of the run's secrets, by anybody (archive/public_secrets.h); empty: nothing
+  PublicSecrets known_before;      ///< of the run's secrets, by anybody
   std::vector<LeftOut> left_out;
 };
 
@@ -99,6 +100,10 @@ std::string left_out_words(const LeftOut& champion);
 std::string times_words(const Portfolio& portfolio);
 /// " by the model: ..." of a rule that is made of modelled times alone; `gain`: over the best single kernel.
 std::string model_words(const Portfolio& portfolio, double gain);
+
+/// What the run's results are no evidence of, since anybody could know its secrets before; empty: nothing. Times that
+/// the exported dispatcher measured are evidence of speed.
+std::string evidence_words(const Portfolio& portfolio);
 
 /// Names of the dims that a caller gives, in the task's order.
 std::vector<std::string> variable_dims(const Task& task);

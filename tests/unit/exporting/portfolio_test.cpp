@@ -118,3 +118,16 @@ TEST_CASE("how often an H100 agreed with the model is told of the virtual H100 a
   CHECK((model_words(portfolio, 1.2).find("an H100 found") != std::string::npos) == is_h100);
   CHECK((times_words(portfolio).find("nobody has compared") == std::string::npos) == is_h100);
 }
+
+TEST_CASE(
+    "known examinations are no evidence at all, known modelled times none of speed until it is measured") {
+  Portfolio portfolio;
+  CHECK(evidence_words(portfolio).empty());
+  portfolio.known_before = {.words = "its times are known"};
+  CHECK_THAT(evidence_words(portfolio), Catch::Contains("NO EVIDENCE OF SPEED: its times are known."));
+  CHECK_THAT(evidence_words(portfolio), !Catch::Contains("could pass"));
+  portfolio.is_confirmed = true;
+  CHECK(evidence_words(portfolio).empty());
+  portfolio.known_before = {.words = "it was golden", .are_examinations = true};
+  CHECK_THAT(evidence_words(portfolio), Catch::Contains("NO EVIDENCE: it was golden."));
+}
