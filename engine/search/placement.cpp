@@ -162,6 +162,18 @@ bool is_left_out(const Course& course, const PlacementContext& context) {
          course.duels_sent == 0 && !course.is_inside;
 }
 
+/// How many of its duels count against `k_duels_max`: those against an elite that has been replaced since do not. Each
+/// elite of a cell is faster than the one before, so that there is an end to them.
+int duels_spent(const Course& course, const std::string& incumbent_id) {
+  if (incumbent_id.empty()) return course.duels_sent;
+  const auto is_against_another = [&](const EvaluationRecord& record) {
+    const std::vector<std::string>& arms = record.duel->arms;
+    return std::find(arms.begin(), arms.end(), incumbent_id) == arms.end();
+  };
+  const auto others = std::count_if(course.duels.begin(), course.duels.end(), is_against_another);
+  return course.duels_sent - static_cast<int>(others);
+}
+
 NextStep place(const Course& course, const PlacementContext& context) {
   const std::string cell = cell_name(course.examination->descriptors, context.grid.axes()).value_or("");
   const Elite* incumbent = cell.empty() ? nullptr : context.grid.find(cell);
@@ -181,7 +193,7 @@ NextStep place(const Course& course, const PlacementContext& context) {
     evidence.confirmation = evidence_of(looks.confirmations, incumbent_id, context);
   const Decision decision = decide_insert(context.grid, evidence, context.rule);
   const std::string status = insert_status_name(decision.status);
-  const bool can_duel = course.duels_sent < k_duels_max;
+  const bool can_duel = duels_spent(course, incumbent_id) < k_duels_max;
 
   switch (decision.status) {
     case InsertStatus::untimed:

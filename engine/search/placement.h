@@ -81,7 +81,7 @@ struct Ends {
 };
 using NextStep = std::variant<NeedsExamination, Waits, NeedsDuel, Ends>;
 
-/// Duels that one candidate may have before it is told as it stands.
+/// Duels that one candidate may have against one incumbent before it is told as it stands.
 inline constexpr int k_duels_max = 8;
 /// Opponents in one duel.
 inline constexpr std::size_t k_opponents_max = 7;

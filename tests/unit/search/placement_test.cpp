@@ -29,8 +29,9 @@ struct Case {
         {.grid = grid, .champions = champions, .baseline_id = "old", .weights = {{"w", 1}}, .rule = rule});
   }
 
-  /// A duel that says log(new / old) with the half-width.
-  void duel(double log_ratio, double half_width, bool is_confirmation = false) {
+  /// A duel that says log(new / old) with the half-width, and the same of an elite that came after "old".
+  void duel(double log_ratio, double half_width, bool is_confirmation = false,
+            const std::string& elite = "") {
     Duel duel{.verdict = Verdict::passed(), .arms = {"candidate", "old"}};
     duel.timing["w"] = {{.time_us_median = 100 * std::exp(log_ratio)}, {.time_us_median = 100}};
     duel.ratio["w"] = {{.log_ratio_median = log_ratio,
@@ -38,6 +39,11 @@ struct Case {
                         .log_ratio_high = log_ratio + half_width,
                         .confidence = 0.999,
                         .rounds = 60}};
+    if (!elite.empty()) {
+      duel.arms.push_back(elite);
+      duel.timing["w"].push_back({.time_us_median = 100});
+      duel.ratio["w"].push_back(PairedRatio(duel.ratio["w"].front()));
+    }
     EvaluationRecord record;
     record.request_id = "2-duel-" + std::to_string(course.duels_sent++);
     record.request = {{"is_confirmation", is_confirmation}};
@@ -171,4 +177,30 @@ TEST_CASE("a baseline told after a slower seed takes one confirmation, in which 
   const Outcome outcome = std::get<Ends>(one.next()).outcome;
   CHECK(outcome.champions.size() == 1);
   CHECK(outcome.status == "added");
+}
+
+TEST_CASE("a faster candidate is dueled as often as the elite of its cell changes under it") {
+  Case one;
+  one.duel(-0.4, 0.01);
+  one.duel(-0.4, 0.01, true);
+  std::string elite;
+  for (int rival = 1; rival <= k_duels_max; ++rival) {  // each came first, and is slower
+    elite = "rival " + std::to_string(rival);
+    one.grid.put({.cell = k_cell,
+                  .ordinal = 2 + rival,
+                  .candidate_id = elite,
+                  .fitness = 1.0 + 0.01 * rival,
+                  .speedup = 1.0 + 0.01 * rival});
+    REQUIRE(std::holds_alternative<NeedsDuel>(one.next()));
+    one.duel(-0.4, 0.01, false, elite);
+    REQUIRE(std::holds_alternative<NeedsDuel>(one.next()));
+    one.duel(-0.4, 0.01, true, elite);
+  }
+  CHECK(one.status() == "improved");
+}
+
+TEST_CASE("a candidate whose duels say nothing of the elite that stays is not dueled for ever") {
+  Case one;
+  one.rule.looks_max = 1000;
+  CHECK(one.duel_to_the_end(-0.01, 5.0).first == k_duels_max);
 }
