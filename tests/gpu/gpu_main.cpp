@@ -1,6 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
 // Entry point of the tests of the real device, and the executor that some of them start as a child.
-#define CATCH_CONFIG_RUNNER
 #include <cstdio>
 #include <cstdlib>
 
@@ -8,7 +7,7 @@
 #include "evaluators/worker/sandbox/jail.h"
 #include "tests/gpu/gpu_attacks.h"
 #include "tests/gpu/gpu_support.h"
-#include "tests/support/catch.h"
+#include "tests/support/run_catch.h"
 
 using namespace kernelites;
 using namespace kernelites::worker;
@@ -69,5 +68,5 @@ constexpr ChildRole k_roles[] = {{"execute", execute}, {"attack", attack_child}}
 
 int main(int argc, char** argv) {
   run_child_role(argc, argv, k_roles);
-  return Catch::Session().run(argc, argv);
+  return run_catch(argc, argv);
 }

@@ -1,6 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// Entry point of every test program, for Catch2 version 2 and 3 alike.
-#define CATCH_CONFIG_RUNNER
-#include "tests/support/catch.h"
+// Entry point of the test programs that have none of their own.
+#include "tests/support/run_catch.h"
 
-int main(int argc, char** argv) { return Catch::Session().run(argc, argv); }
+int main(int argc, char** argv) { return kernelites::run_catch(argc, argv); }

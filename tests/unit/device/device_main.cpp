@@ -1,10 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 // Entry point of the device tests, and the executor that one of them starts as a child.
-#define CATCH_CONFIG_RUNNER
 #include "evaluators/worker/device/device.h"
 #include "evaluators/worker/sandbox/child.h"
 #include "evaluators/worker/sandbox/jail.h"
-#include "tests/support/catch.h"
+#include "tests/support/run_catch.h"
 #include "tests/unit/device/vgpu_kernels.h"
 
 using namespace kernelites;
@@ -34,5 +33,5 @@ constexpr ChildRole k_roles[] = {{"execute", execute}};
 
 int main(int argc, char** argv) {
   run_child_role(argc, argv, k_roles);
-  return Catch::Session().run(argc, argv);
+  return run_catch(argc, argv);
 }

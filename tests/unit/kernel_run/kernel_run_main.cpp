@@ -1,10 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // Entry point of the kernel_run tests: they start this program again as compile children.
-#define CATCH_CONFIG_RUNNER
-#include "tests/support/catch.h"
-
 #include "evaluators/worker/nvrtc/compile_child.h"
 #include "evaluators/worker/sandbox/child.h"
+#include "tests/support/run_catch.h"
 
 namespace {
 
@@ -16,5 +14,5 @@ constexpr kernelites::worker::ChildRole k_roles[] = {
 
 int main(int argc, char** argv) {
   kernelites::worker::run_child_role(argc, argv, k_roles);
-  return Catch::Session().run(argc, argv);
+  return kernelites::run_catch(argc, argv);
 }

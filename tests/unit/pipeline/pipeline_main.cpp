@@ -1,12 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 // Entry point of the pipeline tests: they start this program again to launch alone, and as the children of stations.
-#define CATCH_CONFIG_RUNNER
-#include "tests/support/catch.h"
-
 #include "evaluators/worker/pipeline/executor.h"
 #include "evaluators/worker/pipeline/lone_launch.h"
 #include "evaluators/worker/pipeline/referee.h"
 #include "evaluators/worker/sandbox/child.h"
+#include "tests/support/run_catch.h"
 
 namespace {
 
@@ -20,5 +18,5 @@ constexpr kernelites::worker::ChildRole k_roles[] = {
 
 int main(int argc, char** argv) {
   kernelites::worker::run_child_role(argc, argv, k_roles);
-  return Catch::Session().run(argc, argv);
+  return kernelites::run_catch(argc, argv);
 }

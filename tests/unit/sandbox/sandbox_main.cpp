@@ -1,6 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
 // Entry point of the sandbox tests, which start this program again in the roles below.
-#define CATCH_CONFIG_RUNNER
 #include <dirent.h>
 #include <sys/mman.h>
 #include <sys/wait.h>
@@ -16,7 +15,7 @@
 #include "engine/core/error.h"
 #include "evaluators/worker/sandbox/child.h"
 #include "evaluators/worker/sandbox/jail.h"
-#include "tests/support/catch.h"
+#include "tests/support/run_catch.h"
 #include "tests/unit/sandbox/jail_attempts.h"
 
 using namespace kernelites;
@@ -154,5 +153,5 @@ constexpr ChildRole k_roles[] = {
 
 int main(int argc, char** argv) {
   run_child_role(argc, argv, k_roles);
-  return Catch::Session().run(argc, argv);
+  return run_catch(argc, argv);
 }
