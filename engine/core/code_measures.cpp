@@ -40,9 +40,12 @@ double occupancy_of(const BlockNeeds& needs, const DeviceFacts& device) {
   return static_cast<double>(blocks * warps) / static_cast<double>(limit);
 }
 
-bool adds_floats(const StaticCounts& counts) { return has_any(counts, {k_float_additions}); }
-
-bool can_add_exactly(const StaticCounts& counts) { return !has_any(counts, {"cp.reduce.async.bulk"}); }
+bool adds_floats(const StaticCounts& counts) {
+  if (counts.float_additions) return *counts.float_additions > 0;
+  return std::any_of(counts.opcodes.begin(), counts.opcodes.end(), [](const auto& entry) {
+    return entry.first.starts_with("atom") || entry.first.starts_with("red.");
+  });
+}
 
 std::string_view scope_label(const StaticCounts& counts, bool is_across_blocks) {
   if (is_across_blocks || has_any(counts, {"barrier.cluster", "mapa", "atom.global", "red.global"}))

@@ -22,12 +22,9 @@ struct BlockNeeds {
 /// capabilities. 0: no block fits.
 double occupancy_of(const BlockNeeds& needs, const DeviceFacts& device);
 
-/// The class of opcodes that add floating-point numbers in memory (atom, red, TMA's reductions), counted besides their
-/// own: their order is free, and with it the last bits of a sum. No other atomic makes results differ.
-inline constexpr const char* k_float_additions = "float_addition";
+/// Whether code adds floating-point numbers in memory (atom, red, TMA's reductions): their order is free, and with it
+/// the last bits of a sum. No other atomic makes results differ; of an examination that did not count, any may.
 bool adds_floats(const StaticCounts& counts);
-/// Whether the virtual GPU can make all of them without roundings: it cannot in TMA's reductions.
-bool can_add_exactly(const StaticCounts& counts);
 
 /// The label on axis "scope": the widest exchange of values that the code holds. `is_across_blocks`: the plan lets a
 /// launch read what blocks of an earlier one wrote, or launches a grid or clusters that synchronise.

@@ -123,6 +123,8 @@ void to_json(Json& json, const Examination& examination) {
               {"code_digest", examination.code_digest},
               {"stage_ms", examination.stage_ms},
               {"stages", examination.stages}};
+  if (examination.counts.float_additions)
+    json["counts"]["float_additions"] = *examination.counts.float_additions;
   if (!examination.machine_code.empty()) json["machine_code"] = examination.machine_code;
   if (!examination.counters.empty()) json["counters"] = examination.counters;
 }
@@ -134,6 +136,8 @@ void from_json(const Json& json, Examination& examination) {
   json.at("plans").get_to(examination.plans);
   json.at("counts").at("opcodes").get_to(examination.counts.opcodes);
   if (json.at("counts").contains("sass")) json.at("counts").at("sass").get_to(examination.counts.sass);
+  if (json.at("counts").contains("float_additions"))
+    examination.counts.float_additions = json.at("counts").at("float_additions").get<std::int64_t>();
   json.at("checks").get_to(examination.checks);
   json.at("modelled_us").get_to(examination.modelled_us);
   json.at("notes").get_to(examination.notes);

@@ -36,6 +36,8 @@ using Descriptors = std::map<std::string, std::string>;
 struct StaticCounts {
   std::map<std::string, std::int64_t> opcodes;  ///< "mma.sync", "cp.async", "ld.global", ... -> occurrences
   std::map<std::string, std::int64_t> sass;     ///< "HGMMA", "LDG", "MUFU", ... -> occurrences, all kernels
+  /// In the PTX, of floating-point numbers in memory: by atom, red and TMA's reductions. Empty: an older harness.
+  std::optional<std::int64_t> float_additions = {};
 };
 
 /// Error of the worst row of one output over everything checked, relative to its gate.

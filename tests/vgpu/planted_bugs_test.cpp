@@ -123,3 +123,20 @@ TEST_CASE("an mbarrier that nobody fences is told, and the kernel passes", "[vgp
   CHECK(result.remarks[0].block == Dim3{0, 0, 0});
   CHECK(result.remarks[0].message.find("fence.mbarrier_init.release.cluster") != std::string::npos);
 }
+
+TEST_CASE("a load of what no launch writes into an accumulator that is in flight is told as any other touch",
+          "[vgpu]") {
+  std::string text = read_test_file("planted_wgmma.ptx");
+  const std::size_t kernel = text.find("entry async_in_flight__accumulator_read_before_the_wait");
+  const std::string store = "st.global.f32 \t[%rd10], %f7;";
+  const std::size_t at = text.find(store, kernel);
+  REQUIRE(at != std::string::npos);
+  text.replace(at, store.size(), "ld.global.nc.f32 %f7, [%rd10];");
+  Fixture fixture;
+  const LaunchResult result = fixture.launch(
+      *parse(text),
+      {.name = "async_in_flight__accumulator_read_before_the_wait", .bug_lines = {}, .grid = 1, .block = 128},
+      {.checks = {}, .sample = {}});
+  REQUIRE(result.fault.has_value());
+  CHECK(to_string(result.fault->kind) == "async_in_flight");
+}

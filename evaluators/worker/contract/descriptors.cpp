@@ -266,11 +266,13 @@ bool is_float_addition(std::string_view opcode) {
 
 StaticCounts count_opcodes(std::string_view ptx) {
   StaticCounts counts;
+  std::int64_t additions = 0;
   const std::vector<PtxToken> tokens = tokenize_ptx(ptx);
   for (const std::size_t at : opcode_positions(tokens)) {
     ++counts.opcodes[opcode_class(tokens[at].text)];
-    if (is_float_addition(tokens[at].text)) ++counts.opcodes[k_float_additions];
+    additions += is_float_addition(tokens[at].text) ? 1 : 0;
   }
+  counts.float_additions = additions;
   return counts;
 }
 

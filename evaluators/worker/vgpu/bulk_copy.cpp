@@ -27,12 +27,17 @@ Written written_by(const BulkCopy& copy, const BulkPiece& piece) {
   return copy.fills ? Written{piece.shared, k_piece_bytes} : Written{piece.shared + piece.first, piece.bytes};
 }
 
+ExactSums* exact_sums_of(const Block& block) {
+  const LaunchState* const state = block.context->state;
+  return state ? state->sums.get() : nullptr;
+}
+
 void complete_into_shared(Block& block, BulkCopy& copy) {
   for (const BulkPiece& piece : copy.pieces) {
     const Written written = written_by(copy, piece);
     if (copy.fills) std::memset(block.shared.data() + written.begin, 0, written.bytes);
     combine_bytes(copy.operation, copy.element, block.shared.data() + piece.shared + piece.first, piece.other,
-                  piece.bytes);
+                  piece.bytes, exact_sums_of(block));
     std::memset(block.shared_state.data() + written.begin, k_written, written.bytes);
   }
   if (copy.operation == BulkOperator::move) --block.pending_copies;
@@ -62,7 +67,7 @@ void complete_store(Block& block, BulkCopy& copy) {
     const BulkPiece& piece = copy.pieces[k];
     if (piece.bytes != 0)
       combine_bytes(copy.operation, copy.element, piece.other,
-                    copy.staged.data() + k * k_piece_bytes + piece.first, piece.bytes);
+                    copy.staged.data() + k * k_piece_bytes + piece.first, piece.bytes, exact_sums_of(block));
   }
   if (LaunchState* const state = block.context->state; state != nullptr) ++state->changes;
 }

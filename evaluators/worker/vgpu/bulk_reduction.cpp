@@ -73,6 +73,40 @@ void each(u8* to, const u8* from, u32 bytes, Combine combine) {
   }
 }
 
+/// Sums of floating-point numbers, which `load` reads and `store` rounds.
+template <class T, class Load, class Store>
+void each_sum(ExactSums& sums, u8* to, const u8* from, u32 bytes, Load load, Store store) {
+  for (u32 at = 0; at + sizeof(T) <= bytes; at += sizeof(T)) {
+    T value, operand;
+    std::memcpy(&value, to + at, sizeof value);
+    std::memcpy(&operand, from + at, sizeof operand);
+    value = store(sums.add(to + at, load(value), load(operand), [&](double x) { return load(store(x)); }));
+    std::memcpy(to + at, &value, sizeof value);
+  }
+}
+
+/// False: not a sum of floating-point numbers.
+bool add_exactly(ExactSums& sums, BulkElement element, u8* to, const u8* from, u32 bytes) {
+  const auto same = [](double x) { return x; };
+  const auto rounded = [](double x) { return static_cast<float>(x); };
+  const auto widened = [](float x) { return static_cast<double>(x); };
+  if (element == BulkElement::f64)
+    each_sum<double>(sums, to, from, bytes, same, same);
+  else if (element == BulkElement::f32)
+    each_sum<float>(sums, to, from, bytes, widened, rounded);
+  else if (element == BulkElement::f16)
+    each_sum<u16>(
+        sums, to, from, bytes, [](u16 x) { return static_cast<double>(F16::to_float(x)); },
+        [&](double x) { return F16::from_float(rounded(x)); });
+  else if (element == BulkElement::bf16)
+    each_sum<u16>(
+        sums, to, from, bytes, [](u16 x) { return static_cast<double>(BF16::to_float(x)); },
+        [&](double x) { return BF16::from_float(rounded(x)); });
+  else
+    return false;
+  return true;
+}
+
 template <class T>
 void each_plain(BulkOperator operation, u8* to, const u8* from, u32 bytes) {
   each<T>(to, from, bytes, [operation](T a, T b) { return combined(operation, a, b); });
@@ -80,12 +114,14 @@ void each_plain(BulkOperator operation, u8* to, const u8* from, u32 bytes) {
 
 }  // namespace
 
-void combine_bytes(BulkOperator operation, BulkElement element, u8* to, const u8* from, u32 bytes) {
+void combine_bytes(BulkOperator operation, BulkElement element, u8* to, const u8* from, u32 bytes,
+                   ExactSums* sums) {
   if (bytes == 0) return;
   if (operation == BulkOperator::move) {
     std::memcpy(to, from, bytes);
     return;
   }
+  if (sums && operation == BulkOperator::add && add_exactly(*sums, element, to, from, bytes)) return;
   switch (element) {
     case BulkElement::bytes:
       return;

@@ -4,6 +4,7 @@
 
 #include <string_view>
 
+#include "evaluators/worker/vgpu/exact_sums.h"
 #include "evaluators/worker/vgpu/types.h"
 
 namespace kernelites::worker::vgpu {
@@ -13,7 +14,9 @@ enum class BulkOperator : u8 { move, add, min, max, inc, dec, and_, or_, xor_ };
 enum class BulkElement : u8 { bytes, int_u32, int_s32, int_u64, int_s64, f16, bf16, f32, f64 };
 
 /// Combines `bytes` bytes, a multiple of the element's size, with those at `to`.
-void combine_bytes(BulkOperator operation, BulkElement element, u8* to, const u8* from, u32 bytes);
+/// `sums`: floating-point sums are kept there without roundings; null: they are rounded at every step.
+void combine_bytes(BulkOperator operation, BulkElement element, u8* to, const u8* from, u32 bytes,
+                   ExactSums* sums);
 
 /// The operator of a name such as "add"; `move` for another word.
 BulkOperator bulk_operator(std::string_view name);

@@ -184,6 +184,13 @@ bool place_parameter(Decoder& d, const Operand& memory, Instruction& i) {
   return d.address(memory, i);
 }
 
+/// One byte holds them all.
+static_assert(((k_strong_access | k_acquire_access | k_release_access | k_block_access | k_uncached_access |
+                k_constant_access) &
+               (k_narrow_address | k_async_proxy)) == 0 &&
+              (k_strong_access ^ k_acquire_access ^ k_release_access ^ k_block_access ^ k_uncached_access ^
+               k_constant_access ^ k_narrow_address ^ k_async_proxy) == 255);
+
 bool decode_access(Decoder& d, const Statement& s, Instruction& i, bool is_store) {
   if (s.operands.size() < 2) return false;
   const Operand& memory = s.operands[is_store ? 0 : 1];

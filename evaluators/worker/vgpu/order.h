@@ -47,8 +47,7 @@ inline constexpr u8 k_release_access = 16;  ///< publishes without a fence
 inline constexpr u8 k_block_access = 32;    ///< strong within the block only (.cta)
 inline constexpr u8 k_uncached_access =
     64;  ///< a weak load that passes the first-level cache by (cp.async.cg)
-inline constexpr u8 k_constant_access =
-    128;  ///< a load of what the launch does not write (ld.global.nc, ldu)
+inline constexpr u8 k_constant_access = 2;  ///< of a load: of what no launch writes (ld.global.nc, ldu)
 
 /// What has been published at one location.
 struct Published {

@@ -114,6 +114,9 @@ TEST_CASE("only additions of floating-point numbers in memory count as such") {
                            "red.global.max.noftz.f16x2 [%rd1], %r1;", "redux.sync.add.u32 %r1, %r2, -1;",
                            "cp.reduce.async.bulk.global.shared::cta.bulk_group.add.u32 [%rd1], [%r1], %r2;"})
     CHECK_FALSE(adds(code));
+  // Examinations of an older harness did not count: any atomic may be one.
+  CHECK(adds_floats({.opcodes = {{"atom.global", 1}}, .sass = {}}));
+  CHECK_FALSE(adds_floats({.opcodes = {{"ld.global", 1}}, .sass = {}}));
 }
 
 TEST_CASE("floating-point operations and bytes are counted by type, vector and shape of each instruction") {
