@@ -2,6 +2,7 @@
 // kernelites bench: the seeds of a task, or other files, timed against each other and the roofline.
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <cmath>
 #include <memory>
 #include <optional>
@@ -10,6 +11,7 @@
 #include "engine/core/error.h"
 #include "engine/core/roofline.h"
 #include "tools/baseline_bench.h"
+#include "tools/bench_timing.h"
 #include "tools/command_line.h"
 #include "tools/data_root.h"
 #include "tools/evaluation_requests.h"
@@ -34,11 +36,6 @@ struct BenchOptions {
   bool is_json = false;
   bool has_baselines = false;
   std::string baseline_file, batch, python = "python3", record;
-};
-
-struct BenchArm {
-  Seed seed;
-  Verdict verdict;
 };
 
 std::vector<BenchArm> arms_of(const BenchOptions& options, const Task& task, const DataRoot& data) {
@@ -145,7 +142,8 @@ Json json_of(const BenchRow& row) {
 }
 
 void print_text(const Task& task, const DeviceFacts& device, const std::vector<BenchArm>& arms,
-                const Duel& duel, const std::optional<Duel>& repeated, std::ostream& out) {
+                const BenchTiming& timing, const std::optional<Duel>& repeated, std::ostream& out) {
+  const Duel& duel = timing.duel;
   out << fmt::format("{} on {}, {}\n", task.name, device.kind,
                      device.is_virtual ? "modelled: times are the model's, the same in every call"
                                        : "measured, arms interleaved in one process");
@@ -154,11 +152,15 @@ void print_text(const Task& task, const DeviceFacts& device, const std::vector<B
       out << fmt::format("{} is left out: stage {} ({}): {}\n", arm.seed.name, arm.verdict.stage,
                          arm.verdict.reason, arm.verdict.message);
   }
+  if (timing.first) out << fmt::format("first duel: {}: {}\n", timing.first->reason, timing.first->message);
   if (const int passes = passes_of(task); passes > 1)
     out << fmt::format("data are gone over {} times: once from memory, and what the chip cannot hold again\n",
                        passes);
   if (!duel.verdict.is_passed)
     out << fmt::format("timing ended early: {}: {}\n", duel.verdict.reason, duel.verdict.message);
+  if (repeated && !repeated->verdict.is_passed)
+    out << fmt::format("the second time ended early: {}: {}\n", repeated->verdict.reason,
+                       repeated->verdict.message);
   if (!duel.arms.empty())
     out << table_of(rows_of(task, device, duel, repeated), duel.arms.front(), repeated.has_value());
   for (const std::string& note : duel.notes) out << note << "\n";
@@ -229,34 +231,25 @@ void bench(const BenchOptions& options, Program& program) {
   const std::string device = device_of(pool->provenance());
   const DeviceFacts facts = pool->provenance().device;
 
-  std::vector<DuelArm> passed;
-  for (BenchArm& arm : arms) {
+  for (BenchArm& arm : arms)
     arm.verdict = examine(*pool, task, device, "examine-" + arm.seed.name, arm.seed.candidate).verdict;
-    if (arm.verdict.is_passed) passed.push_back({arm.seed.name, arm.seed.candidate});
-  }
-  Duel timed{.verdict = Verdict::failed("time", "no_arm", "no kernel passed")};
   const auto time_all = [&](const std::vector<DuelArm>& kernels) {
     return duel(*pool, task, device, kernels, options.rounds, options.workloads, model_key);
   };
-  if (!passed.empty()) timed = time_all(passed);
-  if (passed.size() > 1 && !timed.verdict.is_passed) {  // who has no time here spoils it for the others
-    for (BenchArm& arm : arms)
-      if (arm.verdict.is_passed) arm.verdict = time_all({{arm.seed.name, arm.seed.candidate}}).verdict;
-    std::erase_if(passed, [&](const DuelArm& kernel) {
-      return std::none_of(arms.begin(), arms.end(), [&](const BenchArm& arm) {
-        return arm.verdict.is_passed && arm.seed.candidate == kernel.candidate;
-      });
-    });
-    if (!passed.empty()) timed = time_all(passed);
-  }
+  const BenchTiming timing = time_arms(arms, time_all);
+  const Duel& timed = timing.duel;
   std::optional<Duel> repeated;
-  if (options.is_repeated && timed.verdict.is_passed)
-    repeated = duel(*pool, task, device, passed, options.rounds, options.workloads, model_key);
-  program.exit_code = timed.verdict.is_passed && passed.size() == arms.size() ? exit_done : exit_failed;
+  if (options.is_repeated && timed.verdict.is_passed) repeated = time_all(duel_arms(arms));
+  const bool is_done =
+      timed.verdict.is_passed && (!repeated || repeated->verdict.is_passed) &&
+      std::all_of(arms.begin(), arms.end(), [](const BenchArm& arm) { return arm.verdict.is_passed; });
+  program.exit_code = is_done ? exit_done : exit_failed;
 
-  if (!options.is_json) return print_text(task, facts, arms, timed, repeated, program.out);
+  if (!options.is_json) return print_text(task, facts, arms, timing, repeated, program.out);
   Json json{{"task", task.name},         {"device", facts},          {"is_modelled", facts.is_virtual},
             {"passes", passes_of(task)}, {"verdict", timed.verdict}, {"notes", timed.notes}};
+  if (timing.first) json["first_verdict"] = *timing.first;
+  if (repeated) json["verdict_again"] = repeated->verdict;
   for (const BenchArm& arm : arms)
     json["arms"].push_back({{"name", arm.seed.name}, {"verdict", arm.verdict}});
   for (const BenchRow& row : rows_of(task, facts, timed, repeated)) json["rows"].push_back(json_of(row));

@@ -8,6 +8,7 @@
 #include <cmath>
 
 #include "archive/elite_rule.h"
+#include "engine/core/time_verdict.h"
 #include "engine/search/placement.h"
 
 namespace kernelites {
@@ -115,6 +116,25 @@ Baseline baseline_of(const Archive& archive, const std::map<std::string, double>
       baseline.null_half_width = std::max(std::abs(self->log_ratio_low), std::abs(self->log_ratio_high));
   }
   return baseline;
+}
+
+std::string no_baseline_words(const std::string& task, bool is_virtual, const Baseline& baseline) {
+  if (baseline.untimed.empty())
+    return fmt::format("no seed of {} passes on this device: {}", task, baseline.failure);
+  const std::size_t count = baseline.untimed.size();
+  const bool is_all_refused =
+      std::none_of(baseline.untimed.begin(), baseline.untimed.end(),
+                   [](const UntimedSeed& seed) { return is_without_time(seed.verdict); });
+  if (is_all_refused)
+    return fmt::format(
+        "no seed of {} is left: {} the examination and was refused in stage time: {}; name other seeds "
+        "(--seeds)",
+        task, count == 1 ? "one passed" : fmt::format("each of {} passed", count), baseline.failure);
+  return fmt::format(
+      "no seed of {} can be timed on this device, though {} every check: {}; {}name seeds that can be "
+      "(--seeds)",
+      task, count == 1 ? "one passes" : fmt::format("{} pass", count), baseline.failure,
+      is_virtual ? "run on a GPU (--device gpu), or " : "");
 }
 
 }  // namespace kernelites

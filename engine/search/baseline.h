@@ -17,7 +17,7 @@
 
 namespace kernelites {
 
-/// A seed that passes every check and is no arm of any duel.
+/// A seed that passes its examination and is no arm of any duel: it has no time here, or was refused while timed.
 struct UntimedSeed {
   std::uint64_t ordinal = 0;
   std::string id;
@@ -37,6 +37,9 @@ struct Baseline {
 
 /// What the archive says.
 Baseline baseline_of(const Archive& archive, const std::map<std::string, double>& weights);
+
+/// That a run of the task cannot begin, and what to do. REQUIRES: no baseline, and one is not pending.
+std::string no_baseline_words(const std::string& task, bool is_virtual, const Baseline& baseline);
 
 /// The duel that a seed needs before there is a baseline, as `seeds` (itself too) stand; none: it waits for theirs, or
 /// has had it. All that are sent in one pass have the same arms, in whatever order replies came.

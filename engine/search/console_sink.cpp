@@ -7,6 +7,7 @@
 #include <string_view>
 
 #include "engine/core/plain_line.h"
+#include "engine/core/time_verdict.h"
 
 namespace kernelites {
 namespace {
@@ -50,8 +51,11 @@ void ConsoleSink::on_event(const Json& event) {
   } else if (name == "incident") {
     print("incident: " + event.value("message", ""), k_red);
   } else if (name == "seed_untimed") {
-    print(fmt::format("#{} {} passes and is left out: no time here ({}: {})", event.value("ordinal", 0),
-                      event.value("seed", ""), event.value("stage", ""), event.value("reason", "")),
+    const Verdict verdict = Verdict::failed(event.value("stage", ""), event.value("reason", ""), "");
+    print(fmt::format("#{} {} {} ({}: {})", event.value("ordinal", 0), event.value("seed", ""),
+                      is_without_time(verdict) ? "passes and is left out: no time here"
+                                               : "is left out: refused while timed",
+                      verdict.stage, verdict.reason),
           k_red);
   } else if (name == "stopping") {
     print(

@@ -38,18 +38,6 @@ void add_triage(const Course& course, const Outcome& outcome, const std::optiona
   if (request.at("is_far_behind").get<bool>()) event["triage"] = "timed";
 }
 
-/// That a run cannot begin, and what to do.
-std::string no_baseline_words(const std::string& task, bool is_virtual, const Baseline& baseline) {
-  if (baseline.untimed.empty())
-    return fmt::format("no seed of {} passes on this device: {}", task, baseline.failure);
-  const std::size_t count = baseline.untimed.size();
-  return fmt::format(
-      "no seed of {} can be timed on this device, though {} every check: {}; {}name seeds that can be "
-      "(--seeds)",
-      task, count == 1 ? "one passes" : fmt::format("{} pass", count), baseline.failure,
-      is_virtual ? "run on a GPU (--device gpu), or " : "");
-}
-
 }  // namespace
 
 OpenCandidates::OpenCandidates(RunParts& parts, Announcer& announcer)

@@ -7,6 +7,7 @@
 
 #include <algorithm>
 
+#include "engine/core/time_verdict.h"
 #include "tools/inspect/explain_text.h"
 #include "tools/inspect/screen_text.h"
 #include "tools/inspect/text_table.h"
@@ -51,6 +52,8 @@ std::string how_sure(const RunFacts& run) {
                       : fmt::format("; it cannot tell the gain from none at {}.", fmt::join(below, ", ")));
 }
 
+bool is_refused(const UntimedSeed& seed) { return !is_without_time(seed.verdict); }
+
 /// Of which seeds the baseline is the best.
 std::string best_of_words(const RunFacts& run) {
   const std::size_t all = run.seeds.size(), timed = all - run.seeds_untimed.size();
@@ -68,9 +71,8 @@ std::string baseline_words(const RunFacts& run) {
     words += fmt::format(" The baseline is #{}: {}, {}.", run.baseline->ordinal, run.baseline->summary,
                          best_of_words(run));
   for (const UntimedSeed& seed : run.seeds_untimed)
-    words +=
-        fmt::format(" LEFT OUT of all duels: #{} {}, which passes every check and has no time here ({}: {}).",
-                    seed.ordinal, seed.name, seed.verdict.reason, seed.verdict.message);
+    words += fmt::format(" LEFT OUT of all duels: #{} {}, which {} ({}: {}).", seed.ordinal, seed.name,
+                         no_duel_words(seed.verdict), seed.verdict.reason, seed.verdict.message);
   if (!run.seeds_left_out.empty())
     words += fmt::format(" LEFT OUT of this run: the task's seed{} {}, which may be as fast.",
                          run.seeds_left_out.size() == 1 ? "" : "s", fmt::join(run.seeds_left_out, ", "));
@@ -91,12 +93,14 @@ std::string headline(const RunFacts& run, std::size_t columns) {
               columns);
   if (!run.end.words.empty()) text += wrapped("It " + run.end.words + ".", columns);
   if (!run.best && !run.seed_failure.empty())
-    return text + wrapped(fmt::format("{}: {}.",
-                                      run.seeds_untimed.empty()
-                                          ? "No seed passed"
-                                          : "No seed has a time here, though some pass every check",
-                                      run.seed_failure),
-                          columns);
+    return text +
+           wrapped(fmt::format("{}: {}.",
+                               run.seeds_untimed.empty() ? "No seed passed"
+                               : std::all_of(run.seeds_untimed.begin(), run.seeds_untimed.end(), is_refused)
+                                   ? "No seed is left: those that passed were refused in stage time"
+                                   : "No seed has a time here, though some pass every check",
+                               run.seed_failure),
+                   columns);
   if (!run.best) return text + "No candidate has been proven yet.\n";
   const EliteFacts& best = *run.best;
   std::string words = fmt::format("The best is #{} ({}), {:.3f}x as fast as the baseline", best.ordinal,

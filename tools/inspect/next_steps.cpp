@@ -4,6 +4,7 @@
 
 #include <algorithm>
 
+#include "engine/core/time_verdict.h"
 #include "tools/inspect/morning_text.h"
 #include "tools/inspect/screen_text.h"
 
@@ -75,14 +76,18 @@ std::string tune_words(const RunFacts& run) {
 std::vector<Advice> next_steps(const MorningFacts& facts) {
   const RunFacts& run = facts.run;
   std::vector<Advice> advice;
-  if (!run.best && run.failed_seed > 0 && !run.seeds_untimed.empty()) {
+  const auto without_time =
+      std::find_if(run.seeds_untimed.begin(), run.seeds_untimed.end(),
+                   [](const UntimedSeed& seed) { return is_without_time(seed.verdict); });
+  if (!run.best && run.failed_seed > 0 && without_time != run.seeds_untimed.end()) {
     advice.push_back({"no seed has a time here: begin with one that has, or on a device that can time it",
                       fmt::format("kernelites run --task {} {}--seeds FILE", shell_word(run.run.task),
                                   run.device.is_virtual ? "--device gpu, or " : "")});
     return advice;
   }
   if (!run.best && run.failed_seed > 0) {
-    advice.push_back({"no seed passed: see what the first one fails at, mend it, and start a new run",
+    advice.push_back({fmt::format("{}: see what the first one fails at, mend it, and start a new run",
+                                  run.seeds_untimed.empty() ? "no seed passed" : "no seed is left"),
                       fmt::format("kernelites show {} {}", shell_word(run.folder), run.failed_seed)});
     return advice;
   }
@@ -111,15 +116,13 @@ std::vector<Advice> next_steps(const MorningFacts& facts) {
                      "kernels_seed/{2}/{3}",
                      shell_word(run.folder), run.best->ordinal, shell_word(run.run.task),
                      shell_word(run.seeds_left_out.front()))});
-  if (!run.seeds_untimed.empty() && run.device.is_virtual)
+  if (without_time != run.seeds_untimed.end() && run.device.is_virtual)
     advice.push_back(
-        {fmt::format("seed {} has no time here: time the best beside it on a GPU",
-                     run.seeds_untimed.front().name),
+        {fmt::format("seed {} has no time here: time the best beside it on a GPU", without_time->name),
          fmt::format(
              "kernelites show {0} {1} --source > best.cu && kernelites show {0} {2} --source > seed.cu && "
              "kernelites bench --task {3} best.cu seed.cu --device gpu",
-             shell_word(run.folder), run.best->ordinal, run.seeds_untimed.front().ordinal,
-             shell_word(run.run.task))});
+             shell_word(run.folder), run.best->ordinal, without_time->ordinal, shell_word(run.run.task))});
   if (run.device.is_virtual)
     advice.push_back(
         {"all times are modelled: prove the best on a GPU before you believe them",

@@ -20,6 +20,7 @@
 #include "engine/core/rng.h"
 #include "engine/core/roofline.h"
 #include "engine/core/statistics.h"
+#include "engine/core/time_verdict.h"
 #include "evaluators/worker/contract/descriptors.h"
 #include "evaluators/worker/pipeline/evaluation_context.h"
 #include "evaluators/worker/pipeline/examine.h"
@@ -115,7 +116,7 @@ class DuelRun {
       if (auto* verdict = std::get_if<Verdict>(&code)) {
         if (arms_.empty()) return std::move(*verdict);
         return Verdict::failed("time", "arm_unusable",
-                               fmt::format("arm '{}' cannot be used: {}", spec.label, verdict->message));
+                               arm_fault_words(spec.label, "cannot be used: " + verdict->message));
       }
       arms_.push_back({.spec = &spec, .code = std::get<std::shared_ptr<const ProvenCode>>(std::move(code))});
     }
@@ -154,7 +155,7 @@ class DuelRun {
     if (arm == 0) return fault_verdict("time", *executor_->fault());
     return Verdict::failed(
         "time", "arm_unusable",
-        fmt::format("arm '{}' faulted: {}", arms_[arm].spec->label, executor_->fault()->message));
+        arm_fault_words(arms_[arm].spec->label, "faulted: " + executor_->fault()->message));
   }
 
   std::optional<Verdict> time_workload(Referee& referee, const Reference& reference, std::size_t w,
@@ -233,7 +234,7 @@ class DuelRun {
   /// The candidate's own failure; that of another arm makes the duel useless.
   Verdict of_arm(std::size_t a, const char* reason, std::string_view words, std::string message) const {
     if (a == 0) return Verdict::failed("time", reason, std::move(message));
-    return Verdict::failed("time", "arm_unusable", fmt::format("arm '{}' {}", arms_[a].spec->label, words));
+    return Verdict::failed("time", "arm_unusable", arm_fault_words(arms_[a].spec->label, words));
   }
 
   Verdict wrong_while_timed(std::size_t w, std::size_t a, const OutputError& error) const {

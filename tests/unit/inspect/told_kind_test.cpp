@@ -124,22 +124,30 @@ TEST_CASE("seeds that were left out, and those that the baseline is the best of,
   CHECK(run_facts_json(facts.run).at("run").at("seeds_left_out").at(0) == "mma_ahead.cu");
 }
 
-TEST_CASE("a seed that passes every check and has no time is named with its reason") {
-  const TemporaryFolder folder;
-  record_two_kernels(folder.path(), {.is_measured = false});
+namespace {
+
+/// The run of two kernels and a seed naive.cu that passes its examination and whose own duel ends with `verdict`.
+MorningFacts facts_with_undueled_seed(const std::filesystem::path& folder, const Verdict& verdict) {
+  record_two_kernels(folder, {.is_measured = false});
   {
-    Archive archive = Archive::open(folder.path());
+    Archive archive = Archive::open(folder);
     archive.record_variation(sample_variation(3));
     CandidateRecord record = sample_candidate(3);
     record.summary = "seed naive.cu";
     archive.record_candidate(record);
     examine(archive, 3, sample_examination(3));
-    Duel untimed{.verdict = Verdict::failed("time", "not_modelled", "too much work"),
-                 .arms = {"candidate", "x"}};
-    duel(archive, 3, untimed);
+    duel(archive, 3, Duel{.verdict = verdict, .arms = {"candidate", "x"}});
     archive.tell({.ordinal = 3, .status = "failed", .elite = {}, .champions = {}});
   }
-  const MorningFacts facts = morning_facts(folder.path().string());
+  return morning_facts(folder.string());
+}
+
+}  // namespace
+
+TEST_CASE("a seed that passes every check and has no time is named with its reason") {
+  const TemporaryFolder folder;
+  const MorningFacts facts =
+      facts_with_undueled_seed(folder.path(), Verdict::failed("time", "not_modelled", "too much work"));
   const std::string text = morning_text(facts, 4000);
   CHECK(text.find(
             "the only one of 2 seeds that could be timed. LEFT OUT of all duels: #3 naive.cu, which passes "
@@ -153,6 +161,19 @@ TEST_CASE("a seed that passes every check and has no time is named with its reas
                               {"stage", "time"},
                               {"reason", "not_modelled"},
                               {"message", "too much work"}});
+}
+
+TEST_CASE("a seed that was refused while timed is told as refused, without advice to time it elsewhere") {
+  const TemporaryFolder folder;
+  const MorningFacts facts = facts_with_undueled_seed(
+      folder.path(),
+      Verdict::failed("time", "timed_output_wrong", "output 'out' of a timed launch is wrong"));
+  const std::string text = morning_text(facts, 4000);
+  CHECK(text.find("LEFT OUT of all duels: #3 naive.cu, which passed its examination and was refused in stage "
+                  "time (timed_output_wrong: output 'out' of a timed launch is wrong).") !=
+        std::string::npos);
+  CHECK(text.find("has no time here") == std::string::npos);
+  CHECK(text.find("best.cu seed.cu --device gpu") == std::string::npos);
 }
 
 TEST_CASE("of a run whose seeds fail the first failure, its line and the command that tells more are told") {

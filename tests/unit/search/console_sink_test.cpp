@@ -50,12 +50,14 @@ TEST_CASE("a refused reply is told with its reason") {
 }
 
 TEST_CASE("a seed without a time is named before anything is told") {
-  const Json event{{"event", "seed_untimed"},
-                   {"ordinal", 2},
-                   {"seed", "naive.cu"},
-                   {"stage", "time"},
-                   {"reason", "not_modelled"}};
+  Json event{{"event", "seed_untimed"},
+             {"ordinal", 2},
+             {"seed", "naive.cu"},
+             {"stage", "time"},
+             {"reason", "not_modelled"}};
   CHECK(printed({event}) == "#2 naive.cu passes and is left out: no time here (time: not_modelled)\n");
+  event["reason"] = "timed_output_wrong";
+  CHECK(printed({event}) == "#2 naive.cu is left out: refused while timed (time: timed_output_wrong)\n");
 }
 
 TEST_CASE("seeds are counted apart, as budgets do") {

@@ -132,6 +132,15 @@ TEST_CASE("where no seed has a time the run fails, and says that they pass and w
   CHECK_FALSE(baseline.is_pending);
 }
 
+TEST_CASE("where all seeds are refused while timed the run fails without advice to time them elsewhere") {
+  SearchRig rig;
+  rig.seeds = {{"wrong.cu", {"// untimed: timed_output_wrong\n__global__ void k() {}\n", {}}}};
+  FakeEvaluator evaluator;
+  CHECK_THROWS_WITH(rig.run(evaluator, nullptr),
+                    Catch::Contains("is left: one passed the examination and was refused in stage time") &&
+                        Catch::Contains("timed_output_wrong") && !Catch::Contains("--device gpu"));
+}
+
 TEST_CASE("a duel that names an arm which itself passes is not made again for ever") {
   SearchRig rig;
   FakeEvaluator evaluator;

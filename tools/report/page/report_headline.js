@@ -22,13 +22,17 @@
     return (all > 1 ? `the best of the ${all} seeds it began with` : "the seed it began with") + which;
   }
 
-  /** Seeds of the task that nobody timed in this run: it was not given them, or they have no time on its device. */
+  /** Words of engine/core/time_verdict.h. */
+  const noDuelWords = (seed) => ["not_modelled", "deadline"].includes(seed.reason) ?
+    "passes every check and has no time here" : "passed its examination and was refused in stage time";
+
+  /** Seeds of the task that nobody timed in this run: it was not given them, they have no time on its device, or were refused while timed. */
   function leftOut(data) {
     const names = data.run.seeds_left_out;
     const words = names.length === 0 ? [] :
       [` Left out of this run: the task’s ${names.length === 1 ? "seed" : "seeds"} ${names.join(", ")}, which may be as fast.`];
     for (const seed of data.run.seeds_untimed)
-      words.push(` Left out of all duels: #${seed.ordinal} ${kern.brief(seed.seed, 40)}, which passes every check and has no time here` +
+      words.push(` Left out of all duels: #${seed.ordinal} ${kern.brief(seed.seed, 40)}, which ${noDuelWords(seed)}` +
         ` (${seed.reason}: ${kern.brief(seed.message, 240)}).`);
     return words.length === 0 ? null : el("strong", { class: "bad" }, words);
   }
