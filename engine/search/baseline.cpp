@@ -35,9 +35,27 @@ bool is_passed(const Course& course) {
   return course.error.empty() && course.examination && course.examination->verdict.is_passed;
 }
 
-/// Its own first duel did not pass, and that was nobody else's fault.
-bool is_out(const Course& course) {
-  return !course.duels.empty() && !is_spoilt(course) && !course.duels.front().duel->verdict.is_passed;
+/// Its own duel ended because of itself as another arm: there is no other seed to blame.
+bool accuses_itself(const Course& course) {
+  return is_spoilt(course) && accuses(course.duels.front().duel->verdict, course.record.id);
+}
+
+/// Why the seed is no arm of any duel; empty: it may be one. Its own duel did not pass, and that was nobody else's
+/// fault; or it passed, and another seed's duel ended because of it: a fault that comes and goes stays with the seed
+/// that had it. `passes`: what duels of later passes say does not count.
+std::optional<Verdict> reason_out(const Course& course, const std::vector<const Course*>& seeds,
+                                  std::size_t passes) {
+  if (course.duels.empty() || (is_spoilt(course) && !accuses_itself(course))) return std::nullopt;
+  const Verdict& own = course.duels.front().duel->verdict;
+  if (!own.is_passed) return own;
+  for (const Course* accuser : seeds)
+    for (std::size_t pass = 0; pass < std::min(passes, accuser->accusations.size()); ++pass)
+      if (const Verdict& verdict = accuser->accusations[pass]; accuses(verdict, course.record.id))
+        return Verdict::failed(
+            "time", k_arm_unusable,
+            fmt::format("its own duel passed, and that of #{} {} says: {}", accuser->record.ordinal,
+                        seed_name(accuser->record), verdict.message));
+  return std::nullopt;
 }
 
 /// True if a first duel is still to come, or the one that comes after a spoilt one.
@@ -58,14 +76,14 @@ void fail(Baseline& baseline, const Course& course, const std::string& why) {
 }  // namespace
 
 std::optional<NeedsDuel> seed_duel(const Course& course, const std::vector<const Course*>& seeds) {
-  if (!course.duels.empty() && !is_spoilt(course)) return std::nullopt;
+  if (!course.duels.empty() && (!is_spoilt(course) || accuses_itself(course))) return std::nullopt;
   NeedsDuel need;
   for (const Course* other : seeds) {
     if (!other->examination && other->error.empty()) return std::nullopt;
     if (!is_passed(*other)) continue;
     // Who is a duel ahead was fit for one when this pass began.
     const bool is_ahead = other->duels_sent > course.duels_sent;
-    if (!is_ahead && is_out(*other)) continue;
+    if (!is_ahead && reason_out(*other, seeds, static_cast<std::size_t>(course.duels_sent))) continue;
     if (!is_ahead && !course.duels.empty() &&
         (other->duels.empty() || (is_spoilt(*other) && !other->waiting_for.empty())))
       return std::nullopt;
@@ -93,13 +111,17 @@ Baseline baseline_of(const Archive& archive, const std::map<std::string, double>
   for (const Course* course : all) {
     if (is_under_way(*course, all)) {
       baseline.is_pending = true;
-    } else if (is_passed(*course) && course->duels.front().duel->verdict.is_passed) {
-      timed.push_back(course);
     } else if (is_passed(*course)) {
+      const Verdict& own = course->duels.front().duel->verdict;
+      const Verdict verdict = reason_out(*course, all, all.size()).value_or(own);
+      if (verdict.is_passed) {
+        timed.push_back(course);
+        continue;
+      }
       baseline.untimed.push_back({.ordinal = course->record.ordinal,
                                   .id = course->record.id,
                                   .name = seed_name(course->record),
-                                  .verdict = course->duels.front().duel->verdict});
+                                  .verdict = verdict});
       if (baseline.untimed.size() == 1) baseline.failed = 0;
       fail(baseline, *course, placed_message(baseline.untimed.back().verdict));
     } else {

@@ -3,7 +3,7 @@
 //
 // Every seed that passed duels all others and itself, so that any of them can be the baseline. A seed that passes and
 // has no time here (the virtual GPU has no model of it, a timed launch goes wrong) spoils every duel that it is an arm
-// of: its own duel names it, and those that it spoilt are made again without it.
+// of: its own duel names it, and those that it spoilt are made again without it. If its own passes, the others name it.
 #pragma once
 
 #include <cstdint>
@@ -22,7 +22,7 @@ struct UntimedSeed {
   std::uint64_t ordinal = 0;
   std::string id;
   std::string name;  ///< "naive.cu"
-  Verdict verdict;   ///< of its own duel
+  Verdict verdict;   ///< of its own duel, or what another seed's says of it
 };
 
 struct Baseline {

@@ -207,6 +207,8 @@ std::optional<NextStep> OpenCandidates::next(const Course& course, std::uint64_t
     return seed_step(course);
   const bool needs_turn = course.examination.has_value() || !course.error.empty() || course.is_left;
   if (needs_turn && !is_its_turn(course, completed)) return std::nullopt;
+  if (is_placeable && undueled_.contains(course.record.ordinal))  // its own duel may have passed
+    return Ends{{.ordinal = course.record.ordinal, .status = "failed", .elite = {}, .champions = {}}};
   if (is_placeable && !course.is_left && course.examination->verdict.is_passed && repeats_code(course))
     return Ends{{.ordinal = course.record.ordinal, .status = "duplicate_code", .elite = {}, .champions = {}}};
   return next_step(course, {.grid = grid_,
@@ -262,7 +264,8 @@ void OpenCandidates::find_baseline() {
     if (baseline.failure.empty()) return;  // nothing recorded yet
     throw Error(no_baseline_words(parts_.task.name, parts_.device == "vgpu", baseline));
   }
-  for (const UntimedSeed& seed : baseline.untimed)
+  for (const UntimedSeed& seed : baseline.untimed) {
+    undueled_.insert(seed.ordinal);
     announcer_.announce({{"event", "seed_untimed"},
                          {"ordinal", seed.ordinal},
                          {"id", seed.id},
@@ -270,6 +273,7 @@ void OpenCandidates::find_baseline() {
                          {"stage", seed.verdict.stage},
                          {"reason", seed.verdict.reason},
                          {"message", seed.verdict.message}});
+  }
   baseline_id_ = baseline.id;
   null_half_width_ = baseline.null_half_width;
   announcer_.announce({{"event", "baseline"},

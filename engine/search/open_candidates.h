@@ -8,6 +8,7 @@
 
 #include <map>
 #include <optional>
+#include <set>
 #include <string>
 #include <utility>
 #include <vector>
@@ -83,6 +84,7 @@ class OpenCandidates {
   std::map<std::string, double> weights_;
   Triage triage_;
   std::map<std::uint64_t, Course> courses_;
+  std::set<std::uint64_t> undueled_;                 ///< seeds that are no arm of any duel
   std::map<std::string, std::uint64_t> ordinal_of_;  // of requests outstanding
   std::size_t outstanding_ = 0;
   Grid grid_;

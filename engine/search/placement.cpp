@@ -261,6 +261,8 @@ Course course_of(const CandidateRecord& record, const std::vector<EvaluationReco
     if (!evaluation.duel) continue;
     if (course.is_seed && is_spoilt(course)) course.duels.pop_back();  // it was dueled again without that arm
     course.duels.push_back(evaluation);
+    if (course.is_seed && is_spoilt(course) && course.duels.size() == 1)
+      course.accusations.push_back(evaluation.duel->verdict);
   }
   return course;
 }

@@ -28,6 +28,8 @@ struct Course {
   bool has_thorough = false;  ///< an examination with the costly stages was answered
   std::vector<EvaluationRecord>
       duels;  ///< answered, in the order sent; a seed's spoilt ones if nothing follows
+  std::vector<Verdict>
+      accusations;  ///< of a seed's first duels that another arm made useless: which one and why
   std::vector<std::string> waiting_for;  ///< request ids sent and not answered
   int duels_sent = 0;
   std::string error;  ///< no result came and none will

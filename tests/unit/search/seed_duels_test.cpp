@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // Seeds that pass every check and have no time on the device: left out of the seeds' duel, by name.
 #include "engine/core/error.h"
+#include "engine/core/time_verdict.h"
 #include "engine/search/baseline.h"
 #include "tests/support/catch.h"
 #include "tests/unit/search/search_rig.h"
@@ -141,7 +142,7 @@ TEST_CASE("where all seeds are refused while timed the run fails without advice 
                         Catch::Contains("timed_output_wrong") && !Catch::Contains("--device gpu"));
 }
 
-TEST_CASE("a duel that names an arm which itself passes is not made again for ever") {
+TEST_CASE("a duel that is useless and names nobody is not made again for ever") {
   SearchRig rig;
   FakeEvaluator evaluator;
   evaluator.answer = [](const Request& request, const Provenance& provenance) {
@@ -156,4 +157,65 @@ TEST_CASE("a duel that names an arm which itself passes is not made again for ev
   CHECK(rig.run(evaluator, &model).reason == StopReason::budget);
   CHECK(baseline_of(rig.open(), workload_weights(rig.task)).ordinal == 2);
   CHECK(rig.open().candidate(1)->outcome == "failed");
+}
+
+TEST_CASE("a seed that another's duel names is left out, though its own duel passes") {
+  std::string first;
+  for (std::uint64_t order : {0, 1, 2, 3}) {
+    SearchRig rig;
+    rig.config.is_deterministic = true;
+    rig.config.operators = {{"refine", 1}};
+    rig.config.budget.candidates = 1;
+    rig.seeds.push_back({"flaky.cu", {"// us: 10\n__global__ void flaky() {}\n", {}}});
+    FakeEvaluator evaluator(true, order, 1);
+    evaluator.answer = [](const Request& request, const Provenance& provenance) {
+      Reply reply = fake_reply(request, provenance);
+      if (!request.duel || request.duel->arms[0].candidate.source.find("us: 80") == std::string::npos)
+        return reply;
+      for (const DuelArm& arm : request.duel->arms)
+        if (arm.candidate.source.find("flaky") != std::string::npos)
+          reply.duel->verdict =
+              Verdict::failed("time", "arm_unusable", arm_fault_words(arm.label, "gave a wrong output"));
+      return reply;
+    };
+    FakeModel model(order);
+    CHECK(rig.run(evaluator, &model).reason == StopReason::budget);
+    Archive archive = rig.open();
+    const Baseline baseline = baseline_of(archive, workload_weights(rig.task));
+    CHECK(baseline.ordinal == 1);  // the accuser, and not the fastest of all, which it accused
+    REQUIRE(baseline.untimed.size() == 1);
+    CHECK(baseline.untimed[0].name == "flaky.cu");
+    CHECK(baseline.untimed[0].verdict.reason == "arm_unusable");
+    CHECK_THAT(baseline.untimed[0].verdict.message,
+               Catch::Contains("its own duel passed, and that of #1 fast.cu says: arm '") &&
+                   Catch::Contains("gave a wrong output"));
+    CHECK(archive.candidate(1)->outcome == "added");
+    CHECK(archive.candidate(3)->outcome == "failed");
+    if (first.empty()) first = rig.dump_text();
+    INFO("order " << order);
+    CHECK((rig.dump_text() == first));
+  }
+}
+
+TEST_CASE("a seed that is wrong as the other arm of its own duel is at fault itself") {
+  SearchRig rig;
+  FakeEvaluator evaluator;
+  evaluator.answer = [](const Request& request, const Provenance& provenance) {
+    Reply reply = fake_reply(request, provenance);
+    if (!request.duel || request.duel->arms[0].candidate.source.find("us: 80") == std::string::npos)
+      return reply;
+    for (const DuelArm& arm : request.duel->arms)
+      if (arm.label != "candidate" && arm.candidate == request.duel->arms[0].candidate)
+        reply.duel->verdict =
+            Verdict::failed("time", "arm_unusable", arm_fault_words(arm.label, "gave a wrong output"));
+    return reply;
+  };
+  rig.config.operators = {{"refine", 1}};
+  rig.config.budget.candidates = 1;
+  FakeModel model;
+  CHECK(rig.run(evaluator, &model).reason == StopReason::budget);
+  const Baseline baseline = baseline_of(rig.open(), workload_weights(rig.task));
+  CHECK(baseline.ordinal == 2);
+  REQUIRE(baseline.untimed.size() == 1);
+  CHECK(baseline.untimed[0].ordinal == 1);
 }
