@@ -140,8 +140,8 @@ void GlobalRaces::check_stale(u64 writer, const Region& region, const GlobalAcce
                    .other_pc = pc == k_last_pc ? ~0u : static_cast<u32>(pc)});
 }
 
-void GlobalRaces::check_constant(u64 writer, const GlobalAccess& access, const BlockOrder& order, u32 lane,
-                                 u64 byte, GlobalConflicts& found) const {
+void GlobalRaces::check_constant(u64 writer, const BlockOrder& order, u32 lane, u64 byte,
+                                 GlobalConflicts& found) const {
   if (!found.empty() && found.back().lane == lane && found.back().is_with_write) return;
   const u64 pc = writer >> k_pc_at;
   found.push_back({.lane = lane,
@@ -223,7 +223,7 @@ void GlobalRaces::check_lane(const Region& region, const GlobalAccess& access, c
     if (strong != 0 && unit_of(strong) != unit) check_writer(strong, access, order, lane, byte, found);
     if (access.is_load) {
       if ((access.flags & k_constant_access) != 0 && (writer | strong) != 0)
-        check_constant(writer != 0 ? writer : strong, access, order, lane, byte, found);
+        check_constant(writer != 0 ? writer : strong, order, lane, byte, found);
       if (tracks_ && writer != 0 && is_cached_load(access))
         check_stale(writer, region, access, order, lane, found);
       record_read(reader, access, order);

@@ -89,8 +89,7 @@ class GlobalRaces {
   bool is_stale(u64 sector, const BlockOrder& order) const;
   void check_stale(u64 writer, const Region& region, const GlobalAccess& access, const BlockOrder& order,
                    u32 lane, GlobalConflicts& found) const;
-  void check_constant(u64 writer, const GlobalAccess& access, const BlockOrder& order, u32 lane, u64 byte,
-                      GlobalConflicts& found) const;
+  void check_constant(u64 writer, const BlockOrder& order, u32 lane, u64 byte, GlobalConflicts& found) const;
   void note_sectors(const Region& region, const GlobalAccess& access, BlockOrder& order);
   void spread(const Region& region, const GlobalAccess& access, BlockOrder& order);
 

@@ -184,7 +184,7 @@ TEST_CASE("a faster candidate is dueled as often as the elite of its cell change
   one.duel(-0.4, 0.01);
   one.duel(-0.4, 0.01, true);
   std::string elite;
-  for (int rival = 1; rival <= k_duels_max; ++rival) {  // each came first, and is slower
+  for (unsigned rival = 1; rival <= k_duels_max; ++rival) {  // each came first, and is slower
     elite = "rival " + std::to_string(rival);
     one.grid.put({.cell = k_cell,
                   .ordinal = 2 + rival,

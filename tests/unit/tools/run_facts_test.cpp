@@ -20,7 +20,7 @@ std::vector<ProgressPoint> rising(std::size_t count, std::size_t every) {
   return points;
 }
 
-BriefCandidate child(std::uint64_t ordinal, std::optional<std::uint64_t> parent) {
+BriefCandidate child_of(std::uint64_t ordinal, std::optional<std::uint64_t> parent) {
   return {
       .ordinal = ordinal, .parent = parent, .operator_name = parent ? "refine" : "seed", .outcome = "added"};
 }
@@ -50,7 +50,7 @@ TEST_CASE("a series that rises everywhere is thinned all the same") {
 }
 
 TEST_CASE("ancestry ends where nobody descends to a winner") {
-  const auto nodes = lineage_of({child(1, {}), child(2, 1), child(3, 1), child(4, 2)}, {4}, 10);
+  const auto nodes = lineage_of({child_of(1, {}), child_of(2, 1), child_of(3, 1), child_of(4, 2)}, {4}, 10);
   REQUIRE(nodes.size() == 3);  // 3 leads nowhere
   CHECK(nodes[0].ordinal == 1);
   CHECK(nodes[2].parent == 2u);
@@ -58,9 +58,9 @@ TEST_CASE("ancestry ends where nobody descends to a winner") {
 }
 
 TEST_CASE("a long line between roots, forks and winners is contracted and says by how many") {
-  std::vector<BriefCandidate> candidates{child(1, {})};
-  for (std::uint64_t i = 2; i <= 200; ++i) candidates.push_back(child(i, i - 1));
-  candidates.push_back(child(201, 100));
+  std::vector<BriefCandidate> candidates{child_of(1, {})};
+  for (std::uint64_t i = 2; i <= 200; ++i) candidates.push_back(child_of(i, i - 1));
+  candidates.push_back(child_of(201, 100));
   const auto nodes = lineage_of(candidates, {200, 201}, 50);
   REQUIRE(nodes.size() == 4);  // the root, the fork at 100, two winners
   CHECK(nodes[1].ordinal == 100);
@@ -71,9 +71,9 @@ TEST_CASE("a long line between roots, forks and winners is contracted and says b
 }
 
 TEST_CASE("an ancestry of too many forks shows the newest") {
-  std::vector<BriefCandidate> candidates{child(1, {})};
+  std::vector<BriefCandidate> candidates{child_of(1, {})};
   std::set<std::uint64_t> winners;
-  for (std::uint64_t i = 2; i <= 300; ++i) candidates.push_back(child(i, i - 1)), winners.insert(i);
+  for (std::uint64_t i = 2; i <= 300; ++i) candidates.push_back(child_of(i, i - 1)), winners.insert(i);
   const auto nodes = lineage_of(candidates, winners, 80);
   CHECK(nodes.size() == 80);
   CHECK(nodes.back().ordinal == 300);
