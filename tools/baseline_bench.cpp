@@ -109,8 +109,11 @@ Json baseline_job(const Task& task, const BaselineBench& bench) {
     arms.push_back({std::filesystem::path(seed.name).stem().string(), seed.candidate});
   const Request request =
       duel_request(task, "gpu", task.name, std::move(arms), bench.rounds, bench.workloads);
+  Json digests{{"task", task.digest}, {"arms", Json::object()}};
+  for (const auto& [name, id] : seed_ids(bench.seeds)) digests["arms"][name] = id;
   return {{"kernelites_baseline_job", 1},
           {"request", Json::parse(encode(request))},
+          {"digests", std::move(digests)},
           {"baseline_source", read_text(file)},
           {"limit_s", bench.limit_s}};
 }

@@ -9,7 +9,9 @@
 
 namespace kernelites {
 
-/// The whole text of docs/baseline_table.md: for each task what `measured` holds of it.
-std::string baseline_markdown(const std::vector<Task>& tasks, const MeasuredBaselines& measured);
+/// The whole text of docs/baseline_table.md: for each task what `measured` holds of it, marked where it is older than
+/// the task or its seeds in `data`.
+std::string baseline_markdown(const std::vector<Task>& tasks, const DataRoot& data,
+                              const MeasuredBaselines& measured);
 
 }  // namespace kernelites

@@ -6,16 +6,15 @@
 
 #include <algorithm>
 #include <cmath>
+#include <utility>
 
+#include "engine/core/candidate.h"
 #include "engine/core/error.h"
-#include "engine/core/paired_ratio.h"
 #include "engine/core/roofline.h"
 #include "engine/core/statistics.h"
 
 namespace kernelites {
 namespace {
-
-constexpr double k_confidence = 0.95;
 
 using Samples = std::map<std::string, std::vector<double>>;
 
@@ -28,16 +27,6 @@ std::string disagreement(const Json& shares) {
                          output, value);
   }
   return "";
-}
-
-LibraryArm compared(const std::string& name, bool is_baseline, const std::vector<double>& time_us,
-                    const std::vector<double>& best_us) {
-  LibraryArm arm{.name = name, .is_baseline = is_baseline, .timing = summarise(time_us, false)};
-  const PairedRatio ratio = paired_ratio(best_us, time_us, k_confidence);
-  arm.speedup = std::exp(ratio.log_ratio_median);
-  arm.speedup_low = std::exp(ratio.log_ratio_low);
-  arm.speedup_high = std::exp(ratio.log_ratio_high);
-  return arm;
 }
 
 /// The candidate with the least median; empty if there is none.
@@ -66,17 +55,32 @@ void add_result(const Json& result, LibraryRow& row) {
   const auto baselines = result.at("baselines").get<std::vector<std::string>>();
   const std::string best = fastest_candidate(samples, baselines);
   if (best.empty()) return;
+  const Json digests = result.value("digests", Json::object());
+  const std::string task_digest = digests.value("task", std::string());
+  // Parts that tell of different tasks tell of no task.
+  row.task_digest = row.arms.empty() || row.task_digest == task_digest ? task_digest : "";
+  const Json candidates = digests.value("arms", Json::object());
   for (const auto& [name, time_us] : samples) {
     const bool is_baseline = std::find(baselines.begin(), baselines.end(), name) != baselines.end();
     const bool is_known = std::any_of(row.arms.begin(), row.arms.end(),
                                       [&](const LibraryArm& arm) { return arm.name == name; });
-    if (!is_known) row.arms.push_back(compared(name, is_baseline, time_us, samples.at(best)));
+    if (is_known) continue;
+    row.arms.push_back({.name = name,
+                        .is_baseline = is_baseline,
+                        .timing = summarise(time_us, false),
+                        .candidate = candidates.value(name, std::string()),
+                        .speedup = bootstrap_ratio_of_medians(samples.at(best), time_us)});
   }
 }
 
 bool is_of_task(const Json& result, const Task& task) {
   const auto id = result.at("id").get<std::string>();
   return id == task.name || id.starts_with(task.name + "/");
+}
+
+std::string speedup_words(const Interval& speedup) {
+  if (!speedup.low) return fmt::format("{:.3f}", speedup.value);
+  return fmt::format("{:.3f} [{:.3f}, {:.3f}]", speedup.value, *speedup.low, *speedup.high);
 }
 
 /// The fastest of both kinds first, for who wants no more; then everything.
@@ -90,12 +94,15 @@ Json row_json(const LibraryRow& row) {
             {"seed", seed->name + ".cu"},
             {"seed_us", seed->timing.time_us_median},
             {"samples", seed->timing.samples}};
+  if (!row.task_digest.empty()) json["task_digest"] = row.task_digest;
   json["arms"] = Json::array();
-  for (const LibraryArm& arm : row.arms)
-    json["arms"].push_back({{"name", arm.name},
-                            {"is_baseline", arm.is_baseline},
-                            {"timing", arm.timing},
-                            {"speedup", {arm.speedup, arm.speedup_low, arm.speedup_high}}});
+  for (const LibraryArm& arm : row.arms) {
+    Json& item = json["arms"].emplace_back(
+        Json{{"name", arm.name}, {"is_baseline", arm.is_baseline}, {"timing", arm.timing}});
+    if (!arm.candidate.empty()) item["candidate"] = arm.candidate;
+    item["speedup"] = arm.speedup.value;
+    if (arm.speedup.low) item["interval"] = {*arm.speedup.low, *arm.speedup.high};
+  }
   json["missing"] = row.missing;
   return json;
 }
@@ -103,14 +110,23 @@ Json row_json(const LibraryRow& row) {
 LibraryRow row_of(const std::string& workload, const Json& json) {
   LibraryRow row{.workload = workload};
   json.at("missing").get_to(row.missing);
-  for (const Json& item : json.at("arms")) {
-    const Json& speedup = item.at("speedup");
+  row.task_digest = json.value("task_digest", std::string());
+  for (const Json& item : json.at("arms"))
     row.arms.push_back({.name = item.at("name"),
                         .is_baseline = item.at("is_baseline"),
                         .timing = item.at("timing"),
-                        .speedup = speedup.at(0),
-                        .speedup_low = speedup.at(1),
-                        .speedup_high = speedup.at(2)});
+                        .candidate = item.value("candidate", std::string())});
+  const LibraryArm* const best = fastest(row, false);
+  for (std::size_t i = 0; i < row.arms.size(); ++i) {
+    const Json& item = json.at("arms").at(i);
+    Interval& speedup = row.arms[i].speedup;
+    if (item.at("speedup").is_number())
+      item.at("speedup").get_to(speedup.value);
+    else if (best)  // kept by another estimator, with an interval of its own
+      speedup.value = best->timing.time_us_median / row.arms[i].timing.time_us_median;
+    if (!item.contains("interval")) continue;
+    speedup.low = item.at("interval").at(0).get<double>();
+    speedup.high = item.at("interval").at(1).get<double>();
   }
   return row;
 }
@@ -153,19 +169,55 @@ const LibraryArm* fastest(const LibraryRow& row, bool is_baseline) {
   return best;
 }
 
+std::optional<double> speedup_over_libraries(const LibraryRow& row) {
+  const LibraryArm* const library = fastest(row, true);
+  const LibraryArm* const seed = fastest(row, false);
+  if (!library || !seed) return std::nullopt;
+  return 1 / library->speedup.value;
+}
+
+SeedIds seed_ids(const std::vector<Seed>& seeds) {
+  SeedIds ids;
+  for (const Seed& seed : seeds)
+    ids[std::filesystem::path(seed.name).stem().string()] = candidate_id(seed.candidate);
+  return ids;
+}
+
+SeedIds seed_ids(const Task& task, const DataRoot& data) {
+  try {
+    return seed_ids(find_seeds(task, data));
+  } catch (const ConfigError&) {
+    return {};
+  }
+}
+
+bool is_older(const LibraryRow& row, const Task& task, const SeedIds& seeds) {
+  if (row.task_digest != task.digest) return true;
+  return std::any_of(row.arms.begin(), row.arms.end(), [&](const LibraryArm& arm) {
+    if (arm.is_baseline) return false;
+    const auto seed = seeds.find(arm.name);
+    return seed == seeds.end() || seed->second != arm.candidate;
+  });
+}
+
+bool is_older(const BaselineTable& table, const Task& task, const SeedIds& seeds) {
+  return std::any_of(table.rows.begin(), table.rows.end(),
+                     [&](const LibraryRow& row) { return is_older(row, task, seeds); });
+}
+
 std::optional<LibraryComparison> compare_with_libraries(const BaselineTable& table) {
   LibraryComparison comparison;
   double sum = 0;
   for (const LibraryRow& row : table.rows) {
-    const LibraryArm* const library = fastest(row, true);
-    if (!library || !fastest(row, false)) continue;
-    const double speedup = 1 / library->speedup;
-    if (comparison.workloads++ == 0) comparison.speedup_min = comparison.speedup_max = speedup;
-    comparison.speedup_min = std::min(comparison.speedup_min, speedup);
-    comparison.speedup_max = std::max(comparison.speedup_max, speedup);
-    sum += std::log(speedup);
+    const auto speedup = speedup_over_libraries(row);
+    if (!speedup) continue;
+    if (comparison.workloads++ == 0) comparison.speedup_min = comparison.speedup_max = *speedup;
+    comparison.speedup_min = std::min(comparison.speedup_min, *speedup);
+    comparison.speedup_max = std::max(comparison.speedup_max, *speedup);
+    sum += std::log(*speedup);
     std::vector<std::string>& names = comparison.libraries;
-    if (std::find(names.begin(), names.end(), library->name) == names.end()) names.push_back(library->name);
+    const std::string& library = fastest(row, true)->name;
+    if (std::find(names.begin(), names.end(), library) == names.end()) names.push_back(library);
   }
   if (comparison.workloads == 0) return std::nullopt;
   comparison.speedup = std::exp(sum / comparison.workloads);
@@ -234,15 +286,13 @@ std::vector<std::vector<std::string>> baseline_cells(const Task& task, const Bas
       const RooflineShare share = workload ? roofline_share(counts_on(table.device, task, *workload),
                                                             table.device, arm.timing.time_us_median)
                                            : RooflineShare{};
-      cells.push_back(
-          {row.workload, arm.is_baseline ? arm.name + " (library)" : arm.name,
-           fmt::format("{:.2f}", arm.timing.time_us_median), fmt::format("{:.2f}", arm.timing.time_us_p10),
-           fmt::format("{:.2f}", arm.timing.time_us_p90), fmt::to_string(arm.timing.samples),
-           fmt::format("{:.0f}", share.gb_per_s), fmt::format("{:.1f}", share.tflop_per_s),
-           share.of_floor > 0 ? fmt::format("{:.1f}", 100 * share.of_floor) : "?", std::string(share.limit),
-           &arm == best
-               ? "1"
-               : fmt::format("{:.3f} [{:.3f}, {:.3f}]", arm.speedup, arm.speedup_low, arm.speedup_high)});
+      cells.push_back({row.workload, arm.is_baseline ? arm.name + " (library)" : arm.name,
+                       fmt::format("{:.2f}", arm.timing.time_us_median),
+                       fmt::format("{:.2f}", arm.timing.time_us_p10),
+                       fmt::format("{:.2f}", arm.timing.time_us_p90), fmt::to_string(arm.timing.samples),
+                       fmt::format("{:.0f}", share.gb_per_s), fmt::format("{:.1f}", share.tflop_per_s),
+                       share.of_floor > 0 ? fmt::format("{:.1f}", 100 * share.of_floor) : "?",
+                       std::string(share.limit), &arm == best ? "1" : speedup_words(arm.speedup)});
     }
   }
   return cells;

@@ -8,8 +8,11 @@
 #include <string>
 #include <vector>
 
+#include "engine/core/bootstrap.h"
 #include "engine/core/evaluation.h"
 #include "engine/core/task.h"
+#include "engine/search/seeds.h"
+#include "tools/data_root.h"
 
 namespace kernelites {
 
@@ -18,13 +21,16 @@ struct LibraryArm {
   std::string name;
   bool is_baseline = false;
   ArmTiming timing;
-  /// Time of the fastest candidate of the same rounds / time of this arm, with its 95 % interval: above 1 is faster.
-  double speedup = 1, speedup_low = 1, speedup_high = 1;
+  std::string candidate;  ///< id of a candidate; empty: a library, or not kept
+  /// Median time of the fastest candidate of the same rounds / that of this arm: above 1 is faster. Rows of older files
+  /// have no interval.
+  Interval speedup = {.value = 1, .low = {}, .high = {}};
 };
 
 /// One workload: arms that agree with each other, and why others are missing.
 struct LibraryRow {
   std::string workload;
+  std::string task_digest;                     ///< of the task that was timed; empty: not kept
   std::vector<LibraryArm> arms;                ///< candidates first
   std::map<std::string, std::string> missing;  ///< arm -> words; an arm with a wrong result among them
 };
@@ -47,6 +53,10 @@ BaselineTable baseline_table(const Task& task, const std::vector<Json>& results)
 /// The fastest arm of a kind, or null.
 const LibraryArm* fastest(const LibraryRow& row, bool is_baseline);
 
+/// How many times as fast as the fastest library the fastest candidate is, by their medians; empty without both. What
+/// every table tells.
+std::optional<double> speedup_over_libraries(const LibraryRow& row);
+
 /// The fastest candidate against the fastest library over all workloads that have both.
 struct LibraryComparison {
   int workloads = 0;
@@ -55,6 +65,20 @@ struct LibraryComparison {
 };
 /// Empty if no workload has both.
 std::optional<LibraryComparison> compare_with_libraries(const BaselineTable& table);
+
+/// Ids of a task's seeds with their default tunables, by name without ".cu".
+using SeedIds = std::map<std::string, std::string>;
+SeedIds seed_ids(const std::vector<Seed>& seeds);
+/// Of all its seeds; none where it has none.
+SeedIds seed_ids(const Task& task, const DataRoot& data);
+
+/// True unless the row is known to be of the task and of the seeds as they are: either changed since, or no digest was
+/// kept.
+bool is_older(const LibraryRow& row, const Task& task, const SeedIds& seeds);
+/// Whether one of its rows is.
+bool is_older(const BaselineTable& table, const Task& task, const SeedIds& seeds);
+/// What marks it in tables.
+inline constexpr const char* k_older_mark = " (older)";
 
 /// What was measured of all tasks on one device, as docs/measured/baselines_*.json keeps it.
 struct MeasuredBaselines {

@@ -13,12 +13,11 @@
 #include "engine/core/error.h"
 #include "engine/core/negative_control.h"
 #include "engine/core/roofline.h"
+#include "tools/baseline_table.h"
 #include "tools/task_status.h"
 
 namespace kernelites {
 namespace {
-
-constexpr const char* k_older = " (older)";
 
 /// A cell must not end at a bar.
 std::string cell(std::string text) {
@@ -70,7 +69,7 @@ std::string status_cell(const Task& task, const std::vector<std::string>& seeds,
   }
   return fmt::format("{} of {}{}{}", passed, seeds.size(),
                      others.empty() ? "" : fmt::format(" ({})", fmt::join(others, "; ")),
-                     found->second.digest == task.digest ? "" : k_older);
+                     found->second.digest == task.digest ? "" : k_older_mark);
 }
 
 std::string range(double low, double high) {
@@ -90,7 +89,9 @@ std::string share_cell(const Task& task, const std::optional<DeviceStatus>& devi
   double low = 1e9, high = 0, copy_low = 1e9, copy_high = 0;
   std::set<std::string> limits, seeds;
   int samples = 1 << 30;
+  bool is_older = found->second.digest != task.digest;
   for (const auto& [shape, time] : best) {
+    is_older = is_older || time.is_older;
     low = std::min(low, time.of_floor), high = std::max(high, time.of_floor);
     limits.insert(time.limit);
     seeds.insert(stem_of(time.seed));
@@ -101,52 +102,48 @@ std::string share_cell(const Task& task, const std::optional<DeviceStatus>& devi
   if (best.empty()) return "";
   return fmt::format("{} % of {}{}, {} shapes, n >= {}{}", range(low, high), fmt::join(limits, ", "),
                      copy_high > 0 ? fmt::format(" ({} % of copy)", range(copy_low, copy_high)) : "",
-                     best.size(), samples, found->second.digest == task.digest ? "" : k_older);
+                     best.size(), samples, is_older ? k_older_mark : "");
 }
 
 /// "flashinfer, compiled: 0.9-1.2x torch_compile": the named ones, and the fastest that ran beside a seed.
-std::string baseline_cell(const Task& task, const Json& measured) {
+std::string baseline_cell(const Task& task, const DataRoot& data, const MeasuredBaselines& measured) {
   const std::string names = baseline_names(task);
-  const Json shapes = measured.value("tasks", Json::object()).value(task.name, Json::object());
-  double low = 1e9, high = 0;
-  std::set<std::string> ran;
-  int told = 0;
-  for (const auto& [shape, line] : shapes.items()) {
-    if (!line.contains("baseline")) continue;  // no library ran
-    const double ratio = line.at("baseline_us").get<double>() / line.at("seed_us").get<double>();
-    low = std::min(low, ratio), high = std::max(high, ratio);
-    ran.insert(line.at("baseline").get<std::string>());
-    ++told;
-  }
-  if (ran.empty()) return names + ": not measured";
-  return fmt::format("{}: the best seed is {:.2f}{}x as fast as {} ({} shapes)", names, low,
-                     high - low < 0.005 ? "" : fmt::format("-{:.2f}", high), fmt::join(ran, ", "),
-                     shapes.size());
+  const auto table = measured.tasks.find(task.name);
+  const auto comparison =
+      table == measured.tasks.end() ? std::nullopt : compare_with_libraries(table->second);
+  if (!comparison) return names + ": not measured";
+  const double low = comparison->speedup_min, high = comparison->speedup_max;
+  return fmt::format("{}: the best seed is {:.2f}{}x as fast as {} ({} shapes){}", names, low,
+                     high - low < 0.005 ? "" : fmt::format("-{:.2f}", high),
+                     fmt::join(comparison->libraries, ", "), comparison->workloads,
+                     is_older(table->second, task, seed_ids(task, data)) ? k_older_mark : "");
 }
 
 /// Times of seeds beside baselines, for shapes that no other measurement has.
-void add_baseline_times(DeviceStatus& status, const std::vector<Task>& tasks, const Json& measured) {
-  if (!measured.contains("device_facts")) return;
-  const auto device = measured.at("device_facts").get<DeviceFacts>();
+void add_baseline_times(DeviceStatus& status, const std::vector<Task>& tasks, const DataRoot& data,
+                        const MeasuredBaselines& measured) {
   for (const Task& task : tasks) {
+    const auto table = measured.tasks.find(task.name);
+    if (table == measured.tasks.end()) continue;
     TaskStatus& known = status.tasks[task.name];
     if (known.digest.empty()) known.digest = task.digest;
-    const Json shapes = measured.at("tasks").value(task.name, Json::object());
-    for (const auto& [shape, line] : shapes.items()) {
-      const Workload* workload = task.find_workload(shape);
-      const bool has_time =
-          std::any_of(known.times.begin(), known.times.end(),
-                      [&, &name = shape](const SeedTime& time) { return time.workload == name; });
-      if (!workload || has_time || !line.contains("seed_us")) continue;
-      const double time_us = line.at("seed_us").get<double>();
-      const RooflineShare share = roofline_share(counts_on(device, task, *workload), device, time_us);
-      known.times.push_back({.workload = shape,
-                             .seed = line.at("seed").get<std::string>(),
-                             .time_us = time_us,
-                             .samples = line.at("samples").get<int>(),
+    const SeedIds seeds = seed_ids(task, data);
+    for (const LibraryRow& row : table->second.rows) {
+      const Workload* workload = task.find_workload(row.workload);
+      const LibraryArm* seed = fastest(row, false);
+      const bool has_time = std::any_of(known.times.begin(), known.times.end(),
+                                        [&](const SeedTime& time) { return time.workload == row.workload; });
+      if (!workload || !seed || has_time) continue;
+      const RooflineShare share = roofline_share(counts_on(measured.device, task, *workload), measured.device,
+                                                 seed->timing.time_us_median);
+      known.times.push_back({.workload = row.workload,
+                             .seed = seed->name + ".cu",
+                             .time_us = seed->timing.time_us_median,
+                             .samples = seed->timing.samples,
                              .of_copy = share.of_memory,
                              .of_floor = share.of_floor,
-                             .limit = std::string(share.limit)});
+                             .limit = std::string(share.limit),
+                             .is_older = is_older(row, task, seeds)});
     }
   }
 }
@@ -163,9 +160,8 @@ std::string origin(const char* where, const std::optional<DeviceStatus>& status)
 std::string task_markdown(const std::vector<Task>& tasks, const DataRoot& data) {
   const auto virtual_gpu = find_device_status(data.measured() / "seeds_vgpu.json");
   auto h100 = find_device_status(data.measured() / "seeds_h100.json");
-  const auto baselines_file = data.measured() / "baselines_h100.json";
-  const Json baselines = std::filesystem::exists(baselines_file) ? read_json(baselines_file) : Json::object();
-  if (h100) add_baseline_times(*h100, tasks, baselines);
+  const MeasuredBaselines baselines = read_measured(data.measured() / "baselines_h100.json");
+  if (h100) add_baseline_times(*h100, tasks, data, baselines);
   std::string text = fmt::format(
       "# The tasks\n\n"
       "Written by `kernelites tasks --markdown`; a test says when it is out of date. Controls are wrong "
@@ -174,22 +170,25 @@ std::string task_markdown(const std::vector<Task>& tasks, const DataRoot& data) 
       "passed every\n"
       "stage, and what share of the roofline's floor the fastest seed reaches over the bench shapes (medians "
       "of n\n"
-      "rounds). {}: the task has changed since. The virtual GPU examines at small shapes.\n\n"
+      "rounds), and beside libraries how many times as long their fastest takes, by medians, as in [their "
+      "table](baseline_table.md).\n"
+      "{}: the task has changed since, or there a timed seed has or no digest was kept. The virtual GPU "
+      "examines at "
+      "small\n"
+      "shapes.\n\n"
       "- {}\n- {}\n- baselines: {}\n\n"
       "| task | family | operator | source | seeds | controls | vgpu | H100 | share of roofline, H100 | "
       "baselines |\n"
       "|---|---|---|---|---|---|---|---|---|---|\n",
-      k_older + 1, origin("vgpu", virtual_gpu), origin("H100", h100),
-      baselines.empty()
-          ? "nothing is kept"
-          : baselines.at("device").get<std::string>() + ", " + baselines.at("date").get<std::string>());
+      k_older_mark + 1, origin("vgpu", virtual_gpu), origin("H100", h100),
+      baselines.tasks.empty() ? "nothing is kept" : baselines.device.kind + ", " + baselines.date);
   for (const Task& task : tasks) {
     const std::vector<std::string> seeds = seed_files(task, data);
     text += fmt::format("| `{}` | {} | {} | {} | {} | {} | {} | {} | {} | {} |\n", task.name,
                         cell(task.family), cell(task.title), cell(task.source), seed_names(seeds),
                         load_controls(task.folder, seed_folder(task, data)).size(),
                         status_cell(task, seeds, virtual_gpu), status_cell(task, seeds, h100),
-                        share_cell(task, h100), baseline_cell(task, baselines));
+                        share_cell(task, h100), baseline_cell(task, data, baselines));
   }
   return text;
 }

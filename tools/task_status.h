@@ -18,9 +18,10 @@ struct SeedTime {
   std::string workload, seed;
   double time_us = 0;
   int samples = 0;
-  double of_copy = 0;   ///< compulsory bytes a second over the device's copy rate
-  double of_floor = 0;  ///< of the roofline's floor
-  std::string limit;    ///< what sets the floor
+  double of_copy = 0;     ///< compulsory bytes a second over the device's copy rate
+  double of_floor = 0;    ///< of the roofline's floor
+  std::string limit;      ///< what sets the floor
+  bool is_older = false;  ///< of another task or seed than today's, or unknown of which; never kept
 };
 
 /// What is known of one task.

@@ -107,7 +107,7 @@ void list(const TasksOptions& options, Program& program) {
     if (options.is_markdown)
       program.out << task_markdown(all_tasks(data), data);
     else if (options.has_baselines)
-      program.out << baseline_markdown(all_tasks(data),
+      program.out << baseline_markdown(all_tasks(data), data,
                                        read_measured(data.measured() / "baselines_h100.json"));
     else
       run_seeds(all_tasks(data), data, options.controls, program);

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// Means over runs with their uncertainty.
+// Means and ratios with their uncertainty.
 #include "engine/core/bootstrap.h"
 
 #include <numeric>
@@ -50,6 +50,25 @@ Interval bootstrap_ratio_of_means(const std::vector<double>& over, const std::ve
   for (double& draw : draws) {
     const double above = resampled_mean(over, rng);
     draw = above / resampled_mean(under, rng);
+  }
+  set_bounds(interval, draws);
+  return interval;
+}
+
+Interval bootstrap_ratio_of_medians(const std::vector<double>& over, const std::vector<double>& under,
+                                    std::uint64_t seed) {
+  KERNELITES_ASSERT(!over.empty() && over.size() == under.size());
+  Interval interval{.value = median(over) / median(under), .low = {}, .high = {}};
+  if (over.size() < 2) return interval;
+  Rng rng(seed);
+  std::vector<double> draws(k_resamples), above(over.size()), below(under.size());
+  for (double& draw : draws) {
+    for (std::size_t i = 0; i < over.size(); ++i) {
+      const std::size_t round = rng.below(over.size());
+      above[i] = over[round];
+      below[i] = under[round];
+    }
+    draw = median(above) / median(below);
   }
   set_bounds(interval, draws);
   return interval;

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Means over runs with their uncertainty: percentile bootstrap (Efron and Tibshirani 1993, chapter 13).
+// Means over runs, and ratios of medians over rounds, with their uncertainty: percentile bootstrap (Efron and
+// Tibshirani 1993, chapter 13).
 #pragma once
 
 #include <cstdint>
@@ -8,7 +9,8 @@
 
 namespace kernelites {
 
-/// A mean, or a ratio of two, and the interval that holds it. Of fewer than two samples on a side there is none.
+/// A mean, or a ratio of two figures, and the interval that holds it. Of fewer than two samples on a side there is
+/// none.
 struct Interval {
   double value = 0;
   std::optional<double> low, high;
@@ -23,5 +25,9 @@ Interval bootstrap_mean(const std::vector<double>& samples, std::uint64_t seed =
 /// The mean of `over` divided by that of `under`, both resampled. REQUIRES: neither is empty.
 Interval bootstrap_ratio_of_means(const std::vector<double>& over, const std::vector<double>& under,
                                   std::uint64_t seed = 1);
+/// The median of `over` divided by that of `under`; rounds are resampled, with both times of each. Wild rounds do not
+/// move it while they are fewer than half. REQUIRES: equally many of both, at least one.
+Interval bootstrap_ratio_of_medians(const std::vector<double>& over, const std::vector<double>& under,
+                                    std::uint64_t seed = 1);
 
 }  // namespace kernelites

@@ -4,11 +4,12 @@
   baseline_batch.py --worker kernelites-worker [--prove] IN.jsonl OUT.jsonl
 
 A job, one line: {"kernelites_baseline_job": 1, "id", "request": a duel's request (evaluators/protocol/protocol.h),
-"baseline_source": text of a baseline.py, "baselines": [names; all if empty], "limit_s": seconds for each workload}.
+"digests": {"task", "arms": {arm: candidate's id}}, handed through; "baseline_source": text of a baseline.py,
+"baselines": [names; all if empty], "limit_s": seconds for each workload}.
 A result, one line per workload:
 {"kernelites_baseline": 1, "id", "workload", "device", "torch", "date", "error", "times_us": {arm: [one per round]},
 "baselines": [arms that are baselines], "agreement": {arm: {output: share of the gates}}, "unavailable": {arm: why},
-"empty_us", "sets", "spin_us", "wall_s"}. What is in OUT already is not measured again.
+"digests", "empty_us", "sets", "spin_us", "wall_s"}. What is in OUT already is not measured again.
 
 Candidates are proven ones; with --prove the worker examines them first, and those that fail are left out. The work is
 done by a child, which is started again after a crash: the arm that it died with is left out then. With --warm N the
@@ -123,6 +124,13 @@ def warm(options):
                 print(f"baseline_batch: warming {name}: {error}", file=sys.stderr)
 
 
+def head_of_result(job, code, workload, torch_version):
+    """What a result line says besides what was measured: of what, where and when."""
+    return {"kernelites_baseline": 1, "id": job["request"]["id"], "workload": workload,
+            "device": code.get("device", {}), "torch": torch_version, "date": time.strftime("%Y-%m-%d"),
+            "digests": job.get("digests", {}), "error": code.get("error", "")}
+
+
 def lacking():
     """What this Python lacks, in words; empty: nothing."""
     try:
@@ -145,8 +153,7 @@ def work(options):
         ident, began = job["request"]["id"], time.time()
         progress.tell(ident, name, "")
         code = codes.get(ident, {"error": "the worker gave no code"})
-        result = {"kernelites_baseline": 1, "id": ident, "workload": name, "device": code.get("device", {}),
-                  "torch": torch.__version__, "date": time.strftime("%Y-%m-%d"), "error": code.get("error", "")}
+        result = head_of_result(job, code, name, torch.__version__)
         if not result["error"]:
             try:
                 workload = next(w for w in code["workloads"] if w["name"] == name)

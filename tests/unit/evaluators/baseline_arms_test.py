@@ -176,6 +176,14 @@ def what_has_a_result_is_not_measured_again():
             == ["large"]
 
 
+def a_result_says_of_which_task_and_candidates_it_is():
+    digests = {"task": "ab", "arms": {"seed": "cd"}}
+    told = baseline_batch.head_of_result({**JOB, "digests": digests}, {"device": {"kind": "H100"}}, "small", "2.11")
+    plain = baseline_batch.head_of_result(JOB, {"error": "no code"}, "large", "2.11")
+    return told["digests"] == digests and (told["workload"], told["device"]["kind"], told["error"]) \
+        == ("small", "H100", "") and (plain["digests"], plain["error"]) == ({}, "no code")
+
+
 def batch_of(child, folder, prove=False, verdict=None, warm=0):
     """Runs a batch whose children are scripts; (exit code, result lines)."""
     jobs, results, worker = Path(folder) / "in", Path(folder) / "out.jsonl", Path(folder) / "worker"
@@ -316,6 +324,7 @@ CASES = [structures_are_laid_out_as_the_driver_reads_them, arguments_reach_the_k
          the_functions_of_a_file_are_its_baselines, every_baseline_of_the_tasks_has_a_function,
          what_has_a_result_is_not_measured_again, an_arm_that_kills_the_process_is_left_out_the_next_time,
          a_workload_that_kills_the_process_is_an_error, a_python_without_pytorch_ends_the_batch_at_once,
+         a_result_says_of_which_task_and_candidates_it_is,
          arms_are_warmed_before_anything_is_timed, candidates_that_fail_their_proof_have_no_code]
 
 

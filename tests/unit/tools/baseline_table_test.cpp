@@ -11,6 +11,7 @@
 #include "tests/support/temporary_folder.h"
 #include "tools/baseline_bench.h"
 #include "tools/baseline_markdown.h"
+#include "tools/task_markdown.h"
 
 using namespace kernelites;
 
@@ -46,13 +47,76 @@ TEST_CASE("arms are compared with the fastest candidate of the same rounds") {
   REQUIRE(table.rows.size() == 1);
   const LibraryArm* const library = fastest(table.rows[0], true);
   REQUIRE(library);
-  CHECK(library->speedup == Approx(0.5).epsilon(0.01));
-  CHECK(library->speedup_low <= library->speedup);
+  CHECK(library->speedup.value == Approx(0.5).epsilon(0.01));
+  CHECK(*library->speedup.low <= library->speedup.value);
+  CHECK(*library->speedup.high >= library->speedup.value);
   CHECK(fastest(table.rows[0], false)->name == "fast");
   const auto comparison = compare_with_libraries(table);
   REQUIRE(comparison);
   CHECK(comparison->speedup == Approx(2).epsilon(0.01));
   CHECK(comparison->libraries == std::vector<std::string>{"library"});
+}
+
+TEST_CASE("rounds far off move neither the comparison nor what any table tells of it") {
+  Json wild = result(20);
+  for (std::size_t round = 0; round < 3; ++round) wild["times_us"]["library"][round] = 80;
+  const BaselineTable table = baseline_table(small_task(), {wild});
+  const Interval& speedup = fastest(table.rows.at(0), true)->speedup;
+  CHECK(speedup.value == Approx(0.5).epsilon(0.01));
+  CHECK(*speedup.low > 0.49);
+  CHECK(*speedup.high < 0.51);
+
+  const TemporaryFolder folder;
+  const DataRoot data{folder.path()};
+  std::filesystem::create_directories(data.measured());
+  MeasuredBaselines measured;
+  record(measured, table);
+  std::ofstream(data.measured() / "baselines_h100.json") << Json(measured).dump();
+  Task task = small_task();
+  task.folder = folder.path();
+  CHECK(baseline_markdown({task}, data, measured).find("| 1 of 1 | 2.00 | 2.00 |") != std::string::npos);
+  CHECK(task_markdown({task}, data).find("the best seed is 2.00x as fast as library") != std::string::npos);
+}
+
+TEST_CASE("rows that another estimator kept are compared by their medians, without an interval") {
+  MeasuredBaselines measured;
+  record(measured, baseline_table(small_task(), {result(20)}));
+  Json json(measured);
+  for (Json& arm : json["tasks"]["scaled_rows"]["wide"]["arms"]) {
+    arm["speedup"] = {0.4, 0.39, 0.41};
+    arm.erase("interval");
+  }
+  const auto old = json.get<MeasuredBaselines>();
+  const Interval& speedup = fastest(old.tasks.at("scaled_rows").rows.at(0), true)->speedup;
+  CHECK(speedup.value == Approx(0.5).epsilon(0.01));
+  CHECK_FALSE(speedup.low);
+}
+
+TEST_CASE("what was measured of another task or seed, or without digests, is told as older") {
+  const TemporaryFolder folder;
+  Task task = small_task();
+  task.folder = folder.path();
+  const DataRoot data{folder.path()};
+  std::filesystem::create_directories(folder.path() / "seeds");
+  for (const char* seed : {"fast.cu", "slow.cu", "newest.cu"})
+    std::ofstream(folder.path() / "seeds" / seed) << "// " << seed << "\n";
+  Json line = result(20);
+  line["digests"]["task"] = task.digest;
+  for (const auto& [name, id] : seed_ids(task, data)) line["digests"]["arms"][name] = id;
+  const auto text_of = [&](const Json& measured_line) {
+    MeasuredBaselines measured;
+    record(measured, baseline_table(task, {measured_line}));
+    return baseline_markdown({task}, data, Json(measured).get<MeasuredBaselines>());
+  };
+  CHECK_THAT(text_of(line), Catch::Contains("| `scaled_rows` | 1 of 1 |") &&
+                                Catch::Contains("Seeds without a time beside libraries: `newest`."));
+  CHECK_THAT(text_of(result(20)), Catch::Contains("| `scaled_rows` (older) | 1 of 1 |"));
+  std::ofstream(folder.path() / "seeds" / "slow.cu") << "// mended\n";
+  CHECK_THAT(text_of(line), Catch::Contains("| `scaled_rows` (older) | 1 of 1 |"));
+  std::ofstream(folder.path() / "seeds" / "slow.cu") << "// slow.cu\n";
+  CHECK_THAT(text_of(line), Catch::Contains("| `scaled_rows` | 1 of 1 |"));
+  task.digest = "another";
+  CHECK_THAT(text_of(line), Catch::Contains("| `scaled_rows` (older) | 1 of 1 |"));
 }
 
 TEST_CASE("a library whose output is wrong has no time and no speed-up is claimed") {
@@ -78,7 +142,7 @@ TEST_CASE("parts of one task are put together, other tasks passed over") {
       baseline_table(small_task(), {result(20), part, result(1, 0.2, "scaled_rows_more")});
   REQUIRE(table.rows.at(0).arms.size() == 4);
   CHECK(fastest(table.rows[0], true)->name == "other");
-  CHECK(fastest(table.rows[0], true)->speedup ==
+  CHECK(fastest(table.rows[0], true)->speedup.value ==
         Approx(2).epsilon(0.01));  // against the 11 of its own rounds
 }
 
@@ -102,14 +166,12 @@ TEST_CASE("figures of another device are not put beside those that are there") {
 
 TEST_CASE("the document names what was not measured and claims nothing for it") {
   MeasuredBaselines measured;
-  CHECK(baseline_markdown({small_task()}, measured).find("| `scaled_rows` | 0 | not measured |") !=
-        std::string::npos);
+  const auto text = [&] { return baseline_markdown({small_task()}, {}, measured); };
+  CHECK_THAT(text(), Catch::Contains("| `scaled_rows` | 0 | not measured |"));
   record(measured, baseline_table(small_task(), {result(20, "inf")}));
-  CHECK(baseline_markdown({small_task()}, measured).find("| `scaled_rows` | 0 | no library ran |") !=
-        std::string::npos);
+  CHECK_THAT(text(), Catch::Contains("| `scaled_rows` (older) | 0 | no library ran |"));
   record(measured, baseline_table(small_task(), {result(20)}));
-  CHECK(baseline_markdown({small_task()}, measured).find("| `scaled_rows` | 1 of 1 | 2.00 |") !=
-        std::string::npos);
+  CHECK_THAT(text(), Catch::Contains("| `scaled_rows` (older) | 1 of 1 | 2.00 |"));
 }
 
 TEST_CASE("what is no result is trouble") {
@@ -130,6 +192,8 @@ TEST_CASE("a batch is written first and read once its results are there") {
   const Json job = read_json(folder.path() / "batch" / "scaled_rows.in.jsonl");
   CHECK(job.at("request").at("duel").at("arms").at(0).at("label") == "fast");
   CHECK(job.at("request").at("device") == "gpu");
+  CHECK(job.at("digests").at("task") == task.digest);
+  CHECK(job.at("digests").at("arms").at("fast") == candidate_id({.source = "// fast", .tuning = {}}));
   CHECK(job.at("baseline_source") == read_text(file));
   CHECK(out.str().find("baseline_batch.py") != std::string::npos);
 
