@@ -3,15 +3,28 @@
 #include "archive/progress.h"
 
 #include <algorithm>
-#include <map>
+#include <set>
 
 #include "engine/core/error.h"
 
 namespace kernelites {
 namespace {
 
+/// Those that were withdrawn and are no elite again later.
+std::set<std::uint64_t> withdrawn_ones(const std::vector<EliteStep>& history) {
+  std::set<std::uint64_t> withdrawn;
+  for (const EliteStep& step : history) {
+    if (step.status == "withdrawn")
+      withdrawn.insert(step.elite.ordinal);
+    else
+      withdrawn.erase(step.elite.ordinal);
+  }
+  return withdrawn;
+}
+
 /// The grid now; the best is that of `before` while nothing is faster.
-ProgressPoint point_of(const Grid& grid, const ProgressPoint& before) {
+ProgressPoint point_of(const Grid& grid, const ProgressPoint& before,
+                       const std::set<std::uint64_t>& withdrawn) {
   const QdMetrics metrics = qd_metrics(grid);
   ProgressPoint point{.evaluations = before.evaluations,
                       .best = before.best,
@@ -19,10 +32,11 @@ ProgressPoint point_of(const Grid& grid, const ProgressPoint& before) {
                       .coverage = metrics.coverage,
                       .qd_score = metrics.qd_score,
                       .best_ordinal = before.best_ordinal};
-  if (const auto best = grid.best(); best && best->fitness > point.best) {
-    point.best = best->fitness;
-    point.best_ordinal = best->ordinal;
-  }
+  grid.for_each([&](const Elite& elite) {
+    if (elite.fitness <= point.best || withdrawn.count(elite.ordinal) > 0) return;
+    point.best = elite.fitness;
+    point.best_ordinal = elite.ordinal;
+  });
   return point;
 }
 
@@ -37,6 +51,7 @@ void replay(Grid& grid, const EliteStep& step) {
 
 std::vector<ProgressPoint> progress_of(const Archive& archive) {
   const std::vector<EliteStep> history = archive.elite_history();
+  const std::set<std::uint64_t> withdrawn = withdrawn_ones(history);
   Grid grid(archive.axes());
   std::vector<ProgressPoint> points{{}};
   std::size_t next = 0;
@@ -50,7 +65,7 @@ std::vector<ProgressPoint> progress_of(const Archive& archive) {
     if (telling.is_placed && own != history.end())
       for (const auto end = static_cast<std::size_t>(own - history.begin()) + 1; next < end; ++next)
         replay(grid, history[next]);
-    ProgressPoint now = point_of(grid, points.back());
+    ProgressPoint now = point_of(grid, points.back(), withdrawn);
     if (!telling.is_seed) ++now.evaluations;
     if (telling.is_seed)
       points.back() = now;
@@ -58,7 +73,7 @@ std::vector<ProgressPoint> progress_of(const Archive& archive) {
       points.push_back(now);
   }
   for (; next < history.size(); ++next) replay(grid, history[next]);
-  points.back() = point_of(grid, points.back());
+  points.back() = point_of(grid, points.back(), withdrawn);
   return points;
 }
 

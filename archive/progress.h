@@ -13,8 +13,7 @@ namespace kernelites {
 /// The grid after `evaluations` candidates beyond the seeds.
 struct ProgressPoint {
   std::int64_t evaluations = 0;
-  double best =
-      0;  ///< highest fitness of an elite so far, also of one that has been withdrawn since; 0: none yet
+  double best = 0;  ///< highest fitness of an elite so far; 0: none yet
   std::size_t num_elites = 0;
   double coverage = 0;
   double qd_score = 0;
@@ -22,7 +21,8 @@ struct ProgressPoint {
 };
 
 /// One point per told candidate that is no seed, and point 0: the grid when all seeds were told. An elite that was
-/// renewed or withdrawn counts from the next telling on.
+/// renewed or withdrawn counts from the next telling on. One that was withdrawn for good was never right, so that it is
+/// no point's best: the score and the coverage are those that the search saw.
 std::vector<ProgressPoint> progress_of(const Archive& archive);
 
 /// Mean of a figure over evaluations 1 to `last`: the area under its curve, per evaluation. A curve that ends earlier

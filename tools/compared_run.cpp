@@ -44,22 +44,23 @@ ComparedKernel timed_kernel(const RunReader& reader, std::uint64_t ordinal, cons
   return kernel;
 }
 
-/// Baseline and best, with their times.
+/// Baseline and best, with their times. The best is the one whose fitness the curve ends with: the grid's, unless a
+/// withdrawal left the grid without one that was faster and is right.
 void add_kernels(const RunReader& reader, ComparedRun& run) {
-  const Grid grid = reader.archive.grid();
-  const auto best = grid.best();
-  const auto baseline = reader.archive.find_candidate(reader.baseline_id);
-  if (!best || !baseline) return;
-  run.best = timed_kernel(reader, best->ordinal, &*best);
   std::uint64_t leader = 0;
   for (const ProgressPoint& point : run.progress) {
     if (point.best_ordinal == leader || point.best_ordinal == 0) continue;
     leader = point.best_ordinal;
     run.leads.push_back({point.evaluations, timed_kernel(reader, leader, nullptr)});
   }
+  const auto baseline = reader.archive.find_candidate(reader.baseline_id);
+  if (leader == 0 || !baseline) return;
+  const auto held = reader.archive.grid().best();
+  const Elite* const elite = held && held->ordinal == leader ? &*held : nullptr;
+  run.best = timed_kernel(reader, leader, elite);
   run.baseline = compared_kernel(reader, baseline->ordinal);
-  for (const WorkloadTime& time : elite_facts(reader, best->ordinal, &*best).times) {
-    if (best->ordinal == baseline->ordinal)
+  for (const WorkloadTime& time : elite_facts(reader, leader, elite).times) {
+    if (leader == baseline->ordinal)
       run.baseline.time_us[time.workload] = time.own.time_us_median;
     else if (time.baseline)
       run.baseline.time_us[time.workload] = time.baseline->time_us_median;

@@ -52,7 +52,7 @@ struct ComparedRun {
   std::string harness_version;
   std::string model_key;                  ///< of modelled times; never shown
   std::map<std::string, double> weights;  ///< of the workloads
-  ComparedKernel baseline, best;          ///< at the run's end
+  ComparedKernel baseline, best;          ///< at the run's end; the best is the last lead's
   std::vector<Lead> leads;                ///< in the order of their evaluations
   std::vector<ProgressPoint> progress;
 };

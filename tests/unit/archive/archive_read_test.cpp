@@ -236,7 +236,9 @@ TEST_CASE("rejections are found by ordinal and their parents by reason") {
   CHECK(f.archive.parents_rejected_for("no_code_block").empty());
 }
 
-TEST_CASE("progress is the grid after each telling; a withdrawal lowers the score and not the best so far") {
+TEST_CASE(
+    "progress is the grid after each telling; who was withdrawn since lowers the score and was never the "
+    "best") {
   Fixture f(4);
   f.tell_elite(1, 1.0);  // the seed
   f.tell_elite(3, 2.0);
@@ -246,13 +248,13 @@ TEST_CASE("progress is the grid after each telling; a withdrawal lowers the scor
   const std::vector<ProgressPoint> points = progress_of(f.archive);
   REQUIRE(points.size() == 4);
   CHECK(points[0].best == 1);
-  CHECK(points[1].best == 2);
+  CHECK(points[1].best == 1);
   CHECK(points[1].qd_score == 2);
-  CHECK((points[0].best_ordinal == 1 && points[1].best_ordinal == 3 && points[3].best_ordinal == 3));
+  CHECK((points[0].best_ordinal == 1 && points[1].best_ordinal == 1 && points[3].best_ordinal == 1));
   CHECK(points[2].evaluations == 2);
-  CHECK(points[3].best == 2);
+  CHECK(points[3].best == 1);
   CHECK(points[3].qd_score == 0);
-  CHECK(mean_over(points, &ProgressPoint::best, 3) == 2);
+  CHECK(mean_over(points, &ProgressPoint::best, 3) == 1);
   CHECK(mean_over(points, &ProgressPoint::qd_score, 4) == Approx(1));  // goes on as it ended
   CHECK(point_at(points, 99).evaluations == 3);
 }

@@ -108,6 +108,27 @@ TEST_CASE("runs that did the same steps count once, the longest of them") {
   CHECK(compare_runs({whole, copy}).repeats.empty());
 }
 
+TEST_CASE("an elite that was withdrawn was never its run's best") {
+  SearchRig rig;
+  FakeEvaluator evaluator;
+  FakeModel model;
+  rig.run(evaluator, &model);
+  const std::string folder = rig.folder.path().string();
+  const ComparedRun before = compared_run(folder);
+  REQUIRE(before.leads.size() > 1);
+  CHECK(before.leads.back().kernel.ordinal == before.best.ordinal);
+  {
+    Archive archive = rig.open();
+    archive.withdraw_elite(archive.grid().best()->cell, "disproved");
+  }
+  const ComparedRun after = compared_run(folder);
+  for (const Lead& lead : after.leads) CHECK(lead.kernel.ordinal != before.best.ordinal);
+  REQUIRE(!after.leads.empty());
+  CHECK(after.best.ordinal == after.leads.back().kernel.ordinal);
+  CHECK(!after.best.time_us.empty());
+  CHECK(after.progress.back().best < before.progress.back().best);
+}
+
 TEST_CASE("runs of one configuration are repetitions, and others a group with what differs") {
   const Comparison comparison = compare_runs(
       {rising("a", 0.1), rising("b", 0.3), rising("c", 0.1, 10, "climb"), rising("d", 0.2, 10, "climb")});
