@@ -10,6 +10,7 @@
 #include "engine/search/judgements.h"
 #include "engine/search/placement.h"
 #include "engine/variation/prompt_values.h"
+#include "engine/variation/tuning.h"
 #include "tools/clean_output.h"
 #include "tools/command_line.h"
 #include "tools/inspect/evaluation_text.h"
@@ -147,7 +148,7 @@ void show(const ShowOptions& options, Program& program) {
     return;
   }
   if (options.is_source) {
-    program.out << record.candidate.source;
+    program.out << source_with_choices(record.candidate);
     return;
   }
   std::vector<std::string> tuning;
@@ -193,7 +194,8 @@ void add_show_command(CLI::App& command, Program& program) {
       .add_option("id", options->id,
                   "The candidate or variation: its number, or the first characters of an id")
       ->required();
-  command.add_flag("--source", options->is_source, "Only the source, as a file");
+  command.add_flag("--source", options->is_source,
+                   "Only the source, as a file: its choices of tunables stand as defaults");
   command.add_flag("--prompt", options->has_prompt, "Also prompts and replies");
   command.add_flag("--json", options->is_json, "Print JSON");
   command.footer("Example: kernelites show runs/first 3fa41c --prompt");

@@ -125,6 +125,27 @@ Candidate with_full_tuning(Candidate candidate) {
   return candidate;
 }
 
+std::string source_with_choices(const Candidate& candidate) {
+  std::string text;
+  Tuning open = with_full_tuning(candidate).tuning;
+  for (std::string_view rest = candidate.source; !rest.empty();) {
+    const std::string_view line = rest.substr(0, rest.find('\n'));
+    const std::vector<Tunable> declared = parse_tunables(line);
+    const auto choice = declared.empty() ? open.end() : open.find(declared.front().name);
+    if (choice == open.end() || choice->second == declared.front().values.front()) {
+      text += line;
+    } else {
+      text += fmt::format("{}= {}", line.substr(0, line.find('=')), choice->second);
+      for (const std::int64_t value : declared.front().values)
+        if (value != choice->second) text += fmt::format(" | {}", value);
+    }
+    if (choice != open.end()) open.erase(choice);  // a second declaration is none
+    rest.remove_prefix(line.size());
+    if (!rest.empty()) text += '\n', rest.remove_prefix(1);
+  }
+  return text;
+}
+
 std::vector<Tuning> neighbours(const std::vector<Tunable>& tunables, const Tuning& from, int changes,
                                std::size_t count_max) {
   KERNELITES_ASSERT(changes == 1 || changes == 2);

@@ -18,6 +18,10 @@ using Tuning = std::map<std::string, std::int64_t>;
 /// ones go. Two candidates that compile alike thus have one id.
 Candidate with_full_tuning(Candidate candidate);
 
+/// The source with each choice as the default of its tunable, first in its line: read as a file with no choices it is
+/// the same kernel. All else stays as it is.
+std::string source_with_choices(const Candidate& candidate);
+
 /// What `// where: WARPS * 32 * ROWS <= 1024` says of tunables: choices for which it does not hold are never tried.
 /// Both sides are formulas (engine/core/formula.h), between them <=, >=, <, >, == or !=.
 struct TuningRule {

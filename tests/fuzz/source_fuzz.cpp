@@ -25,6 +25,8 @@ void fuzz_tunables(std::string_view input) {
   for (const Tuning& tuning : neighbours(tunables, full.tuning, 2, 40)) {
     is_allowed(rules, tuning);
     describe_change(full.tuning, tuning);
+    const std::string chosen = source_with_choices({.source = full.source, .tuning = tuning});
+    demand(with_full_tuning({.source = chosen, .tuning = {}}).tuning == tuning, "a file keeps its choices");
   }
 }
 

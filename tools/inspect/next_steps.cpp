@@ -64,13 +64,6 @@ void advise_on_head_room(const RunFacts& run, std::vector<Advice>& advice) {
         {why, fmt::format("kernelites explain {} {}", shell_word(run.folder), room->champion->ordinal)});
 }
 
-/// The best's tunables for a command that takes the file as it stands; its text alone is another kernel.
-std::string tune_words(const RunFacts& run) {
-  std::string words;
-  for (const auto& [name, value] : run.best_tuning) words += fmt::format(" {}={}", shell_word(name), value);
-  return words.empty() ? "" : " --tune" + words;
-}
-
 }  // namespace
 
 std::vector<Advice> next_steps(const MorningFacts& facts) {
@@ -107,8 +100,8 @@ std::vector<Advice> next_steps(const MorningFacts& facts) {
       !run.device.is_virtual)
     advice.push_back(
         {"no counters say why the best is faster",
-         fmt::format("kernelites show {0} {1} --source > best.cu && kernelites profile best.cu --task {2}{3}",
-                     shell_word(run.folder), run.best->ordinal, shell_word(run.run.task), tune_words(run))});
+         fmt::format("kernelites show {0} {1} --source > best.cu && kernelites profile best.cu --task {2}",
+                     shell_word(run.folder), run.best->ordinal, shell_word(run.run.task))});
   if (!run.seeds_left_out.empty())
     advice.push_back(
         {fmt::format("the task's seed {} was left out: time the best beside it", run.seeds_left_out.front()),
@@ -127,8 +120,8 @@ std::vector<Advice> next_steps(const MorningFacts& facts) {
     advice.push_back(
         {"all times are modelled: prove the best on a GPU before you believe them",
          fmt::format("kernelites show {0} {1} --source > best.cu && kernelites evaluate best.cu --task {2} "
-                     "--device gpu{3}",
-                     shell_word(run.folder), run.best->ordinal, shell_word(run.run.task), tune_words(run))});
+                     "--device gpu",
+                     shell_word(run.folder), run.best->ordinal, shell_word(run.run.task))});
   advise_on_failures(facts, advice);
   if (run.spent.model_calls == 0)
     advice.push_back({"no model took part; one proposes what a tuner cannot",

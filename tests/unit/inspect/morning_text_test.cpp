@@ -80,10 +80,9 @@ TEST_CASE("modelled times are called modelled, and a GPU is advised") {
   two.is_measured = false;
   const TemporaryFolder folder;
   record_two_kernels(folder.path(), two);
-  MorningFacts facts = morning_facts(folder.path().string());
+  const MorningFacts facts = morning_facts(folder.path().string());
   CHECK(morning_text(facts, 100).find("modelled and not measured") != std::string::npos);
-  facts.run.best_tuning = {{"BN", 64}, {"WARPS", 4}};
-  CHECK(advises(facts, "--device gpu --tune BN=64 WARPS=4"));  // the text alone is another kernel
+  CHECK(advises(facts, "--source > best.cu && kernelites evaluate best.cu --task rmsnorm --device gpu"));
 }
 
 TEST_CASE("a modelled gain is told with what the model is off, and without an interval") {

@@ -119,6 +119,19 @@ TEST_CASE("the tuner never proposes what a rule excludes, and is done without it
   CHECK(proposals == 4);  // 16x64, 16x128, 32x32 and 32x64 of the five besides the default
 }
 
+TEST_CASE("a source with its choices is as a file the kernel that was chosen, and the same text elsewhere") {
+  const std::string source =
+      "// a kernel\n  // tune: BM = 16 | 32 | 64\r\n// tune: BM = 8\n// tune: BN=128|256\n// tune: none\n"
+      "int a = 16;  // tune: BM = 16 | 32";
+  const Candidate chosen{.source = source, .tuning = {{"BM", 32}, {"BN", 128}}};
+  const std::string text = source_with_choices(chosen);
+  CHECK(text ==
+        "// a kernel\n  // tune: BM = 32 | 16 | 64\n// tune: BM = 8\n// tune: BN=128|256\n// tune: none\n"
+        "int a = 16;  // tune: BM = 16 | 32");
+  CHECK(with_full_tuning({.source = text, .tuning = {}}).tuning == chosen.tuning);
+  CHECK(source_with_choices(with_full_tuning({.source = source, .tuning = {}})) == source);
+}
+
 namespace {
 
 const std::vector<Tunable> k_two{{"A", {0, 1, 2}}, {"B", {0, 1, 2}}};
