@@ -4,6 +4,7 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <fstream>
 #include <optional>
 
@@ -105,8 +106,12 @@ Json baseline_job(const Task& task, const BaselineBench& bench) {
   if (!std::filesystem::exists(file))
     throw ConfigError(file.string(), "", "no such file: the task has no baseline that can be run");
   std::vector<DuelArm> arms;
-  for (const Seed& seed : bench.seeds)
-    arms.push_back({std::filesystem::path(seed.name).stem().string(), seed.candidate});
+  for (const Seed& seed : bench.seeds) {
+    const std::string label = std::filesystem::path(seed.name).stem().string();
+    if (std::any_of(arms.begin(), arms.end(), [&](const DuelArm& arm) { return arm.label == label; }))
+      throw ConfigError("files", seed.name, "beside libraries no two files may have one name");
+    arms.push_back({label, seed.candidate});
+  }
   const Request request =
       duel_request(task, "gpu", task.name, std::move(arms), bench.rounds, bench.workloads);
   Json digests{{"task", task.digest}, {"arms", Json::object()}};

@@ -35,10 +35,20 @@ struct BenchOptions {
   std::string baseline_file, batch, python = "python3", record;
 };
 
+/// The files, by their names; those of one name by their paths.
 std::vector<BenchArm> arms_of(const BenchOptions& options, const Task& task, const DataRoot& data) {
   std::vector<BenchArm> arms;
-  for (const std::string& file : options.files)
-    arms.push_back({.seed = {std::filesystem::path(file).filename().string(), load_candidate(file)}});
+  const auto name_of = [](const std::string& file) {
+    return std::filesystem::path(file).filename().string();
+  };
+  for (const std::string& file : options.files) {
+    if (std::count(options.files.begin(), options.files.end(), file) > 1)
+      throw ConfigError("files", file, "is given twice: its times could not be told apart");
+    const auto alike =
+        std::count_if(options.files.begin(), options.files.end(),
+                      [&](const std::string& other) { return name_of(other) == name_of(file); });
+    arms.push_back({.seed = {alike > 1 ? file : name_of(file), load_candidate(file)}});
+  }
   if (!arms.empty()) return arms;
   for (Seed& seed : find_seeds(task, data)) arms.push_back({.seed = std::move(seed)});
   return arms;

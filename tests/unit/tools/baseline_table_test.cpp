@@ -242,6 +242,16 @@ TEST_CASE("what a machine lacks is told in the adapter's words") {
   CHECK(text.find("--batch") != std::string::npos);
 }
 
+TEST_CASE("two files of one name are not timed beside libraries under one name") {
+  const TemporaryFolder folder;
+  const std::string file = (folder.path() / "mine.py").string();
+  std::ofstream(file) << "def library(p):\n  return lambda: {}\n";
+  const BaselineBench bench{.seeds = {{"a/k.cu", {.source = "// one"}}, {"b/k.cu", {.source = "// two"}}},
+                            .file = file,
+                            .batch = ""};
+  CHECK_THROWS_AS(baseline_job(small_task(), bench), ConfigError);
+}
+
 TEST_CASE("a task without baselines says so") {
   CHECK_THROWS_AS(baseline_job(small_task(), {}), ConfigError);
 }

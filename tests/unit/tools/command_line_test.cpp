@@ -115,6 +115,8 @@ TEST_CASE("a slip of the hand, a missing thing and a word too many are told as s
       {{"report", run, "--out", run + "/no/such.html"}, "no folder"},
       {{"bench", "--task", "softmax"}, "did you mean softmax_row?"},
       {{"run", "--budget-candidates", "abc"}, "--budget-candidates: abc: expected a whole number"},
+      {{"compare", run, "--at", "-3"}, "--at"},
+      {{"bench", file, file, "--task", "rmsnorm"}, "k.cu: is given twice"},
       {{"run", "--budget-usd", "much"}, "--budget-usd: much: expected a number"},
       {{"evaluate", (fs::path(KERNELITES_SOURCE_DIR) / "kernels_seed/softmax_row/vectorised.cu").string(),
         "--task", "softmax_row", "--tune", "BLOCK_MIN=77"},
