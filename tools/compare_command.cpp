@@ -40,8 +40,10 @@ std::string kernel_text(const ComparedKernel& kernel) {
 /// That of the first run, and how many others have another one.
 std::string baselines_text(const ComparedGroup& group) {
   const auto others =
-      std::count_if(group.baselines.begin(), group.baselines.end(),
-                    [&](const auto& baseline) { return baseline.code != group.baselines.front().code; });
+      std::count_if(group.baselines.begin(), group.baselines.end(), [&](const auto& baseline) {
+        return baseline.code != group.baselines.front().code &&
+               !is_one_kernel(baseline, group.baselines.front());
+      });
   return kernel_text(group.baselines.front()) +
          (others > 0 ? fmt::format(" (another one in {} of its runs)", others) : "");
 }
@@ -103,21 +105,21 @@ void print_groups(const Comparison& comparison, std::ostream& out) {
 
 /// Why figures of two groups may or may not be set against each other.
 std::string basis_text(const Comparison& comparison, const ComparedGroup& group) {
+  const std::string other = &group == &comparison.groups.front()
+                                ? "one of its runs began with another baseline than the first"
+                                : "its baseline is another kernel than A's";
   switch (group.basis) {
     case Basis::same:
       return "";
     case Basis::model:
       return fmt::format(
-          "{}: its baseline is another kernel than A's. Its speed-ups are told over A's baseline here, by "
-          "the model's "
-          "times of both.\n",
-          group.name);
+          "{}: {}. Such speed-ups are told over the first run's baseline here, by the model's times of "
+          "both.\n",
+          group.name, other);
     case Basis::none:
       return fmt::format(
-          "{}: its baseline is another kernel than A's, and {}: its speed-ups are over its own baseline and "
-          "NOT "
-          "comparable with A's.\n",
-          group.name,
+          "{}: {}, and {}: such speed-ups are over their own baseline and NOT comparable with A's.\n",
+          group.name, other,
           !comparison.has_one_harness ? "another harness timed it"
           : comparison.is_modelled && !comparison.has_one_model_key
               ? "the model saw other inputs and blocks there"
@@ -154,7 +156,9 @@ std::string times_text(const Comparison& comparison, const std::map<std::string,
     if (&group != &first && is_one_kernel(group.best, first.best))
       same +=
           fmt::format("The best of {} and of A are {}.\n", group.name,
-                      group.best.is_by_counts
+                      !group.best.id.empty() && group.best.id == first.best.id
+                          ? "the same kernel: equal text and tunables"
+                      : group.best.is_by_counts
                           ? "alike in counts of instructions, resources and launches: they may be one kernel"
                           : "the same kernel: equal machine code, equal launches");
   }
@@ -235,8 +239,10 @@ void add_compare_command(CLI::App& command, Program& program) {
   auto options = std::make_shared<CompareOptions>();
   command.add_option("runs", options->runs, "Run folders; those of one configuration are repetitions")
       ->required();
-  command.add_option("--at", options->at,
-                     "Compare after so many evaluations (default: as many as all runs have)");
+  command
+      .add_option("--at", options->at,
+                  "Compare after so many evaluations (default: as many as all runs have)")
+      ->check(CLI::PositiveNumber);
   command.add_flag("--json", options->is_json, "Print JSON");
   command.footer("Example: kernelites compare runs/elites-1 runs/elites-2 runs/climb-1 runs/climb-2");
   command.callback([options, &program] { compare(*options, program); });

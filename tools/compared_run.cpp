@@ -18,6 +18,7 @@ ComparedKernel compared_kernel(const RunReader& reader, std::uint64_t ordinal) {
   ComparedKernel kernel{.ordinal = ordinal};
   const auto evaluated = reader.archive.evaluated(ordinal);
   if (!evaluated) return kernel;
+  kernel.id = evaluated->record.id;
   kernel.summary = evaluated->record.summary;
   if (!evaluated->examination || !evaluated->examination->examination) return kernel;
   const Examination& examination = *evaluated->examination->examination;

@@ -30,7 +30,8 @@ void check_same(const ComparedRun& first, const ComparedRun& other) {
 }
 
 Basis basis_of(const ComparedRun& first, const ComparedRun& run) {
-  if (run.baseline.code == first.baseline.code) return Basis::same;
+  if (run.baseline.code == first.baseline.code || is_one_kernel(run.baseline, first.baseline))
+    return Basis::same;
   const bool has_common_times =
       run.is_modelled && run.harness_version == first.harness_version && run.model_key == first.model_key;
   return has_common_times && ratio_by_times(run.baseline, first.baseline, first.weights) ? Basis::model
@@ -194,11 +195,9 @@ Json point_json(const GroupPoint& point) {
 }
 
 Json kernel_json(const ComparedKernel& kernel) {
-  return {{"ordinal", kernel.ordinal},
-          {"summary", kernel.summary},
-          {"code", kernel.code},
-          {"is_by_counts", kernel.is_by_counts},
-          {"time_us", kernel.time_us}};
+  return {{"ordinal", kernel.ordinal},           {"id", kernel.id},
+          {"summary", kernel.summary},           {"code", kernel.code},
+          {"is_by_counts", kernel.is_by_counts}, {"time_us", kernel.time_us}};
 }
 
 Json optional_json(const std::optional<Interval>& interval) { return interval ? Json(*interval) : Json(); }
@@ -211,7 +210,7 @@ const char* basis_name(Basis basis) {
 }
 
 bool is_one_kernel(const ComparedKernel& a, const ComparedKernel& b) {
-  return !a.code.empty() && a.code == b.code;
+  return (!a.code.empty() && a.code == b.code) || (!a.id.empty() && a.id == b.id);
 }
 
 std::optional<double> ratio_by_times(const ComparedKernel& a, const ComparedKernel& b,

@@ -23,6 +23,7 @@ namespace kernelites {
 /// A run's baseline or best kernel.
 struct ComparedKernel {
   std::uint64_t ordinal = 0;
+  std::string id;  ///< of its text and tunables; empty: not known
   std::string summary;
   std::string
       code;  ///< digest of its machine code and launch plans: equal ones are one kernel; empty: not known
@@ -123,7 +124,8 @@ struct Comparison {
   std::vector<ComparedGroup> groups;
 };
 
-/// Whether both are known to be one kernel.
+/// Whether both are known to be one kernel: equal text and tunables, or equal machine code and launches. Of one text
+/// the machine code differs where it instantiates templates by shape, since every run draws some of its shapes.
 bool is_one_kernel(const ComparedKernel& a, const ComparedKernel& b);
 /// How many times as fast as `a` kernel `b` is by their times, geometric mean by weight; empty where one lacks a time.
 std::optional<double> ratio_by_times(const ComparedKernel& a, const ComparedKernel& b,

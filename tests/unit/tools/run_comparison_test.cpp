@@ -210,6 +210,15 @@ TEST_CASE(
   CHECK(compare_runs(runs).groups.at(1).basis == Basis::same);
 }
 
+TEST_CASE("one text is one kernel, though runs that draw other shapes compile other instances of it") {
+  std::vector<ComparedRun> runs = over_two_baselines(false);
+  runs[0].baseline.id = runs[1].baseline.id = "text";
+  const Comparison comparison = compare_runs(runs);
+  CHECK(comparison.groups.at(1).basis == Basis::same);
+  CHECK(comparison.groups.at(1).best_area_ratio);
+  CHECK_FALSE(is_one_kernel({.id = "text", .code = "a"}, {.id = "other", .code = "b"}));
+}
+
 TEST_CASE("a kernel whose code is not known is no other kernel's like") {
   CHECK_FALSE(is_one_kernel({}, {}));
   CHECK_FALSE(ratio_by_times({.time_us = {{"w", 1}}}, {}, {{"w", 1}}));
