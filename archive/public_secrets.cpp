@@ -14,8 +14,9 @@ PublicSecrets public_secrets(const RunRecord& run, bool is_modelled) {
             .are_examinations = true};
   if (is_modelled && run.model_key == public_model_key().hex())
     return {.words =
-                "the run began with recorded replies: the inputs and blocks of its modelled times are those "
-                "of every such run, while its examinations are secret"};
+                "the run began without a model that could learn from times (recorded replies, or the tuner "
+                "alone): the inputs and blocks of its modelled times are those of every such run, while its "
+                "examinations are secret"};
   return {};
 }
 

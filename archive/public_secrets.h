@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // What of a run's secrets anybody can know beforehand: golden runs have a fixed key, and so have the modelled times of
-// runs that began with recorded replies.
+// runs that began with recorded replies, or with the tuner alone.
 #pragma once
 
 #include <string>
