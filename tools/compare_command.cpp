@@ -242,7 +242,7 @@ void add_compare_command(CLI::App& command, Program& program) {
   command
       .add_option("--at", options->at,
                   "Compare after so many evaluations (default: as many as all runs have)")
-      ->check(CLI::PositiveNumber);
+      ->check(CLI::Range(1, 1'000'000'000));
   command.add_flag("--json", options->is_json, "Print JSON");
   command.footer("Example: kernelites compare runs/elites-1 runs/elites-2 runs/climb-1 runs/climb-2");
   command.callback([options, &program] { compare(*options, program); });

@@ -4,6 +4,7 @@
 
 #include "engine/core/error.h"
 #include "tools/inspect/change_text.h"
+#include "tools/option_checks.h"
 #include "tools/reading_commands.h"
 #include "tools/terminal.h"
 
@@ -45,8 +46,10 @@ void add_diff_command(CLI::App& command, Program& program) {
   command.add_option("before", options->before, "A candidate: its number or the first characters of its id")
       ->required();
   command.add_option("after", options->after, "The one to compare with it (needed)");
-  command.add_option("--width", options->width,
-                     "Columns; from 120 on sources stand side by side (default: the terminal's)");
+  command
+      .add_option("--width", options->width,
+                  "Columns; from 120 on sources stand side by side (default: the terminal's)")
+      ->check(check_not_negative);
   command.add_option("--context", options->context, "Unchanged lines around a change")
       ->check(CLI::Range(0, 1000));
   command.add_flag("--source", options->is_source, "Only the sources");

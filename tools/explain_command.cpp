@@ -3,6 +3,7 @@
 #include <memory>
 
 #include "tools/inspect/explain_text.h"
+#include "tools/option_checks.h"
 #include "tools/reading_commands.h"
 #include "tools/terminal.h"
 
@@ -43,7 +44,8 @@ void add_explain_command(CLI::App& command, Program& program) {
   command.add_option("run", options->run, "The run folder")->required();
   command.add_option("id", options->id,
                      "A candidate: its number or the first characters of its id (default: the best)");
-  command.add_option("--width", options->width, "Columns (default: the terminal's)");
+  command.add_option("--width", options->width, "Columns (default: the terminal's)")
+      ->check(check_not_negative);
   command.add_flag("--all", options->has_all, "The reasons of every step since the seed");
   command.add_flag("--json", options->is_json, "Print JSON");
   command.footer("Example: kernelites explain runs/first 12");

@@ -16,6 +16,7 @@
 #include "tools/export_lessons.h"
 #include "tools/inspect/run_reader.h"
 #include "tools/inspect/text_table.h"
+#include "tools/option_checks.h"
 
 namespace kernelites {
 namespace {
@@ -237,7 +238,7 @@ void add_knowledge_command(CLI::App& command, Program& program) {
   CLI::App& forget_verb =
       add_verb(command, "forget", "Takes effects out, so that no merge brings them back", options);
   forget_verb.add_option("name", options->others, "Codes of techniques, or beginnings of ids");
-  forget_verb.add_option("--older-than", options->days, "Days")->check(CLI::PositiveNumber);
+  forget_verb.add_option("--older-than", options->days, "Days")->check(check_not_negative);
   forget_verb.footer("Example: kernelites knowledge forget lessons.db --older-than 365");
   forget_verb.callback([options, &program] { forget(*options, program); });
 }

@@ -26,6 +26,7 @@
 #include "tools/live/live_screen.h"
 #include "tools/model_key.h"
 #include "tools/new_run.h"
+#include "tools/option_checks.h"
 #include "tools/run_endpoints.h"
 #include "tools/run_session.h"
 #include "tools/stop_signals.h"
@@ -334,7 +335,7 @@ void add_run_command(CLI::App& command, Program& program) {
   command.add_option("--out", options->out,
                      "The run folder; an existing run goes on (default runs/TASK-TIME)");
   command.add_option("--device", given.device, "auto, gpu, vgpu or vgpu:rtx4090");
-  command.add_option("--seed", given.seed, "Seed of every random decision");
+  command.add_option("--seed", given.seed, "Seed of every random decision")->check(check_not_negative);
   command.add_option("--seeds", given.seeds,
                      "Kernels to start from: names in the task's seed folder, or paths (default: all of the "
                      "folder; with recorded replies those that the recording began with)");
