@@ -2,22 +2,24 @@
 // Paged MLA decode on wgmma and TMA: q [B, Hq, 576] over rows of 576 channels in pages kv [P, 64, 576] (bf16) that page_table
 // [B, pages] names, up to len[b]; the first 512 channels are the values. Outputs o [B, Hq, 512] (bf16) and lse.
 //
-// Technique: a block takes 64 heads. One warpgroup scores: it multiplies a page's scores (64 x 64 x 576), turns them into weights
-// and leaves these in the page's rotated channels, dead by then, while two others add the page before to their halves of the
-// channels (64 x 256 each), so that the tensor cores have work during the softmax. Four of the queries' nine spans stay in the
-// scorer's registers. A ring of two pages is filled by TMA, each half by one thread of the warpgroup that releases it; a run's
-// queries come through the ring like a page. All pages of all sequences in a row are dealt out in equal runs to as many groups of
-// blocks as the device holds; where all sequences are alike, runs grow by up to 1 / RUN_ALIGN to end with them. A second,
-// programmatic launch merges what was cut, from normalised fp16. Up to 32 heads go to blocks of eight warps with mma.sync.
+// Technique: a block takes 64 heads. One warpgroup scores: it multiplies a page's scores (64 x 64 x 576) and turns them into
+// weights, which it leaves in the page's rotated channels, dead by then. Two others add values to their halves of the channels
+// (64 x 256 each), a page's only when the next page's scores are nearly done, so that the tensor cores have those products to do
+// during the next softmax, and not during the scores. Three pages' latent channels fit beside two pages' rotated ones because
+// seven of the queries' nine spans stay in the scorer's registers. TMA fills the places, started by the warps that release
+// them; a page's rotated channels, which come last, are brought to the L2 ahead. A run's queries come like a page. All pages of
+// all sequences in a row are dealt out in equal runs to as many groups of blocks as the device holds; where all sequences are
+// alike, runs grow by up to 1 / RUN_ALIGN to end with them. A second, programmatic launch merges what was cut, from normalised
+// fp16. Up to 32 heads, or beyond SEQUENCES_MAX sequences, go to blocks of eight warps with mma.sync.
 //
 // Ladder (geometric means over six shapes on an H100, docs/decode_seeds.md):
 //   naive.cu          one warp per head: every row is read Hq times
 //   mma_latent.cu     rows read once or twice, mma.sync, the next page under way
 //   wgmma_seesaw.cu   wgmma, TMA, two warpgroups in turns, equal runs for all blocks: 1.55x the second
 //   wgmma_relay.cu    scores queued before the other's product, aligned runs, mma.sync for few heads: 1.09x the third
-//   this file         1.03x the fourth (1.02 to 1.03x with 128 heads, 1.14x for one sequence): 0.66 to 0.71 of the binding roof,
-//                     0.48 for one sequence
-//   left to do        a third lower half of a page in the ring and a fifth span in registers gain nothing
+//   this file         a warpgroup that scores and two that add values, later, and places for three pages: 1.05 to 1.14x the
+//                     fourth with 128 heads
+//   left to do        one long sequence: sixteen pages a block, and eleven microseconds beside them (docs/decode_seeds.md)
 
 // tune: MERGE_WARPS = 16 | 8 | 4
 // tune: PIECES_OF_A_WARP = 8 | 4 | 16
@@ -33,30 +35,32 @@ constexpr int HEADS = 64;                      // of a block
 constexpr int SPAN = 64, SPANS = D / SPAN;     // channels of one TMA box and one swizzle span
 constexpr int SPAN_BYTES = KEYS * SPAN * 2;    // also of the queries' and the weights' spans
 constexpr int HALF = DV / 2;                   // channels of a consumer
-constexpr int RING = 2, PARTS = 4;             // pages of the ring; pieces in which a page arrives
-constexpr int STEPS = D / 16, HELD = 16;       // of wgmma over the channels of a key; with the queries in registers
+constexpr int RING = 3, ROPES = 2;             // pages whose latent channels, whose rotated channels are in shared memory
+constexpr int LATENT = DV / SPAN, PARTS = 5;   // spans of these; pieces in which a page arrives: four of two, the rotated one
+constexpr int STEPS = D / 16, HELD = 28;       // of wgmma over the channels of a key; with the queries in registers
+constexpr int LEAD = 31;                       // a page's step of wgmma behind which the page before may be added
 constexpr int THREADS = 3 * 128;               // one warpgroup scores, two add values
-constexpr int SCORER_REGISTERS = 152, ADDER_REGISTERS = 176;
-constexpr int SEQUENCES_MAX = 2048;
+constexpr int SCORER_REGISTERS = 184, ADDER_REGISTERS = 160;
+constexpr int SEQUENCES_MAX = 440;             // as many as there is room for
 constexpr float LOWEST = -1e30f;               // finite, so that the difference of two maxima is never NaN
 constexpr float LN2 = 0.69314718f;
 constexpr float SLACK = 8.0f;                  // by so much, in base-2 units, scores may exceed the reference "maximum"
 static_assert(KEYS == HEADS && D == 9 * SPAN && DV == 8 * SPAN, "spans of queries, pages and weights are alike");
 
-// Named barriers: 0 is __syncthreads, then "weights of stage 0, 1 are there", and the scorer's warps by themselves.
-constexpr int WEIGHTS = 1, ALONE = 3;
+// Named barriers: 0 is __syncthreads, then "weights in place 0, 1 may be used", and the scorer's warps by themselves.
+constexpr int WEIGHTS = 1, ALONE = 1 + ROPES;
 
-/// What one half of the ring is filled with next: page i of the run that begins at page `at`, or for i < 0 its queries.
+/// What a piece's places are filled with next: page i of the run that begins at page `at`, or for i < 0 its queries.
 struct Loader {
   int at, b, i, count;
 };
 
 struct alignas(1024) Shared {
-  unsigned short page[RING][SPANS][KEYS][SPAN];
+  unsigned short latent[RING][LATENT][KEYS][SPAN], rope[ROPES][KEYS][SPAN];
   unsigned short q[(STEPS - HELD) / 4][HEADS][SPAN];  // the channels of the queries that registers do not hold
-  float shrink[RING][HEADS], sum[RING][HEADS];  // with a page's weights: what it leaves of older outputs; at a run's end
-  uint64_t full[RING][PARTS], empty[RING][2];
-  Loader loader[2];
+  float shrink[ROPES][HEADS], sum[ROPES][HEADS];      // with a page's weights: what it leaves of older outputs; at a run's end
+  uint64_t full[RING][PARTS - 1], rope_full[ROPES], empty[RING][2], rope_empty[ROPES];
+  Loader loader[PARTS];
   int before[SEQUENCES_MAX + 2];                // pages of all sequences before; behind them the length of a group's run
 };
 
@@ -124,12 +128,13 @@ struct Run {
   int b, first, count;
 };
 
-/// A place in the ring: which stage, and how often it was filled before.
+/// A page's places, for its latent and its rotated channels: which, and how often they were filled before.
 struct Slot {
-  int stage, parity;
+  int stage, parity, rope, rope_parity;
 
   __device__ __forceinline__ void advance() {
     if (++stage == RING) stage = 0, parity ^= 1;
+    if (++rope == ROPES) rope = 0, rope_parity ^= 1;
   }
 };
 
@@ -146,38 +151,46 @@ struct Source {
   int table_pages, head, end;
 };
 
-/// Starts the copies of one half, w, of the next item into a stage, and returns the item's successor, a page's index. One
-/// thread. A run's queries go before its pages, as if they were one: they are as large.
-__device__ __forceinline__ int load(Shared& shared, const Source& from, int w, int stage, int page) {
-  Loader& l = shared.loader[w];
-  if (l.at >= from.end) return 0;
-  const bool is_query = l.i < 0;
+/// An item to be loaded: a page's index, or ~b for the queries of sequence b, which go before its pages as if they were one.
+constexpr int NOTHING = -0x7fffffff;
+
+/// Starts the copies of a piece of an item into its place, and returns the item behind that. One thread.
+__device__ __forceinline__ int load(Shared& shared, const Source& from, int part, int stage, int item) {
+  if (item == NOTHING) return item;
+  const bool is_query = item < 0;
   const CUtensorMap* const map = is_query ? from.q : from.kv;
-  const int row = is_query ? from.head : 0, index = is_query ? l.b : page;
-#pragma unroll
-  for (int half = 0; half < PARTS / 2; ++half) {
-    const int part = PARTS / 2 * w + half, first = 2 * part, count = part == PARTS - 1 ? 3 : 2;
-    ptx::mbarrier_arrive_expect(&shared.full[stage][part], count * SPAN_BYTES);
-    for (int span = first; span < first + count; ++span) {
-      ptx::tma_load_3d(shared.page[stage][span], map, &shared.full[stage][part], span * SPAN, row, index);
-    }
+  const int row = is_query ? from.head : 0, index = is_query ? ~item : item;
+  if (part < PARTS - 1) {
+    ptx::mbarrier_arrive_expect(&shared.full[stage][part], 2 * SPAN_BYTES);
+    ptx::tma_load_3d(shared.latent[stage][2 * part], map, &shared.full[stage][part], 2 * part * SPAN, row, index);
+    ptx::tma_load_3d(shared.latent[stage][2 * part + 1], map, &shared.full[stage][part], (2 * part + 1) * SPAN, row, index);
+  } else {
+    ptx::mbarrier_arrive_expect(&shared.rope_full[stage], SPAN_BYTES);
+    ptx::tma_load_3d(shared.rope[stage], map, &shared.rope_full[stage], DV, row, index);
   }
+  Loader& l = shared.loader[part];
   if (++l.i == l.count) {
     l.at += l.count;
-    if (l.at >= from.end) return 0;
+    if (l.at >= from.end) return NOTHING;
     const Run run = run_at(shared.before, l.at, from.end, l.b);
     l.i = -1;
     l.count = run.count;
-    return 0;
+    return ~run.b;
   }
-  return from.page_table[(long long)l.b * from.table_pages + l.at - shared.before[l.b] + l.i];
+  const int page = from.page_table[(long long)l.b * from.table_pages + l.at - shared.before[l.b] + l.i];
+  if (part == PARTS - 1) {  // its place falls free late
+    asm volatile("cp.async.bulk.prefetch.tensor.3d.L2.global.tile [%0, {%1, %2, %3}];" ::"l"(from.kv), "r"(DV), "r"(0), "r"(page)
+                 : "memory");
+  }
+  return page;
 }
 
-/// Loads the next item where half w of another was released; both halves are waited for where the other's weights were read.
-__device__ __forceinline__ int refill(Shared& shared, const Source& from, int w, const Slot& slot, int page) {
-  ptx::mbarrier_wait(&shared.empty[slot.stage][0], slot.parity);
-  if (w == 1) ptx::mbarrier_wait(&shared.empty[slot.stage][1], slot.parity);
-  return load(shared, from, w, slot.stage, page);
+/// Loads a piece of the next item where that of another was released.
+__device__ __forceinline__ int refill(Shared& shared, const Source& from, int part, const Slot& slot, int item) {
+  const bool is_rope = part == PARTS - 1;
+  ptx::mbarrier_wait(is_rope ? &shared.rope_empty[slot.rope] : &shared.empty[slot.stage][part / 2],
+                     is_rope ? slot.rope_parity : slot.parity);
+  return load(shared, from, part, is_rope ? slot.rope : slot.stage, item);
 }
 
 /// One warp is done with a half of a page, or with the queries.
@@ -196,36 +209,50 @@ struct Scorer {
 __device__ __forceinline__ void take_queries(Scorer& c, Shared& shared, const Slot& slot) {
   const int row = threadIdx.x % 128 / 32 * 16 + threadIdx.x % 16, half = threadIdx.x % 32 / 16;
 #pragma unroll
-  for (int part = 0; part < PARTS; ++part) ptx::mbarrier_wait(&shared.full[slot.stage][part], slot.parity);
+  for (int part = 0; part < PARTS - 1; ++part) ptx::mbarrier_wait(&shared.full[slot.stage][part], slot.parity);
+  ptx::mbarrier_wait(&shared.rope_full[slot.rope], slot.rope_parity);
 #pragma unroll
   for (int i = 0; i < HELD; ++i) {
-    ptx::ldmatrix_x4(c.q[i], &shared.page[slot.stage][i / 4][row][((i % 4 * 2 + half) ^ (row % 8)) * 8]);
+    ptx::ldmatrix_x4(c.q[i], &shared.latent[slot.stage][i / 4][row][((i % 4 * 2 + half) ^ (row % 8)) * 8]);
   }
-  for (int i = threadIdx.x % 128; i < (int)sizeof(shared.q) / 16; i += 128) {
-    reinterpret_cast<uint4*>(shared.q)[i] = reinterpret_cast<const uint4*>(shared.page[slot.stage][HELD / 4])[i];
+#pragma unroll
+  for (int span = HELD / 4; span < SPANS; ++span) {
+    const auto* const from = span < LATENT ? shared.latent[slot.stage][span % LATENT] : shared.rope[slot.rope];
+    for (int i = threadIdx.x % 128; i < SPAN_BYTES / 16; i += 128) {
+      reinterpret_cast<uint4*>(shared.q[span - HELD / 4])[i] = reinterpret_cast<const uint4*>(from)[i];
+    }
   }
   ptx::fence_proxy_async();
   ptx::named_barrier_sync(ALONE, 128);  // all have theirs, and the others are in place
   release(&shared.empty[slot.stage][0]);
   release(&shared.empty[slot.stage][1]);
+  release(&shared.rope_empty[slot.rope]);
+  release(&shared.rope_empty[slot.rope]);  // for both who add values
 }
 
-/// Scores of a page; its pieces are waited for one after another.
-__device__ __forceinline__ void multiply_keys(float (&s)[KEYS / 2], const Scorer& c, Shared& shared, const Slot& slot) {
-  const uint32_t k = ptx::smem_address(shared.page[slot.stage]), q = ptx::smem_address(shared.q);
+/// Scores of a page; its pieces are waited for one after another. Where it is a run's second or later one, the page before is
+/// left to those who add values.
+__device__ __forceinline__ void multiply_keys(float (&s)[KEYS / 2], const Scorer& c, Shared& shared, const Slot& slot,
+                                              bool is_later) {
+  const uint32_t latent = ptx::smem_address(shared.latent[slot.stage]), rope = ptx::smem_address(shared.rope[slot.rope]);
+  const uint32_t q = ptx::smem_address(shared.q);
   ptx::mbarrier_wait(&shared.full[slot.stage][0], slot.parity);
   ptx::wgmma_fence();
 #pragma unroll
   for (int i = 0; i < STEPS; ++i) {
-    if (i > 0 && i % 8 == 0 && i / 8 < PARTS) ptx::mbarrier_wait(&shared.full[slot.stage][i / 8], slot.parity);
-    const uint64_t keys = ptx::wgmma_descriptor(k + i / 4 * SPAN_BYTES + i % 4 * 32);
+    if (i > 0 && i % 8 == 0 && i / 8 < PARTS - 1) ptx::mbarrier_wait(&shared.full[slot.stage][i / 8], slot.parity);
+    if (i == LATENT * 4) ptx::mbarrier_wait(&shared.rope_full[slot.rope], slot.rope_parity);
+    const uint64_t keys = ptx::wgmma_descriptor((i < LATENT * 4 ? latent + i / 4 * SPAN_BYTES : rope) + i % 4 * 32);
     if (i < HELD) {
       ptx::wgmma_bf16_rs<false>(s, c.q[i < HELD ? i : 0], keys, i != 0);
     } else {
       ptx::wgmma_bf16_ss(s, ptx::wgmma_descriptor(q + (i - HELD) / 4 * SPAN_BYTES + i % 4 * 32), keys, i != 0);
     }
+    if (i == LEAD) ptx::wgmma_commit();
   }
   ptx::wgmma_commit();
+  ptx::wgmma_wait<1>();
+  if (is_later) ptx::named_barrier_arrive(WEIGHTS + (slot.rope ^ 1), 3 * 128);
   ptx::wgmma_wait<0>();
 }
 
@@ -260,8 +287,8 @@ __device__ __forceinline__ void raise_maxima(float (&s)[KEYS / 2], Scorer& c, fl
 
 /// Softmax of a page's scores: leaves the weights in the page's rotated channels, dead by then, and beside them what the page
 /// leaves of older outputs and, where it is a run's last, the sums. `keys` counts the page's keys, and beyond where more follow.
-__device__ __forceinline__ void make_weights(float (&s)[KEYS / 2], Scorer& c, Shared& shared, int stage, int keys, bool is_last,
-                                             float scale) {
+__device__ __forceinline__ void make_weights(float (&s)[KEYS / 2], Scorer& c, Shared& shared, const Slot& slot, int keys,
+                                             bool is_last, float scale) {
   const int thread = threadIdx.x % 128, lane = thread % 32, warp = thread / 32, row = warp * 16 + lane / 4;
   float shrink[2];
   if (keys < KEYS) {
@@ -292,16 +319,16 @@ __device__ __forceinline__ void make_weights(float (&s)[KEYS / 2], Scorer& c, Sh
     }
   }
   if (lane % 4 == 0) {
-    shared.shrink[stage][row] = shrink[0];
-    shared.shrink[stage][row + 8] = shrink[1];
-    shared.sum[stage][row] = c.sum[0];
-    shared.sum[stage][row + 8] = c.sum[1];
+    shared.shrink[slot.rope][row] = shrink[0];
+    shared.shrink[slot.rope][row + 8] = shrink[1];
+    shared.sum[slot.rope][row] = c.sum[0];
+    shared.sum[slot.rope][row + 8] = c.sum[1];
   }
   ptx::named_barrier_sync(ALONE, 128);  // all four warps are done with the page's rotated channels
   if (keys < KEYS) {  // what lies behind the end is arbitrary: no weight of zero makes up for NaN
     for (int i = thread; i < (KEYS - keys) * 8 * (DV / SPAN); i += 128) {
       const int line = keys + i / 8 % (KEYS - keys), span = i / 8 / (KEYS - keys);
-      reinterpret_cast<uint4*>(shared.page[stage][span][line])[i % 8] = make_uint4(0, 0, 0, 0);
+      reinterpret_cast<uint4*>(shared.latent[slot.stage][span][line])[i % 8] = make_uint4(0, 0, 0, 0);
     }
   }
 #pragma unroll
@@ -310,21 +337,21 @@ __device__ __forceinline__ void make_weights(float (&s)[KEYS / 2], Scorer& c, Sh
 #pragma unroll
     for (int r = 0; r < 4; ++r) p[r] = ptx::pack_bf16(s[i * 8 + r * 2], s[i * 8 + r * 2 + 1]);
     const int line = warp * 16 + lane % 16, chunk = (2 * i + lane / 16) ^ (line % 8);
-    ptx::stmatrix_x4(&shared.page[stage][SPANS - 1][line][chunk * 8], p);
+    ptx::stmatrix_x4(&shared.rope[slot.rope][line][chunk * 8], p);
   }
   ptx::fence_proxy_async();
-  ptx::named_barrier_arrive(WEIGHTS + stage, 3 * 128);
 }
 
 /// o += p v for this consumer's half of a page's channels, with the weights that the scorer left. `total` becomes the
 /// weights' sums so far, which are whole at a run's last page.
-__device__ __forceinline__ void add_values(float (&o)[HALF / 2], float (&total)[2], Shared& shared, int w, int stage) {
+__device__ __forceinline__ void add_values(float (&o)[HALF / 2], float (&total)[2], Shared& shared, int w, const Slot& slot) {
   const int row = threadIdx.x % 128 / 32 * 16 + threadIdx.x % 32 / 4;
-  const uint32_t p = ptx::smem_address(shared.page[stage][SPANS - 1]), v = ptx::smem_address(shared.page[stage][w * HALF / SPAN]);
-  ptx::named_barrier_sync(WEIGHTS + stage, 3 * 128);
-  const float shrink[2] = {shared.shrink[stage][row], shared.shrink[stage][row + 8]};
-  total[0] = shared.sum[stage][row];
-  total[1] = shared.sum[stage][row + 8];
+  const uint32_t p = ptx::smem_address(shared.rope[slot.rope]);
+  const uint32_t v = ptx::smem_address(shared.latent[slot.stage][w * HALF / SPAN]);
+  ptx::named_barrier_sync(WEIGHTS + slot.rope, 3 * 128);
+  const float shrink[2] = {shared.shrink[slot.rope][row], shared.shrink[slot.rope][row + 8]};
+  total[0] = shared.sum[slot.rope][row];
+  total[1] = shared.sum[slot.rope][row + 8];
   if (__any_sync(0xffffffffu, shrink[0] != 1.0f || shrink[1] != 1.0f)) {
 #pragma unroll
     for (int i = 0; i < HALF / 2; ++i) o[i] *= shrink[i / 2 % 2];
@@ -336,7 +363,8 @@ __device__ __forceinline__ void add_values(float (&o)[HALF / 2], float (&total)[
   }
   ptx::wgmma_commit();
   ptx::wgmma_wait<0>();
-  release(&shared.empty[stage][w]);
+  release(&shared.rope_empty[slot.rope]);
+  release(&shared.empty[slot.stage][w]);
 }
 
 /// Where a run's result goes: of a whole sequence to o and lse, else to part and stats.
@@ -412,10 +440,22 @@ mla_decode(const __grid_constant__ CUtensorMap q, const __grid_constant__ CUtens
   Shared& shared = *reinterpret_cast<Shared*>(memory);
   const int blocks = (Hq + HEADS - 1) / HEADS, head = blockIdx.x % blocks * HEADS;
   const int group = blockIdx.x / blocks, groups = gridDim.x / blocks;
+  if (threadIdx.x == 128) {
+    ptx::tma_prefetch(&q);
+    ptx::tma_prefetch(&kv);
+  } else if (threadIdx.x == 160 && table_pages > 0) {  // the run's first page, if all sequences are as long as can be
+    const int all = B * table_pages;
+    const int at = min(group * run_length(all, groups, table_pages, table_pages), all - 1);
+    asm volatile("prefetch.global.L2 [%0];" ::"l"(page_table + at));
+  }
   if (threadIdx.x == 0) {
     for (int stage = 0; stage < RING; ++stage) {
-      for (int part = 0; part < PARTS; ++part) ptx::mbarrier_init(&shared.full[stage][part], 1);
+      for (int part = 0; part < PARTS - 1; ++part) ptx::mbarrier_init(&shared.full[stage][part], 1);
       for (int w = 0; w < 2; ++w) ptx::mbarrier_init(&shared.empty[stage][w], 4);
+    }
+    for (int stage = 0; stage < ROPES; ++stage) {
+      ptx::mbarrier_init(&shared.rope_full[stage], 1);
+      ptx::mbarrier_init(&shared.rope_empty[stage], 8);
     }
     ptx::fence_mbarrier_init();
     ptx::fence_proxy_async();
@@ -428,9 +468,9 @@ mla_decode(const __grid_constant__ CUtensorMap q, const __grid_constant__ CUtens
   const int role = threadIdx.x / 128, heads = min(HEADS, Hq - head);
   const Output out{o, lse, part, stats};
   if (role == 0) {
-    ptx::register_decrease<SCORER_REGISTERS>();
+    ptx::register_increase<SCORER_REGISTERS>();
     Scorer c;
-    Slot slot{0, 0};
+    Slot slot{0, 0, 0, 0};
     int b = 0;
     for (int at = begin; at < end;) {
       const Run run = run_at(shared.before, at, end, b);
@@ -441,8 +481,9 @@ mla_decode(const __grid_constant__ CUtensorMap q, const __grid_constant__ CUtens
       c.sum[0] = c.sum[1] = 0;
       for (int i = 1; i <= run.count; ++i, keys -= KEYS) {
         float s[KEYS / 2];
-        multiply_keys(s, c, shared, slot);
-        make_weights(s, c, shared, slot.stage, keys, i == run.count, scale_log2);
+        multiply_keys(s, c, shared, slot, i > 1);
+        make_weights(s, c, shared, slot, keys, i == run.count, scale_log2);
+        if (i == run.count) ptx::named_barrier_arrive(WEIGHTS + slot.rope, 3 * 128);
         slot.advance();
       }
       const bool is_whole = run.count == shared.before[run.b + 1] - shared.before[run.b];
@@ -451,16 +492,19 @@ mla_decode(const __grid_constant__ CUtensorMap q, const __grid_constant__ CUtens
       at += run.count;
     }
   } else {
-    ptx::register_increase<ADDER_REGISTERS>();
+    ptx::register_decrease<ADDER_REGISTERS>();
     const int w = role - 1;
-    const bool is_loader = threadIdx.x % 128 == 0;
+    const int warp = threadIdx.x / 32 % 4;  // which bring a piece each: two of either half, and one the rotated channels
+    const int part = warp < 2 ? 2 * w + warp : w == 0 && warp == 2 ? PARTS - 1 : PARTS;
+    const bool is_loader = threadIdx.x % 32 == 0 && part < PARTS;
     const Source from{&q, &kv, page_table, table_pages, head, end};
-    int page = 0;
+    int item = NOTHING;
     if (is_loader && begin < end) {
       int b = 0;
       const Run run = run_at(shared.before, begin, end, b);
-      shared.loader[w] = {begin, b, -1, run.count};
-      for (int stage = 0; stage < RING; ++stage) page = load(shared, from, w, stage, page);
+      shared.loader[part] = {begin, b, -1, run.count};
+      item = ~run.b;
+      for (int stage = 0; stage < (part == PARTS - 1 ? ROPES : RING); ++stage) item = load(shared, from, part, stage, item);
     }
     for (int b = group; b < B; b += groups) {  // sequences without keys
       if (shared.before[b + 1] > shared.before[b]) continue;
@@ -469,18 +513,18 @@ mla_decode(const __grid_constant__ CUtensorMap q, const __grid_constant__ CUtens
       for (int i = thread; i < heads * DV / 2; i += 256) o[row * DV / 2 + i] = 0;
       for (int i = thread; i < heads; i += 256) lse[row + i] = -INFINITY;
     }
-    Slot slot{0, 0};
+    Slot slot{0, 0, 0, 0};
     int b = 0;
     for (int at = begin; at < end;) {
       const Run run = run_at(shared.before, at, end, b);
       float sums[HALF / 2], total[2];
 #pragma unroll
       for (int i = 0; i < HALF / 2; ++i) sums[i] = 0;
-      if (is_loader) page = refill(shared, from, w, slot, page);  // behind the queries
+      if (is_loader) item = refill(shared, from, part, slot, item);  // behind the queries
       slot.advance();
       for (int i = 0; i < run.count; ++i) {
-        add_values(sums, total, shared, w, slot.stage);
-        if (is_loader) page = refill(shared, from, w, slot, page);
+        add_values(sums, total, shared, w, slot);
+        if (is_loader) item = refill(shared, from, part, slot, item);
         slot.advance();
       }
       const bool is_whole = run.count == shared.before[run.b + 1] - shared.before[run.b];
@@ -492,6 +536,7 @@ mla_decode(const __grid_constant__ CUtensorMap q, const __grid_constant__ CUtens
 }
 
 constexpr int VECTORS = DV / 8 / 32;  // of eight channels, of a lane: one of each consumer's half
+static_assert(64 % (4 * MERGE_WARPS) == 0, "a merge takes 64 pieces at a time");
 static_assert(VECTORS == 2 && HALF == 256, "a lane's vectors in a merge");
 
 /// Eight sums += the fp16 values of x, weighted.
@@ -527,46 +572,55 @@ merge_cut(const uint4* part, const float2* stats, const int* __restrict__ len,
     if (from == to) continue;  // the group wrote the result itself
     const auto entry_of = [&](int c) { return ((long long)c * 2 + (c * length >= first ? 0 : 1)) * Hq + h; };
 
-    // A lane weighs every 32nd piece; what it needs of the others comes by shuffle.
-    float max = LOWEST, sum = 0;
-    for (int c = from + lane; c <= to; c += 32) {
-      const long long entry = entry_of(c);
-      if (entry >= 0) max = fmaxf(max, __ldcg(&stats[entry].x));
-    }
-#pragma unroll
-    for (int step = 16; step > 0; step /= 2) max = fmaxf(max, __shfl_xor_sync(0xffffffffu, max, step));
-    float value[VECTORS][8];
+    // A lane weighs every 32nd piece; what it needs of the others comes by shuffle. The first pieces are read meanwhile.
+    float max = LOWEST, sum = 0, value[VECTORS][8];
 #pragma unroll
     for (int j = 0; j < VECTORS; ++j) {
 #pragma unroll
       for (int k = 0; k < 8; ++k) value[j][k] = 0;
     }
-    for (int base = from; base <= to; base += 32) {
-      const long long mine = base + lane <= to ? entry_of(base + lane) : -1;
-      const float2 stat = mine >= 0 ? __ldcg(&stats[mine]) : make_float2(LOWEST, 0);
-      const float weight = mine >= 0 ? stat.y * ptx::ex2(stat.x - max) : 0.0f;
-      sum += weight;
-      const int pieces = min(32, to + 1 - base);
-      for (int i = turn; i < pieces; i += AT_ONCE * SHARE) {
-        uint4 x[AT_ONCE][VECTORS];
-        float factor[AT_ONCE];
+    for (int base = from; base <= to; base += 64) {
+      const int pieces = min(64, to + 1 - base);
+      float2 stat[2];
+#pragma unroll
+      for (int k = 0; k < 2; ++k) {
+        const int piece = lane + 32 * k;
+        stat[k] = piece < pieces ? __ldcg(&stats[entry_of(base + piece)]) : make_float2(LOWEST, 0);
+      }
+      uint4 x[AT_ONCE][VECTORS];
+      const auto fetch = [&](int i) {
 #pragma unroll
         for (int u = 0; u < AT_ONCE; ++u) {
-          const int piece = i + u * SHARE, source = piece < pieces ? piece : i;
-          const long long entry = __shfl_sync(0xffffffffu, mine, source);
-          const float its = __shfl_sync(0xffffffffu, weight, source);
-          const bool is_there = piece < pieces && entry >= 0;
-          factor[u] = is_there ? its : 0.0f;
+          const int piece = i + u * SHARE;
 #pragma unroll
           for (int j = 0; j < VECTORS; ++j) {
-            x[u][j] = is_there ? __ldcg(part + entry * (DV / 8) + lane + 32 * j) : make_uint4(0, 0, 0, 0);
+            x[u][j] = piece < pieces ? __ldcg(part + entry_of(base + piece) * (DV / 8) + lane + 32 * j) : make_uint4(0, 0, 0, 0);
           }
         }
+      };
+      fetch(turn);
+      float next = fmaxf(max, fmaxf(stat[0].x, stat[1].x));
+#pragma unroll
+      for (int step = 16; step > 0; step /= 2) next = fmaxf(next, __shfl_xor_sync(0xffffffffu, next, step));
+      const float shrink = ptx::ex2(max - next);
+      max = next;
+      sum *= shrink;
+#pragma unroll
+      for (int j = 0; j < VECTORS; ++j) {
+#pragma unroll
+        for (int k = 0; k < 8; ++k) value[j][k] *= shrink;
+      }
+      const float weight[2] = {stat[0].y * ptx::ex2(stat[0].x - max), stat[1].y * ptx::ex2(stat[1].x - max)};
+      sum += weight[0] + weight[1];
+      for (int i = turn; i < pieces; i += AT_ONCE * SHARE) {
 #pragma unroll
         for (int u = 0; u < AT_ONCE; ++u) {
+          const int piece = i + u * SHARE;
+          const float factor = __shfl_sync(0xffffffffu, piece < 32 ? weight[0] : weight[1], piece % 32);
 #pragma unroll
-          for (int j = 0; j < VECTORS; ++j) add(value[j], x[u][j], factor[u]);
+          for (int j = 0; j < VECTORS; ++j) add(value[j], x[u][j], factor);
         }
+        if (i + AT_ONCE * SHARE < pieces) fetch(i + AT_ONCE * SHARE);
       }
     }
 #pragma unroll
@@ -911,7 +965,7 @@ constexpr void plan(const Problem& p, kl::Plan& plan) {
     return;
   }
   if (!plan.require((long long)p.B * kl::cdiv(p.S, KEYS) * 512 < kl::pow2(31), "more than four million pages")) return;
-  if (!plan.require(sizeof(Shared) <= p.device.shared_bytes_max, "two pages and queries exceed shared memory")) return;
+  if (!plan.require(sizeof(Shared) <= p.device.shared_bytes_max, "three pages and queries exceed shared memory")) return;
   const int head_blocks = kl::cdiv(p.Hq, HEADS);
   const int groups = kl::clamp(p.device.sms / head_blocks, 1, 512);
   const auto& q = plan.tensor_map(p.q, {2, 1, 0}, {SPAN, HEADS, 1}, kl::swizzle_128);
