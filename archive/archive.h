@@ -187,6 +187,8 @@ class Archive {
   std::optional<CandidateRecord> find_candidate(const std::string& id) const;
   /// All, by ordinal.
   std::vector<CandidateRecord> candidates() const;
+  /// Of all candidates and rejections, in order.
+  std::vector<std::uint64_t> proposed_ordinals() const;
   /// Those of operator "seed", by ordinal.
   std::vector<CandidateRecord> seeds() const;
   /// In the order told, after `after`: a bandit replays its rewards from these.

@@ -40,9 +40,8 @@ auto candidate_reader(Database& database) {
 auto call_reader(Database& database) {
   return [&database](const Statement& row) { return rows::model_call(database, row); };
 }
-RejectionRecord read_rejection(const Statement& row) {
-  return {static_cast<std::uint64_t>(row.integer(0)), row.text(1), row.text(2)};
-}
+std::uint64_t read_ordinal(const Statement& row) { return static_cast<std::uint64_t>(row.integer(0)); }
+RejectionRecord read_rejection(const Statement& row) { return {read_ordinal(row), row.text(1), row.text(2)}; }
 
 std::optional<EvaluationRecord> newest_answer(Database& database, std::uint64_t ordinal,
                                               std::string_view verb) {
@@ -194,6 +193,12 @@ std::vector<CandidateRecord> Archive::candidates() const {
                  candidate_reader(database_));
 }
 
+std::vector<std::uint64_t> Archive::proposed_ordinals() const {
+  return collect(database_,
+                 "SELECT ordinal FROM candidate UNION SELECT ordinal FROM rejection ORDER BY ordinal",
+                 read_ordinal);
+}
+
 std::vector<CandidateRecord> Archive::seeds() const {
   return collect(database_,
                  std::string(rows::k_candidate_columns) + "WHERE v.operator_name = 'seed' ORDER BY c.ordinal",
@@ -253,8 +258,7 @@ std::optional<std::uint64_t> Archive::first_with_code(const std::string& code_di
       "(e.ordinal > ?2 AND EXISTS (SELECT 1 FROM evaluation d WHERE d.ordinal = e.ordinal AND d.verb = "
       "'duel' "
       "AND d.state <> 'failed'))) ORDER BY e.ordinal LIMIT 1",
-      [](const Statement& row) { return static_cast<std::uint64_t>(row.integer(0)); }, code_digest,
-      other_than));
+      read_ordinal, code_digest, other_than));
 }
 
 std::vector<EvaluatedCandidate> Archive::recent_failures(const std::string& parent_id, int limit) const {
@@ -267,8 +271,7 @@ std::vector<EvaluatedCandidate> Archive::recent_failures(const std::string& pare
       // The sign keeps SQLite from looking for the newest answered evaluation of all candidates first.
       "(SELECT e.is_passed FROM evaluation e WHERE e.ordinal = c.ordinal AND +e.state = 'answered' "
       "ORDER BY e.id DESC LIMIT 1) ORDER BY c.told DESC LIMIT ?2",
-      [](const Statement& row) { return static_cast<std::uint64_t>(row.integer(0)); }, parent_id, limit,
-      k_children_searched);
+      read_ordinal, parent_id, limit, k_children_searched);
   std::vector<EvaluatedCandidate> failures;
   for (std::uint64_t ordinal : ordinals) failures.push_back(*evaluated(ordinal));
   return failures;

@@ -42,9 +42,6 @@ Json time_json(const Duel& duel) {
 /// Every call is sent with a prompt; `archive prune` takes it and the reply.
 bool is_pruned(const ModelCallRecord& call) { return call.prompt.empty(); }
 
-/// A file from elsewhere may name any number; each up to it is looked for.
-constexpr std::uint64_t k_ordinals_max = 1'000'000;
-
 class StepReader {
  public:
   StepReader(const Archive& archive, const Task& task, const std::string& name, const StepChoice& choice,
@@ -60,9 +57,7 @@ class StepReader {
   }
 
   void read() {
-    const std::uint64_t end = archive_.next_ordinal();
-    if (end > k_ordinals_max) throw Error("run.db: an ordinal that no run reaches");
-    for (std::uint64_t ordinal = 1; ordinal < end; ++ordinal) {
+    for (const std::uint64_t ordinal : archive_.proposed_ordinals()) {
       if (const auto record = archive_.candidate(ordinal)) take(*record);
       if (const auto rejection = archive_.rejection(ordinal)) take(*rejection);
     }
