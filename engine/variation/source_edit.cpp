@@ -6,6 +6,7 @@
 
 #include <algorithm>
 #include <bitset>
+#include <cctype>
 
 #include "engine/variation/fenced_blocks.h"
 #include "engine/variation/text_rules.h"
@@ -97,6 +98,25 @@ Places find_ignoring_blanks(std::string_view text, std::string_view search, bool
   for (std::size_t at = 0; at + wanted.size() <= have.size(); ++at)
     if (std::equal(wanted.begin(), wanted.end(), have.begin() + static_cast<std::ptrdiff_t>(at), is_equal))
       places.add({have[at].place.begin, have[at + wanted.size() - 1].place.end});
+  return places;
+}
+
+std::string_view without_last_newline(std::string_view text) {
+  return text.ends_with('\n') ? text.substr(0, text.size() - 1) : text;
+}
+
+bool is_word(char letter) { return std::isalnum(static_cast<unsigned char>(letter)) != 0 || letter == '_'; }
+
+/// Wherever in a line, but never a part of a word: `max = 1` does not read `x = 1`.
+Places find_within_lines(std::string_view text, std::string_view search) {
+  Places places;
+  if (search.empty()) return places;
+  for (std::size_t at = text.find(search); at != std::string_view::npos; at = text.find(search, at + 1)) {
+    const std::size_t end = at + search.size();
+    const bool cuts_first = at > 0 && is_word(text[at - 1]) && is_word(search.front());
+    const bool cuts_last = end < text.size() && is_word(search.back()) && is_word(text[end]);
+    if (!cuts_first && !cuts_last) places.add({at, end});
+  }
   return places;
 }
 
@@ -209,9 +229,14 @@ std::variant<std::string, Rejection> apply_edits(std::string_view source,
     Places places = find_exactly(text, edit.search);
     if (places.count == 0) places = find_ignoring_blanks(text, edit.search, true);
     if (places.count == 0) places = find_ignoring_blanks(text, edit.search, false);
+    std::string_view replace = edit.replace;
+    if (places.count == 0) {
+      places = find_within_lines(text, without_last_newline(edit.search));
+      replace = without_last_newline(replace);
+    }
     if (places.count != 1) return does_not_fit(i + 1, edit, text, places);
     const Place place = places.first.front();
-    text.replace(place.begin, place.end - place.begin, edit.replace);
+    text.replace(place.begin, place.end - place.begin, replace);
     if (text.size() > 2 * k_source_bytes_max)
       break;  // the caller refuses it; 32 edits cannot grow it further
   }

@@ -31,9 +31,9 @@ std::variant<std::vector<SourceEdit>, Rejection> read_edits(std::string_view rep
 std::variant<std::vector<SourceEdit>, Rejection> read_diff(std::string_view reply);
 
 /// Applies the edits one after the other. Each must fit exactly one place: first as written, then with blanks at both
-/// ends of lines and runs of blanks ignored, then with empty lines ignored too. Otherwise a Rejection names the edit
-/// and what is wrong: edit_search_is_empty, edit_is_ambiguous (with the lines where it fits), edit_does_not_apply
-/// (with the nearest text).
+/// ends of lines and runs of blanks ignored, then with empty lines ignored too, then as a part of lines that cuts no
+/// word (both texts without their last newline). Otherwise a Rejection names the edit and what is wrong:
+/// edit_search_is_empty, edit_is_ambiguous (with the lines where it fits), edit_does_not_apply (with the nearest text).
 std::variant<std::string, Rejection> apply_edits(std::string_view source,
                                                  const std::vector<SourceEdit>& edits);
 
