@@ -12,6 +12,7 @@ import json
 import os
 import subprocess
 import sys
+import tempfile
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -19,28 +20,49 @@ from style_include_rules import included
 from style_tree import Finding, Tree
 
 # What the build defines for every file, or for every test.
-DEFINITIONS = ["-DFMT_HEADER_ONLY", '-DKERNELITES_SOURCE_DIR="."', '-DKERNELITES_BUILD_DIR="."']
+DEFINITIONS = ['-DKERNELITES_SOURCE_DIR="."', '-DKERNELITES_BUILD_DIR="."']
+
+# Most of a compile where a header reaches it, so it is parsed once for all those. Their own includes are all above
+# their own text: what they lack of others is as missing as before.
+HEAVY = "nlohmann/json.hpp"
 
 
-def content_keys(tree):
-    """Header without a source -> digest over it and every header of the tree that it reaches."""
+def reached_headers(tree):
+    """Header without a source -> the names of all headers that it reaches, those of libraries too; itself first."""
     headers = {file.name: file for file in tree.with_suffix({".h"})}
-    alone = [name for name in headers if not tree.has(name[: -len(".h")] + ".cpp")]
 
-    def reached(name, seen):
-        if name in headers and name not in seen:
-            seen.add(name)
-            for _, _, other in included(headers[name]):
-                reached(other, seen)
+    def reach(name, seen):
+        if name not in seen:
+            seen[name] = None
+            for _, _, other in included(headers[name]) if name in headers else ():
+                reach(other, seen)
         return seen
 
-    return {name: hashlib.sha256("".join(f"{n}\0{headers[n].text}\0" for n in sorted(reached(name, set()))).encode())
-            .hexdigest() for name in alone}
+    return {name: list(reach(name, {})) for name in headers if not tree.has(name[: -len(".h")] + ".cpp")}
 
 
-def compile_alone(tree, compiler, name):
+def content_key(tree, names):
+    """Digest over those of `names` that are headers of the tree."""
+    texts = {file.name: file.text for file in tree.with_suffix({".h"})}
+    return hashlib.sha256("".join(f"{n}\0{texts[n]}\0" for n in sorted(names) if n in texts).encode()).hexdigest()
+
+
+def compile_command(tree, compiler):
+    return [compiler, "-std=c++20", "-x", "c++", *DEFINITIONS, "-I", str(tree.root)]
+
+
+def precompile(tree, compiler, folder):
+    """The options by which a compile gets HEAVY from `folder`; none where there is no such library."""
+    header = Path(folder, "heavy.h")
+    header.write_text(f"#include <{HEAVY}>\n")
+    command = [*compile_command(tree, compiler), "-x", "c++-header", str(header), "-o", f"{header}.gch"]
+    run = subprocess.run(command, capture_output=True, check=False, timeout=120)
+    return ["-include", str(header)] if run.returncode == 0 else []
+
+
+def compile_alone(tree, compiler, name, options):
     """None if `name` compiles as the only include of a file, else the finding."""
-    command = [compiler, "-std=c++20", "-fsyntax-only", "-x", "c++", *DEFINITIONS, "-I", str(tree.root), "-"]
+    command = [*compile_command(tree, compiler), "-fsyntax-only", *options, "-"]
     text = f'#include "{name}"\n'
     run = subprocess.run(command, input=text, text=True, capture_output=True, check=False, timeout=120)
     if run.returncode == 0:
@@ -54,10 +76,14 @@ def headers_alone(tree, compiler="c++", memory=None):
     """Findings, compiling only what `memory` (a file) does not know to be good with this compiler."""
     version = subprocess.run([compiler, "--version"], capture_output=True, text=True, check=True).stdout
     known = set(json.loads(memory.read_text())) if memory and memory.exists() else set()
-    keys = {name: hashlib.sha256((version + key).encode()).hexdigest() for name, key in content_keys(tree).items()}
+    reached = reached_headers(tree)
+    keys = {name: hashlib.sha256((version + content_key(tree, names)).encode()).hexdigest()
+            for name, names in reached.items()}
     stale = [name for name, key in keys.items() if key not in known]
-    with ThreadPoolExecutor(os.cpu_count() or 1) as pool:
-        findings = [found for found in pool.map(lambda name: compile_alone(tree, compiler, name), stale) if found]
+    with ThreadPoolExecutor(os.cpu_count() or 1) as pool, tempfile.TemporaryDirectory() as folder:
+        heavy = precompile(tree, compiler, folder) if any(HEAVY in reached[name] for name in stale) else []
+        findings = [found for found in pool.map(lambda name: compile_alone(
+            tree, compiler, name, heavy if HEAVY in reached[name] else []), stale) if found]
     if memory:
         bad = {found.file for found in findings}
         memory.parent.mkdir(parents=True, exist_ok=True)
