@@ -8,7 +8,7 @@ from style_tree import CPP, CUDA, Finding
 INCLUDE = re.compile(r'^\s*#\s*include\s*([<"])([^">]+)[">]')
 COMMAND = re.compile(r"^\s*(kernelites_folder|kernelites_test_folder|add_executable|add_library|target_link_libraries)"
                      r"\s*\(([^)]*)\)", re.MULTILINE)
-KEYWORDS = {"LINK", "PRIVATE", "PUBLIC", "INTERFACE", "STATIC", "NAME", "TIMEOUT"}
+KEYWORDS = {"LINK", "PRIVATE", "PUBLIC", "INTERFACE", "STATIC", "NAME", "TIMEOUT", "SECONDS"}
 
 # Headers of libraries and of the system: the only folders that may include them. A folder includes what is below it.
 FOREIGN = [
