@@ -114,33 +114,45 @@ Indices place_of(const Property& property, const TensorSpec& tensor, const Indic
   return place;
 }
 
-/// Places at which some output is a number other than zero: an empty sequence gives zeros and infinities, whatever its
-/// query is.
-std::set<Indices> places_with_outputs(ProbeRig& rig, const Property& property, const ProbeRun& base) {
-  std::set<Indices> places;
+/// `place` along the dims alone that lie in both it and `of`: two places are the same where these agree.
+Indices shared_place(Indices place, const Indices& of) {
+  for (std::size_t i = 0; i < place.size(); ++i) {
+    if (of[i] < 0) place[i] = -1;
+  }
+  return place;
+}
+
+/// Where one output is a number other than zero: an empty sequence gives zeros and infinities, whatever its query is.
+struct OutputPlaces {
+  Indices dims;               ///< -1 along a dim that the output has not
+  std::set<Indices> written;  ///< along the dims that the tensor has too
+};
+
+std::vector<OutputPlaces> places_with_outputs(ProbeRig& rig, const Property& property, const ProbeRun& base,
+                                              const TensorSpec& tensor) {
+  const auto dims_of = [&](const TensorSpec& spec) {
+    return place_of(property, spec, Indices(spec.shape.size(), 0));
+  };
+  const Indices dims = dims_of(tensor);
+  std::vector<OutputPlaces> places;
   for (const auto& [output, factor] : property.output) {
     const TensorSpec& spec = rig.task().tensor(output);
     const auto& values = base.outputs.at(output);
+    std::set<Indices> written;
     for_each_element(rig.shape(output, base.point), [&](std::size_t i, const Indices& at) {
-      if (std::isfinite(values[i]) && values[i] != 0) places.insert(place_of(property, spec, at));
+      if (std::isfinite(values[i]) && values[i] != 0)
+        written.insert(shared_place(place_of(property, spec, at), dims));
     });
+    places.push_back({.dims = dims_of(spec), .written = std::move(written)});
   }
   return places;
-}
-
-/// Both lie at the same index along every dim that both tensors have.
-bool is_same_place(const Indices& a, const Indices& b) {
-  for (std::size_t i = 0; i < a.size(); ++i) {
-    if (a[i] >= 0 && b[i] >= 0 && a[i] != b[i]) return false;
-  }
-  return true;
 }
 
 /// An element of a token that belongs to a sequence, at a place with outputs; none if all sequences are empty.
 std::optional<std::pair<std::size_t, Indices>> drawn_element(ProbeRig& rig, const Property& property,
                                                              const ProbeRun& base, const TensorSpec& tensor,
                                                              Rng& rng) {
-  const std::set<Indices> places = places_with_outputs(rig, property, base);
+  const std::vector<OutputPlaces> places = places_with_outputs(rig, property, base, tensor);
   std::map<Indices, bool> has_outputs;  // by place of the element
   std::vector<std::pair<std::size_t, Indices>> candidates;
   const auto is_valid = rig.validity(base, tensor);
@@ -149,8 +161,9 @@ std::optional<std::pair<std::size_t, Indices>> drawn_element(ProbeRig& rig, cons
     const Indices place = place_of(property, tensor, at);
     const auto [known, is_new] = has_outputs.try_emplace(place, false);
     if (is_new) {
-      known->second = std::any_of(places.begin(), places.end(),
-                                  [&](const Indices& of) { return is_same_place(of, place); });
+      known->second = std::any_of(places.begin(), places.end(), [&](const OutputPlaces& output) {
+        return output.written.contains(shared_place(place, output.dims));
+      });
     }
     if (known->second) candidates.emplace_back(i, at);
   });

@@ -257,6 +257,11 @@ Handler hot_handler(const Statement& s, std::string_view to, std::string_view fr
     return unary<i64, i32, Cast<i64>>;
   if (to_width == 8 && from_width == 4 && from == "u32" && (to == "s64" || to == "u64"))
     return unary<u64, u32, Cast<u64>>;
+  // The lower half of a 64-bit register, as every index of type int into memory ends.
+  if (to_width == 8 && from_width == 8 && from == "s32" && (to == "s64" || to == "u64"))
+    return unary<i64, u64, CastLow<i64, i32>>;
+  if (to_width == 8 && from_width == 8 && from == "u32" && (to == "s64" || to == "u64"))
+    return unary<u64, u64, CastLow<u64, u32>>;
   if (to_width == 4 && from_width == 8 && (to == "u32" || to == "s32") && from.ends_with("64"))
     return unary<u32, u64, Cast<u32>>;
   if (to_width == 4 && from_width == 2 && (to == "u32" || to == "s32") && from == "u16")
