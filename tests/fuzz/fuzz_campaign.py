@@ -120,6 +120,8 @@ def wanted_seconds(options, names):
     """Processor seconds of each: those of the file, or equal shares of the time."""
     if options.wanted:
         table = json.loads(options.wanted.read_text())
+        if missing := sorted(set(names) - set(table)):
+            print(f"not in {options.wanted.name}, so not fuzzed: {' '.join(missing)}", flush=True)
         return {name: float(table.get(name, 0)) for name in names}
     return {name: options.seconds * options.jobs / len(names) for name in names}
 
@@ -143,8 +145,8 @@ def main():
     options = arguments()
     options.work.mkdir(parents=True, exist_ok=True)
     known = sorted(folder.name for folder in options.seeds.iterdir() if folder.is_dir())
-    unknown = set(options.parsers) - set(known)
-    if unknown:
+    named = {*options.parsers, *(json.loads(options.wanted.read_text()) if options.wanted else ())}
+    if unknown := named - set(known):
         sys.exit(f"unknown parser {', '.join(sorted(unknown))}; known: {' '.join(known)}")
     wanted = wanted_seconds(options, options.parsers or known)
     parsers = [Parser(name, seconds) for name, seconds in wanted.items()]
