@@ -7,6 +7,7 @@
 
 #include <algorithm>
 #include <limits>
+#include <set>
 
 #include "engine/core/embedded_file.h"
 #include "engine/core/error.h"
@@ -220,17 +221,38 @@ std::string problem_declaration(const Task& task, Form form, std::span<const Pla
 
 namespace {
 
-/// Behind the candidate: evaluates all plans into a stream of the given type.
+/// Lines that end every macro of a name in `text` (the compiler's own keep theirs). The candidate's would reach what
+/// stands behind it: the number of plans, say, tells a duel from an examination; and "#define bf16 ..." is common.
+std::string without_macros(std::string_view text) {
+  const auto is_part = [](char c) {
+    return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '_';
+  };
+  std::set<std::string_view> names;
+  for (std::size_t at = 0; at < text.size();) {
+    std::size_t end = at;
+    while (end < text.size() && is_part(text[end])) ++end;
+    const std::string_view word = text.substr(at, end - at);
+    at = std::max(end, at + 1);
+    if (!word.empty() && !(word[0] >= '0' && word[0] <= '9') && !word.starts_with("__")) names.insert(word);
+  }
+  std::string lines;
+  for (const std::string_view name : names) lines += fmt::format("#undef {}\n", name);
+  return lines;
+}
+
+/// Behind the candidate: evaluates all plans into a stream with room for `words`. Its type is nothing that a candidate
+/// could specialise.
 std::string evaluation_suffix(const Task& task, Form form, std::span<const PlanPoint> points,
-                              const DeviceFacts& device, const std::string& stream_type) {
-  std::string text = fmt::format("#line 1 \"{}\"\n", k_suffix_file);
+                              const DeviceFacts& device, const std::string& words) {
   // Each plan is encoded as soon as it is evaluated: keeping them all costs the evaluator twice the time.
-  text += fmt::format(
+  std::string text = fmt::format(
+      "struct kernelites_stream {{ unsigned long long words[{}]; }};\n"
       "constexpr void kernelites_evaluate(const Problem& problem, kl::detail::Encoder& encoder) {{\n"
       "  kl::Plan result;\n  ::plan(problem, result);\n  encoder.plan(result);\n}}\n"
       "constexpr auto kernelites_evaluate_all() {{\n"
-      "  {} stream{{}};\n  kl::detail::Encoder encoder{{stream.words, 0}};\n  encoder.begin({});\n",
-      stream_type, points.size());
+      "  kernelites_stream stream{{}};\n  kl::detail::Encoder encoder{{stream.words, 0}};\n"
+      "  encoder.begin({});\n",
+      words, points.size());
   for (const PlanPoint& point : points) {
     text += fmt::format("  kernelites_evaluate({}, encoder);\n", problem_value(task, form, point, device));
   }
@@ -238,7 +260,7 @@ std::string evaluation_suffix(const Task& task, Form form, std::span<const PlanP
       "  return stream;\n}}\n"
       "extern \"C\" __device__ constexpr auto {} = kernelites_evaluate_all();\n",
       k_plans_symbol);
-  return text;
+  return fmt::format("#line 1 \"{}\"\n{}{}", k_suffix_file, without_macros(text), text);
 }
 
 }  // namespace
@@ -246,15 +268,15 @@ std::string evaluation_suffix(const Task& task, Form form, std::span<const PlanP
 std::string plan_unit(const Task& task, Form form, std::span<const PlanPoint> points,
                       const DeviceFacts& device, std::string_view source) {
   return code_unit(task, form, points, source) +
-         evaluation_suffix(task, form, points, device, fmt::format("kl::detail::Stream<{}>", points.size()));
+         evaluation_suffix(task, form, points, device,
+                           fmt::format("2 + {} * kl::k_plan_words_max", points.size()));
 }
 
 std::string plan_batch_unit(const Task& task, Form form, std::span<const PlanPoint> typed_by,
                             std::span<const PlanPoint> points, const DeviceFacts& device,
                             std::string_view source, std::size_t words_max) {
   return code_unit(task, form, typed_by, source) +
-         fmt::format("struct KernelitesBatch {{ unsigned long long words[{}]; }};\n", words_max + 2) +
-         evaluation_suffix(task, form, points, device, "KernelitesBatch");
+         evaluation_suffix(task, form, points, device, std::to_string(2 + words_max));
 }
 
 }  // namespace kernelites::worker

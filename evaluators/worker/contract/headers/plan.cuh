@@ -446,12 +446,6 @@ struct Encoder {
   }
 };
 
-/// The finished stream, as the harness finds it in the PTX, which leaves out the tail of zeros.
-template <int N>
-struct Stream {
-  unsigned long long words[2 + N * k_plan_words_max];
-};
-
 }  // namespace detail
 }  // namespace kernelites
 
