@@ -9,7 +9,7 @@ namespace kernelites {
 //   read_at       (out, in, offset)           out[0] = the word at in + offset
 //   write_at      (out, offset)               writes a word at out + offset
 //   find_words    (base, words, tag, count)   counts words equal to tag
-//   plant_shared / find_shared (tag, words, count)   all dynamic shared memory
+//   plant_shared / find_shared (tag, words, count)   all shared memory, the system's too
 //   plant_local / find_local   (tag, count)   2 KiB of local memory a thread
 //   find_registers (tag, count)               registers that nothing wrote
 //   plant_lines   (base, vectors, evict_last) reads a working set, with or without a wish to keep it in the L2
@@ -34,12 +34,18 @@ KERNEL find_words(const u32* base, i64 words, u32 tag, u32* count) {
     if (base[i] == tag) atomicAdd(count, 1u);
 }
 extern __shared__ volatile u32 shared[];
+// From address 0, where the system's kilobyte lies.
+__device__ u32 end_of_shared(u32 words) { return (u32)__cvta_generic_to_shared((const void*)shared) + 4 * words; }
 KERNEL plant_shared(u32 tag, u32 words) {
-  for (u32 i = threadIdx.x; i < words; i += blockDim.x) shared[i] = tag;
+  for (u32 at = 4 * threadIdx.x; at < end_of_shared(words); at += 4 * blockDim.x)
+    asm volatile("st.shared.u32 [%0], %1;" :: "r"(at), "r"(tag) : "memory");
 }
 KERNEL find_shared(u32 tag, u32 words, u32* count) {
-  u32 found = 0;
-  for (u32 i = threadIdx.x; i < words; i += blockDim.x) found += shared[i] == tag;
+  u32 found = 0, value;
+  for (u32 at = 4 * threadIdx.x; at < end_of_shared(words); at += 4 * blockDim.x) {
+    asm volatile("ld.shared.u32 %0, [%1];" : "=r"(value) : "r"(at) : "memory");
+    found += value == tag;
+  }
   atomicAdd(count, found);
 }
 KERNEL plant_local(u32 tag, u32* sink) {

@@ -195,6 +195,13 @@ std::optional<Verdict> screen_state(const Subject& s) {
             "index only",
             table->substr(0, 80)));
   }
+  if (const auto parameter = find_escaping_parameter(s.tokens)) {
+    return refused(
+        "screen_parameter_address",
+        fmt::format("the code computes with the address of the parameter \"{}\", or reads or writes "
+                    "through it: use parameters by name, and tensor maps as they are",
+                    parameter->substr(0, 80)));
+  }
   // Sections count too: what the text does not show must not be there. (The names of NVRTC's own constants
   // are.)
   if (s.cubin.writable_bytes > k_unreferenced_bytes_max || unreferenced > k_unreferenced_bytes_max) {

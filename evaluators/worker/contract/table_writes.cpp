@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
-// Follows table addresses through the registers of each function.
+// Follows addresses of tables and parameters through the registers of each function.
 #include "evaluators/worker/contract/table_writes.h"
 
 #include <algorithm>
+#include <cctype>
 #include <map>
 #include <set>
 #include <span>
@@ -30,13 +31,14 @@ enum class Use {
   accumulate,  ///< hand it on, from operand 3 of a multiply-add
   load,        ///< read through operand 1
   prefetch,    ///< name it as operand 0
+  map,         ///< take it for the address of a tensor map
 };
 struct Rule {
   std::string_view prefix;
   Use use;
 };
-/// In this order: the first prefix that fits decides.
-constexpr Rule k_rules[] = {
+/// For tables, in this order: the first prefix that fits decides.
+constexpr Rule k_table_rules[] = {
     {"ld.", Use::load},
     {"ldu.", Use::load},
     {"cp.async.bulk.tensor", Use::none},
@@ -60,8 +62,23 @@ constexpr Rule k_rules[] = {
     {"mad.wide.u32", Use::accumulate},
 };
 
-Use use_of(std::string_view opcode) {
-  for (const Rule& rule : k_rules) {
+/// For parameters: numbers and pointers are loaded by name, and a tensor map's address goes to the copy as it is.
+constexpr Rule k_parameter_rules[] = {
+    {"ld.param.", Use::load},
+    {"cp.async.bulk.tensor", Use::map},
+    {"cp.async.bulk.prefetch.tensor", Use::map},
+    {"cp.reduce.async.bulk.tensor", Use::map},
+    {"prefetch.tensormap", Use::prefetch},
+    {"mov.u64", Use::copy},
+    {"mov.b64", Use::copy},
+    {"cvta.", Use::copy},
+    {"selp.b64", Use::copy},
+    {"selp.u64", Use::copy},
+};
+using Rules = std::span<const Rule>;
+
+Use use_of(std::string_view opcode, Rules rules) {
+  for (const Rule& rule : rules) {
     const bool is_family = rule.prefix.ends_with('.') || opcode.size() == rule.prefix.size() ||
                            opcode.substr(0, rule.prefix.size() + 1).ends_with('.');
     if (opcode.starts_with(rule.prefix) && is_family) return rule.use;
@@ -88,6 +105,8 @@ bool may_stand(Use use, std::size_t i) {
       return i == 3;
     case Use::prefetch:
       return i == 0;
+    case Use::map:
+      return true;
   }
   return false;
 }
@@ -139,11 +158,11 @@ void skip_location(const std::vector<PtxToken>& tokens, std::size_t& at, std::si
 /// The instructions of one function, and the registers in it that hold the address of a table.
 class Body {
  public:
-  Body(std::vector<Instruction> instructions, const std::set<std::string_view>& tables)
-      : instructions_(std::move(instructions)) {
+  Body(std::vector<Instruction> instructions, const std::set<std::string_view>& tables, Rules rules)
+      : instructions_(std::move(instructions)), rules_(rules) {
     for (const std::string_view table : tables) hold(table, table);
     for (std::size_t i = 0; i < instructions_.size(); ++i) {
-      if (!hands_on(use_of(instructions_[i].opcode))) continue;
+      if (!hands_on(use_of(instructions_[i].opcode, rules_))) continue;
       for (std::size_t k = 1; k < instructions_[i].operands.size(); ++k) {
         for (const PtxToken& token : instructions_[i].operands[k]) readers_[token.text].push_back(i);
       }
@@ -186,7 +205,7 @@ class Body {
 
   std::string_view escaping_from(const Instruction& instruction) const {
     if (const auto guard = held_.find(instruction.guard); guard != held_.end()) return guard->second;
-    const Use use = use_of(instruction.opcode);
+    const Use use = use_of(instruction.opcode, rules_);
     // Operand 0 of these is a register that they set, all others are read.
     const bool has_destination = hands_on(use) || instruction.opcode.starts_with("ld");
     int addresses = 0;
@@ -203,16 +222,17 @@ class Body {
   }
 
   std::vector<Instruction> instructions_;
+  Rules rules_;
   std::unordered_map<std::string_view, std::vector<std::size_t>> readers_;
   std::unordered_map<std::string_view, std::string_view> held_;  ///< register or symbol -> table
   std::vector<std::string_view> fresh_;                          ///< held, but its readers not yet visited
 };
 
-/// Walks over a module and judges one function after the other.
+/// Walks over a module and judges one function after the other: its use of tables, or without any, of its parameters.
 class Walk {
  public:
-  Walk(const std::vector<PtxToken>& tokens, const std::set<std::string_view>& tables)
-      : tokens_(tokens), tables_(tables) {}
+  Walk(const std::vector<PtxToken>& tokens, std::set<std::string_view> tables)
+      : tokens_(tokens), tables_(std::move(tables)), is_of_parameters_(tables_.empty()) {}
 
   std::optional<std::string> find() {
     for (std::size_t at = 0; at < tokens_.size(); ++at) {
@@ -221,7 +241,10 @@ class Walk {
         if (note_outside(word)) return std::string(word);
         continue;
       }
-      while (at < tokens_.size() && tokens_[at].text != "{" && tokens_[at].text != ";") ++at;
+      const bool is_entry = word == ".entry";
+      if (is_of_parameters_) tables_.clear();
+      for (; at < tokens_.size() && tokens_[at].text != "{" && tokens_[at].text != ";"; ++at)
+        if (is_of_parameters_ && is_entry && is_parameter(at)) tables_.insert(tokens_[at].text);
       if (at >= tokens_.size() || tokens_[at].text == ";") continue;
       const std::size_t begin = at + 1;
       int depth = 1;
@@ -235,11 +258,21 @@ class Walk {
   }
 
  private:
+  /// Whether token `at` of a signature is a parameter's name.
+  bool is_parameter(std::size_t at) const {
+    const std::string_view next = at + 1 < tokens_.size() ? tokens_[at + 1].text : std::string_view();
+    const char first = tokens_[at].text.empty() ? '.' : tokens_[at].text[0];
+    const bool is_name =
+        first == '_' || first == '$' || first == '%' || std::isalpha(static_cast<unsigned char>(first));
+    return is_name && (next == "," || next == ")" || next == "[");
+  }
+
   /// True at a table's second name outside of instructions: the first declares it, the next puts its address into
   /// another table, where nothing follows it.
   bool note_outside(std::string_view word) { return tables_.contains(word) && ++outside_[word] > 1; }
 
   std::optional<std::string> find_in_body(std::size_t begin, std::size_t end) {
+    if (tables_.empty()) return std::nullopt;
     std::vector<Instruction> instructions;
     for (std::size_t at = begin; at < end;) {
       const std::string_view word = tokens_[at].text;
@@ -259,13 +292,15 @@ class Walk {
         ++at;
       }
     }
-    const Body body(std::move(instructions), tables_);
+    const Body body(std::move(instructions), tables_,
+                    is_of_parameters_ ? Rules(k_parameter_rules) : Rules(k_table_rules));
     const std::string_view table = body.escaping_table();
     return table.empty() ? std::nullopt : std::optional(std::string(table));
   }
 
   const std::vector<PtxToken>& tokens_;
-  const std::set<std::string_view>& tables_;
+  std::set<std::string_view> tables_;
+  const bool is_of_parameters_;
   std::map<std::string_view, int> outside_;
   std::size_t instructions_ = 0;
 };
@@ -280,6 +315,10 @@ std::optional<std::string> find_writable_table(const std::vector<PtxToken>& toke
   }
   if (tables.empty()) return std::nullopt;
   return Walk(tokens, tables).find();
+}
+
+std::optional<std::string> find_escaping_parameter(const std::vector<PtxToken>& tokens) {
+  return Walk(tokens, {}).find();
 }
 
 }  // namespace kernelites::worker

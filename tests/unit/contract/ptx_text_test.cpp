@@ -54,7 +54,39 @@ bool could_write(const std::string& body) {
   return find_writable_table(tokens, parse_ptx(tokens)).has_value();
 }
 
+/// Whether a kernel's body with this text uses the address of its parameter for more than it is for.
+bool is_parameter_escaping(const std::string& body) {
+  return find_escaping_parameter(tokenize_ptx(".visible .entry f(.param .u64 .ptr .align 1 "
+                                              "f_param_0,\n.param .align 64 .b8 f_param_1[128])\n{\n" +
+                                              body + "\n}\n"))
+      .has_value();
+}
+
 }  // namespace
+
+TEST_CASE("a parameter's address is for loading it and for tensor maps") {
+  for (const char* body : {
+           "ld.param.u64 %rd1, [f_param_0]; add.s64 %rd1, %rd1, 4; st.global.u32 [%rd1], %r1;",
+           "mov.b64 %rd1, f_param_1; cvta.param.u64 %rd2, %rd1; prefetch.tensormap [%rd2];\n"
+           "cp.async.bulk.tensor.1d.shared::cluster.global.mbarrier::complete_tx::bytes [%r1], [%rd2, "
+           "{%r2}], [%r3];",
+           "mov.b64 %rd1, f_param_1; selp.b64 %rd2, %rd1, %rd3, %p1;\n"
+           "cp.reduce.async.bulk.tensor.1d.global.shared::cta.add.bulk_group [%rd2, {%r2}], [%r3];",
+       }) {
+    INFO(body);
+    CHECK_FALSE(is_parameter_escaping(body));
+  }
+  for (const char* body : {
+           "mov.u64 %rd1, f_param_0; cvta.param.u64 %rd2, %rd1; st.u32 [%rd2], %r1;",
+           "mov.u64 %rd1, f_param_0; cvta.param.u64 %rd2, %rd1; ld.u32 %r1, [%rd2+3840];",
+           "mov.b64 %rd1, f_param_1; add.s64 %rd2, %rd1, 4096; prefetch.tensormap [%rd2];",
+           "mov.b64 %rd1, f_param_1; mov.b64 {%r1, %r2}, %rd1;",
+           "mov.b64 %rd1, f_param_1; st.shared.u64 [%r1], %rd1;",
+       }) {
+    INFO(body);
+    CHECK(is_parameter_escaping(body));
+  }
+}
 
 TEST_CASE("entries come with parameters, bounds and cluster") {
   const auto tokens = tokenize_ptx(k_module);
