@@ -14,11 +14,11 @@
 #include "evaluators/worker/device/shared_mapping.h"
 #include "evaluators/worker/device/vgpu_prologue.h"
 #include "evaluators/worker/device/vgpu_sample.h"
+#include "evaluators/worker/device/vgpu_tensor_map.h"
 #include "evaluators/worker/device/virtual_facts.h"
 #include "evaluators/worker/device/virtual_profile.h"
 #include "evaluators/worker/vgpu/machine.h"
 #include "evaluators/worker/vgpu/time_model.h"
-#include "evaluators/worker/vgpu/virtual_tensor_map.h"
 
 namespace kernelites::worker {
 namespace {
@@ -39,44 +39,6 @@ DeviceFault fault_of(vgpu::Fault fault, const BoundLaunch& launch) {
   return {.reason = std::string(vgpu::to_string(fault.kind)),
           .message = vgpu::describe(fault),
           .line = fault.line};
-}
-
-vgpu::MapElement element_of(Dtype dtype) {
-  switch (dtype) {
-    case Dtype::f16:
-      return vgpu::MapElement::f16;
-    case Dtype::bf16:
-      return vgpu::MapElement::bf16;
-    case Dtype::f32:
-      return vgpu::MapElement::f32;
-    case Dtype::f64:
-      return vgpu::MapElement::f64;
-    case Dtype::i32:
-      return vgpu::MapElement::int32;
-    case Dtype::i64:
-      return vgpu::MapElement::int64;
-    case Dtype::e4m3:
-    case Dtype::e5m2:
-    case Dtype::i8:
-    case Dtype::u8:
-      return vgpu::MapElement::bytes;
-  }
-  return vgpu::MapElement::bytes;
-}
-
-/// A plan's tensor map, which check_tensor_map has accepted, over memory at `address`.
-vgpu::VirtualTensorMap virtual_map(const TensorMap& map, std::uint64_t address) {
-  vgpu::VirtualTensorMap result{.address = address,
-                                .rank = static_cast<std::uint8_t>(map.rank),
-                                .swizzle_bytes = static_cast<std::uint8_t>(map.swizzle_bytes),
-                                .element = element_of(map.dtype)};
-  for (std::size_t axis = 0; axis < static_cast<std::size_t>(map.rank); ++axis) {
-    result.extents[axis] = static_cast<std::uint64_t>(map.extent[axis]);
-    result.strides[axis] = static_cast<std::uint64_t>(map.stride_bytes[axis]);
-    result.box[axis] = static_cast<std::uint16_t>(map.box[axis]);
-    result.steps[axis] = static_cast<std::uint8_t>(map.element_stride[axis]);
-  }
-  return result;
 }
 
 /// A kernel launch in the virtual GPU's words.
@@ -151,8 +113,13 @@ class VgpuDevice final : public Device {
   SharedMapping& writable(const Buffer& buffer);
   std::optional<DeviceFault> translate(const BoundLaunch& launch, VirtualLaunch& translated) const;
   vgpu::LaunchResult execute(const VirtualLaunch& launch, RunMode mode, double deadline_s);
-  /// Whether `launch`, of which the launch before has not run yet, reads too early.
-  std::optional<DeviceFault> try_prologue(const BoundLaunch& launch, double deadline_s);
+  /// Whether those of `later` that may begin before the launch in front of them read too early; what they write.
+  std::optional<DeviceFault> try_prologues(std::span<const BoundLaunch> later, double deadline_s,
+                                           EarlyWrites& writes);
+  /// A launch, beside the beginnings of those behind it.
+  std::optional<DeviceFault> execute_checked(const BoundLaunch& bound, const VirtualLaunch& launch,
+                                             std::span<const BoundLaunch> later, double deadline_s,
+                                             vgpu::LaunchResult& result);
   std::optional<DeviceFault> run_all(std::span<const BoundLaunch> launches, RunMode mode, double deadline_s,
                                      SequenceOutcome& outcome);
 
@@ -301,34 +268,74 @@ vgpu::LaunchResult VgpuDevice::execute(const VirtualLaunch& launch, RunMode mode
   return vgpu::run(*launch.program, memory_, launch.launch, options);
 }
 
-std::optional<DeviceFault> VgpuDevice::try_prologue(const BoundLaunch& launch, double deadline_s) {
-  const auto module = modules_.find(launch.module);
-  VirtualLaunch translated;
-  if (module == modules_.end() || !module->second.prologue || translate(launch, translated))
-    return std::nullopt;
-  if (MemorySnapshot::bytes(memory_) > k_prologue_bytes_max) return std::nullopt;
-  translated.program = module->second.prologue.get();
-  const MemorySnapshot snapshot(memory_);
-  const vgpu::LaunchResult result = execute(translated, RunMode::full, deadline_s);
-  // Whatever else stops it there stops the whole launch too, or waits for what it may wait for.
-  if (!result.fault || result.fault->kind != vgpu::FaultKind::uninitialised) return std::nullopt;
-  DeviceFault fault = fault_of(*result.fault, launch);
-  fault.message += ", before griddepcontrol.wait: the launch before may not have written it yet";
-  return fault;
+std::optional<DeviceFault> VgpuDevice::try_prologues(std::span<const BoundLaunch> later, double deadline_s,
+                                                     EarlyWrites& writes) {
+  // The next one; the one behind it too, if that lets it begin before it has waited itself.
+  for (const BoundLaunch& launch : later) {
+    const auto module = modules_.find(launch.module);
+    VirtualLaunch translated;
+    if (!launch.plan.is_programmatic || module == modules_.end() || !module->second.prologue) break;
+    if (translate(launch, translated) || MemorySnapshot::bytes(memory_) > k_prologue_bytes_max) break;
+    translated.program = module->second.prologue.get();
+    const MemorySnapshot snapshot(memory_);
+    const vgpu::LaunchResult result = execute(translated, RunMode::full, deadline_s);
+    // Whatever else stops it there stops the whole launch too, or waits for what it may wait for.
+    if (result.fault && result.fault->kind == vgpu::FaultKind::uninitialised) {
+      DeviceFault fault = fault_of(*result.fault, launch);
+      fault.message += ", before griddepcontrol.wait: the launch before may not have written it yet";
+      return fault;
+    }
+    snapshot.add_changes(writes);
+    if (!result.lets_next_begin) break;
+  }
+  return std::nullopt;
+}
+
+std::optional<DeviceFault> VgpuDevice::execute_checked(const BoundLaunch& bound, const VirtualLaunch& launch,
+                                                       std::span<const BoundLaunch> later, double deadline_s,
+                                                       vgpu::LaunchResult& result) {
+  EarlyWrites writes;
+  if (auto fault = try_prologues(later, deadline_s, writes)) return fault;
+  writes.hide();
+  result = execute(launch, RunMode::full, deadline_s);
+  const std::string written = writes.show();
+  const auto race = [&](const std::string& message) {
+    return DeviceFault{.reason = "race", .message = fmt::format("race: {}", message)};
+  };
+  if (result.fault) {
+    DeviceFault fault = fault_of(*result.fault, bound);
+    if (!writes.is_empty() && result.fault->kind == vgpu::FaultKind::uninitialised)
+      fault.message += "; or a launch behind it writes there before its griddepcontrol.wait";
+    return fault;
+  }
+  if (!written.empty())
+    return race(
+        fmt::format("a launch behind '{}' writes to {} before its griddepcontrol.wait, where '{}' writes",
+                    bound.plan.kernel, written, bound.plan.kernel));
+  // What ends without having waited may end before the launch in front of it; whoever waits for it alone is too early.
+  const bool is_waited_for = !later.empty() && later.front().plan.is_programmatic;
+  if (bound.plan.is_programmatic && is_waited_for && !result.waits_for_grid)
+    return race(
+        fmt::format("no thread of '{}' executes griddepcontrol.wait, so that '{}', which waits for it, may "
+                    "begin before the launch in front of both has ended",
+                    bound.plan.kernel, later.front().plan.kernel));
+  return std::nullopt;
 }
 
 std::optional<DeviceFault> VgpuDevice::run_all(std::span<const BoundLaunch> launches, RunMode mode,
                                                double deadline_s, SequenceOutcome& outcome) {
   for (std::size_t i = 0; i < launches.size(); ++i) {
     const BoundLaunch& bound = launches[i];
-    const bool is_watched = mode == RunMode::full && checks_.uninitialised && checks_.races;
-    if (is_watched && i + 1 < launches.size() && launches[i + 1].plan.is_programmatic) {
-      if (auto fault = try_prologue(launches[i + 1], deadline_s)) return fault;
-    }
     VirtualLaunch launch;
     if (auto fault = translate(bound, launch)) return fault;
-    const vgpu::LaunchResult result = execute(launch, mode, deadline_s);
-    if (result.fault) return fault_of(*result.fault, bound);
+    vgpu::LaunchResult result;
+    if (mode == RunMode::full && checks_.uninitialised && checks_.races) {
+      if (auto fault = execute_checked(bound, launch, launches.subspan(i + 1), deadline_s, result))
+        return fault;
+    } else {
+      result = execute(launch, mode, deadline_s);
+      if (result.fault) return fault_of(*result.fault, bound);
+    }
     const auto registers = static_cast<vgpu::u32>(launch.registers);
     const auto work = vgpu::work_of(result.counts, launch.launch, registers, launch.shared_bytes);
     const vgpu::ModelledTime time = vgpu::modelled_time(work, *profile_.times);
@@ -356,10 +363,11 @@ PartOutcome VgpuDevice::run_blocks(const BoundLaunch& bound, const std::vector<s
                                    std::uint64_t instructions_max) {
   VirtualLaunch launch;
   if (auto fault = translate(bound, launch)) return {.fault = std::move(fault)};
-  WatchedBlocks ran = blocks.empty() ? run_time_sample_watched(*launch.program, memory_, launch.launch,
-                                                               sample_seed_, threads_, instructions_max)
-                                     : run_watched(*launch.program, memory_, launch.launch, blocks, threads_,
-                                                   instructions_max);
+  vgpu::LaunchOptions options{.threads = threads_, .instruction_budget = instructions_max};
+  options.checks = {.races = checks_.races, .global_races = false};
+  WatchedBlocks ran =
+      blocks.empty() ? run_time_sample_watched(*launch.program, memory_, launch.launch, sample_seed_, options)
+                     : run_watched(*launch.program, memory_, launch.launch, blocks, options);
   if (ran.result.fault)
     return {.fault = fault_of(*ran.result.fault, bound), .instructions = instructions_max};
   return {.blocks = std::move(ran.blocks),

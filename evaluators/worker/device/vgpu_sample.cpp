@@ -53,26 +53,21 @@ std::optional<vgpu::LaunchResult> run_time_sample(const vgpu::Program& program, 
 }
 
 WatchedBlocks run_watched(const vgpu::Program& program, vgpu::Memory& memory, const vgpu::Launch& launch,
-                          std::vector<std::uint64_t> blocks, unsigned threads,
-                          std::uint64_t instructions_max) {
-  vgpu::LaunchOptions options{.threads = threads};
-  options.instruction_budget = instructions_max;
-  options.checks.races = false;  // small shapes were looked at for those
+                          std::vector<std::uint64_t> blocks, vgpu::LaunchOptions options) {
   options.only_blocks = blocks;
   return {std::move(blocks), vgpu::run(program, memory, launch, options)};
 }
 
 WatchedBlocks run_time_sample_watched(const vgpu::Program& program, vgpu::Memory& memory,
-                                      const vgpu::Launch& launch, std::uint64_t seed, unsigned threads,
-                                      std::uint64_t instructions_max) {
+                                      const vgpu::Launch& launch, std::uint64_t seed,
+                                      const vgpu::LaunchOptions& options) {
   const bool is_sampled = is_sampled_in_timing(launch);
-  WatchedBlocks watched = run_watched(
-      program, memory, launch, drawn_blocks(launch, is_sampled ? k_first_blocks : launch.grid.count(), seed),
-      threads, instructions_max);
+  WatchedBlocks watched =
+      run_watched(program, memory, launch,
+                  drawn_blocks(launch, is_sampled ? k_first_blocks : launch.grid.count(), seed), options);
   const bool is_enough = watched.result.counts.total_warp_instructions() >= k_first_enough;
   if (!is_sampled || watched.result.fault || is_enough) return watched;
-  return run_watched(program, memory, launch, drawn_blocks(launch, k_sample_blocks, seed), threads,
-                     instructions_max);
+  return run_watched(program, memory, launch, drawn_blocks(launch, k_sample_blocks, seed), options);
 }
 
 }  // namespace kernelites::worker

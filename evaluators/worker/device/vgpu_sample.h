@@ -25,13 +25,12 @@ struct WatchedBlocks {
   vgpu::LaunchResult result;
 };
 
-/// Runs these blocks, up to a number of warp instructions, with all accesses checked.
+/// Runs these blocks alone, with all accesses checked, and whatever else `options` say.
 WatchedBlocks run_watched(const vgpu::Program& program, vgpu::Memory& memory, const vgpu::Launch& launch,
-                          std::vector<std::uint64_t> blocks, unsigned threads,
-                          std::uint64_t instructions_max);
+                          std::vector<std::uint64_t> blocks, vgpu::LaunchOptions options);
 /// The same with those that stand for the launch where it is timed, drawn and started as there.
 WatchedBlocks run_time_sample_watched(const vgpu::Program& program, vgpu::Memory& memory,
-                                      const vgpu::Launch& launch, std::uint64_t seed, unsigned threads,
-                                      std::uint64_t instructions_max);
+                                      const vgpu::Launch& launch, std::uint64_t seed,
+                                      const vgpu::LaunchOptions& options);
 
 }  // namespace kernelites::worker

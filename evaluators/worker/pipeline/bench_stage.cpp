@@ -58,8 +58,10 @@ Verdict wrong_rows(const EvaluationPoint& point, const InputFamily& family, cons
                   point.workload.name, family.name, is_unwritten ? ": values are not finite" : ""));
 }
 
-SampleOutcome sample_shape(EvaluationContext& context, std::size_t index, const InputFamily& family,
+/// The `ordinal`-th sampled shape. Races are looked for at the first: looking costs two fifths more.
+SampleOutcome sample_shape(EvaluationContext& context, std::size_t index, std::size_t ordinal,
                            std::uint64_t instructions_max) {
+  const InputFamily& family = sampled_family(context, ordinal);
   const EvaluationPoint& point = context.points[index];
   const Key key = context.request.key.derive("bench_sample", index);
   WorkloadSession session((*context.station)->referee(), *context.executor, context.task, point.workload,
@@ -75,7 +77,8 @@ SampleOutcome sample_shape(EvaluationContext& context, std::size_t index, const 
                                                        .arm = arm,
                                                        .rows = point.rows,
                                                        .key = key,
-                                                       .instructions_max = instructions_max});
+                                                       .instructions_max = instructions_max,
+                                                       .checks_races = ordinal == 0});
   SampleOutcome outcome{
       .verdict = {}, .instructions = sampled.instructions, .blocks = sampled.blocks, .rows = sampled.rows};
   if (context.executor->fault()) {
@@ -137,7 +140,7 @@ std::optional<Verdict> run_bench_stage(EvaluationContext& context) {
       continue;
     }
     const SampleOutcome outcome =
-        sample_shape(context, index, sampled_family(context, ordinal++),
+        sample_shape(context, index, ordinal++,
                      std::min(k_sampled_shape_instructions_max, k_sampled_instructions_max - used));
     used += outcome.instructions;
     if (outcome.verdict) return outcome.verdict;

@@ -322,6 +322,7 @@ ExecutorClient::SampledRows ExecutorClient::sample(const Sample& sample) {
                            {"seed", sample.seed},
                            {"timed_seed", sample.timed_seed ? Json(*sample.timed_seed) : Json(nullptr)},
                            {"layouts", std::move(layouts)},
+                           {"checks_races", sample.checks_races},
                            {"instructions_max", sample.instructions_max}}};
   const Message reply = call(std::move(command), k_virtual_grace_s);
   return {.rows = reply.body.value("rows", std::vector<std::int64_t>{}),

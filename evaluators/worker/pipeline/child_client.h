@@ -203,6 +203,7 @@ class ExecutorClient {
         std::nullopt;                                ///< the blocks of a timed run, if they complete rows
     std::vector<std::vector<RowAxis>> layouts = {};  ///< where the rows of each output lie
     std::uint64_t instructions_max = 0;
+    bool checks_races = false;  ///< in shared memory
   };
   /// Rows that a few drawn blocks completed, and what that took.
   struct SampledRows {

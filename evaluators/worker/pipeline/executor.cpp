@@ -163,6 +163,7 @@ class Executor {
       for (const Json& axis : axes)
         layouts.back().push_back({axis.at(0).get<std::int64_t>(), axis.at(1).get<bool>()});
     }
+    device().choose_checks({.uninitialised = true, .races = command.body.at("checks_races").get<bool>()});
     BlockSampleOutcome outcome = surroundings().sample(
         {.plan = ready.plan,
          .module = ready.module,

@@ -74,13 +74,19 @@ std::int64_t affordable_rows(const Task& task, const Workload& workload, std::in
   return std::min(rows, std::max<std::int64_t>(1, affordable));
 }
 
+ExecutorClient::SampledRows run_sampled_rows(ExecutorClient& executor, const Task& task,
+                                             const Workload& workload, ExecutorClient::Sample order) {
+  order.layouts = layouts_of(task, workload);
+  return executor.sample(order);
+}
+
 RowSampleOutcome check_sampled_rows(const RowSample& sample) {
-  const ExecutorClient::SampledRows sampled =
-      sample.executor.sample({.plan = sample.arm,
-                              .seed = sample.key.derive("blocks").seed(),
-                              .timed_seed = sample.timed_seed,
-                              .layouts = layouts_of(sample.task, sample.workload),
-                              .instructions_max = sample.instructions_max});
+  const ExecutorClient::SampledRows sampled = run_sampled_rows(sample.executor, sample.task, sample.workload,
+                                                               {.plan = sample.arm,
+                                                                .seed = sample.key.derive("blocks").seed(),
+                                                                .timed_seed = sample.timed_seed,
+                                                                .instructions_max = sample.instructions_max,
+                                                                .checks_races = sample.checks_races});
   RowSampleOutcome outcome{.instructions = sampled.instructions,
                            .blocks = sampled.blocks,
                            .lacks_rows = sampled.lacks_rows,

@@ -37,6 +37,7 @@ struct RowSample {
   std::optional<std::uint64_t> timed_seed =
       std::nullopt;  ///< first the blocks of a timed run, as they were timed
   std::uint64_t instructions_max = 0;
+  bool checks_races = false;  ///< in shared memory
 };
 
 struct RowSampleOutcome {
@@ -49,7 +50,12 @@ struct RowSampleOutcome {
   std::vector<double> launch_instructions = {};  ///< block_sample.h
 };
 
+/// Runs drawn blocks until they complete rows; what it finds wrong is the executor's fault. Fills `order.layouts`.
 /// REQUIRES: `can_sample_rows`.
+ExecutorClient::SampledRows run_sampled_rows(ExecutorClient& executor, const Task& task,
+                                             const Workload& workload, ExecutorClient::Sample order);
+
+/// The same, compared with the reference. REQUIRES: `can_sample_rows`.
 RowSampleOutcome check_sampled_rows(const RowSample& sample);
 
 }  // namespace kernelites::worker

@@ -1,19 +1,22 @@
 // SPDX-License-Identifier: Apache-2.0
-// Stage sanitize: tiny shapes on the virtual GPU with every check on, before any device is asked for.
+// Stage sanitize: tiny shapes on the virtual GPU with every check on, before any device is asked for, and in front of a
+// real one a few blocks of bench shapes.
 //
 // It finds what hardware lets pass: reads of memory that nothing wrote, accesses beyond a tensor by one element, races
 // between barriers, divergent barriers, loops without end. Each shape runs in the usual order of blocks and warps and
 // once more in an order that the key draws. Where results may differ by the roundings of atomic additions, and a real
 // device is to judge, the virtual GPU runs both orders without those roundings first: the results are then the same,
-// or something else makes them differ. An instruction that the virtual GPU cannot execute is no fault of the
-// candidate: the stage then says "unchecked", and the device decides.
+// or something else makes them differ. Where the virtual GPU itself fails, or lacks what a newer device has, the stage
+// says "unchecked", and the device decides.
 #include <fmt/format.h>
 
 #include <algorithm>
 #include <set>
 
 #include "engine/core/code_measures.h"
+#include "engine/core/rng.h"
 #include "evaluators/worker/pipeline/evaluation_context.h"
+#include "evaluators/worker/pipeline/sampled_rows.h"
 
 namespace kernelites::worker {
 namespace {
@@ -29,6 +32,9 @@ constexpr double k_sanitize_s_max = 1;
 constexpr double k_larger_flops_max = 4e6;
 constexpr std::size_t k_larger_shapes = 2;
 constexpr std::int64_t k_remarks_max = 4;
+/// Of drawn blocks at so many bench shapes: a fifth of a second.
+constexpr std::uint64_t k_bench_instructions_max = 4'000'000;
+constexpr std::size_t k_bench_shapes = 2;
 
 void add_larger_shapes(const EvaluationContext& context, std::vector<std::size_t>& chosen) {
   std::vector<std::pair<double, std::size_t>> larger;
@@ -60,12 +66,19 @@ std::vector<std::size_t> choose_shapes(const EvaluationContext& context) {
   return chosen;
 }
 
-/// Reasons that speak of the virtual GPU and not of the candidate, where another device is there to decide.
-bool is_own_limit(const DeviceFault& fault) {
-  static constexpr const char* k_limits[] = {
-      "unsupported_instruction", "invalid_launch", "module_rejected", "child_died", "deadline", "error"};
-  return std::any_of(std::begin(k_limits), std::end(k_limits),
-                     [&](const char* reason) { return fault.reason == reason; });
+/// Devices up to this compute capability have no instruction that candidates need and the virtual GPU does not execute.
+constexpr int k_executed_capability = 90;
+
+/// Reasons that speak of the virtual GPU and not of the candidate, where another device is there to decide. What it
+/// does not execute, read or launch is none, but on devices newer than it: one such instruction, executed once for
+/// nothing, would be enough to be rid of every check.
+bool is_own_limit(const DeviceFault& fault, const DeviceFacts& device) {
+  static constexpr const char* k_limits[] = {"child_died", "deadline", "error"};
+  static constexpr const char* k_unknown[] = {"unsupported_instruction", "invalid_launch", "module_rejected"};
+  const auto is_reason = [&](const char* reason) { return fault.reason == reason; };
+  if (std::any_of(std::begin(k_limits), std::end(k_limits), is_reason)) return true;
+  return device.compute_capability > k_executed_capability &&
+         std::any_of(std::begin(k_unknown), std::end(k_unknown), is_reason);
 }
 
 /// What the stage tells besides a fault.
@@ -119,6 +132,35 @@ void run_shapes(const EvaluationContext& context, Referee& referee, ExecutorClie
   }
 }
 
+/// Drawn blocks of bench shapes that the key draws: a device tells nothing of what a candidate reaches or leaves
+/// unordered at large shapes alone. On the virtual GPU stage bench runs such blocks.
+void run_bench_blocks(const EvaluationContext& context, Referee& referee, ExecutorClient& executor,
+                      int module, Told& told) {
+  std::vector<std::size_t> points;
+  for (std::size_t i = 0; i < context.points.size(); ++i) {
+    const EvaluationPoint& point = context.points[i];
+    if (point.use == PointUse::bench && can_sample_rows(context.task, point.workload)) points.push_back(i);
+  }
+  Rng(context.request.key.derive("sanitize_bench").seed()).shuffle(points);
+  points.resize(std::min(points.size(), k_bench_shapes));
+  std::uint64_t used = 0;
+  for (const std::size_t i : points) {
+    if (used >= k_bench_instructions_max || executor.fault()) return;
+    const Workload& workload = context.points[i].workload;
+    const Key key = context.request.key.derive("sanitize_bench", i);
+    WorkloadSession session(referee, executor, context.task, workload, /*is_modelled=*/true);
+    const int arm = session.add_arm(module, context.compiled.plans[i], context.compiled.lowered);
+    session.fill(context.task.families.front(), i, key);
+    const auto sampled = run_sampled_rows(executor, context.task, workload,
+                                          {.plan = arm,
+                                           .seed = key.derive("blocks").seed(),
+                                           .instructions_max = k_bench_instructions_max - used,
+                                           .checks_races = true});
+    used += sampled.instructions;
+    told.counts["blocks"] += static_cast<std::int64_t>(sampled.blocks);
+  }
+}
+
 /// In a station of the virtual GPU, for a candidate that another device is waiting for.
 std::optional<DeviceFault> run_beside_device(const EvaluationContext& context,
                                              const CompiledCandidate& compiled, Told& told) {
@@ -127,6 +169,7 @@ std::optional<DeviceFault> run_beside_device(const EvaluationContext& context,
   const std::unique_ptr<ExecutorClient> executor = station->take_executor(LeaseUse::proving);
   const int module = executor->load(image_of(compiled));
   run_shapes(context, station->referee(), *executor, module, told);
+  if (!executor->fault()) run_bench_blocks(context, station->referee(), *executor, module, told);
   return executor->fault();
 }
 
@@ -158,7 +201,7 @@ std::optional<Verdict> run_sanitize_stage(EvaluationContext& context) {
     fault = context.executor->fault();
   } else {
     fault = run_beside_device(context, context.compiled, told);
-    if (fault && !is_own_limit(*fault)) fault = fault_with_line(context, *fault);
+    if (fault && !is_own_limit(*fault, context.device)) fault = fault_with_line(context, *fault);
   }
   for (const std::string& remark : told.remarks)
     if (told.counts["remarks"]++ < k_remarks_max)
@@ -166,7 +209,8 @@ std::optional<Verdict> run_sanitize_stage(EvaluationContext& context) {
   StageReport& report = context.report();
   report.remark = "bounds, unwritten reads, races, barriers, input writes; two orders of blocks and warps";
   if (!fault) return std::nullopt;
-  if (context.device.is_virtual || !is_own_limit(*fault)) return fault_verdict("sanitize", *fault);
+  if (context.device.is_virtual || !is_own_limit(*fault, context.device))
+    return fault_verdict("sanitize", *fault);
   report.outcome = "unchecked";
   report.remark = fmt::format("not sanitized: {}", fault->message);  // for people alone, as in stage bench
   return std::nullopt;

@@ -275,18 +275,18 @@ void remark(Warp& warp, FaultKind kind, u32 lane, std::string message) {
 
 namespace {
 
-std::vector<Fault> remarks_of(const std::vector<Tally>& tallies) {
+void tell_remarks(const std::vector<Tally>& tallies, LaunchResult& result) {
   std::map<std::pair<FaultKind, u32>, std::pair<u64, Fault>> first;
   for (const Tally& tally : tallies) {
+    result.waits_for_grid |= tally.waits_for_grid;
+    result.lets_next_begin |= tally.lets_next_begin;
     for (const auto& [place, told] : tally.remarks) {
       const auto [known, is_new] = first.try_emplace(place, told);
       if (!is_new && told.first < known->second.first) known->second = told;
     }
   }
-  std::vector<Fault> remarks;
   for (auto& [place, told] : first)
-    if (remarks.size() < k_max_remarks) remarks.push_back(std::move(told.second));
-  return remarks;
+    if (result.remarks.size() < k_max_remarks) result.remarks.push_back(std::move(told.second));
 }
 
 }  // namespace
@@ -351,7 +351,7 @@ LaunchResult run(const Program& program, Memory& memory, const Launch& launch, c
   result.fault = std::move(progress.fault);
   if (!result.fault && state.early_read) result.fault = std::move(state.early_read->fault);
   result.given_up = std::move(progress.given_up);
-  result.remarks = remarks_of(tallies);
+  tell_remarks(tallies, result);
   const u64 blocks_run = order.count * cluster_size;
   const double factor =
       static_cast<double>(launch.grid.count()) / static_cast<double>(std::max<u64>(blocks_run, 1));

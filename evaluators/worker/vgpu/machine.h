@@ -102,6 +102,8 @@ struct LaunchResult {
   /// k_max_remarks.
   std::vector<Fault> remarks;
   std::vector<std::uint64_t> given_up;  ///< of `only_blocks`
+  /// Whether any thread executed griddepcontrol.wait, and .launch_dependents.
+  bool waits_for_grid = false, lets_next_begin = false;
 };
 
 /// Runs one launch to its end or its first fault. With the same seed the result is the same for any number of

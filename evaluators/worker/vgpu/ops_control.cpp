@@ -233,6 +233,16 @@ void make_policy(Warp& warp, const Instruction& i, Mask mask) {
   for (Mask rest = mask; rest != 0; rest &= rest - 1) d[lowest_lane(rest)] = 0;
 }
 
+void wait_for_grid(Warp& warp, const Instruction&, Mask) { warp.steps->waits_for_grid = true; }
+void let_next_begin(Warp& warp, const Instruction&, Mask) { warp.steps->lets_next_begin = true; }
+
+/// Launches follow each other here; who runs them can ask whether they would have had to.
+bool decode_griddepcontrol(Decoder&, const Statement& s, Instruction& i) {
+  i.handler = s.has("wait") ? wait_for_grid : let_next_begin;
+  i.op_class = OpClass::control;
+  return s.has("wait") != s.has("launch_dependents");
+}
+
 void registers_are_control(Warp&, const Instruction&, Mask) {}  // Flow::register_count does it
 
 bool decode_setmaxnreg(Decoder&, const Statement& s, Instruction& i) {
@@ -282,7 +292,7 @@ constexpr InstructionRow k_rows[] = {
     {"prefetch", "", k_prefetch_modifiers, decode_nothing, ResultKind::none},
     {"prefetchu", "", "L1", decode_nothing, ResultKind::none},
     {"applypriority", "", "global L2::evict_normal", decode_nothing, ResultKind::none},
-    {"griddepcontrol", "", "launch_dependents wait", decode_nothing, ResultKind::none},
+    {"griddepcontrol", "", "launch_dependents wait", decode_griddepcontrol, ResultKind::none},
     {"setmaxnreg", "u32", "inc dec sync aligned", decode_setmaxnreg, ResultKind::none},
     {"pmevent", "", "mask", decode_nothing, ResultKind::none},
     {"createpolicy", "b64", k_policy_modifiers, decode_createpolicy},

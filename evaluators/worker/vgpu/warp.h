@@ -64,6 +64,7 @@ struct Tally {
   std::vector<Traffic> traffic;  ///< memory instructions only
   std::array<u64, k_tensor_types> tensor_flops{};
   u64 divergent_branches = 0;
+  bool waits_for_grid = false, lets_next_begin = false;           ///< griddepcontrol.wait, .launch_dependents
   u64 block_instructions_max = 0, longest_warp_instructions = 0;  ///< see Counts
   std::vector<std::vector<u64>> loaded, stored;                   ///< bit per 32-byte sector, by region
   std::map<std::pair<FaultKind, u32>, std::pair<u64, Fault>>

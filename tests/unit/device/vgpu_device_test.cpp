@@ -264,3 +264,40 @@ TEST_CASE("what a programmatic launch reads before it waits is not there yet") {
   CHECK_FALSE(outcome("late", true).fault);
   check_fault(outcome("copy", true), "uninitialised", "griddepcontrol.wait");
 }
+
+TEST_CASE("programmatic launches meet all that may run beside them") {
+  // `over` writes before it waits; `idle` lets the next begin and waits only if told to; `early` reads before it waits.
+  const std::string
+      head =
+          "(.param .u64 out, .param .u64 in) {\n.reg .b32 %r<2>; .reg .b64 %rd<3>; .reg .pred p;\n"
+          "ld.param.u64 %rd1, [out]; ld.param.u64 %rd2, [in]; setp.ne.u64 p, %rd1, %rd2;\n",
+      wait = "griddepcontrol.wait;\n", read = "ld.global.u32 %r1, [%rd2];\n",
+      write = "st.global.u32 [%rd1], 5;\n", end = "ret; }\n";
+  const auto device = make_vgpu_device(1);
+  const auto poke = load_vgpu_kernels(*device);
+  const auto module =
+      device->load({.ptx = ".version 8.0\n.target sm_90\n.address_size 64\n.visible .entry over" + head +
+                           write + wait + end + ".visible .entry idle" + head +
+                           "griddepcontrol.launch_dependents;\n@p " + wait + end + ".visible .entry late" +
+                           head + wait + read + end + ".visible .entry early" + head + read + wait + end});
+  const Buffer between = device->allocate(4, "between"), other = device->allocate(4, "other");
+  const auto later = [&](const char* kernel, const Buffer& out, const Buffer& in) {
+    auto launch = vgpu_launch(module, kernel, {vgpu_argument(out.address), vgpu_argument(in.address)});
+    launch.plan.is_programmatic = true;
+    return launch;
+  };
+  const auto outcome = [&](std::vector<BoundLaunch> launches) {
+    device->mark_unwritten(between);
+    device->mark_unwritten(other);
+    launches.insert(launches.begin(), vgpu_launch(poke, "poke", {vgpu_argument(between.address)}));
+    return device->run({}, launches, RunMode::full, 20);
+  };
+  const BoundLaunch waits = later("idle", other, between), never_waits = later("idle", other, other);
+  CHECK_FALSE(outcome({later("over", other, between)}).fault);
+  check_fault(outcome({later("over", between, other)}), "race", "writes to between before");
+  CHECK_FALSE(outcome({never_waits}).fault);
+  CHECK_FALSE(outcome({waits, later("late", other, between)}).fault);
+  check_fault(outcome({never_waits, later("late", other, between)}), "race", "no thread of 'idle'");
+  check_fault(outcome({waits, later("early", other, between)}), "uninitialised", "griddepcontrol.wait");
+  CHECK_FALSE(outcome({later("late", other, between), later("early", other, between)}).fault);
+}
