@@ -17,8 +17,8 @@
 //   mma_latent.cu     rows read once or twice, mma.sync, the next page under way
 //   wgmma_seesaw.cu   wgmma, TMA, two warpgroups in turns, equal runs for all blocks: 1.55x the second
 //   wgmma_relay.cu    scores queued before the other's product, aligned runs, mma.sync for few heads: 1.09x the third
-//   this file         a warpgroup that scores and two that add values, later, and places for three pages: 1.05 to 1.14x the
-//                     fourth with 128 heads
+//   this file         a warpgroup that scores and two that add values, later, and places for three pages: 1.05 to 1.08x the form
+//                     that adds them at once into places for two (1.02x for one sequence), which was 1.03x the fourth
 //   left to do        one long sequence: sixteen pages a block, and eleven microseconds beside them (docs/decode_seeds.md)
 
 // tune: MERGE_WARPS = 16 | 8 | 4
