@@ -5,6 +5,10 @@ find_package(PkgConfig REQUIRED)
 find_package(nlohmann_json REQUIRED)
 find_package(fmt REQUIRED)
 
+# fmt is compiled here, once: the distribution has no static one, and header-only every file compiles it for itself.
+add_library(dep_fmt STATIC ${CMAKE_CURRENT_LIST_DIR}/fmt_library.cpp)
+target_include_directories(dep_fmt SYSTEM PUBLIC $<TARGET_PROPERTY:fmt::fmt-header-only,INTERFACE_INCLUDE_DIRECTORIES>)
+
 # pkg-config's static libraries under one target: kernelites_static(<target> <module> <archive>)
 function(kernelites_static target module archive)
   pkg_check_modules(${target} REQUIRED ${module})

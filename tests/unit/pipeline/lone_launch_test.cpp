@@ -10,7 +10,7 @@ using namespace kernelites::worker;
 namespace {
 
 // copy: thread i copies word i from `in` to `out`, and from word `offset` + i on.
-constexpr const char* k_ptx = R"(.version 8.8
+constexpr const char* k_lone_ptx = R"(.version 8.8
 .target sm_90a
 .address_size 64
 .visible .entry copy(.param .u64 in, .param .u64 out, .param .u32 offset) {
@@ -38,7 +38,8 @@ LoneOutcome launch(const std::vector<std::string>& tool, std::int64_t offset) {
   const std::vector<LoneTensor> tensors{
       {.name = "in", .bytes = 128, .contents = std::vector<std::byte>(128, std::byte{1})},
       {.name = "out", .bytes = 128}};
-  return launch_alone(tool, "vgpu", {.ptx = k_ptx}, {.launches = {planned}}, {{"copy", "copy"}}, tensors, 30);
+  return launch_alone(tool, "vgpu", {.ptx = k_lone_ptx}, {.launches = {planned}}, {{"copy", "copy"}}, tensors,
+                      30);
 }
 
 }  // namespace

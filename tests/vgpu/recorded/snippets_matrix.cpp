@@ -64,24 +64,24 @@ constexpr Row k_denormal[] = {
   ".shared .align 16 .b8 tiles[2048]; .reg .b32 tile, at; mov.u32 tile, tiles; mad.lo.u32 tile, warp, 512, " \
   "tile;"                                                                                                    \
   "mad.lo.u32 at, lane, 16, tile;"
-#define KERNELITES_FILL_TILE "st.shared.v4.b32 [at], {a0, a1, a2, a3}; bar.warp.sync -1;"
-#define KERNELITES_READ_TILE "bar.warp.sync -1; ld.shared.v4.b32 {d0, d1, d2, d3}, [at];"
+#define KERNELITES_FILL_MATRIX "st.shared.v4.b32 [at], {a0, a1, a2, a3}; bar.warp.sync -1;"
+#define KERNELITES_READ_MATRIX "bar.warp.sync -1; ld.shared.v4.b32 {d0, d1, d2, d3}, [at];"
 
 constexpr Row k_moves[] = {
     {"ldmatrix.sync.aligned.m8n8.x1<,.trans>.shared.b16", "a[4]:b32 -> d[1]:b32",
-     KERNELITES_WARP_TILE KERNELITES_FILL_TILE "$0 {d0}, [at];"},
+     KERNELITES_WARP_TILE KERNELITES_FILL_MATRIX "$0 {d0}, [at];"},
     {"ldmatrix.sync.aligned.m8n8.x2<,.trans>.shared.b16", "a[4]:b32 -> d[2]:b32",
-     KERNELITES_WARP_TILE KERNELITES_FILL_TILE "$0 {d0, d1}, [at];"},
+     KERNELITES_WARP_TILE KERNELITES_FILL_MATRIX "$0 {d0, d1}, [at];"},
     {"ldmatrix.sync.aligned.m8n8.x4<,.trans>.shared.b16", "a[4]:b32 -> d[4]:b32",
-     KERNELITES_WARP_TILE KERNELITES_FILL_TILE
+     KERNELITES_WARP_TILE KERNELITES_FILL_MATRIX
      "xor.b32 at, lane, 5; mad.lo.u32 at, at, 16, tile; $0 {d0, d1, d2, d3}, [at];"},
     {"stmatrix.sync.aligned.m8n8.x1<,.trans>.shared.b16", "a[4]:b32 -> d[4]:b32",
-     KERNELITES_WARP_TILE KERNELITES_FILL_TILE "$0 [at], {a0};" KERNELITES_READ_TILE},
+     KERNELITES_WARP_TILE KERNELITES_FILL_MATRIX "$0 [at], {a0};" KERNELITES_READ_MATRIX},
     {"stmatrix.sync.aligned.m8n8.x2<,.trans>.shared.b16", "a[4]:b32 -> d[4]:b32",
-     KERNELITES_WARP_TILE KERNELITES_FILL_TILE "$0 [at], {a0, a1};" KERNELITES_READ_TILE},
+     KERNELITES_WARP_TILE KERNELITES_FILL_MATRIX "$0 [at], {a0, a1};" KERNELITES_READ_MATRIX},
     {"stmatrix.sync.aligned.m8n8.x4<,.trans>.shared.b16", "a[4]:b32 -> d[4]:b32",
      KERNELITES_WARP_TILE ".reg .b32 row; xor.b32 row, lane, 9; mad.lo.u32 row, row, 16, tile;"
-                          "$0 [row], {a0, a1, a2, a3};" KERNELITES_READ_TILE},
+                          "$0 [row], {a0, a1, a2, a3};" KERNELITES_READ_MATRIX},
     {"movmatrix.sync.aligned.m8n8.trans.b16", "a:b32 -> d:b32"},
 };
 

@@ -136,20 +136,20 @@ void add(MadeRows& rows, const Product& p) {
            body_of(p));
 }
 
-struct Types {
+struct MatrixTypes {
   const char* d;
   const char* a;
   const char* b;
 };
-constexpr Types k_types[] = {{"f32", "f16", "f16"},   {"f16", "f16", "f16"},   {"f32", "bf16", "bf16"},
-                             {"f32", "tf32", "tf32"}, {"f32", "e4m3", "e4m3"}, {"f32", "e4m3", "e5m2"},
-                             {"f32", "e5m2", "e4m3"}, {"f32", "e5m2", "e5m2"}, {"f16", "e4m3", "e4m3"},
-                             {"f16", "e4m3", "e5m2"}, {"f16", "e5m2", "e4m3"}, {"f16", "e5m2", "e5m2"}};
+constexpr MatrixTypes k_matrix_types[] = {
+    {"f32", "f16", "f16"},   {"f16", "f16", "f16"},   {"f32", "bf16", "bf16"}, {"f32", "tf32", "tf32"},
+    {"f32", "e4m3", "e4m3"}, {"f32", "e4m3", "e5m2"}, {"f32", "e5m2", "e4m3"}, {"f32", "e5m2", "e5m2"},
+    {"f16", "e4m3", "e4m3"}, {"f16", "e4m3", "e5m2"}, {"f16", "e5m2", "e4m3"}, {"f16", "e5m2", "e5m2"}};
 
 const MadeRows& numbers() {
   static const MadeRows made = [] {
     MadeRows rows;
-    for (const Types& t : k_types) {
+    for (const MatrixTypes& t : k_matrix_types) {
       for (const char* profile : {"w", "s", "d"})
         add(rows, {.d = t.d, .a = t.a, .b = t.b, .profile = profile, .is_whole = true});
       for (const char* profile : {"m", "z"}) add(rows, {.d = t.d, .a = t.a, .b = t.b, .profile = profile});
@@ -214,8 +214,8 @@ const MadeRows& layouts() {
                    .is_a_in_registers = true,
                    .transposes_b = true});
       }
-      for (const Types& t : {Types{"f32", "tf32", "tf32"}, Types{"f32", "e4m3", "e4m3"},
-                             Types{"f16", "e5m2", "e5m2"}, Types{"s32", "u8", "s8"}})
+      for (const MatrixTypes& t : {MatrixTypes{"f32", "tf32", "tf32"}, MatrixTypes{"f32", "e4m3", "e4m3"},
+                                   MatrixTypes{"f16", "e5m2", "e5m2"}, MatrixTypes{"s32", "u8", "s8"}})
         add(rows, {.d = t.d, .a = t.a, .b = t.b, .profile = "m", .columns = 48, .swizzle = swizzle});
     }
     return rows;

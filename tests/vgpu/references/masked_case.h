@@ -98,11 +98,11 @@ std::vector<std::size_t> keys_where(const MaskedCase& c, std::size_t head, std::
 }
 
 /// (sequence, token, key-value head) of a row of [B, S, Hq].
-struct Row {
+struct MaskedRow {
   std::size_t b, i, h, hk;
 };
 
-inline Row row_of(const MaskedCase& c, std::size_t row) {
+inline MaskedRow row_of(const MaskedCase& c, std::size_t row) {
   const std::size_t heads = c.dim("Hq"), h = row % heads;
   return {row / heads / c.dim("S"), row / heads % c.dim("S"), h, h / (heads / c.dim("Hkv"))};
 }

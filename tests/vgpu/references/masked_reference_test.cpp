@@ -28,7 +28,7 @@ MaskedCase maskspan_case(const char* workload, const std::vector<std::int32_t>& 
   MaskedCase c = masked_case("maskspan_prefill", workload);
   c.others["spans"] = bytes_of(spans);
   c.keys = [c, spans](std::size_t row) {
-    const Row at = row_of(c, row);
+    const MaskedRow at = row_of(c, row);
     const std::size_t first = at.b * c.dim("S");
     return keys_where(c, at.hk, first, first + c.dim("S"), [&](std::size_t j) {
       const auto in = [&](std::size_t n) {

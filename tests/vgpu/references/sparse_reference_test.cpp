@@ -33,7 +33,7 @@ MaskedCase block_case(const char* workload, std::int64_t variant) {
   const auto indptr = computed(c, "indptr", variant), indices = computed(c, "indices", variant);
   c.others = {{"indptr", bytes_of(indptr)}, {"indices", bytes_of(indices)}};
   c.keys = [c, lists = lists_of(c, indptr, indices)](std::size_t row) {
-    const Row at = row_of(c, row);
+    const MaskedRow at = row_of(c, row);
     const std::size_t per_head = lists.size() / c.dim("B") / c.dim("Hq"), first = at.b * c.dim("S");
     const auto& blocks = lists[(at.b * c.dim("Hq") + at.h) * per_head + at.i / c.dim("Bq")];
     return keys_where(c, at.hk, first, first + at.i + 1,
@@ -78,7 +78,7 @@ MaskedCase selected_case(const char* workload) {
   }
   c.others["idx"] = bytes_of(idx);
   c.keys = [c, idx](std::size_t row) {
-    const Row at = row_of(c, row);
+    const MaskedRow at = row_of(c, row);
     const std::size_t first = at.b * c.dim("S"), list = ((first + at.i) * c.dim("Hkv") + at.hk) * c.dim("T");
     return keys_where(c, at.hk, first, first + at.i + 1, [&](std::size_t j) {
       const auto block = static_cast<std::int32_t>(j / c.dim("L"));
@@ -99,8 +99,8 @@ std::vector<double> features(const oracle::Bf16& x, std::size_t at, std::size_t 
 }
 
 /// The linear part of one row: a mean of all values whose block is not selected.
-std::vector<double> linear_part(const MaskedCase& c, const std::vector<oracle::Bf16>& qkv, const Row& at,
-                                const std::set<std::int32_t>& selected) {
+std::vector<double> linear_part(const MaskedCase& c, const std::vector<oracle::Bf16>& qkv,
+                                const MaskedRow& at, const std::set<std::int32_t>& selected) {
   const std::size_t D = c.dim("D");
   const auto offset = [&](std::size_t token) {
     return ((at.b * c.dim("S") + token) * c.dim("H") + at.h) * D;
@@ -174,7 +174,7 @@ TEST_CASE("the reference of listed blocks agrees with the host, empty lists incl
 TEST_CASE("listing all blocks is causal attention") {
   MaskedCase c = block_case("all_blocks", 0);
   c.keys = [c](std::size_t row) {
-    const Row at = row_of(c, row);
+    const MaskedRow at = row_of(c, row);
     const std::size_t first = at.b * c.dim("S");
     return keys_where(c, at.hk, first, first + at.i + 1, [](std::size_t) { return true; });
   };
