@@ -1,0 +1,599 @@
+// SPDX-License-Identifier: Apache-2.0
+// Kimi Delta Attention in chunks on wgmma: q, k, v [B, T, H, D] (bf16), g [B, T, H, D], beta [B, T, H] (f32), states.
+//
+// Technique: within a chunk of 64 tokens the updates u solve a unit triangular system, and are U = M^-1 diag(beta)
+// (V - K' S) with K' the keys decayed from the chunk's start. Two kernels:
+//   kda_prepare  one block per chunk, all at once: products of queries and keys with keys, decayed from one to the other.
+//                Such a weight is no product of two, but it is for all pairs on either side of a border (decays up to it
+//                and from it on, neither positive): borders in the middle of 64, 32, 16, 8, 4 and 2 tokens make six
+//                passes of products on mma.sync, whose operands are made in registers. Then M^-1 by blocks (substitution,
+//                then products in tf32), and decayed queries and keys in bf16, as the chain's tiles lie in shared memory.
+//   kda_chain    a warpgroup owns 64 value columns of a head and walks the chunks. Its part of the state lies transposed,
+//                S^T [64, D], in accumulators, which packed to bf16 are the A operand of the next products as they are. A
+//                producer warp fetches a chunk ahead.
+// With alike keys and long memory, what is rounded within a chunk is set right by the next one only: so M^-1, what it is
+// multiplied with, and the updates take part in two bf16 each (with one, single elements of the state erred by up to 1.1 of the
+// gate; now 0.55). Runs on sm_90.
+//
+// Ladder:
+//   naive.cu         token after token, three barriers each
+//   chunked_mma.cu   16 tokens a step on mma.sync, everything but the chain of states in parallel
+//   this file        64 tokens a step on wgmma and TMA, weights of pairs on tensor cores: 1.5 to 2.6x the second on an H200 (n = 20).
+//                    Memory binds the preparation: it writes what the chain reads, 3.8 GB where 1.6 suffice
+//   left to do       both at once in a block: 1.4x the time, for eight warps are too few to prepare a chunk in time
+
+// tune: GROUPS_MAX = 2 | 1
+
+#include <kernelites/ptx.cuh>
+
+namespace ptx = kernelites::ptx;
+
+constexpr int CHUNK = 64, PREPARERS = 256, PANEL = 64 * 128;  // PANEL: bytes of a tile of 64 rows and 64 columns
+constexpr float LOG2E = 1.44269504f;
+
+/// What kda_prepare leaves of a chunk, as kda_chain keeps it in shared memory: rows of 128 bytes, swizzled; rows beyond
+/// the last token are zero.
+template <int D>
+struct Prepared {
+  unsigned char q[D / 64][PANEL], k[D / 64][PANEL], k_left[D / 64][PANEL];  // decayed from the start; k_left: until the end
+  unsigned char by_query[PANEL], inverse[PANEL], rest[PANEL];                // rest: what rounding the inverse has left
+  float whole[D];  // the decay of the whole chunk
+  float unused[256 - D];
+  static constexpr int BYTES = (3 * D / 64 + 3) * PANEL + 4 * D;  // without these
+};
+
+constexpr int EDGE = CHUNK + 4;  // floats of a row of a square
+
+/// Byte of column `column` of row `row` in a panel.
+__device__ __forceinline__ int place(int row, int column) { return row * 128 + ((column / 8 ^ (row & 7)) * 16) + column % 8 * 2; }
+
+template <int D>
+struct Work {
+  static constexpr int ROW = D + 8;
+  unsigned short q[CHUNK][ROW], k[CHUNK][ROW];
+  float sum[CHUNK][ROW];       // of g in base-2 units, up to a token
+  float by_key[CHUNK][EDGE];  // products of keys, times the rate of the row
+  float totals[PREPARERS / D][D], rate[CHUNK];
+};
+
+/// Pairs of bf16, rounded.
+__device__ __forceinline__ unsigned multiply(unsigned a, unsigned b) {
+  unsigned product;
+  asm("mul.rn.bf16x2 %0, %1, %2;" : "=r"(product) : "r"(a), "r"(b));
+  return product;
+}
+
+/// Rows g and g + 8 of 16 tokens, 16 channels, in the order of an operand.
+struct Tokens {
+  float2 sum[4];
+  unsigned key[4], query[4];
+};
+
+/// From token `row` and channel 16 `step` on.
+template <int D>
+__device__ __forceinline__ void load(Tokens& tokens, const Work<D>& work, int row, int step) {
+  const int lane = threadIdx.x % 32;
+#pragma unroll
+  for (int i = 0; i < 4; ++i) {
+    const int token = row + lane / 4 + i % 2 * 8, d = step * 16 + lane % 4 * 2 + i / 2 * 8;
+    tokens.sum[i] = *reinterpret_cast<const float2*>(&work.sum[token][d]);
+    tokens.key[i] = *reinterpret_cast<const unsigned*>(&work.k[token][d]);
+    tokens.query[i] = *reinterpret_cast<const unsigned*>(&work.q[token][d]);
+  }
+}
+
+/// Keys in x and queries in y, decayed between each token and the border behind token `border(g or g + 8)`.
+template <int D, typename Border>
+__device__ __forceinline__ void decay(unsigned (&x)[4], unsigned (&y)[4], const Tokens& tokens, const Work<D>& work, int step, const Border& border) {
+  const int lane = threadIdx.x % 32;
+#pragma unroll
+  for (int i = 0; i < 4; ++i) {
+    const float2 from = *reinterpret_cast<const float2*>(&work.sum[border(lane / 4 + i % 2 * 8)][step * 16 + lane % 4 * 2 + i / 2 * 8]);
+    const unsigned by = ptx::pack_bf16(ptx::ex2(-fabsf(tokens.sum[i].x - from.x)), ptx::ex2(-fabsf(tokens.sum[i].y - from.y)));
+    x[i] = multiply(tokens.key[i], by);
+    y[i] = multiply(tokens.query[i], by);
+  }
+}
+
+/// A token's products with two neighbouring ones.
+template <int D>
+__device__ __forceinline__ void put(Work<D>& work, Prepared<D>& to, int row, int column, float by_key, float by_key_next, float by_query,
+                                    float by_query_next) {
+  const float rate = work.rate[row];
+  *reinterpret_cast<float2*>(&work.by_key[row][column]) = make_float2(by_key * rate, by_key_next * rate);
+  *reinterpret_cast<unsigned*>(to.by_query + place(row, column)) = ptx::pack_bf16(by_query, by_query_next);
+}
+
+/// Products of 16 tokens with those of the other half of the same 2 * BORDER.
+template <int BORDER>
+struct Halves {
+  float keys[2][4] = {}, queries[2][4] = {};
+
+  template <int D>
+  __device__ __forceinline__ void add(const Tokens& tokens, const Work<D>& work, int first, int step) {
+    unsigned x[4], y[4];
+    decay<D>(x, y, tokens, work, step, [&](int token) { return first + (token & ~(2 * BORDER - 1)) + BORDER - 1; });
+    ptx::mma_bf16(keys[0], x, x[0], x[2]);
+    ptx::mma_bf16(queries[0], y, x[0], x[2]);
+    if (BORDER < 8) {
+      ptx::mma_bf16(keys[1], x, x[1], x[3]);
+      ptx::mma_bf16(queries[1], y, x[1], x[3]);
+    }
+  }
+
+  template <int D>
+  __device__ __forceinline__ void put_all(Work<D>& work, Prepared<D>& to, int first, float scale) const {
+    const int lane = threadIdx.x % 32;
+#pragma unroll
+    for (int n = 0; n < 2; ++n) {
+#pragma unroll
+      for (int half = 0; half < 2; ++half) {
+        const int row = lane / 4 + half * 8, column = n * 8 + lane % 4 * 2;
+        if ((row & BORDER) != 0 && (row ^ column) / BORDER == 1)
+          put(work, to, first + row, first + column, keys[n][half * 2], keys[n][half * 2 + 1], queries[n][half * 2] * scale,
+              queries[n][half * 2 + 1] * scale);
+      }
+    }
+  }
+};
+
+__device__ __forceinline__ unsigned to_tf32(float x) {
+  unsigned rounded;
+  asm("cvt.rna.tf32.f32 %0, %1;" : "=r"(rounded) : "f"(x));
+  return rounded;
+}
+
+/// d (16 x 8) = a b of row-major squares in shared memory, SIZE summed up.
+template <int SIZE>
+__device__ __forceinline__ void product(float (&d)[4], const float* a, const float* b) {
+  const int lane = threadIdx.x % 32, g = lane / 4, t = lane % 4;
+  d[0] = d[1] = d[2] = d[3] = 0.0f;
+#pragma unroll
+  for (int i = 0; i < SIZE; i += 8) {
+    const unsigned a0 = to_tf32(a[g * EDGE + i + t]), a1 = to_tf32(a[(g + 8) * EDGE + i + t]);
+    const unsigned a2 = to_tf32(a[g * EDGE + i + t + 4]), a3 = to_tf32(a[(g + 8) * EDGE + i + t + 4]);
+    const unsigned b0 = to_tf32(b[(i + t) * EDGE + g]), b1 = to_tf32(b[(i + t + 4) * EDGE + g]);
+    asm volatile("mma.sync.aligned.m16n8k8.row.col.f32.tf32.tf32.f32 {%0,%1,%2,%3}, {%4,%5,%6,%7}, {%8,%9}, {%0,%1,%2,%3};"
+                 : "+f"(d[0]), "+f"(d[1]), "+f"(d[2]), "+f"(d[3])
+                 : "r"(a0), "r"(a1), "r"(a2), "r"(a3), "r"(b0), "r"(b1));
+  }
+}
+
+/// Times -1 or 1, to rows of a square.
+__device__ __forceinline__ void store(float* to, const float (&d)[4], float sign) {
+  const int lane = threadIdx.x % 32;
+#pragma unroll
+  for (int half = 0; half < 2; ++half) {
+    *reinterpret_cast<float2*>(to + (lane / 4 + half * 8) * EDGE + lane % 4 * 2) = make_float2(sign * d[half * 2], sign * d[half * 2 + 1]);
+  }
+}
+
+template <int D>
+__global__ void __launch_bounds__(PREPARERS, 2)
+kda_prepare(const unsigned short* __restrict__ q, const unsigned short* __restrict__ k, const float* __restrict__ g,
+            const float* __restrict__ beta, Prepared<D>* __restrict__ out, int T, int H, float scale) {
+  extern __shared__ __align__(128) unsigned char memory[];
+  Work<D>& work = *reinterpret_cast<Work<D>*>(memory);
+  const int tid = threadIdx.x, lane = tid % 32, warp = tid / 32, chunk = blockIdx.x, head = blockIdx.y;
+  const int first = chunk * CHUNK, tokens = min(CHUNK, T - first);
+  const long long token = ((long long)(head / H) * T + first) * H + head % H;
+  Prepared<D>& to = out[(long long)head * gridDim.x + chunk];
+  ptx::griddepcontrol_launch_dependents();
+
+  for (int i = tid; i < CHUNK * D / 4; i += PREPARERS) {
+    const int row = i / (D / 4), vector = i % (D / 4);
+    const bool is_valid = row < tokens;
+    const long long at = is_valid ? (token + (long long)row * H) * D : 0;
+    ptx::cp_async_16(&work.sum[row][vector * 4], g + at + vector * 4, is_valid);
+    if (vector < D / 8) {
+      ptx::cp_async_16(&work.q[row][vector * 8], q + at + vector * 8, is_valid);
+    } else {
+      ptx::cp_async_16(&work.k[row][(vector - D / 8) * 8], k + at + (vector - D / 8) * 8, is_valid);
+    }
+  }
+  ptx::cp_async_commit();
+  if (tid < CHUNK) work.rate[tid] = tid < tokens ? beta[token + (long long)tid * H] : 0.0f;
+  ptx::cp_async_wait<0>();
+  __syncthreads();  // queries, keys, gates and rates are visible
+
+  {  // sums of g: a thread takes one channel of a part of the tokens
+    constexpr int PARTS = PREPARERS / D, TOKENS = CHUNK / PARTS;
+    const int d = tid % D, part = tid / D;
+    float sum[TOKENS];
+#pragma unroll
+    for (int t = 0; t < TOKENS; ++t) sum[t] = work.sum[part * TOKENS + t][d] * LOG2E;
+#pragma unroll
+    for (int t = 1; t < TOKENS; ++t) sum[t] += sum[t - 1];
+    work.totals[part][d] = sum[TOKENS - 1];
+    __syncthreads();  // every part's sum is visible
+    float before = 0;
+#pragma unroll
+    for (int i = 0; i < PARTS - 1; ++i) before += i < part ? work.totals[i][d] : 0.0f;
+#pragma unroll
+    for (int t = 0; t < TOKENS; ++t) work.sum[part * TOKENS + t][d] = before + sum[t];
+    if (part == PARTS - 1) to.whole[d] = ptx::ex2(before + sum[TOKENS - 1]);
+  }
+  __syncthreads();  // sums are visible
+
+  if (warp < 4) {
+    const int at = warp * 16;
+    Halves<8> eights;
+    Halves<4> fours;
+    Halves<2> twos;
+#pragma unroll 2
+    for (int step = 0; step < D / 16; ++step) {
+      Tokens tokens;
+      load(tokens, work, at, step);
+      eights.add(tokens, work, at, step);
+      fours.add(tokens, work, at, step);
+      twos.add(tokens, work, at, step);
+    }
+    eights.put_all(work, to, at, scale);
+    fours.put_all(work, to, at, scale);
+    twos.put_all(work, to, at, scale);
+  } else {
+    {  // neighbours, and each query with its own key; zeros above
+      const int at = (warp - 4) * 16;
+      Halves<1> ones;
+      float own[2][4] = {};
+#pragma unroll 2
+      for (int step = 0; step < D / 16; ++step) {
+        Tokens tokens;
+        load(tokens, work, at, step);
+        ones.add(tokens, work, at, step);
+        ptx::mma_bf16(own[0], tokens.query, tokens.key[0], tokens.key[2]);
+        ptx::mma_bf16(own[1], tokens.query, tokens.key[1], tokens.key[3]);
+      }
+#pragma unroll
+      for (int n = 0; n < 2; ++n) {
+#pragma unroll
+        for (int half = 0; half < 2; ++half) {
+          const int row = lane / 4 + half * 8, column = n * 8 + lane % 4 * 2;
+          if (column + 1 < row) continue;
+          const bool is_odd = row == column + 1;
+          put(work, to, at + row, at + column, is_odd ? ones.keys[n][half * 2] : 0.0f, 0.0f,
+              is_odd ? ones.queries[n][half * 2] * scale : row == column ? own[n][half * 2] * scale : 0.0f,
+              is_odd ? own[n][half * 2 + 1] * scale : 0.0f);
+        }
+      }
+    }
+    // Pairs of different 16: (1, 0); (2, 0) and (2, 1); (3, 0) and (3, 1); (3, 2).
+    const int rows = warp == 7 ? 3 : warp - 3, from = warp == 7 ? 2 : 0, count = warp == 5 || warp == 6 ? 2 : 1;
+    const int behind = warp == 4 ? 15 : warp == 7 ? 47 : 31;
+    float of_key[4][4] = {}, of_query[4][4] = {};
+#pragma unroll 2
+    for (int step = 0; step < D / 16; ++step) {
+      Tokens tokens;
+      unsigned x[4], y[4], b[4], unused[4];
+      load(tokens, work, rows * 16, step);
+      decay<D>(x, y, tokens, work, step, [&](int) { return behind; });
+#pragma unroll
+      for (int i = 0; i < 2; ++i) {
+        if (i >= count) continue;
+        load(tokens, work, (from + i) * 16, step);
+        decay<D>(b, unused, tokens, work, step, [&](int) { return behind; });
+#pragma unroll
+        for (int n = 0; n < 2; ++n) {
+          ptx::mma_bf16(of_key[i * 2 + n], x, b[n], b[n + 2]);
+          ptx::mma_bf16(of_query[i * 2 + n], y, b[n], b[n + 2]);
+        }
+      }
+    }
+#pragma unroll
+    for (int i = 0; i < 4; ++i) {
+      if (i >= 2 * count) continue;
+#pragma unroll
+      for (int half = 0; half < 2; ++half) {
+        put(work, to, rows * 16 + lane / 4 + half * 8, from * 16 + i * 8 + lane % 4 * 2, of_key[i][half * 2], of_key[i][half * 2 + 1],
+            of_query[i][half * 2] * scale, of_query[i][half * 2 + 1] * scale);
+      }
+    }
+  }
+  // Decayed queries and keys, eight channels a thread; what lies above the diagonal of the products is zero.
+#pragma unroll
+  for (int i = tid; i < CHUNK * D / 8; i += PREPARERS) {
+    const int row = i / (D / 8), d = i % (D / 8) * 8;
+    const uint4 key = *reinterpret_cast<const uint4*>(&work.k[row][d]), query = *reinterpret_cast<const uint4*>(&work.q[row][d]);
+    const unsigned keys[4] = {key.x, key.y, key.z, key.w}, queries[4] = {query.x, query.y, query.z, query.w};
+    unsigned q_since[4], k_since[4], k_left[4];
+#pragma unroll
+    for (int j = 0; j < 4; ++j) {
+      const float2 sum = *reinterpret_cast<const float2*>(&work.sum[row][d + j * 2]);
+      const float2 end = *reinterpret_cast<const float2*>(&work.sum[CHUNK - 1][d + j * 2]);
+      const float low = ptx::ex2(sum.x), high = ptx::ex2(sum.y);
+      q_since[j] = ptx::pack_bf16(ptx::low_bf16(queries[j]) * low * scale, ptx::high_bf16(queries[j]) * high * scale);
+      k_since[j] = ptx::pack_bf16(ptx::low_bf16(keys[j]) * low, ptx::high_bf16(keys[j]) * high);
+      k_left[j] = ptx::pack_bf16(ptx::low_bf16(keys[j]) * ptx::ex2(end.x - sum.x), ptx::high_bf16(keys[j]) * ptx::ex2(end.y - sum.y));
+    }
+    const int panel = d / 64, at = place(row, d % 64);
+    *reinterpret_cast<uint4*>(to.q[panel] + at) = make_uint4(q_since[0], q_since[1], q_since[2], q_since[3]);
+    *reinterpret_cast<uint4*>(to.k[panel] + at) = make_uint4(k_since[0], k_since[1], k_since[2], k_since[3]);
+    *reinterpret_cast<uint4*>(to.k_left[panel] + at) = make_uint4(k_left[0], k_left[1], k_left[2], k_left[3]);
+  }
+  for (int i = tid; i < CHUNK * 8; i += PREPARERS) {
+    const int row = i / 8, column = i % 8 * 8;
+    if (column / 16 > row / 16) *reinterpret_cast<uint4*>(to.by_query + place(row, column)) = make_uint4(0, 0, 0, 0);
+  }
+  __syncthreads();  // the triangular system is visible, and nobody reads queries, keys and sums any more
+
+  // M^-1: columns of the four blocks on the diagonal by substitution, then blocks below as -inverse * block * inverse.
+  float (&x)[CHUNK][EDGE] = *reinterpret_cast<float (*)[CHUNK][EDGE]>(&work.sum);
+  float (&y)[32][EDGE] = *reinterpret_cast<float (*)[32][EDGE]>(&work.q);
+  if (warp < 4) {
+    const int at = warp * 16, column = lane;
+    if (lane < 16) {
+      float of[16];
+#pragma unroll
+      for (int t = 0; t < 16; ++t) {
+        float sums[2] = {t == column ? 1.0f : 0.0f, 0.0f};
+#pragma unroll
+        for (int j = 0; j < t; j += 4) {
+          const float4 of_keys = *reinterpret_cast<const float4*>(&work.by_key[at + t][at + j]);
+          sums[0] = fmaf(-of_keys.x, of[j], sums[0]);
+          if (j + 1 < t) sums[1] = fmaf(-of_keys.y, of[j + 1], sums[1]);
+          if (j + 2 < t) sums[0] = fmaf(-of_keys.z, of[j + 2], sums[0]);
+          if (j + 3 < t) sums[1] = fmaf(-of_keys.w, of[j + 3], sums[1]);
+        }
+        of[t] = sums[0] + sums[1];
+        x[at + t][at + column] = of[t];
+      }
+    }
+  } else {
+    for (int i = tid - 128; i < CHUNK * CHUNK; i += PREPARERS - 128) {
+      if (i % CHUNK / 16 > i / CHUNK / 16) x[i / CHUNK][i % CHUNK] = 0.0f;
+    }
+  }
+  __syncthreads();
+  float d[4];
+  const int pair = warp / 2 % 2 * 32, tile = warp % 2 * 8;  // of blocks of 16
+  if (warp < 4) {
+    product<16>(d, &work.by_key[pair + 16][pair], &x[pair][pair + tile]);
+    store(&y[0][pair + tile], d, 1.0f);
+  }
+  __syncthreads();
+  if (warp < 4) {
+    product<16>(d, &x[pair + 16][pair + 16], &y[0][pair + tile]);
+    store(&x[pair + 16][pair + tile], d, -1.0f);
+  }
+  __syncthreads();
+  const int row16 = warp / 4 * 16, column8 = warp % 4 * 8;  // of the block of 32
+  product<32>(d, &work.by_key[32 + row16][0], &x[0][column8]);
+  store(&y[row16][column8], d, 1.0f);
+  __syncthreads();
+  product<32>(d, &x[32 + row16][32], &y[0][column8]);
+  store(&x[32 + row16][column8], d, -1.0f);
+  __syncthreads();
+  for (int i = tid; i < CHUNK * 8; i += PREPARERS) {
+    const int row = i / 8, column = i % 8 * 8;
+    unsigned pairs[4], lower[4];
+#pragma unroll
+    for (int j = 0; j < 4; ++j) {
+      const int at = column + j * 2;
+      const float first = x[row][at] * work.rate[at], second = x[row][at + 1] * work.rate[at + 1];
+      pairs[j] = ptx::pack_bf16(first, second);
+      lower[j] = ptx::pack_bf16(first - ptx::low_bf16(pairs[j]), second - ptx::high_bf16(pairs[j]));
+    }
+    *reinterpret_cast<uint4*>(to.inverse + place(row, column)) = make_uint4(pairs[0], pairs[1], pairs[2], pairs[3]);
+    *reinterpret_cast<uint4*>(to.rest + place(row, column)) = make_uint4(lower[0], lower[1], lower[2], lower[3]);
+  }
+}
+
+template <int D, int GROUPS>
+struct Shared {
+  Prepared<D> chunks[2];
+  unsigned char v[2][GROUPS][PANEL], o[GROUPS][PANEL];
+  uint64_t full[2], empty[2];
+};
+
+/// Stores four 8x8 matrices, transposed.
+__device__ __forceinline__ void stmatrix_x4_trans(void* row, unsigned a, unsigned b, unsigned c, unsigned d) {
+  asm volatile("stmatrix.sync.aligned.m8n8.x4.trans.shared.b16 [%0], {%1,%2,%3,%4};" ::"r"(ptx::smem_address(row)), "r"(a),
+               "r"(b), "r"(c), "r"(d)
+               : "memory");
+}
+
+/// Keeps the compiler from reading accumulators before the wait.
+template <int N>
+__device__ __forceinline__ void settle(float (&d)[N]) {
+#pragma unroll
+  for (int i = 0; i < N; ++i) asm volatile("" : "+f"(d[i])::"memory");
+}
+
+/// Keeps operands in their registers until here.
+template <int N>
+__device__ __forceinline__ void keep_until_here(const unsigned (&a)[N][4]) {
+#pragma unroll
+  for (int i = 0; i < N; ++i) asm volatile("" ::"r"(a[i][0]), "r"(a[i][1]), "r"(a[i][2]), "r"(a[i][3]) : "memory");
+}
+
+/// Accumulators as A operands of the next product.
+template <int N>
+__device__ __forceinline__ void pack(unsigned (&a)[N / 8][4], const float (&d)[N]) {
+#pragma unroll
+  for (int i = 0; i < N / 8; ++i) {
+#pragma unroll
+    for (int j = 0; j < 4; ++j) a[i][j] = ptx::pack_bf16(d[i * 8 + j * 2], d[i * 8 + j * 2 + 1]);
+  }
+}
+
+/// What packing has rounded off.
+template <int N>
+__device__ __forceinline__ void pack_rest(unsigned (&rest)[N / 8][4], const unsigned (&a)[N / 8][4], const float (&d)[N]) {
+#pragma unroll
+  for (int i = 0; i < N / 8; ++i) {
+#pragma unroll
+    for (int j = 0; j < 4; ++j)
+      rest[i][j] = ptx::pack_bf16(d[i * 8 + j * 2] - ptx::low_bf16(a[i][j]), d[i * 8 + j * 2 + 1] - ptx::high_bf16(a[i][j]));
+  }
+}
+
+template <int D, int GROUPS>
+__global__ void __launch_bounds__(GROUPS * 128 + 128, 1)
+kda_chain(const __grid_constant__ CUtensorMap v_map, const __grid_constant__ CUtensorMap o_map, const Prepared<D>* __restrict__ chunks,
+          const float* __restrict__ s0, float* __restrict__ state, int T, int H) {
+  extern __shared__ __align__(128) unsigned char memory[];
+  Shared<D, GROUPS>& shared = *reinterpret_cast<Shared<D, GROUPS>*>(memory + ((1024u - (ptx::smem_address(memory) & 1023u)) & 1023u));
+  const int thread = threadIdx.x % 128, group = threadIdx.x / 128, lane = thread % 32, warp = thread / 32, g = lane / 4, t = lane % 4;
+  const int head = blockIdx.y, b = head / H, h = head % H, columns = blockIdx.x * GROUPS * 64, count = (T + CHUNK - 1) / CHUNK;
+  chunks += (long long)head * count;
+
+  if (threadIdx.x == 0) {
+#pragma unroll
+    for (int i = 0; i < 2; ++i) {
+      ptx::mbarrier_init(&shared.full[i], 1);
+      ptx::mbarrier_init(&shared.empty[i], 4 * GROUPS);
+    }
+    ptx::fence_mbarrier_init();
+  }
+  __syncthreads();
+
+  if (group == GROUPS) {
+    ptx::register_decrease<24>();
+    if (thread == 0) {
+      ptx::griddepcontrol_wait();  // chunks are complete and visible
+      for (int c = 0; c < count; ++c) {
+        const int stage = c & 1;
+        ptx::mbarrier_wait(&shared.empty[stage], ((c >> 1) & 1) ^ 1);
+        ptx::mbarrier_arrive_expect(&shared.full[stage], Prepared<D>::BYTES + GROUPS * PANEL);
+        ptx::bulk_load(&shared.chunks[stage], chunks + c, Prepared<D>::BYTES, &shared.full[stage]);
+#pragma unroll
+        for (int i = 0; i < GROUPS; ++i) {
+          ptx::tma_load_4d(shared.v[stage][i], &v_map, &shared.full[stage], columns + i * 64, c * CHUNK, h, b);
+        }
+      }
+    }
+  } else {
+    ptx::register_increase<240>();
+    // s[i]: value channels g and g + 8 of this warp's 16, key channels 8 n + 2 t and the next one.
+    float s[D / 2];
+    const long long state_at = (long long)head * D * D + columns + group * 64 + warp * 16 + g;
+#pragma unroll
+    for (int i = 0; i < D / 2; ++i) s[i] = s0[state_at + (i / 4 * 8 + t * 2 + i % 2) * D + i % 4 / 2 * 8];
+    for (int c = 0; c < count; ++c) {
+      const int stage = c & 1;
+      const Prepared<D>& chunk = shared.chunks[stage];
+      const unsigned char* const v_tile = shared.v[stage][group];
+      float known[32], out[32];
+#pragma unroll
+      for (int i = 0; i < 32; ++i) known[i] = out[i] = 0.0f;
+      unsigned a[D / 16][4];
+      pack(a, s);
+      ptx::mbarrier_wait(&shared.full[stage], (c >> 1) & 1);
+      settle(known);
+      settle(out);
+      ptx::wgmma_fence();
+#pragma unroll
+      for (int step = 0; step < D / 16; ++step) {
+        ptx::wgmma_bf16_rs(known, a[step], ptx::wgmma_descriptor(ptx::smem_address(chunk.k[step / 4] + step % 4 * 32)), step > 0);
+      }
+      ptx::wgmma_commit();
+#pragma unroll
+      for (int step = 0; step < D / 16; ++step) {
+        ptx::wgmma_bf16_rs(out, a[step], ptx::wgmma_descriptor(ptx::smem_address(chunk.q[step / 4] + step % 4 * 32)), step > 0);
+      }
+      ptx::wgmma_commit();
+      unsigned values[4][4], lower[4][4];
+#pragma unroll
+      for (int step = 0; step < 4; ++step) {
+        const int key = step * 16 + (lane & 7) + (lane >> 4) * 8;
+        ptx::ldmatrix_x4_trans(values[step], v_tile + key * 128 + (((warp * 2 + ((lane >> 3) & 1)) ^ (key & 7)) * 16));
+      }
+      ptx::wgmma_wait<1>();
+      settle(known);
+#pragma unroll
+      for (int i = 0; i < 4; ++i) {
+#pragma unroll
+        for (int j = 0; j < 4; ++j) {
+          const float low = ptx::low_bf16(values[i][j]) - known[i * 8 + j * 2], high = ptx::high_bf16(values[i][j]) - known[i * 8 + j * 2 + 1];
+          values[i][j] = ptx::pack_bf16(low, high);
+          lower[i][j] = ptx::pack_bf16(low - ptx::low_bf16(values[i][j]), high - ptx::high_bf16(values[i][j]));
+        }
+      }
+      float u[32];
+#pragma unroll
+      for (int i = 0; i < 32; ++i) u[i] = 0.0f;
+      settle(u);
+      ptx::wgmma_fence();
+#pragma unroll
+      for (int step = 0; step < 4; ++step) {
+        ptx::wgmma_bf16_rs(u, values[step], ptx::wgmma_descriptor(ptx::smem_address(chunk.inverse + step * 32)), step > 0);
+        ptx::wgmma_bf16_rs(u, values[step], ptx::wgmma_descriptor(ptx::smem_address(chunk.rest + step * 32)), true);
+        ptx::wgmma_bf16_rs(u, lower[step], ptx::wgmma_descriptor(ptx::smem_address(chunk.inverse + step * 32)), true);
+      }
+      ptx::wgmma_commit();
+#pragma unroll
+      for (int n = 0; n < D / 8; ++n) {
+        const float2 whole = *reinterpret_cast<const float2*>(&chunk.whole[n * 8 + t * 2]);
+        s[n * 4] *= whole.x, s[n * 4 + 1] *= whole.y, s[n * 4 + 2] *= whole.x, s[n * 4 + 3] *= whole.y;
+      }
+      ptx::wgmma_wait<0>();
+      keep_until_here(a);
+      keep_until_here(values);
+      keep_until_here(lower);
+      settle(u);
+      settle(out);
+      unsigned updates[4][4];
+      pack(updates, u);
+      unsigned rest[4][4];
+      pack_rest(rest, updates, u);
+      settle(s);
+      ptx::wgmma_fence();
+#pragma unroll
+      for (int step = 0; step < 4; ++step) {
+        ptx::wgmma_bf16_rs(out, updates[step], ptx::wgmma_descriptor(ptx::smem_address(chunk.by_query + step * 32)), true);
+      }
+      ptx::wgmma_commit();
+#pragma unroll
+      for (int step = 0; step < 4; ++step) {
+        ptx::wgmma_bf16_rs<true>(s, updates[step], ptx::wgmma_descriptor(ptx::smem_address(chunk.k_left[0] + step * 2048), PANEL), true);
+        ptx::wgmma_bf16_rs<true>(s, rest[step], ptx::wgmma_descriptor(ptx::smem_address(chunk.k_left[0] + step * 2048), PANEL), true);
+      }
+      ptx::wgmma_commit();
+      ptx::wgmma_wait<1>();
+      settle(out);
+      if (thread == 0) ptx::tma_store_wait_read<0>();
+      __syncwarp();
+      ptx::named_barrier_sync(1 + group, 128);  // the last store has read its tile
+#pragma unroll
+      for (int n = 0; n < 8; n += 2) {
+        const int token = (n + (lane >> 4)) * 8 + (lane & 7), at = (warp * 2 + ((lane >> 3) & 1)) ^ (token & 7);
+        stmatrix_x4_trans(shared.o[group] + token * 128 + at * 16, ptx::pack_bf16(out[n * 4], out[n * 4 + 1]),
+                          ptx::pack_bf16(out[n * 4 + 2], out[n * 4 + 3]), ptx::pack_bf16(out[n * 4 + 4], out[n * 4 + 5]),
+                          ptx::pack_bf16(out[n * 4 + 6], out[n * 4 + 7]));
+      }
+      ptx::fence_proxy_async();
+      ptx::named_barrier_sync(1 + group, 128);
+      if (thread == 0) {
+        ptx::tma_store_4d(&o_map, shared.o[group], columns + group * 64, c * CHUNK, h, b);
+        ptx::tma_store_commit();
+      }
+      __syncwarp();
+      ptx::wgmma_wait<0>();
+      keep_until_here(updates);
+      keep_until_here(rest);
+      settle(s);
+      __syncwarp();
+      if (lane == 0) ptx::mbarrier_arrive(&shared.empty[stage]);
+    }
+#pragma unroll
+    for (int i = 0; i < D / 2; ++i) state[state_at + (i / 4 * 8 + t * 2 + i % 2) * D + i % 4 / 2 * 8] = s[i];
+    if (thread == 0) ptx::tma_store_wait<0>();
+  }
+}
+
+constexpr void plan(const Problem& p, kl::Plan& plan) {
+  if (!plan.require(p.D == 64 || p.D == 128, "D must be 64 or 128")) return;
+  const bool is_wide = p.D == 128;
+  const int chunks = kl::cdiv((int)p.T, CHUNK), heads = (int)(p.B * p.H);
+  const int groups = is_wide && GROUPS_MAX == 2 && heads * 2 > p.device.sms ? 2 : 1;  // few heads: a block for each half of their columns
+  const auto prepared = plan.workspace(kl::u8, (long long)heads * chunks * (is_wide ? sizeof(Prepared<128>) : sizeof(Prepared<64>)));
+  auto v_map = plan.tensor_map(p.v, {3, 1, 2, 0}, {64, 64, 1, 1}, kl::swizzle_128);
+  auto o_map = plan.tensor_map(p.o, {3, 1, 2, 0}, {64, 64, 1, 1}, kl::swizzle_128);
+  plan.launch(is_wide ? "kda_prepare<128>" : "kda_prepare<64>").grid(chunks, heads).block(PREPARERS)
+      .shared(is_wide ? sizeof(Work<128>) : sizeof(Work<64>))
+      .arg(p.q).arg(p.k).arg(p.g).arg(p.beta).arg(prepared).arg(p.T).arg(p.H).arg(p.scale);
+  const long long bytes = 1024 + (long long)(!is_wide ? sizeof(Shared<64, 1>) : groups == 2 ? sizeof(Shared<128, 2>) : sizeof(Shared<128, 1>));
+  plan.launch(!is_wide ? "kda_chain<64, 1>" : groups == 2 ? "kda_chain<128, 2>" : "kda_chain<128, 1>").grid(p.D / (64 * groups), heads)
+      .block(groups * 128 + 128).programmatic().shared(bytes)
+      .arg(v_map).arg(o_map).arg(prepared).arg(p.s0).arg(p.state).arg(p.T).arg(p.H);
+}
