@@ -3,17 +3,57 @@
 // expectation.
 #pragma once
 
+#include <cmath>
+#include <cstdint>
 #include <filesystem>
 #include <initializer_list>
+#include <limits>
 #include <nlohmann/json.hpp>
 #include <set>
 #include <string>
 #include <string_view>
+#include <type_traits>
 
 namespace kernelites {
 
+/// `json` as a T, which may also be written as a real number without a fraction, up to 2^53. Throws the JSON library's
+/// type_error for everything else: the library itself converts 1e30, -1.5 or a number beyond T as the processor does.
+template <typename T, typename AnyJson>
+T whole_number(const AnyJson& json) {
+  using Limits = std::numeric_limits<T>;
+  if (const auto* natural = json.template get_ptr<const std::uint64_t*>()) {
+    if (*natural <= static_cast<std::uint64_t>(Limits::max())) return static_cast<T>(*natural);
+  } else if (const auto* whole = json.template get_ptr<const std::int64_t*>()) {
+    const bool is_low =
+        *whole < 0 && (std::is_unsigned_v<T> || *whole < static_cast<std::int64_t>(Limits::min()));
+    const bool is_high =
+        *whole > 0 && static_cast<std::uint64_t>(*whole) > static_cast<std::uint64_t>(Limits::max());
+    if (!is_low && !is_high) return static_cast<T>(*whole);
+  } else if (const auto* real = json.template get_ptr<const double*>()) {
+    constexpr double k_exact = 9007199254740992.0;
+    if (*real >= -k_exact && *real <= k_exact && std::trunc(*real) == *real &&
+        *real >= static_cast<double>(Limits::min()) && *real <= static_cast<double>(Limits::max()))
+      return static_cast<T>(*real);
+  }
+  throw nlohmann::detail::type_error::create(
+      302, "type must be a whole number in its range, but is " + json.dump().substr(0, 80), &json);
+}
+
+/// How values leave a Json, wherever they do: whole numbers by `whole_number`, all else as the library has it.
+template <typename T, typename = void>
+struct CheckedReading : nlohmann::adl_serializer<T> {};
+template <typename T>
+struct CheckedReading<T, std::enable_if_t<std::is_integral_v<T> && !std::is_same_v<T, bool>>>
+    : nlohmann::adl_serializer<T> {
+  template <typename AnyJson>
+  static void from_json(const AnyJson& json, T& value) {
+    value = whole_number<T>(json);
+  }
+};
+
 /// Keys keep the order in which they were written, so that what we write reads like what we document.
-using Json = nlohmann::ordered_json;
+using Json = nlohmann::basic_json<nlohmann::ordered_map, std::vector, std::string, bool, std::int64_t,
+                                  std::uint64_t, double, std::allocator, CheckedReading>;
 
 /// Parses JSON with `//` and `/* */` comments. Throws ConfigError naming `where`, line and column.
 Json parse_json(std::string_view text, std::string_view where);
@@ -69,15 +109,21 @@ class ObjectReader {
       }
       return value.get<T>();
     } catch (const nlohmann::json::exception&) {
+      if constexpr (std::is_integral_v<T> && !std::is_same_v<T, bool>)
+        fail_range(key, std::to_string(std::numeric_limits<T>::min()),
+                   std::to_string(std::numeric_limits<T>::max()));
       fail(key, expectation<T>());
     }
+  }
+  [[noreturn]] void fail_range(const char* key, const std::string& least, const std::string& most) const {
+    fail(key, "expected a whole number from " + least + " to " + most);
   }
   template <typename T>
   static const char* expectation() {
     if constexpr (std::is_same_v<T, std::string>)
       return "expected a string";
-    else if constexpr (std::is_integral_v<T>)
-      return "expected a whole number";
+    else if constexpr (std::is_same_v<T, std::vector<std::string>>)
+      return "expected an array of strings";
     else if constexpr (std::is_floating_point_v<T>)
       return "expected a number";
     else
