@@ -105,18 +105,19 @@ std::string share_cell(const Task& task, const std::optional<DeviceStatus>& devi
                      best.size(), samples, is_older ? k_older_mark : "");
 }
 
-/// "flashinfer, compiled: 0.9-1.2x torch_compile": the named ones, and the fastest that ran beside a seed.
+/// "the best seed is 0.90-1.20x as fast as torch_compile (5 shapes); the task names flashinfer, compiled": what ran
+/// comes first, since what a task names need not have run.
 std::string baseline_cell(const Task& task, const DataRoot& data, const MeasuredBaselines& measured) {
   const std::string names = baseline_names(task);
   const auto table = measured.tasks.find(task.name);
   const auto comparison =
       table == measured.tasks.end() ? std::nullopt : compare_with_libraries(table->second);
-  if (!comparison) return names + ": not measured";
+  if (!comparison) return "not measured; the task names " + names;
   const double low = comparison->speedup_min, high = comparison->speedup_max;
-  return fmt::format("{}: the best seed is {:.2f}{}x as fast as {} ({} shapes){}", names, low,
+  return fmt::format("the best seed is {:.2f}{}x as fast as {} ({} shapes){}; the task names {}", low,
                      high - low < 0.005 ? "" : fmt::format("-{:.2f}", high),
                      fmt::join(comparison->libraries, ", "), comparison->workloads,
-                     is_older(table->second, task, seed_ids(task, data)) ? k_older_mark : "");
+                     is_older(table->second, task, seed_ids(task, data)) ? k_older_mark : "", names);
 }
 
 /// Times of seeds beside baselines, for shapes that no other measurement has.
@@ -175,7 +176,10 @@ std::string task_markdown(const std::vector<Task>& tasks, const DataRoot& data) 
       "{}: the task has changed since, or there a timed seed has or no digest was kept. The virtual GPU "
       "examines at "
       "small\n"
-      "shapes.\n\n"
+      "shapes. The last column says what was timed, and then which libraries the task's file names, timed or "
+      "not "
+      "([which\n"
+      "were not](baselines.md#which-libraries)).\n\n"
       "- {}\n- {}\n- baselines: {}\n\n"
       "| task | family | operator | source | seeds | controls | vgpu | H100 | share of roofline, H100 | "
       "baselines |\n"
