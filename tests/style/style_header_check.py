@@ -48,21 +48,21 @@ def content_key(tree, names):
 
 
 def compile_command(tree, compiler):
-    return [compiler, "-std=c++20", "-x", "c++", *DEFINITIONS, "-I", str(tree.root)]
+    return [compiler, "-std=c++20", *DEFINITIONS, "-I", str(tree.root)]
 
 
 def precompile(tree, compiler, folder):
-    """The options by which a compile gets HEAVY from `folder`; none where there is no such library."""
+    """The options by which a compile gets HEAVY from `folder`. Throws where that cannot be."""
     header = Path(folder, "heavy.h")
     header.write_text(f"#include <{HEAVY}>\n")
     command = [*compile_command(tree, compiler), "-x", "c++-header", str(header), "-o", f"{header}.gch"]
-    run = subprocess.run(command, capture_output=True, check=False, timeout=120)
-    return ["-include", str(header)] if run.returncode == 0 else []
+    subprocess.run(command, check=True, timeout=120)
+    return ["-include", str(header)]
 
 
 def compile_alone(tree, compiler, name, options):
     """None if `name` compiles as the only include of a file, else the finding."""
-    command = [*compile_command(tree, compiler), "-fsyntax-only", *options, "-"]
+    command = [*compile_command(tree, compiler), "-fsyntax-only", *options, "-x", "c++", "-"]
     text = f'#include "{name}"\n'
     run = subprocess.run(command, input=text, text=True, capture_output=True, check=False, timeout=120)
     if run.returncode == 0:
