@@ -221,8 +221,9 @@ std::string problem_declaration(const Task& task, Form form, std::span<const Pla
 
 namespace {
 
-/// Lines that end every macro of a name in `text` (the compiler's own keep theirs). The candidate's would reach what
-/// stands behind it: the number of plans, say, tells a duel from an examination; and "#define bf16 ..." is common.
+/// Lines that end every macro of a name in `text`; names with "__", which are the compiler's own, keep theirs, and
+/// `text` uses none of them. The candidate's would reach what stands behind it: the number of plans, say, tells a duel
+/// from an examination; and "#define bf16 ..." is common.
 std::string without_macros(std::string_view text) {
   const auto is_part = [](char c) {
     return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '_';
@@ -258,9 +259,10 @@ std::string evaluation_suffix(const Task& task, Form form, std::span<const PlanP
   }
   text += fmt::format(
       "  return stream;\n}}\n"
-      "extern \"C\" __device__ constexpr auto {} = kernelites_evaluate_all();\n",
+      "extern \"C\" __attribute__((device)) constexpr auto {} = kernelites_evaluate_all();\n",
       k_plans_symbol);
-  return fmt::format("#line 1 \"{}\"\n{}{}", k_suffix_file, without_macros(text), text);
+  // __device__ may be a macro of the candidate's own; what the toolkit's stands for is no macro unless one is made.
+  return fmt::format("#line 1 \"{}\"\n#undef __attribute__\n{}{}", k_suffix_file, without_macros(text), text);
 }
 
 }  // namespace

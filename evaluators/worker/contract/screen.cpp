@@ -198,8 +198,8 @@ std::optional<Verdict> screen_state(const Subject& s) {
   if (const auto parameter = find_escaping_parameter(s.tokens)) {
     return refused(
         "screen_parameter_address",
-        fmt::format("the code computes with the address of the parameter \"{}\", or reads or writes "
-                    "through it: use parameters by name, and tensor maps as they are",
+        fmt::format("the code computes with the address of a parameter, or reads or writes through it, or "
+                    "beyond it (\"{}\"): use parameters by name, and tensor maps as they are",
                     parameter->substr(0, 80)));
   }
   // Sections count too: what the text does not show must not be there. (The names of NVRTC's own constants

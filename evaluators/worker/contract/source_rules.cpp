@@ -194,6 +194,25 @@ std::optional<Verdict> check_directives(std::string_view source, std::string_vie
   return std::nullopt;
 }
 
+constexpr std::string_view k_harness_words = "names that begin with kernelites belong to the harness";
+
+/// Whether a name of the harness could be pasted together from two or more of `parts`; the last of them may reach
+/// beyond what all those names begin with. "kernelites" alone stands only where nothing can be pasted to it.
+bool can_paste_harness_name(const std::set<std::string_view>& parts) {
+  constexpr std::string_view prefix = "kernelites_";
+  std::vector<bool> is_reached(prefix.size() + 1, false);
+  is_reached[0] = true;
+  for (std::size_t begin = 0; begin < prefix.size(); ++begin) {
+    if (!is_reached[begin]) continue;
+    const std::string_view rest = prefix.substr(begin);
+    for (const std::string_view part : parts) {
+      if (begin > 0 && part.starts_with(rest)) return true;
+      if (rest.starts_with(part) && part != "kernelites") is_reached[begin + part.size()] = true;
+    }
+  }
+  return false;
+}
+
 /// Whether `word` could be pasted together from two or more of `parts`.
 bool can_paste(std::string_view word, const std::set<std::string_view>& parts) {
   std::vector<bool> is_reached(word.size() + 1, false);
@@ -232,6 +251,7 @@ std::optional<Verdict> check_pastes(std::string_view source, std::string_view co
   }
   if (can_paste("consteval", parts))
     return refused("source_asks_evaluation", k_consteval_words, source, paste);
+  if (can_paste_harness_name(parts)) return refused("source_names_harness", k_harness_words, source, paste);
   return std::nullopt;
 }
 
@@ -251,9 +271,10 @@ bool asks_evaluation(std::string_view code, std::size_t at) {
 /// Names of the harness: only its namespace may be spoken of.
 bool names_harness(std::string_view code, std::size_t at, std::size_t end) {
   if (code.substr(at, end - at) != "kernelites") return true;
-  const auto next = code.find_first_not_of(" \t\r\n", end);
-  if (next != std::string_view::npos && code.substr(next, 2) == "::") return false;
-  return !trimmed_end(code.substr(0, at)).ends_with('=');
+  // On the same line, so that no macro ends with the name: "x = kernelites" could have "_stream" pasted to it.
+  const std::string_view rest = trimmed(code.substr(end, code.find('\n', end) - end));
+  if (rest.starts_with("::")) return false;
+  return !(rest.starts_with(";") && trimmed_end(code.substr(0, at)).ends_with('='));
 }
 
 std::optional<Verdict> check_words(std::string_view source, std::string_view code) {

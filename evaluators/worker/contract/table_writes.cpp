@@ -10,17 +10,13 @@
 #include <string_view>
 #include <unordered_map>
 
+#include "evaluators/worker/contract/parameter_space.h"
+
 namespace kernelites::worker {
 namespace {
 
-using Operand = std::span<const PtxToken>;
-
-/// One instruction: opcode, guard and operands, the latter split at top-level commas.
-struct Instruction {
-  std::string_view opcode;
-  std::string_view guard;
-  std::vector<Operand> operands;
-};
+using Operand = PtxOperand;
+using Instruction = PtxInstruction;
 
 /// What an opcode may do with an address.
 enum class Use {
@@ -242,6 +238,7 @@ class Walk {
         continue;
       }
       const bool is_entry = word == ".entry";
+      const std::size_t signature = at;
       if (is_of_parameters_) tables_.clear();
       for (; at < tokens_.size() && tokens_[at].text != "{" && tokens_[at].text != ";"; ++at)
         if (is_of_parameters_ && is_entry && is_parameter(at)) tables_.insert(tokens_[at].text);
@@ -252,6 +249,9 @@ class Walk {
         if (tokens_[at].text == "{") ++depth;
         if (tokens_[at].text == "}") --depth;
       }
+      sizes_ = is_of_parameters_ && is_entry ? declared_parameters(tokens_, signature, at)
+                                             : std::map<std::string_view, std::int64_t>();
+      is_entry_ = is_entry;
       if (auto table = find_in_body(begin, --at)) return table;
     }
     return std::nullopt;
@@ -272,7 +272,8 @@ class Walk {
   bool note_outside(std::string_view word) { return tables_.contains(word) && ++outside_[word] > 1; }
 
   std::optional<std::string> find_in_body(std::size_t begin, std::size_t end) {
-    if (tables_.empty()) return std::nullopt;
+    const bool holds_loads_to_names = is_of_parameters_ && is_entry_;
+    if (tables_.empty() && !holds_loads_to_names) return std::nullopt;
     std::vector<Instruction> instructions;
     for (std::size_t at = begin; at < end;) {
       const std::string_view word = tokens_[at].text;
@@ -285,12 +286,17 @@ class Walk {
         continue;
       }
       if (word == "@" || (is_opcode(word) && !is_label && !is_declared && !tokens_[at].is_string)) {
-        if (++instructions_ > k_followed_instructions_max) return std::string(*tables_.begin());
+        if (++instructions_ > k_followed_instructions_max)
+          return std::string(tables_.empty() ? word : *tables_.begin());
         instructions.push_back(read_instruction(tokens_, at, end));
       } else {
         if (note_outside(word)) return std::string(word);
         ++at;
       }
+    }
+    if (holds_loads_to_names) {
+      const std::string_view opcode = number_as_parameter(instructions, sizes_);
+      if (!opcode.empty()) return std::string(opcode);
     }
     const Body body(std::move(instructions), tables_,
                     is_of_parameters_ ? Rules(k_parameter_rules) : Rules(k_table_rules));
@@ -301,6 +307,8 @@ class Walk {
   const std::vector<PtxToken>& tokens_;
   std::set<std::string_view> tables_;
   const bool is_of_parameters_;
+  bool is_entry_ = false;
+  std::map<std::string_view, std::int64_t> sizes_;  ///< of parameters that the function at hand may load
   std::map<std::string_view, int> outside_;
   std::size_t instructions_ = 0;
 };

@@ -23,7 +23,8 @@ inline constexpr std::size_t k_followed_instructions_max = 400'000;
 /// The name of a variable of `module` in `.global` space that the code could write, or whose address escapes.
 std::optional<std::string> find_writable_table(const std::vector<PtxToken>& tokens, const PtxModule& module);
 
-/// The name of a kernel's parameter whose address is used for more than to load the parameter or to name a tensor map.
+/// The name of a kernel's parameter whose address is used for more than to load the parameter or to name a tensor map,
+/// or the opcode of a conversion or a load that reaches the space of parameters by something else than their names.
 /// Parameters lie in memory of the driver's that outlasts a launch and can be written (seen on an H100).
 std::optional<std::string> find_escaping_parameter(const std::vector<PtxToken>& tokens);
 

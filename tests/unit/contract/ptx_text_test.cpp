@@ -70,6 +70,10 @@ TEST_CASE("a parameter's address is for loading it and for tensor maps") {
            "mov.b64 %rd1, f_param_1; cvta.param.u64 %rd2, %rd1; prefetch.tensormap [%rd2];\n"
            "cp.async.bulk.tensor.1d.shared::cluster.global.mbarrier::complete_tx::bytes [%r1], [%rd2, "
            "{%r2}], [%r3];",
+           "ld.param.v4.u32 {%r1, %r2, %r3, %r4}, [f_param_1+112]; ld.param.u8 %rs1, [f_param_1+0x7f];",
+           "{ .param .b32 retval0; call.uni (retval0), g, (); ld.param.b32 %r1, [retval0+0]; }",
+           "mov.b64 %rd1, f_param_1; mov.b64 %rd2, f_param_0; selp.b64 %rd3, %rd1, %rd2, %p1;\n"
+           "cvta.param.u64 %rd4, %rd3; prefetch.tensormap [%rd4];",
            "mov.b64 %rd1, f_param_1; selp.b64 %rd2, %rd1, %rd3, %p1;\n"
            "cp.reduce.async.bulk.tensor.1d.global.shared::cta.add.bulk_group [%rd2, {%r2}], [%r3];",
        }) {
@@ -82,6 +86,17 @@ TEST_CASE("a parameter's address is for loading it and for tensor maps") {
            "mov.b64 %rd1, f_param_1; add.s64 %rd2, %rd1, 4096; prefetch.tensormap [%rd2];",
            "mov.b64 %rd1, f_param_1; mov.b64 {%r1, %r2}, %rd1;",
            "mov.b64 %rd1, f_param_1; st.shared.u64 [%r1], %rd1;",
+           "mov.u64 %rd1, 4096; cvta.param.u64 %rd2, %rd1; st.u32 [%rd2], %r1;",
+           "@%p1 mov.u64 %rd1, f_param_1; @!%p1 mov.u64 %rd1, 4096; cvta.param.u64 %rd2, %rd1; "
+           "prefetch.tensormap [%rd2];",
+           "mov.b64 %rd1, f_param_1; selp.b64 %rd2, %rd1, %rd3, %p1; cvta.param.u64 %rd4, %rd2; "
+           "prefetch.tensormap [%rd4];",
+           "cvta.param.u64 %rd2, %rd1; st.u32 [%rd2], %r1;",
+           "mov.u64 %rd1, 4096; ld.param.u32 %r1, [%rd1];",
+           "ld.param.u32 %r1, [4096];",
+           "ld.param.u64 %rd1, [f_param_0+4];",
+           "ld.param.u64 %rd1, [f_param_0+-8];",
+           "ld.param.v4.u32 {%r1, %r2, %r3, %r4}, [f_param_1+116];",
        }) {
     INFO(body);
     CHECK(is_parameter_escaping(body));

@@ -62,6 +62,11 @@ constexpr Row k_rows[] = {
     {"source_names_harness", "#define kernelites_evaluate(a, b) touch<(a).M>()"},
     {"source_names_harness", "int kernelites_other;"},
     {"source_names_harness", "#define C(a) kernelites##a"},
+    {"source_names_harness", "#define C(a, b) a##b\nint n = sizeof(C(kern, elites_stream));"},
+    {"source_names_harness", "#define C(a, b) a##b\nint C(x = kernelites, _stream);"},
+    {"source_names_harness", "#define A = kernelites\n;"},
+    {"passed",
+     "#define C(a, b) a##b\nnamespace ptx = kernelites::ptx;\nnamespace k = kernelites;\nint C(x, _y);"},
     {"passed", "namespace kx = kernelites;\nusing kernelites::Plan;\n#include <kernelites/plan.cuh>\n"},
     // consteval
     {"source_asks_evaluation", "#define I if\nint f() { I consteval { return 1; } return 2; }"},

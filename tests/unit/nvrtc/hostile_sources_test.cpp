@@ -142,6 +142,16 @@ constexpr Row k_rows[] = {
     {"passed", "passed",  // its macros end where the harness's table of plans begins
      "#define bf16 unsigned short\n#define stream 3\n#define begin(n) begin((n) + 1)\n"
      "__global__ void work(bf16* o, float* l) { l[0] = stream; }"},
+    {"passed",
+     "passed",  // a macro of a word that the compiler owns does not reach the harness's table either
+     "__global__ void work(void* o, float* l) { l[0] = 1; }\n#define __device__ @\n#define __attribute__(x) "
+     "@\n"
+     "#undef __global__\n#define K(x) x\n"},
+    {"compile", "source_names_harness",
+     "#define GLUE(a, b) a##b\nconstexpr int plans();\n__global__ void work(void* o, float* l) { l[0] = 1; "
+     "}\n"
+     "#define __device__ int unused; constexpr int plans() { return sizeof(GLUE(kern, elites_stream)); } "
+     "extern \"C\" __attribute__((device))\n"},
     {"compile", "compile_error",
      "template <> struct kl::detail::Stream<1> {};\n__global__ void work(void* o, float* l) { l[0] = 1; }"},
     {"passed", "passed",
