@@ -13,7 +13,7 @@ namespace {
 
 constexpr std::int64_t k_parameter_bytes_max = 1 << 20;
 
-std::int64_t number_in(std::string_view text) {
+std::int64_t literal_in(std::string_view text) {
   const std::string digits(text);
   char* end = nullptr;
   const long long number = std::strtoll(digits.c_str(), &end, 0);
@@ -39,7 +39,7 @@ bool is_within_parameter(PtxOperand operand, std::int64_t bytes,
   std::int64_t offset = 0;
   if (operand.size() != 3) {
     if (operand.size() != 5 || operand[2].text != "+") return false;
-    offset = number_in(operand[3].text);
+    offset = literal_in(operand[3].text);
   }
   return offset >= 0 && bytes <= found->second && offset <= found->second - bytes;
 }
@@ -60,7 +60,7 @@ std::map<std::string_view, std::int64_t> declared_parameters(const std::vector<P
     while (at + 1 < end && tokens[at].text.starts_with(".")) at += tokens[at].text == ".align" ? 2 : 1;
     if (at >= end) break;
     if (at + 2 < end && tokens[at + 1].text == "[") {
-      const std::int64_t count = number_in(tokens[at + 2].text);
+      const std::int64_t count = literal_in(tokens[at + 2].text);
       bytes = count >= 0 && count <= k_parameter_bytes_max ? bytes * count : 0;
     }
     sizes[tokens[at].text] = bytes;
