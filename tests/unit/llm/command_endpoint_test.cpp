@@ -161,7 +161,8 @@ struct Conversation : Called {
     int count = 0;
     for (const auto& entry : std::filesystem::directory_iterator("/proc")) {
       std::ifstream stream(entry.path() / "cmdline");
-      const std::string line{std::istreambuf_iterator<char>(stream), {}};
+      std::string line;
+      std::getline(stream, line);  // empty where the process has just ended
       count += line.starts_with("sleep") && line.find(k_mark) != std::string::npos;
     }
     return count;
