@@ -59,7 +59,7 @@ TEST_CASE("a compile may use threads in its jail, and no processes") {
   CompileInput input = tiny();
   input.source += "__global__ void g(float* o) { o[1] = 2; }\n";
   input.name_expressions.push_back("g");
-  input.options.push_back("--split-compile=4");
+  input.options.push_back("--ptxas-options=--split-compile=4");
   Compiler compiler(find_toolkit({}));
   const CompileOutput output = compiler.compile(input, 30);
   CHECK(output.failure == "");
