@@ -14,6 +14,7 @@
 #include "tools/command_line.h"
 #include "tools/data_root.h"
 #include "tools/inspect/evaluation_text.h"
+#include "tools/inspect/screen_text.h"
 #include "tools/worker_setup.h"
 
 namespace kernelites {
@@ -134,12 +135,17 @@ void adopt(const AdoptOptions& options, Program& program) {
   if (!reply.examination) throw Error("the worker's reply holds no examination");
   program.out << examination_text(*reply.examination);
   if (!reply.examination->verdict.is_passed) {
+    program.out << fmt::format("{} cannot be a seed of {} yet: stage {} says why, above\n", options.file,
+                               task.name, reply.examination->verdict.stage);
     program.exit_code = exit_failed;
     return;
   }
   fs::create_directories(to.parent_path());
   fs::copy_file(options.file, to);
-  program.out << fmt::format("{} is a seed of {} now: runs start from it too\n", to.string(), task.name);
+  program.out << fmt::format(
+      "{} is a seed of {} now: runs start from it too. Not timed; beside the other seeds: "
+      "kernelites bench --task {}\n",
+      to.string(), task.name, shell_word(options.task));
 }
 
 }  // namespace

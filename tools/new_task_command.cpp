@@ -240,10 +240,7 @@ void imitate_task(const NewTaskOptions& options, Program& program) {
   std::string name;
   const fs::path folder = new_folder(options, name);
   const DataRoot data = find_data_root(options.data, program.executable);
-  if (!fs::exists(fs::path(options.like) / "task.json") &&
-      !fs::exists(data.tasks() / options.like / "task.json"))
-    throw ConfigError("--like", options.like, "is no task (see kernelites tasks)");
-  Json document = find_task(options.like, data).document;
+  Json document = find_task(options.like, data, "--like").document;
   document["name"] = name;
   copy_task(folder, name, options.like, document, data);
   program.out << fmt::format(

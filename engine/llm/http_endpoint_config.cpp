@@ -173,11 +173,11 @@ Json short_form(const std::string& argument, const char* kind, const char* base_
 
 HttpEndpointSettings parse_openai(ObjectReader& reader, const fs::path& folder) {
   HttpEndpointSettings settings;
+  read_server(reader, settings, folder);
   settings.base_url = read_url(reader, "base_url", reader.required<std::string>("base_url"));
   settings.dialect = reader.optional<std::string>("api", "chat");
   if (settings.dialect != "chat" && settings.dialect != "responses")
     reader.fail("api", "expected \"chat\" or \"responses\"");
-  read_server(reader, settings, folder);
   const bool is_openai = settings.base_url.rfind(k_openai_base_url, 0) == 0;
   settings.shape.output_limit_key =
       reader.optional<std::string>("output_limit_key", is_openai ? "max_completion_tokens" : "max_tokens");

@@ -59,6 +59,7 @@ TEST_CASE("every wrong configuration is named by file, field and expectation") {
        "fallback"},
       {R"({"kind": "openai", "model": "m"})", "endpoint.base_url: is missing"},
       {R"({"kind": "openai", "base_url": "http://h"})", "endpoint.model: is missing"},
+      {R"({"kind": "openai", "modle": "m"})", "endpoint.modle: is not a known key; expected \"model\""},
       {R"({"kind": "openai", "base_url": "http://h", "model": ""})", "endpoint.model: expected the name"},
       {R"({"kind": "openai", "base_url": "h:80", "model": "m"})",
        "endpoint.base_url: expected a URL that starts"},

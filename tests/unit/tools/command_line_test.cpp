@@ -110,6 +110,7 @@ TEST_CASE("a slip of the hand, a missing thing and a word too many are told as s
       {{"rank", "/no/such/trace.json"}, "no such file"},
       {{"evaluate", file, "--task", "rmsnormm"}, "did you mean \"rmsnorm\"?"},
       {{"new-task", run, "--like", "nope"}, "--like"},
+      {{"new-task", run, "--like", "rmsnrom"}, "did you mean \"rmsnorm\"?"},
       {{"diff", run, "2"}, "AFTER"},
       {{"profile", file, "--task", "rmsnorm", "--tune", "BN=64"}, "BN=64"},
       {{"report", run, "--out", run + "/no/such.html"}, "no folder"},
