@@ -6,8 +6,8 @@
 // between barriers, divergent barriers, loops without end. Each shape runs in the usual order of blocks and warps and
 // once more in an order that the key draws. Where results may differ by the roundings of atomic additions, and a real
 // device is to judge, the virtual GPU runs both orders without those roundings first: the results are then the same,
-// or something else makes them differ. Where the virtual GPU itself fails, or lacks what a newer device has, the stage
-// says "unchecked", and the device decides.
+// or something else makes them differ. Where the virtual GPU lacks what a newer device has, the stage says "unchecked",
+// and the device decides (sanitize_limits.h).
 #include <fmt/format.h>
 
 #include <algorithm>
@@ -17,6 +17,7 @@
 #include "engine/core/rng.h"
 #include "evaluators/worker/pipeline/evaluation_context.h"
 #include "evaluators/worker/pipeline/sampled_rows.h"
+#include "evaluators/worker/pipeline/sanitize_limits.h"
 
 namespace kernelites::worker {
 namespace {
@@ -64,21 +65,6 @@ std::vector<std::size_t> choose_shapes(const EvaluationContext& context) {
   }
   add_larger_shapes(context, chosen);
   return chosen;
-}
-
-/// Devices up to this compute capability have no instruction that candidates need and the virtual GPU does not execute.
-constexpr int k_executed_capability = 90;
-
-/// Reasons that speak of the virtual GPU and not of the candidate, where another device is there to decide. What it
-/// does not execute, read or launch is none, but on devices newer than it: one such instruction, executed once for
-/// nothing, would be enough to be rid of every check.
-bool is_own_limit(const DeviceFault& fault, const DeviceFacts& device) {
-  static constexpr const char* k_limits[] = {"child_died", "deadline", "error"};
-  static constexpr const char* k_unknown[] = {"unsupported_instruction", "invalid_launch", "module_rejected"};
-  const auto is_reason = [&](const char* reason) { return fault.reason == reason; };
-  if (std::any_of(std::begin(k_limits), std::end(k_limits), is_reason)) return true;
-  return device.compute_capability > k_executed_capability &&
-         std::any_of(std::begin(k_unknown), std::end(k_unknown), is_reason);
 }
 
 /// What the stage tells besides a fault.
@@ -200,16 +186,21 @@ std::optional<Verdict> run_sanitize_stage(EvaluationContext& context) {
     run_shapes(context, (*context.station)->referee(), *context.executor, context.module, told);
     fault = context.executor->fault();
   } else {
-    fault = run_beside_device(context, context.compiled, told);
-    if (fault && !is_own_limit(*fault, context.device)) fault = fault_with_line(context, *fault);
+    fault = fault_when_sure([&] {
+      told.counts.clear();
+      return run_beside_device(context, context.compiled, told);
+    });
+    if (fault && !is_unknown_code(*fault, context.device)) fault = fault_with_line(context, *fault);
   }
   for (const std::string& remark : told.remarks)
     if (told.counts["remarks"]++ < k_remarks_max)
       context.examination.notes.push_back("virtual GPU: " + remark);
   StageReport& report = context.report();
   report.remark = "bounds, unwritten reads, races, barriers, input writes; two orders of blocks and warps";
+  if (!context.device.is_virtual && told.counts["blocks"] == 0)
+    report.remark += "; no block of a bench shape was completed";
   if (!fault) return std::nullopt;
-  if (context.device.is_virtual || !is_own_limit(*fault, context.device))
+  if (context.device.is_virtual || !is_unknown_code(*fault, context.device))
     return fault_verdict("sanitize", *fault);
   report.outcome = "unchecked";
   report.remark = fmt::format("not sanitized: {}", fault->message);  // for people alone, as in stage bench
