@@ -37,9 +37,9 @@ std::string text_member(const Json& object, const char* key, const std::string& 
 namespace {
 
 std::int64_t extent(const Json& value, const std::string& file, const std::string& field) {
-  if (!value.is_number_integer() || value.get<std::int64_t>() < 1)
-    throw ConfigError(file, field, "expected a whole number of at least 1");
-  return value.get<std::int64_t>();
+  const auto number = whole_number_in<std::int64_t>(value);
+  if (!number || *number < 1) throw ConfigError(file, field, "expected a whole number of at least 1");
+  return *number;
 }
 
 Definition read_definition(const Json& json, const std::string& file) {

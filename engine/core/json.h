@@ -9,6 +9,7 @@
 #include <initializer_list>
 #include <limits>
 #include <nlohmann/json.hpp>
+#include <optional>
 #include <set>
 #include <string>
 #include <string_view>
@@ -16,10 +17,10 @@
 
 namespace kernelites {
 
-/// `json` as a T, which may also be written as a real number without a fraction, up to 2^53. Throws the JSON library's
-/// type_error for everything else: the library itself converts 1e30, -1.5 or a number beyond T as the processor does.
+/// `json` as a T, if it is a whole number within T, which may also be written as a real number without a fraction, up
+/// to 2^53.
 template <typename T, typename AnyJson>
-T whole_number(const AnyJson& json) {
+std::optional<T> whole_number_in(const AnyJson& json) {
   using Limits = std::numeric_limits<T>;
   if (const auto* natural = json.template get_ptr<const std::uint64_t*>()) {
     if (*natural <= static_cast<std::uint64_t>(Limits::max())) return static_cast<T>(*natural);
@@ -35,6 +36,14 @@ T whole_number(const AnyJson& json) {
         *real >= static_cast<double>(Limits::min()) && *real <= static_cast<double>(Limits::max()))
       return static_cast<T>(*real);
   }
+  return std::nullopt;
+}
+
+/// The same, where anything else is an error: throws the JSON library's type_error, where the library itself would
+/// convert 1e30, -1.5 or a number beyond T as the processor does.
+template <typename T, typename AnyJson>
+T whole_number(const AnyJson& json) {
+  if (const std::optional<T> number = whole_number_in<T>(json)) return *number;
   throw nlohmann::detail::type_error::create(
       302, "type must be a whole number in its range, but is " + json.dump().substr(0, 80), &json);
 }

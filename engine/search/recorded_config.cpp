@@ -16,7 +16,9 @@ RunConfig recorded_run_config(Json recorded, const std::string& where) {
       else
         shares[name] = share;
     }
-    if (orphaned > 0) shares["refine"] = shares.value("refine", 0.0) + orphaned;
+    if (orphaned > 0 && !shares.contains("refine")) shares["refine"] = 0.0;
+    if (orphaned > 0 && shares["refine"].is_number())  // else it is refused below, by its name
+      shares["refine"] = shares["refine"].get<double>() + orphaned;
     recorded["operators"] = std::move(shares);
   }
   return parse_run_config(recorded, where);

@@ -63,17 +63,17 @@ std::string read_member(const std::string& key, const Json& value, ToolArguments
     return "";
   }
   if (key == "tier") {
-    if (!value.is_number_integer()) return "\"tier\" must be a whole number";
-    arguments.tier =
-        static_cast<int>(std::min<std::int64_t>(100, std::max<std::int64_t>(0, value.get<std::int64_t>())));
+    const auto tier = whole_number_in<std::int64_t>(value);
+    if (!tier) return "\"tier\" must be a whole number";
+    arguments.tier = static_cast<int>(std::clamp<std::int64_t>(*tier, 0, 100));
     return "";
   }
   if (key == "tuning") {
     if (!value.is_object()) return "\"tuning\" must be an object of name: value";
     for (const auto& [name, choice] : value.items()) {
-      if (!choice.is_number_integer())
-        return fmt::format("the value of tunable \"{}\" must be a whole number", name);
-      arguments.tuning[name] = choice.get<std::int64_t>();
+      const auto number = whole_number_in<std::int64_t>(choice);
+      if (!number) return fmt::format("the value of tunable \"{}\" must be a whole number", name);
+      arguments.tuning[name] = *number;
     }
     return "";
   }

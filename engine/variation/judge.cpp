@@ -101,10 +101,9 @@ std::optional<std::vector<int>> lines_in(const Json& json, int line_count) {
   if (!json.is_array() || json.size() > k_lines_max) return std::nullopt;
   std::vector<int> lines;
   for (const Json& entry : json) {
-    if (!entry.is_number_integer()) return std::nullopt;
-    const auto line = entry.get<std::int64_t>();
-    if (line < 1 || line > line_count) return std::nullopt;
-    lines.push_back(static_cast<int>(line));
+    const auto line = whole_number_in<int>(entry);
+    if (!line || *line < 1 || *line > line_count) return std::nullopt;
+    lines.push_back(*line);
   }
   return lines;
 }

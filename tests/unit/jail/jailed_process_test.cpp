@@ -82,7 +82,8 @@ void finish(JailedProcess& process) {
 TEST_CASE("a jailed program reads its input, works in its folder and answers") {
   const Outside outside;
   JailedCommand command = outside.agent("answer");
-  command.input = std::string(300'000, 'x') + "\nsecond line\n";
+  command.input.assign(300'000, 'x');
+  command.input += "\nsecond line\n";
   JailedProcess process(command);
   finish(process);
   CHECK(process.end().is_clean());

@@ -63,6 +63,8 @@ TEST_CASE("in a recorded configuration, shares of operators that have left are r
   CHECK(recorded_run_config(parse_json(R"({"operators": {"explore": 1}})", "x"), "x").operators ==
         std::map<std::string, double>{{"refine", 1.0}});
   CHECK_THROWS_AS(parse_run_config(recorded, "x"), ConfigError);
+  const Json broken = parse_json(R"({"operators": {"explore": 0.5, "refine": "half"}})", "x");
+  CHECK_THROWS_WITH(recorded_run_config(broken, "x"), Catch::Contains("operators"));
 }
 
 TEST_CASE("triage is off unless it is asked for, and a mode that there is not is refused by name") {

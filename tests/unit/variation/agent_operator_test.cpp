@@ -132,6 +132,7 @@ TEST_CASE("what cannot be carried out is answered in words and costs no evaluati
       {R"({"path": "/etc/passwd"})", "no argument \"path\""},
       {R"([1])", "one JSON object"},
       {R"({"source": 7})", "must be a string"},
+      {R"({"candidate": "c1", "tuning": {"BN": 9223372036854775808}})", "\"BN\" must be a whole number"},
       {"{\"source\"", "one JSON object"},
   };
   for (const auto& [arguments, words] : rows) {
@@ -143,6 +144,8 @@ TEST_CASE("what cannot be carried out is answered in words and costs no evaluati
   Episode episode;
   episode.start();
   CHECK_THAT(last_text(episode.reply({{"shell", "{}"}})), Contains("no tool \"shell\""));
+  CHECK_THAT(last_text(episode.reply({{"read_playbook", R"({"tier": 18446744073709551615})"}})),
+             Contains("\"tier\" must be a whole number"));
 }
 
 TEST_CASE("on a real device a profile has the counters read, once") {

@@ -119,6 +119,7 @@ TEST_CASE("an answer counts only if it is exactly what was asked for") {
         R"({"flag": true, "reason": "races", "lines": []})",
         R"({"flag": true, "reason": "races", "lines": [0]})",
         R"({"flag": true, "reason": "races", "lines": [10]})",
+        R"({"flag": true, "reason": "races", "lines": [18446744073709551615]})",
         R"({"flag": true, "reason": "races", "lines": [1.5]})",
         R"({"flag": false, "reason": "races", "lines": []})",
         R"({"flag": false, "reason": "none", "lines": [1]})",
