@@ -1,23 +1,25 @@
 // SPDX-License-Identifier: Apache-2.0
 // mLSTM in chunks on wgmma: q, k [B, NH, S, DK], v [B, NH, S, DV] (bf16) with gates, outputs h and the final state.
 //
-// Technique: two small launches scan the gates (sums in double; a launch for each chunk's own, one for what chunks hand on).
-// Then a block takes one head and 128 channels of its values and walks the sequence in chunks of 64 tokens. Warpgroups:
+// Technique: two small launches scan the gates, in double (one for each chunk's own, one for what chunks hand on). Then a
+// block takes one head and 128 channels of its values and walks the sequence in chunks of 64 tokens. Warpgroups:
 //   0, 1  state: C^T (64 value channels by DK, f32) stays in registers. Packed to bf16 it is the A operand of C^T Q^T, so that
-//         the memory never passes through shared memory; then H^T = since * (C^T Q^T) + V^T P^T and C^T = keep * C^T + (w V)^T K
-//   2     scores: Q K^T with gates as weights, denominators and the normaliser n, one chunk ahead of the states. n is two
-//         more rows of K (upper and lower half of its bits), so that one product gives n . q
-//   3     producer: TMA, rings of two chunks
+//         the memory never passes through shared memory; then C^T = keep * C^T + (w V)^T K, half the tokens while the first product
+//         still runs, and H^T = since * (C^T Q^T) + V^T P^T behind it. Outputs are stored during the next chunk's first product
+//   2     scores P: Q K^T with gates as weights, denominators and the normaliser n, a chunk ahead of the states. n is three more
+//         rows of K (a third of its bits each), so that one product gives n . q too; it grows by K^T w, w in thirds as well
+//   3     two threads fetch tiles by TMA (rings of one to three chunks)
 // Where heads are too few for the device, blocks take segments of the sequence: a launch before sums up what pieces of
 // the earlier ones add to the state, all at once. Runs on sm_90.
 //
 // Ladder:
 //   naive.cu         token after token, two barriers each
 //   chunked_mma.cu   64 tokens a step on mma.sync, memory in registers
-//   this file        wgmma, TMA and roles: 3.8 to 5.3x the second on an H100
-//   left to do       the states wait for scores, whose warpgroup keeps the normaliser too: with warps of its own for that, decays
-//                    between the products and tiles brought into the L2 beforehand the main launch took 442 us instead of 499
-//                    (4 x 8k, an H100, n = 12; not examined on a device yet). Programmatic launches were slower (4 %)
+//   this file        wgmma, TMA and roles
+//   left to do       a prompt alone reads three quarters of its keys and values twice. Slower were: the normaliser by multiply and
+//                    add, in warps of its own or beside the scores (it took longer than a chunk); later tiles brought into the L2
+//                    (6 %); programmatic launches (4 %). Too coarse: weights of the update in units of a memory that does not
+//                    decay, which round tokens that weigh one
 
 // tune: SEGMENTS_MAX = 4 | 1 | 2
 // tune: PARTS_MAX = 1 | 2 | 4
@@ -28,8 +30,8 @@ namespace ptx = kernelites::ptx;
 
 constexpr int CHUNK = 64, GROUPS = 2, COLUMNS = 64 * GROUPS, THREADS = 128 * (GROUPS + 2);
 constexpr int PANEL = 64 * 128, K_PANEL = 72 * 128;  // 64 channels of a tile; the keys' has eight rows more
-constexpr int RECORD = 7 * CHUNK;                    // floats: a, M (two each), since, 2^-m, weight
-constexpr int M_AT = 2 * CHUNK, SINCE_AT = 4 * CHUNK, FLOOR_AT = 5 * CHUNK, WEIGHT_AT = 6 * CHUNK;
+constexpr int RECORD = 5 * CHUNK;                    // floats: a, M, since, 2^-m, weight
+constexpr int M_AT = CHUNK, SINCE_AT = 2 * CHUNK, FLOOR_AT = 3 * CHUNK, WEIGHT_AT = 4 * CHUNK;
 constexpr double LOG2E = 1.4426950408889634;
 
 /// A chunk's gates by themselves, two tokens a lane, in base-2 units: b, the running sum of the log-sigmoids, a = igate - b,
@@ -76,12 +78,6 @@ mlstm_sums(const float* __restrict__ igate, const float* __restrict__ fgate, dou
   if (lane == 31) sums[(long long)blockIdx.y * chunks + chunk] = make_double2(scan.b[1], scan.top[1]);
 }
 
-/// x in two floats; what is below every gate stays there.
-__device__ __forceinline__ float2 split(double x) {
-  const float high = (float)x;
-  return make_float2(high, isinf(high) ? 0.0f : (float)(x - high));
-}
-
 /// A record for every chunk, its M before in `starts` (with gates summed from the sequence's begin), and the last m.
 __global__ void __launch_bounds__(256)
 mlstm_gates(const float* __restrict__ igate, const float* __restrict__ fgate, const float* __restrict__ m0,
@@ -113,8 +109,8 @@ mlstm_gates(const float* __restrict__ igate, const float* __restrict__ fgate, co
     const int token = 2 * lane + i;
     const double tokens_top = fmax(before, scan.top[i]);
     m = scan.b[i] + tokens_top;
-    reinterpret_cast<float2*>(record)[token] = split(scan.a[i]);
-    reinterpret_cast<float2*>(record + M_AT)[token] = split(tokens_top);
+    record[token] = (float)(scan.a[i] - before);  // both from the state before: small where their difference counts
+    record[M_AT + token] = (float)(tokens_top - before);
     record[SINCE_AT + token] = ptx::ex2((float)(before - tokens_top));
     record[FLOOR_AT + token] = ptx::ex2((float)-m);
     record[WEIGHT_AT + token] = ptx::ex2((float)(scan.a[i] - last_top));
@@ -140,11 +136,25 @@ __device__ __forceinline__ void wgmma_scores(float (&d)[36], unsigned long long 
       : "l"(a), "l"(b), "r"(accumulate));
 }
 
+/// d (64 x 8) += A B^T: A lies with its rows innermost, B with the summed index.
+__device__ __forceinline__ void wgmma_column(float (&d)[4], unsigned long long a, unsigned long long b) {
+  asm volatile(
+      "{\n.reg .pred p;\nsetp.ne.b32 p, 1, 0;\n"
+      "wgmma.mma_async.sync.aligned.m64n8k16.f32.bf16.bf16 {%0, %1, %2, %3}, %4, %5, p, 1, 1, 1, 0;\n}\n"
+      : "+f"(d[0]), "+f"(d[1]), "+f"(d[2]), "+f"(d[3])
+      : "l"(a), "l"(b));
+}
+
 /// Stores four 8x8 matrices, transposed.
 __device__ __forceinline__ void stmatrix_x4_trans(void* row, unsigned a, unsigned b, unsigned c, unsigned d) {
   asm volatile("stmatrix.sync.aligned.m8n8.x4.trans.shared.b16 [%0], {%1,%2,%3,%4};" ::"r"(ptx::smem_address(row)), "r"(a),
                "r"(b), "r"(c), "r"(d)
                : "memory");
+}
+
+/// The descriptor of what lies `bytes` further in the same tile.
+__device__ __forceinline__ unsigned long long further(unsigned long long descriptor, unsigned bytes) {
+  return (descriptor & 0xffffffff00000000ull) | (unsigned)((unsigned)descriptor + (bytes >> 4));
 }
 
 /// Keeps the compiler from reading accumulators before the wait.
@@ -155,6 +165,9 @@ __device__ __forceinline__ void settle(float (&d)[N]) {
 }
 
 /// Keeps operands in their registers until here.
+__device__ __forceinline__ void keep_until_here(const unsigned (&a)[4]) {
+  asm volatile("" ::"r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]) : "memory");
+}
 template <int N>
 __device__ __forceinline__ void keep_until_here(const unsigned (&a)[N][4]) {
 #pragma unroll
@@ -165,13 +178,16 @@ __device__ __forceinline__ unsigned scaled(unsigned pair, float low, float high)
   return ptx::pack_bf16(ptx::low_bf16(pair) * low, ptx::high_bf16(pair) * high);
 }
 
-template <int DK>
+/// OUT: with queries, weights and outputs; otherwise there is room for more keys and values.
+template <int DK, bool OUT>
 struct Layout {
   static constexpr int PANELS = DK / 64, Q = PANELS * PANEL, K = PANELS * K_PANEL, V = GROUPS * PANEL;
-  unsigned char q[2][Q], k[2][K], v[2][V], p[2][PANEL], h[GROUPS][PANEL];
-  float gates[2][512];  // a record each
-  float by[2][CHUNK];   // of each token: the factor of what the state before the chunk gives
-  uint64_t q_full[2], q_empty[2], k_full[2], k_empty[2], v_full[2], v_empty[2], p_full[2], p_empty[2];
+  static constexpr int K_STAGES = OUT ? 3 : 4, V_STAGES = OUT ? 1 : 4;
+  unsigned char k[K_STAGES][K], v[V_STAGES][V], q[2][OUT ? Q : 1024], w[1024], p[2][OUT ? PANEL : 1024], h[GROUPS][OUT ? PANEL : 1024];
+  float gates[K_STAGES][RECORD];
+  float by[2][CHUNK];  // of each token: the factor of what the state before the chunk gives
+  uint64_t k_full[K_STAGES], k_empty[K_STAGES], v_full[V_STAGES], v_empty[V_STAGES];
+  uint64_t q_full[2], q_empty[2], p_full[2], p_empty[2];
 };
 
 /// OUT: outputs of segments of `span` chunks; otherwise only what each piece of `span` chunks adds to the state.
@@ -185,7 +201,8 @@ mlstm_wgmma(const __grid_constant__ CUtensorMap q_map, const __grid_constant__ C
             float eps) {
   constexpr int PANELS = DK / 64;
   extern __shared__ __align__(128) unsigned char memory[];
-  Layout<DK>& shared = *reinterpret_cast<Layout<DK>*>(memory + ((1024u - (ptx::smem_address(memory) & 1023u)) & 1023u));
+  constexpr int K_STAGES = Layout<DK, OUT>::K_STAGES, V_STAGES = Layout<DK, OUT>::V_STAGES;
+  Layout<DK, OUT>& shared = *reinterpret_cast<Layout<DK, OUT>*>(memory + ((1024u - (ptx::smem_address(memory) & 1023u)) & 1023u));
   const int thread = threadIdx.x % 128, group = threadIdx.x / 128, lane = thread % 32, warp = thread / 32, g = lane / 4, t = lane % 4;
   const int head = blockIdx.y, begin = (int)blockIdx.z * span, end = min(begin + span, chunks);
 
@@ -193,18 +210,25 @@ mlstm_wgmma(const __grid_constant__ CUtensorMap q_map, const __grid_constant__ C
 #pragma unroll
     for (int i = 0; i < 2; ++i) {
       ptx::mbarrier_init(&shared.q_full[i], 1);
-      ptx::mbarrier_init(&shared.k_full[i], 1);
-      ptx::mbarrier_init(&shared.v_full[i], 1);
       ptx::mbarrier_init(&shared.p_full[i], 4);
       ptx::mbarrier_init(&shared.q_empty[i], 4 * GROUPS + 4);
-      ptx::mbarrier_init(&shared.k_empty[i], 4 * GROUPS + 4);
-      ptx::mbarrier_init(&shared.v_empty[i], 4 * GROUPS);
       ptx::mbarrier_init(&shared.p_empty[i], 4 * GROUPS);
+    }
+#pragma unroll
+    for (int i = 0; i < K_STAGES; ++i) {
+      ptx::mbarrier_init(&shared.k_full[i], 1);
+      ptx::mbarrier_init(&shared.k_empty[i], 4 * GROUPS + 4);
+    }
+#pragma unroll
+    for (int i = 0; i < V_STAGES; ++i) {
+      ptx::mbarrier_init(&shared.v_full[i], 1);
+      ptx::mbarrier_init(&shared.v_empty[i], 4 * GROUPS);
     }
     ptx::fence_mbarrier_init();
   }
-  if (OUT) {  // the keys' further rows: two will be the normaliser, the others are zero
-    for (int i = threadIdx.x; i < 2 * PANELS * 64; i += THREADS) {
+  if (OUT) {  // the keys' further rows: three will be the normaliser, the others are zero
+    if (threadIdx.x < 64) reinterpret_cast<uint4*>(shared.w)[threadIdx.x] = make_uint4(0, 0, 0, 0);
+    for (int i = threadIdx.x; i < K_STAGES * PANELS * 64; i += THREADS) {
       reinterpret_cast<uint4*>(shared.k[i / (PANELS * 64)] + i / 64 % PANELS * K_PANEL + PANEL)[i % 64] = make_uint4(0, 0, 0, 0);
     }
     ptx::fence_proxy_async();
@@ -213,64 +237,105 @@ mlstm_wgmma(const __grid_constant__ CUtensorMap q_map, const __grid_constant__ C
 
   if (group == GROUPS + 1) {
     ptx::register_decrease<24>();
-    if (thread == 0) {
-      for (int chunk = begin, count = 0; chunk < end; ++chunk, ++count) {
-        const int stage = count & 1, parity = ((count >> 1) & 1) ^ 1, token = chunk * CHUNK;
-        ptx::mbarrier_wait(&shared.v_empty[stage], parity);
-        ptx::mbarrier_arrive_expect(&shared.v_full[stage], Layout<DK>::V);
-#pragma unroll
-        for (int i = 0; i < GROUPS; ++i) {
-          ptx::tma_load_3d(shared.v[stage] + i * PANEL, &v_map, &shared.v_full[stage], blockIdx.x * COLUMNS + i * 64, token, head);
-        }
-        if (OUT) {
-          ptx::mbarrier_wait(&shared.q_empty[stage], parity);
-          ptx::mbarrier_arrive_expect(&shared.q_full[stage], Layout<DK>::Q);
-#pragma unroll
-          for (int i = 0; i < PANELS; ++i) {
-            ptx::tma_load_3d(shared.q[stage] + i * PANEL, &q_map, &shared.q_full[stage], i * 64, token, head);
-          }
-        }
-        ptx::mbarrier_wait(&shared.k_empty[stage], parity);
+    // A warp for each tensor, so that none waits for room that another one lacks.
+    if (warp == 0 && lane == 0) {
+      int stage = 0, phase = 1;
+      for (int chunk = begin; chunk < end; ++chunk) {
+        ptx::mbarrier_wait(&shared.k_empty[stage], phase);
         ptx::mbarrier_arrive_expect(&shared.k_full[stage], PANELS * PANEL + RECORD * 4);
         ptx::bulk_load(shared.gates[stage], records + ((long long)head * chunks + chunk) * RECORD, RECORD * 4, &shared.k_full[stage]);
 #pragma unroll
         for (int i = 0; i < PANELS; ++i) {
-          ptx::tma_load_3d(shared.k[stage] + i * K_PANEL, &k_map, &shared.k_full[stage], i * 64, token, head);
+          ptx::tma_load_3d(shared.k[stage] + i * K_PANEL, &k_map, &shared.k_full[stage], i * 64, chunk * CHUNK, head);
         }
+        if (++stage == K_STAGES) stage = 0, phase ^= 1;
+      }
+    } else if (OUT && warp == 1 && lane == 0) {  // queries two chunks ahead, values one: in the order in which room falls free
+      const auto load_queries = [&](int chunk) {
+        const int count = chunk - begin, stage = count & 1;
+        if (chunk >= end) return;
+        ptx::mbarrier_wait(&shared.q_empty[stage], ((count >> 1) & 1) ^ 1);
+        ptx::mbarrier_arrive_expect(&shared.q_full[stage], Layout<DK, OUT>::Q);
+#pragma unroll
+        for (int i = 0; i < PANELS; ++i) {
+          ptx::tma_load_3d(shared.q[stage] + i * PANEL, &q_map, &shared.q_full[stage], i * 64, chunk * CHUNK, head);
+        }
+      };
+      load_queries(begin);
+      for (int chunk = begin; chunk < end; ++chunk) {
+        load_queries(chunk + 1);
+        ptx::mbarrier_wait(&shared.v_empty[0], ((chunk - begin) & 1) ^ 1);
+        ptx::mbarrier_arrive_expect(&shared.v_full[0], Layout<DK, OUT>::V);
+#pragma unroll
+        for (int i = 0; i < GROUPS; ++i) {
+          ptx::tma_load_3d(shared.v[0] + i * PANEL, &v_map, &shared.v_full[0], blockIdx.x * COLUMNS + i * 64, chunk * CHUNK, head);
+        }
+      }
+    } else if (!OUT && warp == 1 && lane == 0) {
+      int stage = 0, phase = 1;
+      for (int chunk = begin; chunk < end; ++chunk) {
+        ptx::mbarrier_wait(&shared.v_empty[stage], phase);
+        ptx::mbarrier_arrive_expect(&shared.v_full[stage], Layout<DK, OUT>::V);
+#pragma unroll
+        for (int i = 0; i < GROUPS; ++i) {
+          ptx::tma_load_3d(shared.v[stage] + i * PANEL, &v_map, &shared.v_full[stage], blockIdx.x * COLUMNS + i * 64, chunk * CHUNK, head);
+        }
+        if (++stage == V_STAGES) stage = 0, phase ^= 1;
       }
     }
   } else if (group == GROUPS) {
     ptx::register_decrease<72>();
-    const bool has_normaliser = thread < DK / 2 && (OUT || blockIdx.x == 0);  // a thread has two of its channels
-    const int panel = thread / 32 * K_PANEL, chunk16 = lane / 4 * 16;            // where they are in a row of keys
-    float n[2] = {0.0f, 0.0f};
-    if (OUT && has_normaliser) {
-      const double start = starts[(long long)head * chunks + begin];
-      const float2 first = reinterpret_cast<const float2*>(n0 + (long long)head * DK)[thread];
-      const float left = ptx::ex2((float)(m0[head] * LOG2E - start));
-      n[0] = left * first.x, n[1] = left * first.y;
-      for (int i = 0; i < begin / piece; ++i) {
-        const float2 part = reinterpret_cast<const float2*>(n_parts + ((long long)head * pieces + i) * DK)[thread];
-        const float by = ptx::ex2((float)(starts[(long long)head * chunks + (i + 1) * piece] - start));
-        n[0] = fmaf(by, part.x, n[0]), n[1] = fmaf(by, part.y, n[1]);
-      }
-    }
-    for (int chunk = begin, count = 0; chunk < end; ++chunk, ++count) {
-      const int stage = count & 1, phase = (count >> 1) & 1;
-      unsigned char* const q_tile = shared.q[stage];
-      unsigned char* const k_tile = shared.k[stage];
-      const float* const gates = shared.gates[stage];
-      float s[36];
+    if (OUT) {
+      // The normaliser: of channels 64 (t mod PANELS) + 16 warp + g, and 8 further.
+      float normaliser[2];
+      const int channel = t % PANELS * 64 + warp * 16 + g;
+      {
+        const double start = starts[(long long)head * chunks + begin];
+        const float left = ptx::ex2((float)(m0[head] * LOG2E - start));
 #pragma unroll
-      for (int i = 0; i < 36; ++i) s[i] = 0.0f;
-      ptx::mbarrier_wait(&shared.k_full[stage], phase);
-      if (OUT) {
-        if (thread < DK / 2) {
-          const unsigned upper = ptx::pack_bf16(n[0], n[1]);
-          const unsigned lower = ptx::pack_bf16(n[0] - ptx::low_bf16(upper), n[1] - ptx::high_bf16(upper));
-          *reinterpret_cast<unsigned*>(k_tile + panel + PANEL + chunk16 + t * 4) = upper;
-          *reinterpret_cast<unsigned*>(k_tile + panel + PANEL + 128 + (chunk16 ^ 16) + t * 4) = lower;
+        for (int i = 0; i < 2; ++i) normaliser[i] = left * n0[(long long)head * DK + channel + i * 8];
+        for (int j = 0; j < begin / piece; ++j) {
+          const float by = ptx::ex2((float)(starts[(long long)head * chunks + (j + 1) * piece] - start));
+#pragma unroll
+          for (int i = 0; i < 2; ++i) normaliser[i] = fmaf(by, n_parts[((long long)head * pieces + j) * DK + channel + i * 8], normaliser[i]);
         }
+      }
+      int k_stage = 0, k_phase = 0;
+      for (int chunk = begin, count = 0; chunk < end; ++chunk, ++count) {
+        const int stage = count & 1, phase = (count >> 1) & 1;
+        const auto q_rows = ptx::wgmma_descriptor(ptx::smem_address(shared.q[stage]));
+        const auto k_rows = ptx::wgmma_descriptor(ptx::smem_address(shared.k[k_stage]));
+        const float* const gates = shared.gates[k_stage];
+        float s[36];
+#pragma unroll
+        for (int i = 0; i < 36; ++i) s[i] = 0.0f;
+        ptx::named_barrier_sync(1, 128);  // nobody reads the weights' tile any more
+        ptx::mbarrier_wait(&shared.k_full[k_stage], k_phase);
+        // Thirds of the normaliser go to the keys' further rows, those of the update's weights to a tile of their own.
+        if (t < PANELS) {
+#pragma unroll
+          for (int i = 0; i < 2; ++i) {
+            const int at = warp * 16 + g + i * 8;
+            float rest = normaliser[i];
+#pragma unroll
+            for (int row = 0; row < 3; ++row) {
+              const unsigned third = ptx::pack_bf16(rest, 0.0f);
+              rest -= ptx::low_bf16(third);
+              *reinterpret_cast<unsigned short*>(shared.k[k_stage] + t * K_PANEL + PANEL + row * 128 + ((at / 8 ^ row) * 16) + at % 8 * 2) =
+                  (unsigned short)third;
+            }
+          }
+        }
+        if (thread < CHUNK / 2) {
+          float2 rest = reinterpret_cast<const float2*>(gates + WEIGHT_AT)[thread];
+#pragma unroll
+          for (int row = 0; row < 3; ++row) {
+            const unsigned third = ptx::pack_bf16(rest.x, rest.y);
+            rest.x -= ptx::low_bf16(third), rest.y -= ptx::high_bf16(third);
+            *reinterpret_cast<unsigned*>(shared.w + row * 128 + ((thread / 4 ^ row) * 16) + thread % 4 * 4) = third;
+          }
+        }
+        __syncwarp();
         ptx::fence_proxy_async();
         ptx::named_barrier_sync(1, 128);
         ptx::mbarrier_wait(&shared.q_full[stage], phase);
@@ -278,56 +343,42 @@ mlstm_wgmma(const __grid_constant__ CUtensorMap q_map, const __grid_constant__ C
         ptx::wgmma_fence();
 #pragma unroll
         for (int step = 0; step < DK / 16; ++step) {
-          wgmma_scores(s, ptx::wgmma_descriptor(ptx::smem_address(q_tile + step / 4 * PANEL + step % 4 * 32)),
-                       ptx::wgmma_descriptor(ptx::smem_address(k_tile + step / 4 * K_PANEL + step % 4 * 32)), step != 0);
+          wgmma_scores(s, further(q_rows, step / 4 * PANEL + step % 4 * 32), further(k_rows, step / 4 * K_PANEL + step % 4 * 32), step != 0);
         }
         ptx::wgmma_commit();
-      }
-      if (has_normaliser) {
-        const float keep = gates[SINCE_AT + CHUNK - 1];
-        n[0] *= keep, n[1] *= keep;
-#pragma unroll
-        for (int i = 0; i < CHUNK; i += 4) {
-          const float4 weights = *reinterpret_cast<const float4*>(gates + WEIGHT_AT + i);
-          const float weight[4] = {weights.x, weights.y, weights.z, weights.w};
-#pragma unroll
-          for (int j = 0; j < 4; ++j) {
-            const unsigned pair = *reinterpret_cast<const unsigned*>(k_tile + panel + (i + j) * 128 + (chunk16 ^ ((i + j) % 8 * 16)) + t * 4);
-            n[0] = fmaf(weight[j], ptx::low_bf16(pair), n[0]);
-            n[1] = fmaf(weight[j], ptx::high_bf16(pair), n[1]);
-          }
-        }
-      }
-      if (OUT) {
         ptx::wgmma_wait<0>();
         settle(s);
         __syncwarp();
         if (lane == 0) ptx::mbarrier_arrive(&shared.q_empty[stage]);
-        float by[2];
+        const int row = warp * 16 + g;  // and 8 further
+        const float tops[2] = {gates[M_AT + row], gates[M_AT + row + 8]};
+        float by[2] = {0.0f, 0.0f};
 #pragma unroll
-        for (int half = 0; half < 2; ++half) {
-          const int row = warp * 16 + half * 8 + g;
-          const float2 top = reinterpret_cast<const float2*>(gates + M_AT)[row];
-          float sum = 0;
+        for (int n = 0; n < 8; ++n) {
+          if (n / 2 > warp) continue;  // later tokens
+          const float2 a = *reinterpret_cast<const float2*>(gates + n * 8 + t * 2);
 #pragma unroll
-          for (int n = 0; n < 8; ++n) {
-            if (n / 2 > warp) continue;  // later tokens
-            const float4 a = *reinterpret_cast<const float4*>(gates + (n * 8 + t * 2) * 2);
-            const float x[2] = {(a.x - top.x) + (a.y - top.y), (a.z - top.x) + (a.w - top.y)};
+          for (int half = 0; half < 2; ++half) {
+            s[n * 4 + half * 2] *= ptx::ex2(a.x - tops[half]);
+            s[n * 4 + half * 2 + 1] *= ptx::ex2(a.y - tops[half]);
+          }
+          if (n / 2 == warp) {
 #pragma unroll
-            for (int e = 0; e < 2; ++e) {
-              float& p = s[n * 4 + half * 2 + e];
-              p = n * 8 + t * 2 + e > row ? 0.0f : p * ptx::ex2(x[e]);
-              sum += p;
+            for (int i = 0; i < 4; ++i) {
+              if (n * 8 + i % 2 - i / 2 * 8 > row - t * 2) s[n * 4 + i] = 0.0f;
             }
           }
-          const float since = gates[SINCE_AT + row];
-          sum = fmaf(since, s[32 + half * 2] + s[33 + half * 2], sum);  // n . q: zero but in the first lane of four
+          by[0] += s[n * 4] + s[n * 4 + 1], by[1] += s[n * 4 + 2] + s[n * 4 + 3];
+        }
+        ptx::mbarrier_wait(&shared.p_empty[stage], phase ^ 1);
+#pragma unroll
+        for (int half = 0; half < 2; ++half) {
+          const float since = gates[SINCE_AT + row + half * 8];
+          float sum = fmaf(since, s[32 + half * 2] + s[33 + half * 2], by[half]);  // n . q: of three columns
           sum += __shfl_xor_sync(0xffffffffu, sum, 1);
           sum += __shfl_xor_sync(0xffffffffu, sum, 2);
-          by[half] = scale / (fmaxf(fabsf(scale * sum), gates[FLOOR_AT + row]) + eps);
-          if (half == 0) ptx::mbarrier_wait(&shared.p_empty[stage], phase ^ 1);
-          if (t == 0) shared.by[stage][row] = since * by[half];
+          by[half] = __fdividef(scale, fmaxf(fabsf(scale * sum), gates[FLOOR_AT + row + half * 8]) + eps);
+          if (t == 0) shared.by[stage][row + half * 8] = since * by[half];
         }
 #pragma unroll
         for (int n = 0; n < 8; n += 2) {
@@ -338,20 +389,71 @@ mlstm_wgmma(const __grid_constant__ CUtensorMap q_map, const __grid_constant__ C
               packed[i] = ptx::pack_bf16(s[n * 4 + i * 2] * by[i & 1], s[n * 4 + i * 2 + 1] * by[i & 1]);
             }
           }
-          const int row = warp * 16 + (lane & 15), at = (n + (lane >> 4)) ^ (row & 7);
-          ptx::stmatrix_x4(shared.p[stage] + row * 128 + at * 16, packed);
+          const int to = warp * 16 + (lane & 15), at = (n + (lane >> 4)) ^ (to & 7);
+          ptx::stmatrix_x4(shared.p[stage] + to * 128 + at * 16, packed);
         }
         ptx::fence_proxy_async();
+        __syncwarp();
+        if (lane == 0) ptx::mbarrier_arrive(&shared.p_full[stage]);
+        __syncwarp();
+        float added[PANELS][4] = {};
+        for (auto& of : added) settle(of);
+        ptx::wgmma_fence();
+        const auto w_rows = ptx::wgmma_descriptor(ptx::smem_address(shared.w));
+#pragma unroll
+        for (int step = 0; step < 4; ++step) {
+#pragma unroll
+          for (int i = 0; i < PANELS; ++i) wgmma_column(added[i], further(k_rows, i * K_PANEL + step * 2048), further(w_rows, step * 32));
+        }
+        ptx::wgmma_commit();
+        ptx::wgmma_wait<0>();
+        for (auto& of : added) settle(of);
+        __syncwarp();
+        const float keep = gates[SINCE_AT + CHUNK - 1];
+#pragma unroll
+        for (int i = 0; i < PANELS * 2; ++i) {
+          float sum = added[i / 2][i % 2 * 2] + added[i / 2][i % 2 * 2 + 1];  // of two of the weights' thirds at most
+          sum += __shfl_xor_sync(0xffffffffu, sum, 1);
+          sum += __shfl_xor_sync(0xffffffffu, sum, 2);
+          if (i / 2 == t % PANELS) normaliser[i % 2] = fmaf(keep, normaliser[i % 2], sum);
+        }
+        __syncwarp();
+        if (lane == 0) ptx::mbarrier_arrive(&shared.k_empty[k_stage]);
+        if (++k_stage == K_STAGES) k_stage = 0, k_phase ^= 1;
       }
-      __syncwarp();
-      if (lane == 0) {
-        if (OUT) ptx::mbarrier_arrive(&shared.p_full[stage]);
-        ptx::mbarrier_arrive(&shared.k_empty[stage]);
+      if (t < PANELS && blockIdx.x == 0 && end == chunks) {
+#pragma unroll
+        for (int i = 0; i < 2; ++i) n_out[(long long)head * DK + channel + i * 8] = normaliser[i];
       }
-    }
-    if (has_normaliser) {
-      if (!OUT) reinterpret_cast<float2*>(n_parts + ((long long)head * pieces + blockIdx.z) * DK)[thread] = make_float2(n[0], n[1]);
-      if (OUT && blockIdx.x == 0 && end == chunks) reinterpret_cast<float2*>(n_out + (long long)head * DK)[thread] = make_float2(n[0], n[1]);
+    } else {
+      // The normaliser: a thread has two of its channels.
+      const bool has_channels = thread < DK / 2 && blockIdx.x == 0;
+      const int panel = thread / 32 * K_PANEL, chunk16 = lane / 4 * 16;  // where they are in a row of keys
+      float n[2] = {0.0f, 0.0f};
+      const auto add_chunk = [&](const unsigned char* keys, const float* gates) {
+        const float keep = gates[SINCE_AT + CHUNK - 1];
+        n[0] *= keep, n[1] *= keep;
+#pragma unroll
+        for (int i = 0; i < CHUNK; i += 4) {
+          const float4 weights = *reinterpret_cast<const float4*>(gates + WEIGHT_AT + i);
+          const float weight[4] = {weights.x, weights.y, weights.z, weights.w};
+#pragma unroll
+          for (int j = 0; j < 4; ++j) {
+            const unsigned pair = *reinterpret_cast<const unsigned*>(keys + panel + t * 4 + (i + j) * 128 + (chunk16 ^ ((i + j) % 8 * 16)));
+            n[0] = fmaf(weight[j], ptx::low_bf16(pair), n[0]);
+            n[1] = fmaf(weight[j], ptx::high_bf16(pair), n[1]);
+          }
+        }
+      };
+      int stage = 0, phase = 0;
+      for (int chunk = begin; chunk < end; ++chunk) {
+        ptx::mbarrier_wait(&shared.k_full[stage], phase);
+        if (has_channels) add_chunk(shared.k[stage], shared.gates[stage]);
+        __syncwarp();
+        if (lane == 0) ptx::mbarrier_arrive(&shared.k_empty[stage]);
+        if (++stage == K_STAGES) stage = 0, phase ^= 1;
+      }
+      if (has_channels) reinterpret_cast<float2*>(n_parts + ((long long)head * pieces + blockIdx.z) * DK)[thread] = make_float2(n[0], n[1]);
     }
   } else {
     ptx::register_increase<208>();
@@ -377,82 +479,118 @@ mlstm_wgmma(const __grid_constant__ CUtensorMap q_map, const __grid_constant__ C
 #pragma unroll
         for (int n = 0; n < TILES; ++n) {
           const float4 x = part[i * next_part + n * 128];
-          at(n * 4) = fmaf(by, x.x, at(n * 4)), at(n * 4 + 1) = fmaf(by, x.y, at(n * 4 + 1));
-          at(n * 4 + 2) = fmaf(by, x.z, at(n * 4 + 2)), at(n * 4 + 3) = fmaf(by, x.w, at(n * 4 + 3));
+          const float of[4] = {x.x, x.y, x.z, x.w};
+#pragma unroll
+          for (int e = 0; e < 4; ++e) at(n * 4 + e) = fmaf(by, of[e], at(n * 4 + e));
         }
       }
     }
+    unsigned out[OUT ? 16 : 1];  // outputs of the chunk before
+    const int h_row = (lane >> 4) * 1024 + (lane & 7) * 128 + ((warp * 2 + ((lane >> 3) & 1)) ^ (lane & 7)) * 16;
+    unsigned char* const h_tile = shared.h[group] + h_row;
+    const auto stage_out = [&] {
+      if (thread == 0) ptx::tma_store_wait_read<0>();
+      __syncwarp();
+      ptx::named_barrier_sync(2 + group, 128);  // the last store has read its tile
+#pragma unroll
+      for (int n = 0; n < 8; n += 2) {
+        stmatrix_x4_trans(h_tile + n * 1024, out[n * 2], out[n * 2 + 1], out[n * 2 + 2], out[n * 2 + 3]);
+      }
+      ptx::fence_proxy_async();
+    };
+    const auto send_out = [&](int chunk) {
+      ptx::named_barrier_sync(2 + group, 128);
+      if (thread == 0 && is_there) {
+        ptx::tma_store_3d(&h_map, shared.h[group], columns, chunk * CHUNK, head);
+        ptx::tma_store_commit();
+      }
+      __syncwarp();
+    };
+    int k_stage = 0, k_phase = 0, v_stage = 0, v_phase = 0;
     for (int chunk = begin, count = 0; chunk < end; ++chunk, ++count) {
       const int stage = count & 1, phase = (count >> 1) & 1;
-      const unsigned k_tile = ptx::smem_address(shared.k[stage]);
-      const float* const gates = shared.gates[stage];
+      const float* const gates = shared.gates[k_stage];
+      ptx::mbarrier_wait(&shared.k_full[k_stage], k_phase);
+      const float keep = gates[SINCE_AT + CHUNK - 1];
       float h[32];
+      unsigned a[4][4];
+      const auto pack = [&](int i) {  // eight columns of C^T as operands, and what is kept of them
+#pragma unroll
+        for (int j = 0; j < 4; ++j) {
+          float& low = at(i * 8 + j * 2);
+          float& high = at(i * 8 + j * 2 + 1);
+          if (OUT) a[i % 4][j] = ptx::pack_bf16(low, high);
+          low *= keep, high *= keep;
+        }
+      };
       if (OUT) {
 #pragma unroll
         for (int i = 0; i < 32; ++i) h[i] = 0.0f;
+#pragma unroll
+        for (int i = 0; i < 4; ++i) pack(i);
         ptx::mbarrier_wait(&shared.q_full[stage], phase);
-        const unsigned q_tile = ptx::smem_address(shared.q[stage]);
-        unsigned a[2][2][4];
+        const auto q_rows = ptx::wgmma_descriptor(ptx::smem_address(shared.q[stage]));
         settle(h);
-        const auto pack = [&](int i) {
 #pragma unroll
-          for (int step = 0; step < 2; ++step) {
-#pragma unroll
-            for (int j = 0; j < 4; ++j) {
-              const int at = i * 16 + step * 8 + j * 2;
-              a[i % 2][step][j] = ptx::pack_bf16(c[at / WIDTH][at % WIDTH], c[at / WIDTH][at % WIDTH + 1]);
-            }
-          }
-        };
-#pragma unroll
-        for (int i = 0; i < 2 && i < DK / 32; ++i) pack(i);
-#pragma unroll
-        for (int i = 0; i < DK / 32; ++i) {
-          if (i >= 2) {
-            ptx::wgmma_wait<1>();
-            keep_until_here(a[i % 2]);
+        for (int i = 0; i < DK / 16; ++i) {
+          if (i >= 4) {
+            ptx::wgmma_wait<3>();
+            keep_until_here(a[i % 4]);
             pack(i);
           }
           ptx::wgmma_fence();
-#pragma unroll
-          for (int step = 0; step < 2; ++step) {
-            ptx::wgmma_bf16_rs(h, a[i % 2][step], ptx::wgmma_descriptor(q_tile + i / 2 * PANEL + (i % 2 * 2 + step) * 32), i + step > 0);
-          }
+          ptx::wgmma_bf16_rs(h, a[i % 4], further(q_rows, i / 4 * PANEL + i % 4 * 32), i > 0);
           ptx::wgmma_commit();
+          if (i == 3 && count > 0) stage_out();
+          if (i == (DK == 64 ? 3 : 9) && count > 0) send_out(chunk - 1);
         }
-        ptx::mbarrier_wait(&shared.k_full[stage], phase);
-        const float keep = gates[SINCE_AT + CHUNK - 1];
+      } else {
 #pragma unroll
-        for (int i = 0; i < DK / 2; ++i) at(i) *= keep;
-        ptx::wgmma_wait<0>();
+        for (int i = 0; i < DK / 16; ++i) pack(i);
+      }
+      ptx::mbarrier_wait(&shared.v_full[v_stage], v_phase);
+      unsigned weighted[4][4];
+      const unsigned v_tile = ptx::smem_address(shared.v[v_stage] + group * PANEL);
+      const auto k_rows = ptx::wgmma_descriptor(ptx::smem_address(shared.k[k_stage]), K_PANEL);
+      // Half of the tokens' share in the memory.
+      const auto update = [&](int half) {
 #pragma unroll
-        for (int i = 0; i < 2 && i < DK / 32; ++i) keep_until_here(a[i]);
+        for (int step = half * 2; step < half * 2 + 2; ++step) {
+        ptx::ldmatrix_x4_trans(weighted[step], shared.v[v_stage] + group * PANEL + h_row + step * 2048);
+          const float2 low = *reinterpret_cast<const float2*>(gates + WEIGHT_AT + step * 16 + t * 2);
+          const float2 high = *reinterpret_cast<const float2*>(gates + WEIGHT_AT + step * 16 + t * 2 + 8);
+          weighted[step][0] = scaled(weighted[step][0], low.x, low.y);
+          weighted[step][1] = scaled(weighted[step][1], low.x, low.y);
+          weighted[step][2] = scaled(weighted[step][2], high.x, high.y);
+          weighted[step][3] = scaled(weighted[step][3], high.x, high.y);
+        }
+        if (half == 0) {
+          for (auto& part : c) settle(part);
+        }
+        ptx::wgmma_fence();
+#pragma unroll
+        for (int step = half * 2; step < half * 2 + 2; ++step) {
+#pragma unroll
+          for (int i = 0; i < DK / 2 / WIDTH; ++i) ptx::wgmma_bf16_rs<true>(c[i], weighted[step], further(k_rows, i * 2 * K_PANEL + step * 2048), true);
+        }
+        ptx::wgmma_commit();
+      };
+      if (OUT) {
+        ptx::wgmma_wait<2>();
+        keep_until_here(a[0]);
+        keep_until_here(a[1]);
+      }
+      update(0);
+      if (OUT) {
+        ptx::wgmma_wait<1>();
+        keep_until_here(a[2]);
+        keep_until_here(a[3]);
         settle(h);
         __syncwarp();
         if (lane == 0) ptx::mbarrier_arrive(&shared.q_empty[stage]);
-      } else {
-        ptx::mbarrier_wait(&shared.k_full[stage], phase);
-        const float keep = gates[SINCE_AT + CHUNK - 1];
-#pragma unroll
-        for (int i = 0; i < DK / 2; ++i) at(i) *= keep;
+        __syncwarp();
       }
-      ptx::mbarrier_wait(&shared.v_full[stage], phase);
-      unsigned weighted[4][4];
-      const unsigned char* const v_tile = shared.v[stage] + group * PANEL;
-#pragma unroll
-      for (int step = 0; step < 4; ++step) {
-        const int key = step * 16 + (lane & 7) + (lane >> 4) * 8;
-        ptx::ldmatrix_x4_trans(weighted[step], v_tile + key * 128 + (((warp * 2 + ((lane >> 3) & 1)) ^ (key & 7)) * 16));
-      }
-#pragma unroll
-      for (int step = 0; step < 4; ++step) {
-        const float2 low = *reinterpret_cast<const float2*>(gates + WEIGHT_AT + step * 16 + t * 2);
-        const float2 high = *reinterpret_cast<const float2*>(gates + WEIGHT_AT + step * 16 + t * 2 + 8);
-        weighted[step][0] = scaled(weighted[step][0], low.x, low.y);
-        weighted[step][1] = scaled(weighted[step][1], low.x, low.y);
-        weighted[step][2] = scaled(weighted[step][2], high.x, high.y);
-        weighted[step][3] = scaled(weighted[step][3], high.x, high.y);
-      }
+      update(1);
       if (OUT) {
         ptx::mbarrier_wait(&shared.p_full[stage], phase);
 #pragma unroll
@@ -460,64 +598,46 @@ mlstm_wgmma(const __grid_constant__ CUtensorMap q_map, const __grid_constant__ C
           const float2 by = *reinterpret_cast<const float2*>(&shared.by[stage][n * 8 + t * 2]);
           h[n * 4] *= by.x, h[n * 4 + 1] *= by.y, h[n * 4 + 2] *= by.x, h[n * 4 + 3] *= by.y;
         }
-        const unsigned p_tile = ptx::smem_address(shared.p[stage]);
+        const auto v_rows = ptx::wgmma_descriptor(v_tile), p_rows = ptx::wgmma_descriptor(ptx::smem_address(shared.p[stage]));
         settle(h);
         ptx::wgmma_fence();
 #pragma unroll
-        for (int step = 0; step < 4; ++step) {
-          ptx::wgmma_bf16_ss<true>(h, ptx::wgmma_descriptor(ptx::smem_address(v_tile + step * 2048)),
-                                   ptx::wgmma_descriptor(p_tile + step * 32), true);
-        }
+        for (int step = 0; step < 4; ++step) ptx::wgmma_bf16_ss<true>(h, further(v_rows, step * 2048), further(p_rows, step * 32), true);
         ptx::wgmma_commit();
       }
-      for (auto& part : c) settle(part);
-      ptx::wgmma_fence();
-#pragma unroll
-      for (int step = 0; step < 4; ++step) {
-#pragma unroll
-        for (int i = 0; i < DK / 2 / WIDTH; ++i) {
-          ptx::wgmma_bf16_rs<true>(c[i], weighted[step], ptx::wgmma_descriptor(k_tile + i * 2 * K_PANEL + step * 2048, K_PANEL), true);
-        }
-      }
-      ptx::wgmma_commit();
-      if (OUT) {
-        ptx::wgmma_wait<1>();
-        settle(h);
-        __syncwarp();
-        if (lane == 0) {
-          ptx::mbarrier_arrive(&shared.p_empty[stage]);
-          ptx::mbarrier_arrive(&shared.v_empty[stage]);
-        }
-        if (thread == 0) ptx::tma_store_wait_read<0>();
-        __syncwarp();
-        ptx::named_barrier_sync(2 + group, 128);  // the last store has read its tile
-#pragma unroll
-        for (int n = 0; n < 8; n += 2) {
-          const int token = (n + (lane >> 4)) * 8 + (lane & 7), at = (warp * 2 + ((lane >> 3) & 1)) ^ (token & 7);
-          stmatrix_x4_trans(shared.h[group] + token * 128 + at * 16, ptx::pack_bf16(h[n * 4], h[n * 4 + 1]),
-                            ptx::pack_bf16(h[n * 4 + 2], h[n * 4 + 3]), ptx::pack_bf16(h[n * 4 + 4], h[n * 4 + 5]),
-                            ptx::pack_bf16(h[n * 4 + 6], h[n * 4 + 7]));
-        }
-        ptx::fence_proxy_async();
-        ptx::named_barrier_sync(2 + group, 128);
-        if (thread == 0 && is_there) {
-          ptx::tma_store_3d(&h_map, shared.h[group], columns, chunk * CHUNK, head);
-          ptx::tma_store_commit();
-        }
-        __syncwarp();
-      }
-      ptx::wgmma_wait<0>();
+      ptx::wgmma_wait<OUT ? 1 : 0>();
       keep_until_here(weighted);
       for (auto& part : c) settle(part);
       __syncwarp();
       if (lane == 0) {
-        ptx::mbarrier_arrive(&shared.k_empty[stage]);
-        if (!OUT) ptx::mbarrier_arrive(&shared.v_empty[stage]);
+        ptx::mbarrier_arrive(&shared.k_empty[k_stage]);
+        if (!OUT) ptx::mbarrier_arrive(&shared.v_empty[v_stage]);
       }
+      __syncwarp();
+      if (OUT) {
+        ptx::wgmma_wait<0>();
+        settle(h);
+        __syncwarp();
+        if (lane == 0) {
+          ptx::mbarrier_arrive(&shared.p_empty[stage]);
+          ptx::mbarrier_arrive(&shared.v_empty[v_stage]);
+        }
+        __syncwarp();
+#pragma unroll
+        for (int i = 0; i < 16; ++i) out[i] = ptx::pack_bf16(h[i * 2], h[i * 2 + 1]);
+      }
+      if (++v_stage == V_STAGES) v_stage = 0, v_phase ^= 1;
+      if (++k_stage == K_STAGES) k_stage = 0, k_phase ^= 1;
+    }
+    if (OUT) {
+      stage_out();
+      send_out(end - 1);
     }
     if (!OUT) {
 #pragma unroll
-      for (int n = 0; n < TILES; ++n) part[blockIdx.z * next_part + n * 128] = make_float4(at(n * 4), at(n * 4 + 1), at(n * 4 + 2), at(n * 4 + 3));
+      for (int n = 0; n < TILES; ++n) {
+        part[blockIdx.z * next_part + n * 128] = make_float4(at(n * 4), at(n * 4 + 1), at(n * 4 + 2), at(n * 4 + 3));
+      }
     } else {
       if (end == chunks && is_there) {
 #pragma unroll
@@ -538,8 +658,9 @@ constexpr void plan(const Problem& p, kl::Plan& plan) {
   const int piece = kl::cdiv(kl::cdiv(chunks, wanted), pieces_of);
   pieces_of = kl::cdiv(kl::cdiv(chunks, wanted), piece);
   const int span = piece * pieces_of, segments = kl::cdiv(chunks, span), pieces = (segments - 1) * pieces_of;
-  const long long bytes = 1024 + (p.DK == 64 ? (long long)sizeof(Layout<64>) : (long long)sizeof(Layout<256>));
-  if (!plan.require(bytes <= p.device.shared_bytes_max, "shared memory is too small")) return;
+  const long long bytes = 1024 + (long long)(p.DK == 64 ? sizeof(Layout<64, true>) : sizeof(Layout<256, true>));
+  const long long piece_bytes = 1024 + (long long)(p.DK == 64 ? sizeof(Layout<64, false>) : sizeof(Layout<256, false>));
+  if (!plan.require(kl::max(bytes, piece_bytes) <= p.device.shared_bytes_max, "shared memory is too small")) return;
   const auto sums = plan.workspace(kl::f64, 2ll * heads * chunks);
   const auto records = plan.workspace(kl::f32, (long long)heads * chunks * RECORD);
   const auto starts = plan.workspace(kl::f64, (long long)heads * chunks);
@@ -553,7 +674,7 @@ constexpr void plan(const Problem& p, kl::Plan& plan) {
   plan.launch("mlstm_gates").grid(kl::cdiv(chunks, 8), heads).block(256).arg(p.igate).arg(p.fgate).arg(p.m0).arg(sums)
       .arg(records).arg(starts).arg(p.m).arg(p.S).arg(chunks);
   if (pieces > 0)
-    plan.launch(p.DK == 64 ? "mlstm_wgmma<64, false>" : "mlstm_wgmma<256, false>").grid(wide, heads, pieces).block(THREADS).shared(bytes)
+    plan.launch(p.DK == 64 ? "mlstm_wgmma<64, false>" : "mlstm_wgmma<256, false>").grid(wide, heads, pieces).block(THREADS).shared(piece_bytes)
         .arg(q_map).arg(k_map).arg(v_map).arg(h_map).arg(records).arg(starts).arg(p.c0).arg(p.n0).arg(p.m0).arg(c_parts)
         .arg(n_parts).arg(p.c).arg(p.n).arg(p.DV).arg(chunks).arg(piece).arg(piece).arg(pieces).arg(p.scale).arg(p.eps);
   plan.launch(p.DK == 64 ? "mlstm_wgmma<64, true>" : "mlstm_wgmma<256, true>").grid(wide, heads, segments).block(THREADS).shared(bytes)
