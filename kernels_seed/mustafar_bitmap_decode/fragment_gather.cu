@@ -8,17 +8,19 @@
 // for the borders of units only: a scan over the words' counts gives the others, and where each byte's values begin.
 // Lane (g, t) gathers byte g of every fourth word: eight tokens of a channel, or eight channels of a token, each element by
 // a load that only its bit lets happen and that moves on in the word's values; the test of a bit leaves the 0 where it is
-// not set. Those are the rows g and g + 8 of four m16n8k16 operands, whose order of rows and columns is free as long as
-// queries and probabilities keep to it. The window's tokens come straight from memory. Warps are merged in shared memory,
-// chunks by a second kernel. Runs from sm_90 on.
+// not set. Those are the rows g and g + 8 of m16n8k16 operands, whose order of rows and columns is free as long as
+// queries and probabilities keep to it; of the columns only even ones are used, so that an element is an operand as it comes. The
+// window's tokens come straight from memory. Warps are merged in shared memory, chunks by a second kernel. Runs from sm_90 on.
 //
 // Ladder (geometric means over four shapes on an H100, n = 20):
 //   naive.cu       bits, offsets and values read once per query head, an element at a time
 //   mma_unpack.cu  values read once, unpacked into a dense tile in shared memory by a block: bound by shared memory
 //   this file      operands gathered directly, cp.async: 1.33x the second; bulk copies and starts by a scan: 1.42x; tests
 //                  that leave the zero, neighbouring words for the lanes of a load: 1.46x (1.39 and 1.64x at sparsity 0.7)
-//   left to do     at sparsity 0.7 a load an element is too many: schedulers issue in 65 % of the cycles, and warps wait for
-//                  shared memory. Two waves of blocks were slower; four slots and three blocks helped one shape of four
+//                  Leaner fetches, and elements that need not be packed: 1.06x more on an H200 (1.09x at sparsity 0.7; n = 8);
+//                  tiles dealt evenly since
+//   left to do     at sparsity 0.7 a load an element is too many: schedulers issue in 62 % of the cycles, and warps wait for
+//                  shared memory. More warps are slower: five blocks with smaller slots 1.1 to 1.2 times, six 1.3 to 1.5 times
 
 // tune: STAGES = 3 | 4 | 2
 // tune: BLOCKS_PER_SM = 4 | 3 | 2
@@ -54,20 +56,25 @@ struct Shared {
 };
 static_assert(sizeof(Slot) * STAGES >= sizeof(float) * HEADS * D, "a warp's output takes the place of its slots");
 
-/// Bit I of one word and of another: their elements as a pair, 0 where a bit is not set; moves on in the values of each.
+/// Bit I of a word: its element, with nothing above it, 0 where the bit is not set; moves on in the word's values.
 template <int I>
-__device__ __forceinline__ unsigned gather(unsigned low_bits, unsigned& low_at, unsigned high_bits, unsigned& high_at) {
-  unsigned low, high;  // 0 from the test of a bit that is not set
+__device__ __forceinline__ unsigned gather(unsigned bits, unsigned& at) {
+  unsigned value;  // 0 from the test of a bit that is not set
   asm volatile(
-      "{\n\t.reg .pred p, q;\n\t"
-      "and.b32 %0, %4, %6;\n\tsetp.ne.u32 p, %0, 0;\n\t"
-      "and.b32 %1, %5, %6;\n\tsetp.ne.u32 q, %1, 0;\n\t"
-      "@p ld.shared.u16 %0, [%2];\n\t@q ld.shared.u16 %1, [%3];\n\t"
-      "@p add.u32 %2, %2, 2;\n\t@q add.u32 %3, %3, 2;\n\t}"
-      : "=&r"(low), "=&r"(high), "+r"(low_at), "+r"(high_at)
-      : "r"(low_bits), "r"(high_bits), "n"(1 << I)
+      "{\n\t.reg .pred p;\n\tand.b32 %0, %2, %3;\n\tsetp.ne.u32 p, %0, 0;\n\t"
+      "@p ld.shared.u16 %0, [%1];\n\t@p add.u32 %1, %1, 2;\n\t}"
+      : "=&r"(value), "+r"(at)
+      : "r"(bits), "n"(1 << I)
       : "memory");
-  return __byte_perm(low, high, 0x5410);
+  return value;
+}
+
+/// Adds what the lane `step` below has, if there is one.
+__device__ __forceinline__ void add_before(int& end, int step) {
+  asm volatile(
+      "{\n\t.reg .pred p;\n\t.reg .s32 r;\n\tshfl.sync.up.b32 r|p, %0, %1, 0, 0xffffffff;\n\t@p add.s32 %0, %0, r;\n\t}"
+      : "+r"(end)
+      : "r"(step));
 }
 
 /// Says where every byte's values begin, a lane for a word: behind those of the words before, which are padded to eight.
@@ -77,10 +84,7 @@ __device__ __forceinline__ void find_starts(const Slot& slot, uint4* starts) {
   const int low = __popc(bits.x), size = (low + __popc(bits.y) + 7) / 8;
   int end = size;
 #pragma unroll
-  for (int step = 1; step < 32; step *= 2) {
-    const int before = __shfl_up_sync(~0u, end, step);
-    if (lane >= step) end += before;
-  }
+  for (int step = 1; step < 32; step *= 2) add_before(end, step);
   const unsigned place = 16 * (end - size), base = place | place << 16;
   uint4 result;
   result.x = base + (__popc(bits.x & 0xff) << 17);
@@ -100,26 +104,38 @@ struct Reader {
       : base(ptx::smem_address(slot.values)), bits(reinterpret_cast<const unsigned char*>(slot.bits + first) + g),
         starts(reinterpret_cast<const unsigned short*>(of + first) + g) {}
 
-  /// Four operands of mma.m16n8k16 from the words FIRST, FIRST + STEP... behind the first: bit 2m in rows g, 2m + 1 in rows g + 8 of operand m.
+  /// Operands of mma.m16n8k16 from the words FIRST, FIRST + STEP... behind the first, of which the first and third go into one
+  /// operand and the others into another: bit 2m in rows g, 2m + 1 in rows g + 8 of operand m. Only even columns are used: an
+  /// element is an operand as it comes, and half a product is cheaper than to pack two.
   template <int FIRST, int STEP>
-  __device__ __forceinline__ void operands(unsigned (&a)[4][4]) const {
+  __device__ __forceinline__ void operands(unsigned (&a)[2][4][4]) const {
     unsigned byte[4], at[4];
 #pragma unroll
     for (int j = 0; j < 4; ++j) {
       byte[j] = bits[8 * (FIRST + STEP * j)];
       at[j] = base + starts[8 * (FIRST + STEP * j)];
     }
-    pairs<0>(a, byte, at);
+    rows<0>(a, byte, at);
   }
   template <int M>
-  __device__ __forceinline__ void pairs(unsigned (&a)[4][4], const unsigned (&byte)[4], unsigned (&at)[4]) const {
-    a[M][0] = gather<2 * M>(byte[0], at[0], byte[1], at[1]);
-    a[M][2] = gather<2 * M>(byte[2], at[2], byte[3], at[3]);
-    a[M][1] = gather<2 * M + 1>(byte[0], at[0], byte[1], at[1]);
-    a[M][3] = gather<2 * M + 1>(byte[2], at[2], byte[3], at[3]);
-    if constexpr (M < 3) pairs<M + 1>(a, byte, at);
+  __device__ __forceinline__ void rows(unsigned (&a)[2][4][4], const unsigned (&byte)[4], unsigned (&at)[4]) const {
+#pragma unroll
+    for (int r = 0; r < 2; ++r) {
+#pragma unroll
+      for (int j = 0; j < 4; ++j)
+        a[j % 2][M][r + j / 2 * 2] = r == 0 ? gather<2 * M>(byte[j], at[j]) : gather<2 * M + 1>(byte[j], at[j]);
+    }
+    if constexpr (M < 3) rows<M + 1>(a, byte, at);
   }
 };
+
+/// Products of four operands of either kind: even columns only, of which the second kind's have their factors in the upper halves.
+__device__ __forceinline__ void multiply(float (&c)[4][4], const unsigned (&a)[2][4][4], uint2 factors) {
+#pragma unroll
+  for (int m = 0; m < 4; ++m) ptx::mma_bf16(c[m], a[0][m], factors.x, factors.y);
+#pragma unroll
+  for (int m = 0; m < 4; ++m) ptx::mma_bf16(c[m], a[1][m], factors.x >> 16, factors.y >> 16);
+}
 
 /// Online softmax of eight query heads over the tiles of one warp, in base-2 units. With g = lane / 4, t = lane % 4 a lane
 /// holds heads 2t and 2t + 1, the scores of tokens 8g to 8g + 7 and the channels 64w + 8g to 64w + 8g + 7 of w = 0, 1.
@@ -134,52 +150,16 @@ struct Packed {
   const uint4* vectors;
 };
 
-/// Brings units of the warp's packed tiles: begin, begin + WARPS..., the keys' before the values' of each.
-struct Fetcher {
-  Packed now, then;    // keys and values, or values and keys
-  Slot* slots;         // the warp's
-  uint64_t* full;
-  int last, tile;
-  int unit = 0, slot = 0, half = 0;
-  int bounds, bounds_after;  // lanes 0 to 4: offsets of this tile's units of keys; 8 to 12: of values; of the next tile
-
-  __device__ __forceinline__ int bounds_of(const int* offsets, int at) const {
-    const int lane = threadIdx.x % 32;
-    return at < last && lane % 8 <= UNITS && lane < 16 ? offsets[at * D + lane % 8 * UNIT] : 0;
+/// Begins with a unit of a tile; the borders of its values are in lanes `lane` and the next of `bounds`.
+__device__ __forceinline__ void fetch(Slot& to, uint64_t* arrived, const unsigned long long* bits, const uint4* vectors, int bounds,
+                                      int lane) {
+  const int from = __shfl_sync(~0u, bounds, lane), count = __shfl_sync(~0u, bounds, lane + 1) - from;
+  if (ptx::elect_one()) {
+    ptx::mbarrier_arrive_expect(arrived, 16 * count + sizeof(to.bits));
+    ptx::bulk_load(to.bits, bits, sizeof(to.bits), arrived);
+    if (count > 0) ptx::bulk_load(to.values, vectors + from, 16 * count, arrived);
   }
-  __device__ __forceinline__ Fetcher(const Packed& keys, const Packed& values, Slot* of, uint64_t* arrived, int begin, int end)
-      : now(keys), then(values), slots(of), full(arrived), last(end), tile(begin) {
-    const int* const offsets = threadIdx.x % 32 < 8 ? keys.offsets : values.offsets;
-    bounds = bounds_of(offsets, begin);
-    bounds_after = bounds_of(offsets, begin + WARPS);
-  }
-  __device__ __forceinline__ void swap() {
-    const Packed before = now;
-    now = then;
-    then = before;
-  }
-  /// Begins with the next unit, if there is one.
-  __device__ __forceinline__ void next() {
-    if (tile >= last) return;
-    const int from = __shfl_sync(~0u, bounds, half + unit), vectors = __shfl_sync(~0u, bounds, half + unit + 1) - from;
-    if (ptx::elect_one()) {
-      Slot& to = slots[slot];
-      ptx::mbarrier_arrive_expect(full + slot, 16 * vectors + sizeof(to.bits));
-      ptx::bulk_load(to.bits, now.bits + tile * D + unit * UNIT, sizeof(to.bits), full + slot);
-      if (vectors > 0) ptx::bulk_load(to.values, now.vectors + from, 16 * vectors, full + slot);
-    }
-    slot = slot + 1 < STAGES ? slot + 1 : 0;
-    if (++unit < UNITS) return;
-    unit = 0;
-    half ^= 8;
-    swap();
-    if (half == 0) {
-      tile += WARPS;
-      bounds = bounds_after;
-      bounds_after = bounds_of(threadIdx.x % 32 < 8 ? now.offsets : then.offsets, tile + WARPS);
-    }
-  }
-};
+}
 
 /// Scores of a tile become probabilities in bf16, as operands by step of 16 tokens; tokens from `count` on do not count.
 /// They change lanes through `room`, which nobody else of the warp uses before or behind.
@@ -315,9 +295,19 @@ bitmap_decode(const unsigned short* __restrict__ q, const unsigned long long* __
   if (tid < WARPS * STAGES) ptx::mbarrier_init(&shared.full[0][0] + tid, 1);
   ptx::fence_mbarrier_init();
   __syncthreads();  // the barriers are set up
-  Fetcher fetcher(keys, values, shared.slots[warp], shared.full[warp], begin + warp, min(end, packed));
+  constexpr int AHEAD = STAGES - 1;
+  Slot* const slots = shared.slots[warp];
+  uint64_t* const full = shared.full[warp];
+  const int last = min(end, packed);
+  const int* const borders = (lane < 8 ? keys.offsets : values.offsets) + lane % 8 * UNIT;
+  // Lanes 0 to 4: where the values of a tile's units of keys begin and end; 8 to 12: of values.
+  const auto bounds_of = [&](int tile) { return tile < last && lane % 8 <= UNITS && lane < 16 ? borders[tile * D] : 0; };
+  int bounds = bounds_of(begin + warp), bounds_after = bounds_of(begin + warp + WARPS);
+  if (begin + warp < last) {
 #pragma unroll
-  for (int i = 0; i < STAGES - 1; ++i) fetcher.next();
+    for (int u = 0; u < AHEAD; ++u)
+      fetch(slots[u], full + u, keys.bits + (begin + warp) * D + u * UNIT, keys.vectors, bounds, u);
+  }
 
   // A step of a key takes channels t, t + 4, t + 8 and t + 12 of 16 from lanes (g, t).
   const unsigned short* const query = g < G ? q + (head * G + g) * D : nullptr;
@@ -329,9 +319,10 @@ bitmap_decode(const unsigned short* __restrict__ q, const unsigned long long* __
   __syncthreads();  // the queries are visible
 
   State state = {{LOWEST, LOWEST}, {0, 0}, {}};
-  int slot = 0;
+  int slot = 0, free = STAGES - 1;  // the slot before, whose unit is done with
   unsigned parity = 0;
   const auto advance = [&] {
+    free = slot;
     parity ^= slot + 1 == STAGES;
     slot = slot + 1 < STAGES ? slot + 1 : 0;
   };
@@ -342,50 +333,53 @@ bitmap_decode(const unsigned short* __restrict__ q, const unsigned long long* __
     if (tile < packed) {
 #pragma unroll 1
       for (int u = 0; u < UNITS; ++u) {
-        fetcher.next();
-        ptx::mbarrier_wait(&shared.full[warp][slot], parity);
-        find_starts(fetcher.slots[slot], shared.starts[warp]);
+        const bool is_value = u + AHEAD >= UNITS;
+        const int unit = (u + AHEAD) % UNITS;
+        fetch(slots[free], full + free, (is_value ? values.bits : keys.bits) + tile * D + unit * UNIT,
+              is_value ? values.vectors : keys.vectors, bounds, is_value ? unit + 8 : unit);
+        ptx::mbarrier_wait(full + slot, parity);
+        find_starts(slots[slot], shared.starts[warp]);
         __syncwarp();  // the starts are visible
-        const Reader reader(fetcher.slots[slot], shared.starts[warp], t, g);
-        unsigned a[4][4];
+        const Reader reader(slots[slot], shared.starts[warp], t, g);
+        unsigned a[2][4][4];
         reader.operands<0, 4>(a);
-        const uint2 first = shared.q[2 * u][lane];
-#pragma unroll
-        for (int m = 0; m < 4; ++m) ptx::mma_bf16(s[m], a[m], first.x, first.y);
+        multiply(s, a, shared.q[2 * u][lane]);
         reader.operands<16, 4>(a);
-        const uint2 second = shared.q[2 * u + 1][lane];
-#pragma unroll
-        for (int m = 0; m < 4; ++m) ptx::mma_bf16(s[m], a[m], second.x, second.y);
+        multiply(s, a, shared.q[2 * u + 1][lane]);
         if (u + 1 < UNITS) advance();
         __syncwarp();  // nobody reads the unit any more
       }
-      soften(state, s, p, reinterpret_cast<uint4*>(fetcher.slots[slot].values), KEYS, scale_log2);
+      soften(state, s, p, reinterpret_cast<uint4*>(slots[slot].values), KEYS, scale_log2);
       advance();
       ptx::fence_proxy_async();
       __syncwarp();  // nobody reads probabilities any more, and copies may take their place
 #pragma unroll 1
       for (int u = 0; u < UNITS; ++u) {
-        fetcher.next();
-        ptx::mbarrier_wait(&shared.full[warp][slot], parity);
-        find_starts(fetcher.slots[slot], shared.starts[warp]);
+        const bool is_key = u + AHEAD >= UNITS;
+        const int unit = (u + AHEAD) % UNITS, at = is_key ? tile + WARPS : tile;
+        if (at < last)
+          fetch(slots[free], full + free, (is_key ? keys.bits : values.bits) + at * D + unit * UNIT,
+                is_key ? keys.vectors : values.vectors, is_key ? bounds_after : bounds, is_key ? unit : unit + 8);
+        ptx::mbarrier_wait(full + slot, parity);
+        find_starts(slots[slot], shared.starts[warp]);
         __syncwarp();  // the starts are visible
-        const Reader reader(fetcher.slots[slot], shared.starts[warp], 2 * t, g);
+        const Reader reader(slots[slot], shared.starts[warp], 2 * t, g);
         const uint2 weights = taken(p);
-        unsigned a[4][4];
+        unsigned a[2][4][4];
         reader.operands<0, 8>(a);
-#pragma unroll
-        for (int m = 0; m < 4; ++m) ptx::mma_bf16(state.o[0][m], a[m], weights.x, weights.y);
+        multiply(state.o[0], a, weights);
         reader.operands<1, 8>(a);
-#pragma unroll
-        for (int m = 0; m < 4; ++m) ptx::mma_bf16(state.o[1][m], a[m], weights.x, weights.y);
+        multiply(state.o[1], a, weights);
         advance();
         __syncwarp();  // nobody reads the unit any more
       }
+      bounds = bounds_after;
+      bounds_after = bounds_of(tile + 2 * WARPS);
     } else {
       const int first = (tile - packed) * KEYS, count = min(dense - first, KEYS);
       const long long row = ((long long)b * W + first) * Hkv + hk;
       score_window(s, reinterpret_cast<const uint4*>(query), k_win + row * (D / 8), Hkv * (D / 8), count);
-      soften(state, s, p, reinterpret_cast<uint4*>(fetcher.slots[0].values), count, scale_log2);
+      soften(state, s, p, reinterpret_cast<uint4*>(slots[0].values), count, scale_log2);
       add_window(state, p, v_win + row * (D / 8), Hkv * (D / 8), count);
     }
   }
@@ -444,6 +438,7 @@ __device__ float over_block(float value, Pick pick) {
 extern "C" __global__ void __launch_bounds__(D)
 combine(const float* __restrict__ part, const float2* __restrict__ stats, const int* __restrict__ groups,
         const int* __restrict__ window, unsigned short* __restrict__ o, float* __restrict__ lse, int Hq, int splits, int chunk) {
+  ptx::griddepcontrol_wait();  // the parts are there
   const long long row = blockIdx.x;
   const int d = threadIdx.x, tiles = tiles_of(groups[row / Hq], window[row / Hq]), used = (tiles + chunk - 1) / chunk;
   part += row * splits * D;
@@ -465,15 +460,15 @@ constexpr void plan(const Problem& p, kl::Plan& plan) {
   const int group = p.Hq / p.Hkv, tiles = p.C + kl::cdiv(p.W, KEYS);
   if (!plan.require(group <= HEADS, "more than 8 query heads to a key-value head")) return;
   if (!plan.require((int)sizeof(Shared) <= p.device.shared_bytes_max, "the slots exceed shared memory")) return;
-  // Whole waves of blocks, and as many tiles for each warp of a block.
+  // Whole waves of blocks, each with a tile for every warp at least.
   const long long wanted = (long long)WAVES * p.device.sms * BLOCKS_PER_SM / ((long long)p.B * p.Hkv);
-  const int chunk = kl::cdiv(kl::cdiv(tiles, (int)kl::clamp(wanted, 1ll, (long long)SPLITS_MAX)), WARPS) * WARPS;
+  const int chunk = kl::max(kl::cdiv(tiles, (int)kl::clamp(wanted, 1ll, (long long)SPLITS_MAX)), WARPS);
   const int splits = kl::cdiv(tiles, chunk);
   const auto part = plan.workspace(kl::f32, (long long)p.B * p.Hq * splits * D);
   const auto stats = plan.workspace(kl::f32, (long long)p.B * p.Hq * splits * 2);
   plan.launch("bitmap_decode").grid(p.Hkv, splits, p.B).block(THREADS).shared(sizeof(Shared))
       .arg(p.q).arg(p.k_bits).arg(p.v_bits).arg(p.k_off).arg(p.v_off).arg(p.k_val).arg(p.v_val).arg(p.k_win).arg(p.v_win)
       .arg(p.groups).arg(p.window).arg(part).arg(stats).arg(p.C).arg(p.W).arg(group).arg(chunk).arg(p.scale * 1.44269504f);
-  plan.launch("combine").grid(p.B * p.Hq).block(D)
+  plan.launch("combine").grid(p.B * p.Hq).block(D).programmatic()
       .arg(part).arg(stats).arg(p.groups).arg(p.window).arg(p.o).arg(p.lse).arg(p.Hq).arg(splits).arg(chunk);
 }
