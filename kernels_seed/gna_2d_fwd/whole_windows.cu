@@ -1,25 +1,29 @@
 // SPDX-License-Identifier: Apache-2.0
 // Neighbourhood attention over images on mma.sync: q, k, v, o [B, X, Y, H, D] (bf16), with lse [B, X, Y, H].
 //
-// Technique, where windows are small: a block takes a patch of up to 16 x 16 queries. TMA brings them and the rectangle of
+// Technique, where windows are small: a block takes a patch of up to 16 x 8 queries. TMA brings them and the rectangle of
 // keys and values of all their windows, once and whole; nothing of the block waits again. A warp takes 2 x 8 queries
-// and of the rectangle only what their windows touch: the rows one by one, in each the one or two fragments of eight
-// keys, which ldmatrix reads from any column on. Columns are hidden by the addend of the product that scales a score, rows by
-// a comparison for the warp. Outputs take the place of the queries and leave by TMA, which cuts what lies outside the image.
+// and of the rectangle only what their windows touch. Windows of up to eight rows and two fragments' width, stride 1: the keys
+// are the rows of the products, a row of a window is one fragment of sixteen, two rows of queries share what is loaded and see
+// no row in vain; probabilities are turned by movmatrix, outputs by stmatrix. Other windows: the rows one by one, in each the
+// one or two fragments of eight keys, rows hidden by a comparison for the warp. Columns are hidden by the addend of the product
+// that scales a score. Outputs take the place of the queries and leave by TMA, which cuts what lies outside the image.
 // Windows of more than two fragments, and heads of 128, walk tiles of keys as mma_sync.cu does: that kernel is here too.
 //
 // Ladder (geometric means over the five shapes with small windows on an H100, n = 12):
 //   naive.cu    one warp per query, scalar products
 //   mma_sync.cu tensor cores by mma.sync, windows shared by the queries of a block, tile after tile
 //   this file   the windows of a patch whole in shared memory, a warp sees its own part of them: 1.72x the
-//               second (1.32 to 2.24x)
+//               second (1.32 to 2.24x); keys as rows of the products, smaller patches, more blocks: 1.18x more (1.10
+//               to 1.31x, an H200, n = 8); no divisions in that path since
 //   left to do  large windows on wgmma: there this file is mma_sync.cu, at a fifth of the tensor cores
 
 // tune: WARPS = 4 | 2
 // tune: KEYS = 64 | 32
-// tune: PATCH_Y = 16 | 8
-// tune: NEAR_WARPS = 8 | 7 | 4
-// tune: NEAR_BLOCKS = 2 | 3 | 4
+// tune: PATCH_Y = 8 | 16
+// tune: NEAR_WARPS = 4 | 7 | 8
+// tune: NEAR_BLOCKS = 4 | 3 | 2
+// tune: SINGLE_BLOCKS = 6 | 4 | 3
 
 #include <kernelites/ptx.cuh>
 
@@ -233,10 +237,132 @@ __device__ __forceinline__ unsigned near_place(int row, int chunk) {
 
 constexpr __host__ __device__ int whole(int bytes) { return (bytes + 1023) / 1024 * 1024; }
 
+__device__ __forceinline__ unsigned transposed(unsigned matrix) {
+  unsigned result;
+  asm volatile("movmatrix.sync.aligned.m8n8.trans.b16 %0, %1;" : "=r"(result) : "r"(matrix));
+  return result;
+}
+__device__ __forceinline__ void stmatrix_x4_trans(void* row, const unsigned (&r)[4]) {
+  asm volatile("stmatrix.sync.aligned.m8n8.x4.trans.shared.b16 [%0], {%1,%2,%3,%4};" ::"r"(ptx::smem_address(row)), "r"(r[0]), "r"(r[1]),
+               "r"(r[2]), "r"(r[3])
+               : "memory");
+}
+
+/// Two rows of eight queries, at rows `at` and `at` + py of the queries' tile, whose windows begin at row `row` of the rectangle and
+/// APART rows below, from column `column` on. Keys are rows of the products: a row of a window is one fragment of sixteen keys, of
+/// which each query sees a part, and no other row is looked at. Outputs take the place of the queries; gives the largest scores and
+/// the sums of queries 2t and 2t + 1.
+template <int D, int HIGH, int APART>
+__device__ __forceinline__ void attend(unsigned char* q_tile, const unsigned char* k_tile, const unsigned char* v_tile, int at, int py,
+                                       int row, int column, int ry, int wx, const float (&hidden)[2][2], float scale_log2,
+                                       uint64_t* arrived, float (&top)[2][2], float (&sum)[2][2]) {
+  const int lane = threadIdx.x % 32;
+  unsigned b[2][D / 16][2];
+#pragma unroll
+  for (int r = 0; r < 2; ++r) {
+#pragma unroll
+    for (int half = 0; half < D / 32; ++half) {
+      unsigned q[4];
+      ptx::ldmatrix_x4(q, q_tile + near_place<D>(at + r * py + (lane & 7), half * 4 + (lane >> 3)));
+      b[r][half * 2][0] = q[0], b[r][half * 2][1] = q[1], b[r][half * 2 + 1][0] = q[2], b[r][half * 2 + 1][1] = q[3];
+    }
+  }
+  // Rows of the rectangle are whole groups of eight, so that a chunk's place in a row is the same in all of them.
+  const int pitch = ry * D * 2, last = wx + APART - 1;
+  unsigned k_at[D / 16], v_at[D / 16];
+#pragma unroll
+  for (int step = 0; step < D / 16; ++step) {
+    k_at[step] = row * pitch + near_place<D>(column + (lane & 15), step * 2 + (lane >> 4));
+    v_at[step] = row * pitch + near_place<D>(column + (lane & 7) + (lane >> 4) * 8, step * 2 + ((lane >> 3) & 1));
+  }
+  float s[2][HIGH][4] = {};
+#pragma unroll
+  for (int r = 0; r < HIGH + APART; ++r) {
+    const int from = (HIGH == 7 ? r : min(r, last)) * pitch;
+#pragma unroll
+    for (int step = 0; step < D / 16; ++step) {
+      unsigned k[4];
+      ptx::ldmatrix_x4(k, k_tile + from + k_at[step]);
+      if (r < HIGH) ptx::mma_bf16(s[0][r < HIGH ? r : 0], k, b[0][step][0], b[0][step][1]);
+      if (r >= APART) ptx::mma_bf16(s[1][r >= APART ? r - APART : 0], k, b[1][step][0], b[1][step][1]);
+    }
+  }
+  unsigned p[2][HIGH][2];
+#pragma unroll
+  for (int q = 0; q < 2; ++q) {
+#pragma unroll
+    for (int e = 0; e < 2; ++e) {
+      top[q][e] = LOWEST;
+      sum[q][e] = 0;
+#pragma unroll
+      for (int r = 0; r < HIGH; ++r) {
+#pragma unroll
+        for (int i = 0; i < 2; ++i) {
+          float& score = s[q][r][i * 2 + e];
+          score = fmaf(score, scale_log2, hidden[i][e]);
+          if (HIGH != 7 && r >= wx) score = -INFINITY;
+          top[q][e] = fmaxf(top[q][e], score);
+        }
+      }
+    }
+#pragma unroll
+    for (int step = 4; step < 32; step *= 2) {
+#pragma unroll
+      for (int e = 0; e < 2; ++e) top[q][e] = fmaxf(top[q][e], __shfl_xor_sync(0xffffffffu, top[q][e], step));
+    }
+#pragma unroll
+    for (int r = 0; r < HIGH; ++r) {
+#pragma unroll
+      for (int i = 0; i < 2; ++i) {
+#pragma unroll
+        for (int e = 0; e < 2; ++e) {
+          s[q][r][i * 2 + e] = ptx::ex2(s[q][r][i * 2 + e] - top[q][e]);
+          sum[q][e] += s[q][r][i * 2 + e];
+        }
+        p[q][r][i] = transposed(ptx::pack_bf16(s[q][r][i * 2], s[q][r][i * 2 + 1]));
+      }
+    }
+#pragma unroll
+    for (int step = 4; step < 32; step *= 2) {
+#pragma unroll
+      for (int e = 0; e < 2; ++e) sum[q][e] += __shfl_xor_sync(0xffffffffu, sum[q][e], step);
+    }
+  }
+  ptx::mbarrier_wait(arrived, 0);  // the values are here
+  float acc[2][D / 16][4] = {};
+#pragma unroll
+  for (int r = 0; r < HIGH + APART; ++r) {
+    const int from = (HIGH == 7 ? r : min(r, last)) * pitch;
+#pragma unroll
+    for (int step = 0; step < D / 16; ++step) {
+      unsigned v[4];
+      ptx::ldmatrix_x4_trans(v, v_tile + from + v_at[step]);
+      if (r < HIGH) ptx::mma_bf16(acc[0][step], v, p[0][r < HIGH ? r : 0][0], p[0][r < HIGH ? r : 0][1]);
+      if (r >= APART) ptx::mma_bf16(acc[1][step], v, p[1][r >= APART ? r - APART : 0][0], p[1][r >= APART ? r - APART : 0][1]);
+    }
+  }
+  __syncwarp();  // the queries' rows are read: outputs take their place
+#pragma unroll
+  for (int r = 0; r < 2; ++r) {
+    const float inverse[2] = {__fdividef(1.0f, sum[r][0]), __fdividef(1.0f, sum[r][1])};
+#pragma unroll
+    for (int half = 0; half < D / 32; ++half) {
+      unsigned o[4];
+#pragma unroll
+      for (int i = 0; i < 4; ++i) {
+        const float(&c)[4] = acc[r][half * 2 + i / 2];
+        o[i] = ptx::pack_bf16(c[i % 2 * 2] * inverse[0], c[i % 2 * 2 + 1] * inverse[1]);
+      }
+      stmatrix_x4_trans(q_tile + near_place<D>(at + r * py + (lane & 7), half * 4 + (lane >> 3)), o);
+    }
+  }
+}
+
 /// A block takes px x py queries; TMA brings them and the rx x ry keys and values of all their windows, once. A warp takes 2 x 8
-/// queries at a time, and of the keys only the rows and the COLUMNS8 fragments of eight columns that their windows touch.
-template <int D, int COLUMNS8>
-__global__ void __launch_bounds__(NEAR_WARPS_OF<D> * 32, D == 32 ? NEAR_BLOCKS : 2)
+/// queries at a time, and of the keys only the rows and the COLUMNS8 fragments of eight columns that their windows touch. HIGH: how
+/// many rows windows have at most, where both strides are 1, or 0.
+template <int D, int COLUMNS8, int HIGH>
+__global__ void __launch_bounds__(NEAR_WARPS_OF<D> * 32, D == 32 ? (COLUMNS8 == 1 ? SINGLE_BLOCKS : NEAR_BLOCKS) : 2)
     gna_near(const __grid_constant__ CUtensorMap q_map, const __grid_constant__ CUtensorMap k_map,
              const __grid_constant__ CUtensorMap v_map, const __grid_constant__ CUtensorMap o_map, float* __restrict__ lse, int X,
              int Y, int H, int wx, int wy, int sx, int sy, int px, int py, int rx, int ry, int tiles_y, float scale_log2) {
@@ -247,8 +373,9 @@ __global__ void __launch_bounds__(NEAR_WARPS_OF<D> * 32, D == 32 ? NEAR_BLOCKS :
   unsigned char* const v_tile = k_tile + whole(rx * ry * D * 2);
   uint64_t* const arrived = reinterpret_cast<uint64_t*>(v_tile + whole(rx * ry * D * 2));
   const int lane = threadIdx.x % 32, warp = threadIdx.x / 32, g = lane / 4, t = lane % 4;
-  const int h = blockIdx.x % H, tile = blockIdx.x / H, b = blockIdx.y;
+  const int h = blockIdx.x, tile = blockIdx.y, b = blockIdx.z;
   const int x = tile / tiles_y * px, y = tile % tiles_y * py;
+  if (HIGH > 0) sx = sy = 1;
   const int first_x = window_start(x, X, wx, sx), first_y = window_start(y, Y, wy, sy);
   if (threadIdx.x == 0) {
     ptx::mbarrier_init(&arrived[0], 1);
@@ -264,10 +391,34 @@ __global__ void __launch_bounds__(NEAR_WARPS_OF<D> * 32, D == 32 ? NEAR_BLOCKS :
   __syncthreads();  // the barriers are set up
   ptx::mbarrier_wait(&arrived[0], 0);
 
-  const int across = py / 8, tasks = px / 2 * across;
+  const int wide = py == 16 ? 1 : 0, tasks = px / 2 << wide;
   for (int task = warp; task < tasks; task += blockDim.x / 32) {
-    const int own_x = task / across * 2, own_y = task % across * 8, at_x = x + own_x, at_y = y + own_y;
+    const int own_x = (task >> wide) * 2, own_y = (task & wide) * 8, at_x = x + own_x, at_y = y + own_y;
     if (at_x >= X || at_y >= Y) continue;
+    if constexpr (HIGH > 0) {
+      const int start_x = window_start(at_x, X, wx, sx), next_x = window_start(min(at_x + 1, X - 1), X, wx, sx);
+      const int from_y = window_start(at_y, Y, wy, sy), at = own_x * py + own_y, row = start_x - first_x, column = from_y - first_y;
+      float hidden[2][2], top[2][2], sum[2][2];  // 0 for columns that queries 2t and 2t + 1 see
+  #pragma unroll
+      for (int e = 0; e < 2; ++e) {
+        const int start_y = window_start(min(at_y + t * 2 + e, Y - 1), Y, wy, sy);
+  #pragma unroll
+        for (int i = 0; i < 2; ++i) hidden[i][e] = (unsigned)(from_y + i * 8 + g - start_y) < (unsigned)wy ? 0.0f : -INFINITY;
+      }
+      if (next_x > start_x)
+        attend<D, HIGH, 1>(q_tile, k_tile, v_tile, at, py, row, column, ry, wx, hidden, scale_log2, &arrived[1], top, sum);
+      else
+        attend<D, HIGH, 0>(q_tile, k_tile, v_tile, at, py, row, column, ry, wx, hidden, scale_log2, &arrived[1], top, sum);
+  #pragma unroll
+      for (int r = 0; r < 2; ++r) {
+  #pragma unroll
+        for (int e = 0; e < 2; ++e) {
+          if (g == 0 && at_x + r < X && at_y + t * 2 + e < Y)
+            lse[(((long long)b * X + at_x + r) * Y + at_y + t * 2 + e) * H + h] = (top[r][e] + ptx::lg2(sum[r][e])) * 0.69314718056f;
+        }
+      }
+      continue;
+    }
     unsigned a[D / 16][4];
 #pragma unroll
     for (int step = 0; step < D / 16; ++step) {
@@ -397,7 +548,8 @@ constexpr void plan(const Problem& p, kl::Plan& plan) {
     py = 16;
   const int rx = reach(px, p.sx, p.wx, p.X), ry = kl::round_up(py - 8, p.sy) + 8 * columns;
   const int bytes = whole(px * py * p.D * 2) + 2 * whole(rx * ry * p.D * 2) + 16;
-  if (p.D <= 64 && columns <= 2 && rx <= 256 && ry <= 256 && bytes <= p.device.shared_bytes_max) {
+  if (p.D <= 64 && columns <= 2 && rx <= 256 && ry <= 256 && bytes <= p.device.shared_bytes_max &&
+      kl::cdiv(p.X, px) * kl::cdiv(p.Y, py) <= 65535) {
     const auto swizzle = p.D == 32 ? kl::swizzle_64 : kl::swizzle_128;
     const auto q_map = plan.tensor_map(p.q, {4, 3, 2, 1, 0}, {p.D, 1, py, px, 1}, swizzle);
     const auto k_map = plan.tensor_map(p.k, {4, 3, 2, 1, 0}, {p.D, 1, ry, rx, 1}, swizzle);
@@ -405,11 +557,14 @@ constexpr void plan(const Problem& p, kl::Plan& plan) {
     const auto o_map = plan.tensor_map(p.o, {4, 3, 2, 1, 0}, {p.D, 1, py, px, 1}, swizzle);
     const int tiles_y = kl::cdiv(p.Y, py), tasks = px * py / 16, most = p.D == 32 ? NEAR_WARPS_OF<32> : NEAR_WARPS_OF<64>;
     const int warps = kl::cdiv(tasks, kl::cdiv(tasks, most));
-    const char* const name = p.D == 32      ? (columns == 2 ? "gna_near<32, 2>" : "gna_near<32, 1>")
-                             : columns == 2 ? "gna_near<64, 2>"
-                                            : "gna_near<64, 1>";
+    const bool is_by_rows = columns == 2 && p.sx == 1 && p.sy == 1 && p.wx <= 8;
+    const char* const name = is_by_rows && p.D == 32 ? (p.wx == 7 ? "gna_near<32, 2, 7>" : "gna_near<32, 2, 8>")
+                             : is_by_rows            ? (p.wx == 7 ? "gna_near<64, 2, 7>" : "gna_near<64, 2, 8>")
+                             : p.D == 32             ? (columns == 2 ? "gna_near<32, 2, 0>" : "gna_near<32, 1, 0>")
+                             : columns == 2          ? "gna_near<64, 2, 0>"
+                                                     : "gna_near<64, 1, 0>";
     plan.launch(name)
-        .grid(kl::cdiv(p.X, px) * tiles_y * p.H, p.B)
+        .grid(p.H, kl::cdiv(p.X, px) * tiles_y, p.B)
         .block(warps * 32)
         .shared(bytes)
         .arg(q_map)
