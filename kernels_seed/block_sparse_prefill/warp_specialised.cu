@@ -7,15 +7,19 @@
 // beyond the end lie outside the tensors, where TMA brings zeros and reads nothing. Lists of 128 queries feed a team of two
 // consumers from one ring; lists of 64 feed one, and each consumer of a block then has a ring and a producer of its own.
 // With 64 queries a key is used half as much: there the queries stay in registers, so that wgmma reads less of shared
-// memory and the next queries can come early. The next list is read while this one is loaded. Blocks are persistent and
-// take lists from a common counter, those of late queries first, in groups of heads whose keys and values fit into L2.
-// Outputs are brought to a new maximum only when it has grown by 2^8.
+// memory and the next queries can come early. The next list is found and its queries are loaded while this one is read,
+// in steps of which none waits for what it has just asked for. Blocks are persistent and take lists from a common counter,
+// those of late queries first, in groups of heads whose keys and values fit into L2. The first scores of a list are made
+// under the last product of the one before. Outputs are brought to a new maximum only when it has grown by 2^8.
 //
 // Ladder:
 //   naive.cu     one warp per query, scalar products
 //   mma_sync.cu  tensor cores by mma.sync, tiles shared by the queries of a block; runs from sm_80 on
-//   this file    wgmma and TMA, warp specialisation, persistent blocks, one list per consumer or per two: 2.5 to 2.9 times
-//                as fast as mma_sync.cu at D = 128, 1.9 times at D = 64 (an H200, medians of 16 rounds)
+//   this file    wgmma and TMA, warp specialisation, persistent blocks, one list per consumer or per two: TFLOP/s of visible
+//                pairs 480 to 515 with lists of 64 queries, 670 to 675 with 128 (D = 128), 340 at D = 64; 2.3 to 2.9 times
+//                as fast as mma_sync.cu, 1.9 times at D = 64 (an H100, medians of 12 and 16 rounds). Keys ahead of values,
+//                lists asked for early and lists run into one another gave 0.5 to 3 % together
+//                Three consumers at D = 64 with tiles of 128 keys took 22 % longer (they spill), tiles of 64 16 % (an H200)
 
 // tune: SOLO_KEYS_128 = 64 | 128
 // tune: SOLO_KEYS_64 = 128 | 64
@@ -43,7 +47,7 @@ struct Config {
   static constexpr int SLOTS = IN_REGISTERS ? 1 : 2;   // tiles of queries in shared memory
   static constexpr int STAGES = kl::min(6, (224 * 1024 / RINGS - SLOTS * QUERIES * D * 2) / (4 * D * KEYS));
   static constexpr int THREADS = (CONSUMERS + 1) * 128;
-  static constexpr int CONSUMER_REGISTERS = CONSUMERS == 2 ? 232 : 160, PRODUCER_REGISTERS = CONSUMERS == 2 ? 40 : 32;
+  static constexpr int CONSUMER_REGISTERS = CONSUMERS == 2 ? 216 : 160, PRODUCER_REGISTERS = CONSUMERS == 2 ? 72 : 32;
 };
 
 /// Sizes, as the plan gives them.
@@ -95,75 +99,79 @@ __device__ __forceinline__ Unit find_unit(const Shape& shape, int index) {
   return {head / shape.Hq, head % shape.Hq, (per_head - 1 - within / width) * QUERIES, 0};
 }
 
-/// The list of a unit, as the lanes of a warp hold it: 32 pieces, from number `base` on.
+/// The list of a unit, as the lanes of a warp hold it: 32 pieces from number `base` on, and what was read for the next 32.
 struct List {
   const int* blocks;
-  int pieces, per_block, base, start;
+  int pieces, per_block, base, start, block_ahead;
 
-  /// Reads pieces `at` to `at + 31`.
-  __device__ __forceinline__ void read(int at, int Bk) {
+  /// Asks for pieces `at` to `at + 31`.
+  __device__ __forceinline__ void ask(int at) {
+    const int piece = at + threadIdx.x % 32;
+    if (piece < pieces) block_ahead = blocks[piece / per_block];
+  }
+  /// Takes what was asked for, and asks for what follows.
+  __device__ __forceinline__ void take(int at, int Bk) {
     const int piece = at + threadIdx.x % 32;
     base = at;
-    start = piece < pieces ? blocks[piece / per_block] * Bk + piece % per_block * PIECE : NOWHERE;
+    start = piece < pieces ? block_ahead * Bk + piece % per_block * PIECE : NOWHERE;
+    if (at + 32 < pieces) ask(at + 32);
   }
 };
 
-/// The unit after the present one, found step by step so that no step waits for the one before.
+/// The unit after the present one, found step by step: nothing that a step asks for is used before the next step.
 template <int D, int TEAM>
 struct Ahead {
-  int steps = 0, index;
+  int steps, taken, begin, end;
   Unit unit;
   List list;
 
-  __device__ __forceinline__ void find(const Shape& shape, const int* indptr, const int* indices) {
-    using C = Config<D, TEAM>;
-    unit = find_unit<C::QUERIES>(shape, index);
-    list.pieces = 0;
-    list.per_block = shape.Bk / PIECE;
+  __device__ __forceinline__ void find(const Shape& shape, const int* indptr, int index) {
+    unit = find_unit<Config<D, TEAM>::QUERIES>(shape, index);
+    begin = end = 0;
     if (unit.tiles < 0) return;
-    const int lists = (shape.S + shape.Bq - 1) / shape.Bq;
     const long long head = (long long)unit.b * shape.Hq + unit.h;
-    const int* const bounds = indptr + head * (lists + 1) + unit.first / shape.Bq;
-    const int begin = bounds[0];
-    list.blocks = indices + head * lists * shape.K + begin;
-    list.pieces = (bounds[1] - begin) * list.per_block;
+    const int* const bounds = indptr + head * ((shape.S + shape.Bq - 1) / shape.Bq + 1) + unit.first / shape.Bq;
+    begin = bounds[0], end = bounds[1];
   }
-
+  __device__ __forceinline__ void read(const Shape& shape, const int* indices) {
+    const long long head = (long long)unit.b * shape.Hq + unit.h;
+    list.blocks = indices + head * ((shape.S + shape.Bq - 1) / shape.Bq) * shape.K + begin;
+    list.per_block = shape.Bk / PIECE;
+    list.pieces = (end - begin) * list.per_block;
+    if (unit.tiles >= 0) unit.tiles = (list.pieces + Config<D, TEAM>::PIECES - 1) / Config<D, TEAM>::PIECES;
+    list.ask(0);
+  }
   __device__ __forceinline__ void step(const Shape& shape, const int* indptr, const int* indices, Progress* progress) {
     if (steps == 0) {
-      if (threadIdx.x % 32 == 0) index = gridDim.x * Config<D, TEAM>::RINGS + atomicAdd(&progress->next, 1);
+      if (threadIdx.x % 32 == 0) taken = atomicAdd(&progress->next, 1);
     } else if (steps == 1) {
-      index = __shfl_sync(0xffffffffu, index, 0);
-      find(shape, indptr, indices);
-    } else if (steps == 2) {
-      list.read(0, shape.Bk);
+      find(shape, indptr, gridDim.x * Config<D, TEAM>::RINGS + __shfl_sync(0xffffffffu, taken, 0));
+    } else {
+      read(shape, indices);
     }
     ++steps;
   }
 };
 
-/// Fills the rings of one team; one warp, of which lane 0 copies.
+/// Sends queries, keys and values on their way; one warp, of which lane 0 copies. Keys go ahead of the values of the tile
+/// before, as consumers want them.
 template <int D, int TEAM>
-__device__ __forceinline__ void produce(Ring<D, TEAM>& ring, Control<D, TEAM>& control, const CUtensorMap* q,
-                                        const CUtensorMap* k, const CUtensorMap* v, const int* indptr,
-                                        const int* indices, Progress* progress, const Shape& shape, int first_index) {
+struct Producer {
   using C = Config<D, TEAM>;
-  const bool is_leader = threadIdx.x % 32 == 0;
-  int stage = 0, parity = 1, slot = 0, slot_parity = 1;
-  Ahead<D, TEAM> ahead;
-  ahead.index = first_index;
-  ahead.find(shape, indptr, indices);
-  ahead.list.read(0, shape.Bk);
-  while (true) {
-    Unit unit = ahead.unit;
-    List list = ahead.list;
-    ahead.steps = 0;
-    const bool is_unit = unit.tiles >= 0;
-    if (is_unit) unit.tiles = (list.pieces + C::PIECES - 1) / C::PIECES;
+  Ring<D, TEAM>& ring;
+  Control<D, TEAM>& control;
+  const CUtensorMap *q, *k, *v;
+  int stage, parity, slot, slot_parity;
+  bool has_values;  // some are still to be sent: those of the pieces `value_start` at `value_stage`
+  int value_stage, value_parity, value_hk, value_b, value_start[C::PIECES];
+
+  /// Tells consumers of a unit, and loads its queries.
+  __device__ __forceinline__ void send_queries(const Unit& unit) {
+    if (unit.tiles <= 0) send_values();  // consumers need them to get on
     ptx::mbarrier_wait(&control.q_empty[slot], slot_parity);
-    if (is_leader) {
+    if (threadIdx.x % 32 == 0) {
       control.unit[slot] = unit;
-      if (is_unit) {
+      if (unit.tiles >= 0) {
         ptx::mbarrier_arrive_expect(&control.q_full[slot], sizeof(ring.q[0]));
         for (int w = 0; w < TEAM; ++w) {
           for (int half = 0; half < D / HALF; ++half) {
@@ -176,56 +184,105 @@ __device__ __forceinline__ void produce(Ring<D, TEAM>& ring, Control<D, TEAM>& c
       }
     }
     __syncwarp();
-    if (!is_unit) break;
     if (++slot == C::SLOTS) slot = 0, slot_parity ^= 1;
+  }
+
+  __device__ __forceinline__ void send_values() {
+    if (!has_values) return;
+    has_values = false;
+    ptx::mbarrier_wait(&control.v_empty[value_stage], value_parity);
+    if (threadIdx.x % 32 == 0) {
+      uint64_t* const full = &control.v_full[value_stage];
+      ptx::mbarrier_arrive_expect(full, sizeof(ring.v[0]));
+#pragma unroll
+      for (int i = 0; i < C::PIECES; ++i) {
+        for (int half = 0; half < D / HALF; ++half) {
+          ptx::tma_load_4d(ring.v[value_stage][half][i * PIECE], v, full, half * HALF, value_start[i], value_hk, value_b);
+        }
+      }
+    }
+    __syncwarp();
+  }
+
+  /// The keys of a tile, and the values of the one before.
+  __device__ __forceinline__ void send_tile(const int (&start)[C::PIECES], int hk, int b) {
+    ptx::mbarrier_wait(&control.k_empty[stage], parity);
+    if (threadIdx.x % 32 == 0) {
+      uint64_t* const full = &control.k_full[stage];
+#pragma unroll
+      for (int i = 0; i < C::PIECES; ++i) control.start[stage][i] = start[i];
+      ptx::mbarrier_arrive_expect(full, sizeof(ring.k[0]));
+#pragma unroll
+      for (int i = 0; i < C::PIECES; ++i) {
+        for (int half = 0; half < D / HALF; ++half) {
+          ptx::tma_load_4d(ring.k[stage][half][i * PIECE], k, full, half * HALF, start[i], hk, b);
+        }
+      }
+    }
+    __syncwarp();
+    send_values();
+    has_values = true;
+    value_stage = stage, value_parity = parity, value_hk = hk, value_b = b;
+#pragma unroll
+    for (int i = 0; i < C::PIECES; ++i) value_start[i] = start[i];
+    if (++stage == C::STAGES) stage = 0, parity ^= 1;
+  }
+};
+
+/// Fills the rings of one team; one warp. The queries of the next unit are sent as soon as it is known.
+template <int D, int TEAM>
+__device__ __forceinline__ void produce(Ring<D, TEAM>& ring, Control<D, TEAM>& control, const CUtensorMap* q,
+                                        const CUtensorMap* k, const CUtensorMap* v, const int* indptr,
+                                        const int* indices, Progress* progress, const Shape& shape, int first_index) {
+  using C = Config<D, TEAM>;
+  Producer<D, TEAM> producer{ring, control, q, k, v, 0, 1, 0, 1, false};
+  Ahead<D, TEAM> ahead;
+  ahead.find(shape, indptr, first_index);
+  ahead.read(shape, indices);
+  Unit unit = ahead.unit;
+  producer.send_queries(unit);
+  while (unit.tiles >= 0) {
+    List list = ahead.list;
+    list.take(0, shape.Bk);
+    bool is_sent = false;
+    ahead.steps = 0;
     const int hk = unit.h / (shape.Hq / shape.Hkv);
     for (int n = 0; n < unit.tiles; ++n) {
-      if (n * C::PIECES - list.base == 32) list.read(list.base + 32, shape.Bk);
+      if (n * C::PIECES - list.base == 32) list.take(list.base + 32, shape.Bk);
       int start[C::PIECES];
 #pragma unroll
       for (int i = 0; i < C::PIECES; ++i) start[i] = __shfl_sync(0xffffffffu, list.start, n * C::PIECES - list.base + i);
-      ptx::mbarrier_wait(&control.k_empty[stage], parity);
-      if (is_leader) {
-#pragma unroll
-        for (int i = 0; i < C::PIECES; ++i) control.start[stage][i] = start[i];
-        ptx::mbarrier_arrive_expect(&control.k_full[stage], sizeof(ring.k[0]));
-#pragma unroll
-        for (int i = 0; i < C::PIECES; ++i) {
-          for (int half = 0; half < D / HALF; ++half) {
-            ptx::tma_load_4d(ring.k[stage][half][i * PIECE], k, &control.k_full[stage], half * HALF, start[i], hk, unit.b);
-          }
-        }
+      producer.send_tile(start, hk, unit.b);
+      if (n < 3) {
+        ahead.step(shape, indptr, indices, progress);
+      } else if (n == 3) {
+        is_sent = ahead.unit.tiles > 0;
+        if (is_sent) producer.send_queries(ahead.unit);
       }
-      __syncwarp();
-      ptx::mbarrier_wait(&control.v_empty[stage], parity);
-      if (is_leader) {
-        ptx::mbarrier_arrive_expect(&control.v_full[stage], sizeof(ring.v[0]));
-#pragma unroll
-        for (int i = 0; i < C::PIECES; ++i) {
-          for (int half = 0; half < D / HALF; ++half) {
-            ptx::tma_load_4d(ring.v[stage][half][i * PIECE], v, &control.v_full[stage], half * HALF, start[i], hk, unit.b);
-          }
-        }
-      }
-      __syncwarp();
-      if (++stage == C::STAGES) stage = 0, parity ^= 1;
-      if (n < 3) ahead.step(shape, indptr, indices, progress);
     }
     while (ahead.steps < 3) ahead.step(shape, indptr, indices, progress);
+    unit = ahead.unit;
+    if (!is_sent) producer.send_queries(unit);
   }
-  if (!is_leader) return;
+  if (threadIdx.x % 32 != 0) return;
   __threadfence();  // this producer's counting comes before the reset by the last one
   if (atomicAdd(&progress->done, 1) == gridDim.x * C::RINGS - 1) progress->next = progress->done = 0;
 }
 
-/// The queries of a consumer: an address, or the A operands themselves.
+/// The same descriptor, `bytes` further on; shared memory is too small for a carry.
+__device__ __forceinline__ uint64_t further(uint64_t descriptor, uint32_t bytes) {
+  return (descriptor & 0xffffffff00000000ull) | (static_cast<uint32_t>(descriptor) + (bytes >> 4));
+}
+
+/// The queries of a consumer: a descriptor, or the A operands themselves.
 template <int D, bool IN_REGISTERS>
 struct Queries {
-  uint32_t address, a[IN_REGISTERS ? D / 16 : 1][4];
+  uint64_t descriptor;
+  uint32_t a[IN_REGISTERS ? D / 16 : 1][4];
 
   __device__ __forceinline__ void load(const unsigned short (&q)[D / HALF][64][HALF]) {
     const int lane = threadIdx.x % 32, row = threadIdx.x / 32 % 4 * 16 + lane % 16;
-    address = ptx::smem_address(q);
+    descriptor = ptx::wgmma_descriptor(ptx::smem_address(q));
     if constexpr (IN_REGISTERS) {
 #pragma unroll
       for (int i = 0; i < D / 16; ++i) {
@@ -238,14 +295,15 @@ struct Queries {
   /// s = 64 queries x KEYS keys. Both lie in shared memory as halves of 64 channels, rows of 128 bytes.
   template <int KEYS>
   __device__ __forceinline__ void multiply(float (&s)[KEYS / 2], uint32_t k) const {
+    const uint64_t keys = ptx::wgmma_descriptor(k);
 #pragma unroll
     for (int i = 0; i < D / 16; ++i) {
       const uint32_t half = i * 16 / HALF, within = i * 16 % HALF * 2;
-      const uint64_t keys = ptx::wgmma_descriptor(k + half * KEYS * 128 + within);
+      const uint64_t own_keys = further(keys, half * KEYS * 128 + within);
       if constexpr (IN_REGISTERS) {
-        ptx::wgmma_bf16_rs(s, a[i], keys, i != 0);
+        ptx::wgmma_bf16_rs(s, a[i], own_keys, i != 0);
       } else {
-        ptx::wgmma_bf16_ss(s, ptx::wgmma_descriptor(address + half * 64 * 128 + within), keys, i != 0);
+        ptx::wgmma_bf16_ss(s, further(descriptor, half * 64 * 128 + within), own_keys, i != 0);
       }
     }
   }
@@ -254,10 +312,9 @@ struct Queries {
 /// o += p v. The values are the transposed operand: 16 keys are 2048 bytes, 64 channels are KEYS rows.
 template <int D, int KEYS>
 __device__ __forceinline__ void multiply_values(float (&o)[D / 2], const uint32_t (&p)[KEYS / 16][4], uint32_t v) {
+  const uint64_t values = ptx::wgmma_descriptor(v, KEYS * 128);
 #pragma unroll
-  for (int i = 0; i < KEYS / 16; ++i) {
-    ptx::wgmma_bf16_rs<true>(o, p[i], ptx::wgmma_descriptor(v + i * 2048, KEYS * 128), true);
-  }
+  for (int i = 0; i < KEYS / 16; ++i) ptx::wgmma_bf16_rs<true>(o, p[i], further(values, i * 2048), true);
 }
 
 /// Hides the keys of a tile that lie after the lane's queries `row` and `row + 8`.
@@ -318,91 +375,17 @@ __device__ __forceinline__ void pack(uint32_t (&p)[KEYS / 16][4], const float (&
   }
 }
 
-/// One consumer: its place in the team, what it keeps of its 64 queries, and where it stands in the rings.
-template <int D>
-struct Consumer {
-  int w, stage, parity;
-  float o[D / 2], max[2], sum[2];
-};
-
-/// Scores, softmax and output of one list. `row` is the lane's first query, `top_row` the warpgroup's.
-template <int D, int TEAM>
-__device__ __forceinline__ void attend(Consumer<D>& c, Ring<D, TEAM>& ring, Control<D, TEAM>& control, int tiles, int slot,
-                                       int top_row, int row, float scale) {
-  using C = Config<D, TEAM>;
-  constexpr int KEYS = C::KEYS;
-  const bool is_leader = threadIdx.x % 128 == 0, is_warp_leader = threadIdx.x % 32 == 0;
-  const float slack = SLACK / scale;
-  Queries<D, C::IN_REGISTERS> q;
-  q.load(ring.q[slot][c.w]);
-  __syncwarp();  // all lanes have theirs
-  if (C::IN_REGISTERS && is_warp_leader) ptx::mbarrier_arrive(&control.q_empty[slot]);
-  float s[KEYS / 2], shrink[2];
-  uint32_t p[KEYS / 16][4];
-  int stage = c.stage, parity = c.parity, start[C::PIECES];
-  const auto hide_later = [&] {
-    bool is_late = false;  // some key of the tile lies after some query
-#pragma unroll
-    for (int i = 0; i < C::PIECES; ++i) is_late |= start[i] + PIECE - 1 > top_row;
-    if (is_late) hide<KEYS>(s, start, row);
-  };
-
-  ptx::mbarrier_wait(&control.k_full[stage], parity);
-#pragma unroll
-  for (int i = 0; i < C::PIECES; ++i) start[i] = control.start[stage][i];
-  ptx::wgmma_fence();
-  q.template multiply<KEYS>(s, ptx::smem_address(ring.k[stage]));
-  ptx::wgmma_commit();
-  ptx::wgmma_wait<0>();
-  if (is_warp_leader) ptx::mbarrier_arrive(&control.k_empty[stage]);
-  hide_later();
-  softmax<KEYS>(s, c.max, c.sum, shrink, scale, slack);
-  pack<KEYS>(p, s);
-  for (int n = 1; n < tiles; ++n) {
-    const int value_stage = stage, value_parity = parity;
-    if (++stage == C::STAGES) stage = 0, parity ^= 1;
-    ptx::mbarrier_wait(&control.k_full[stage], parity);
-#pragma unroll
-    for (int i = 0; i < C::PIECES; ++i) start[i] = control.start[stage][i];
-    ptx::wgmma_fence();
-    q.template multiply<KEYS>(s, ptx::smem_address(ring.k[stage]));
-    ptx::wgmma_commit();
-    ptx::mbarrier_wait(&control.v_full[value_stage], value_parity);
-    multiply_values<D, KEYS>(c.o, p, ptx::smem_address(ring.v[value_stage]));
-    ptx::wgmma_commit();
-    ptx::wgmma_wait<1>();  // the scores are here, the output is still under way
-    if (is_warp_leader) ptx::mbarrier_arrive(&control.k_empty[stage]);
-    hide_later();
-    const bool has_grown = softmax<KEYS>(s, c.max, c.sum, shrink, scale, slack);
-    ptx::wgmma_wait<0>();
-    if (is_leader) ptx::mbarrier_arrive(&control.v_empty[value_stage]);
-    if (has_grown) {
-#pragma unroll
-      for (int i = 0; i < D / 2; ++i) c.o[i] *= shrink[i / 2 % 2];
-    }
-    pack<KEYS>(p, s);
-  }
-  if (!C::IN_REGISTERS && is_warp_leader) ptx::mbarrier_arrive(&control.q_empty[slot]);
-  ptx::mbarrier_wait(&control.v_full[stage], parity);
-  ptx::wgmma_fence();
-  multiply_values<D, KEYS>(c.o, p, ptx::smem_address(ring.v[stage]));
-  ptx::wgmma_commit();
-  ptx::wgmma_wait<0>();
-  if (is_leader) ptx::mbarrier_arrive(&control.v_empty[stage]);
-  if (++stage == C::STAGES) stage = 0, parity ^= 1;
-  c.stage = stage, c.parity = parity;
-}
-
 /// Normalises, and writes output and lse. Neighbouring lanes exchange pairs, so that each writes 8 bytes and a row's
 /// sectors are whole.
 template <int D>
-__device__ __forceinline__ void finish(const Consumer<D>& c, unsigned short* o, float* lse, const Unit& unit,
-                                       const Shape& shape, int row, float scale) {
+__device__ __forceinline__ void finish(const float (&out)[D / 2], const float (&max)[2], const float (&sum)[2],
+                                       unsigned short* o, float* lse, const Unit& unit, const Shape& shape, int row,
+                                       float scale) {
   const int lane = threadIdx.x % 32;
   const bool is_odd = lane % 2 == 1;
 #pragma unroll
   for (int half = 0; half < 2; ++half) {
-    float total = c.sum[half] + __shfl_xor_sync(0xffffffffu, c.sum[half], 1);
+    float total = sum[half] + __shfl_xor_sync(0xffffffffu, sum[half], 1);
     total += __shfl_xor_sync(0xffffffffu, total, 2);
     const int i = row + half * 8;
     const float inverse = total > 0 ? 1.0f / total : 0.0f;  // nothing was seen where the sum is 0
@@ -410,8 +393,8 @@ __device__ __forceinline__ void finish(const Consumer<D>& c, unsigned short* o, 
     unsigned short* const to = o + at * D + is_odd * 8 + lane % 4 / 2 * 4;
 #pragma unroll
     for (int j = 0; j < D / 8; j += 2) {
-      const float* const even_pair = &c.o[j * 4 + half * 2];
-      const float* const odd_pair = &c.o[j * 4 + 4 + half * 2];
+      const float* const even_pair = &out[j * 4 + half * 2];
+      const float* const odd_pair = &out[j * 4 + 4 + half * 2];
       const unsigned even = ptx::pack_bf16(even_pair[0] * inverse, even_pair[1] * inverse);
       const unsigned odd = ptx::pack_bf16(odd_pair[0] * inverse, odd_pair[1] * inverse);
       const unsigned other = __shfl_xor_sync(0xffffffffu, is_odd ? even : odd, 1);
@@ -419,9 +402,155 @@ __device__ __forceinline__ void finish(const Consumer<D>& c, unsigned short* o, 
       if (i < shape.S) *reinterpret_cast<uint2*>(to + j * 8) = four;
     }
     if (i < shape.S && lane % 4 == 0) {
-      lse[at] = total > 0 ? c.max[half] * scale * 0.69314718056f + logf(total) : -INFINITY;
+      lse[at] = total > 0 ? max[half] * scale * 0.69314718056f + logf(total) : -INFINITY;
     }
   }
+  __syncwarp();  // lanes may have gone apart, and wgmma wants them together
+}
+
+/// A value that all lanes have, so that the compiler sees that they have it: it must not take a branch on it for one that
+/// parts a warpgroup, or it waits after every wgmma.
+__device__ __forceinline__ int uniform(int value) { return __shfl_sync(0xffffffffu, value, 0); }
+
+/// One consumer: its place in the team, and where it stands in the rings.
+struct Consumer {
+  int w, stage, parity, slot, slot_parity;
+};
+
+/// Gives the queries of the present unit back, which nobody reads any more.
+template <int D, int TEAM>
+__device__ __forceinline__ void release_queries(Consumer& c, Control<D, TEAM>& control) {
+  __syncwarp();  // all lanes are done
+  if (threadIdx.x % 32 == 0) ptx::mbarrier_arrive(&control.q_empty[c.slot]);
+  if (++c.slot == Config<D, TEAM>::SLOTS) c.slot = 0, c.slot_parity ^= 1;
+}
+
+/// The next unit that has keys, or the end. Queries without keys are done on the way.
+template <int D, int TEAM>
+__device__ __forceinline__ Unit next_unit(Consumer& c, Control<D, TEAM>& control, unsigned short* o, float* lse,
+                                          const Shape& shape) {
+  while (true) {
+    ptx::mbarrier_wait(&control.q_full[c.slot], c.slot_parity);
+    const Unit unit = control.unit[c.slot];
+    if (unit.tiles != 0) return unit;
+    const int i = unit.first + c.w * 64 + threadIdx.x % 128 / 2;  // two threads a row
+    if (i < shape.S) {
+      const long long at = ((long long)unit.b * shape.S + i) * shape.Hq + unit.h;
+      for (int j = 0; j < D / 16; ++j) {
+        *reinterpret_cast<uint4*>(o + at * D + (threadIdx.x % 2 * (D / 16) + j) * 8) = make_uint4(0, 0, 0, 0);
+      }
+      if (threadIdx.x % 2 == 0) lse[at] = -INFINITY;
+    }
+    release_queries<D, TEAM>(c, control);
+  }
+}
+
+/// Hides what lies after the queries, where a tile holds any such key. `row` is the lane's first query.
+template <int KEYS>
+__device__ __forceinline__ void hide_later(float (&s)[KEYS / 2], const int (&start)[KEYS / PIECE], int top_row, int row) {
+  bool is_late = false;
+#pragma unroll
+  for (int i = 0; i < KEYS / PIECE; ++i) is_late |= start[i] + PIECE - 1 > top_row;
+  if (is_late) hide<KEYS>(s, start, row);
+}
+
+/// Multiplies and weighs until no unit is left. The first scores of a list are made while the last values of the one before
+/// are multiplied, so that lists may be short.
+template <int D, int TEAM>
+__device__ __forceinline__ void consume(Consumer& c, Ring<D, TEAM>& ring, Control<D, TEAM>& control, unsigned short* o,
+                                        float* lse, const Shape& shape, float scale) {
+  using C = Config<D, TEAM>;
+  constexpr int KEYS = C::KEYS;
+  const bool is_leader = threadIdx.x % 128 == 0, is_warp_leader = threadIdx.x % 32 == 0;
+  const int row_within = threadIdx.x / 32 % 4 * 16 + threadIdx.x % 32 / 4;
+  const float slack = SLACK / scale;
+  float s[KEYS / 2], out[D / 2], max[2] = {LOWEST, LOWEST}, sum[2] = {0, 0}, shrink[2];
+  uint32_t p[KEYS / 16][4];
+  int start[C::PIECES];
+  Queries<D, C::IN_REGISTERS> q;
+
+  Unit unit = next_unit<D, TEAM>(c, control, o, lse, shape);
+  if (unit.tiles < 0) return;
+  int top_row = unit.first + c.w * 64;
+  q.load(ring.q[c.slot][c.w]);
+  if (C::IN_REGISTERS) release_queries<D, TEAM>(c, control);
+#pragma unroll
+  for (int i = 0; i < D / 2; ++i) out[i] = 0;
+  ptx::mbarrier_wait(&control.k_full[c.stage], c.parity);
+#pragma unroll
+  for (int i = 0; i < C::PIECES; ++i) start[i] = control.start[c.stage][i];
+  ptx::wgmma_fence();
+  q.template multiply<KEYS>(s, ptx::smem_address(ring.k[c.stage]));
+  ptx::wgmma_commit();
+  ptx::wgmma_wait<0>();
+  if (is_warp_leader) ptx::mbarrier_arrive(&control.k_empty[c.stage]);
+  hide_later<KEYS>(s, start, top_row, top_row + row_within);
+  softmax<KEYS>(s, max, sum, shrink, scale, slack);
+  pack<KEYS>(p, s);
+  while (true) {
+    const int tiles = uniform(unit.tiles);
+    for (int n = 1; n < tiles; ++n) {
+      const int value_stage = c.stage, value_parity = c.parity;
+      if (++c.stage == C::STAGES) c.stage = 0, c.parity ^= 1;
+      ptx::mbarrier_wait(&control.k_full[c.stage], c.parity);
+#pragma unroll
+      for (int i = 0; i < C::PIECES; ++i) start[i] = control.start[c.stage][i];
+      ptx::wgmma_fence();
+      q.template multiply<KEYS>(s, ptx::smem_address(ring.k[c.stage]));
+      ptx::wgmma_commit();
+      ptx::mbarrier_wait(&control.v_full[value_stage], value_parity);
+      multiply_values<D, KEYS>(out, p, ptx::smem_address(ring.v[value_stage]));
+      ptx::wgmma_commit();
+      ptx::wgmma_wait<1>();  // the scores are here, the output is still under way
+      if (is_warp_leader) ptx::mbarrier_arrive(&control.k_empty[c.stage]);
+      hide_later<KEYS>(s, start, top_row, top_row + row_within);
+      const bool has_grown = softmax<KEYS>(s, max, sum, shrink, scale, slack);
+      ptx::wgmma_wait<0>();
+      if (is_leader) ptx::mbarrier_arrive(&control.v_empty[value_stage]);
+      if (has_grown) {
+#pragma unroll
+        for (int i = 0; i < D / 2; ++i) out[i] *= shrink[i / 2 % 2];
+      }
+      pack<KEYS>(p, s);
+    }
+    if (!C::IN_REGISTERS) release_queries<D, TEAM>(c, control);
+    const Unit following = next_unit<D, TEAM>(c, control, o, lse, shape);
+    if (uniform(following.tiles) < 0) break;
+    const int row = top_row + row_within, value_stage = c.stage, value_parity = c.parity;
+    top_row = following.first + c.w * 64;
+    q.load(ring.q[c.slot][c.w]);
+    if (C::IN_REGISTERS) release_queries<D, TEAM>(c, control);
+    if (++c.stage == C::STAGES) c.stage = 0, c.parity ^= 1;
+    ptx::mbarrier_wait(&control.k_full[c.stage], c.parity);
+#pragma unroll
+    for (int i = 0; i < C::PIECES; ++i) start[i] = control.start[c.stage][i];
+    ptx::wgmma_fence();
+    q.template multiply<KEYS>(s, ptx::smem_address(ring.k[c.stage]));
+    ptx::wgmma_commit();
+    ptx::mbarrier_wait(&control.v_full[value_stage], value_parity);
+    multiply_values<D, KEYS>(out, p, ptx::smem_address(ring.v[value_stage]));
+    ptx::wgmma_commit();
+    const float last_max[2] = {max[0], max[1]}, last_sum[2] = {sum[0], sum[1]};
+    max[0] = max[1] = LOWEST;
+    sum[0] = sum[1] = 0;
+    ptx::wgmma_wait<1>();  // the first scores of the next list are here
+    if (is_warp_leader) ptx::mbarrier_arrive(&control.k_empty[c.stage]);
+    hide_later<KEYS>(s, start, top_row, top_row + row_within);
+    softmax<KEYS>(s, max, sum, shrink, scale, slack);
+    ptx::wgmma_wait<0>();
+    if (is_leader) ptx::mbarrier_arrive(&control.v_empty[value_stage]);
+    pack<KEYS>(p, s);
+    finish<D>(out, last_max, last_sum, o, lse, unit, shape, row, scale);
+#pragma unroll
+    for (int i = 0; i < D / 2; ++i) out[i] = 0;
+    unit = following;
+  }
+  ptx::mbarrier_wait(&control.v_full[c.stage], c.parity);
+  ptx::wgmma_fence();
+  multiply_values<D, KEYS>(out, p, ptx::smem_address(ring.v[c.stage]));
+  ptx::wgmma_commit();
+  ptx::wgmma_wait<0>();
+  finish<D>(out, max, sum, o, lse, unit, shape, top_row + row_within, scale);
 }
 
 template <int D, int TEAM>
@@ -460,31 +589,11 @@ block_sparse_roles(const __grid_constant__ CUtensorMap q, const __grid_constant_
     }
   } else {
     ptx::register_increase<C::CONSUMER_REGISTERS>();
-    const int consumer = __shfl_sync(0xffffffffu, threadIdx.x / 128 - 1, 0);  // one value, as the compiler can see
+    const int consumer = uniform(threadIdx.x / 128 - 1);
     Ring<D, TEAM>& ring = shared.ring[consumer / TEAM];
     Control<D, TEAM>& control = shared.control[consumer / TEAM];
-    Consumer<D> c;
-    c.w = consumer % TEAM;
-    c.stage = c.parity = 0;
-    int slot = 0, slot_parity = 0;
-    while (true) {
-      ptx::mbarrier_wait(&control.q_full[slot], slot_parity);
-      const Unit unit = control.unit[slot];
-      if (unit.tiles < 0) break;
-      const int top_row = unit.first + c.w * 64, row = top_row + threadIdx.x / 32 % 4 * 16 + threadIdx.x % 32 / 4;
-#pragma unroll
-      for (int i = 0; i < D / 2; ++i) c.o[i] = 0;
-      c.max[0] = c.max[1] = LOWEST;
-      c.sum[0] = c.sum[1] = 0;
-      if (unit.tiles > 0) {
-        attend<D, TEAM>(c, ring, control, unit.tiles, slot, top_row, row, scale_log2);
-      } else {
-        __syncwarp();
-        if (threadIdx.x % 32 == 0) ptx::mbarrier_arrive(&control.q_empty[slot]);
-      }
-      finish<D>(c, o, lse, unit, shape, row, scale_log2);
-      if (++slot == C::SLOTS) slot = 0, slot_parity ^= 1;
-    }
+    Consumer c{consumer % TEAM, 0, 0, 0, 0};
+    consume<D, TEAM>(c, ring, control, o, lse, shape, scale_log2);
   }
 }
 

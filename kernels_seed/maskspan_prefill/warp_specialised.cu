@@ -5,17 +5,22 @@
 // Technique (FlashMask on FlashAttention-3): the mask is the same for all heads, so two small kernels look at it once. The
 // first reduces the spans of every piece of 64 keys to their least and largest values. The second lists for every tile of
 // queries the pieces that some of its queries see, two to a tile of keys, and works out the bits of those tiles in which
-// something is hidden, in the order in which the lanes of the consumers hold their scores; its last block sorts the tiles
-// of queries by their number of keys. Then one warp of a producer warpgroup keeps rings of key and value tiles filled by
-// TMA, CONSUMERS warpgroups of 64 queries each multiply, and persistent blocks take tiles of queries from a common counter,
-// long ones first, in groups of heads whose keys and values fit into L2. A tile with hidden pairs costs two words a lane;
-// only beyond MASKS such tiles for one tile of queries does a lane look at the spans itself.
+// something is hidden, in the order in which the lanes of the consumers hold their scores; its last block puts tiles of
+// queries with more than twice the average of keys first and leaves the others in place, so that short ones, which ask for
+// much memory, do not come all at once. Then one warp of a producer warpgroup keeps rings of key and value tiles filled by
+// TMA, masks with the keys, CONSUMERS warpgroups of 64 queries each multiply, and persistent blocks take tiles of queries
+// from a common counter, in groups of heads whose keys and values fit into L2. The first scores of a tile of queries are made
+// under the last product of the one before. A tile with hidden pairs costs two words a lane; only beyond MASKS such tiles
+// for one tile of queries does a lane look at the spans itself.
 //
 // Ladder:
 //   naive.cu     one warp per query, scalar products, every span read by every query
 //   mma_sync.cu  tensor cores by mma.sync, hidden tiles skipped, clear tiles unmasked; runs from sm_80 on
-//   this file    wgmma and TMA, warp specialisation, persistent blocks by cost, masks as bits that all heads share: 2.6 to
-//                3.0 times as fast as mma_sync.cu at D = 128, 1.9 times at D = 64 (an H200, medians of 12 rounds)
+//   this file    wgmma and TMA, warp specialisation, persistent blocks, masks as bits that all heads share: TFLOP/s of visible
+//                pairs 690 without a mask, 681 causal, 552 in windows of 1024 keys, 480 in causal documents of 1024, 410 at
+//                D = 64; 2.6 to 2.9 times as fast as mma_sync.cu, 1.9 times at D = 64 (an H100, medians of 10 and 12 rounds).
+//                Masks that come with the keys, keys ahead of values, tiles of queries run into one another gave 1 to 7 %;
+//                three consumers cost 42 to 64 % at D = 128 and gain 6 % at D = 64 (an H200)
 
 // tune: CONSUMERS_128 = 2 | 3
 // tune: CONSUMERS_64 = 3 | 2
@@ -38,7 +43,7 @@ template <int D>
 struct Config {
   static constexpr int CONSUMERS = D == 64 ? CONSUMERS_64 : CONSUMERS_128, QUERIES = CONSUMERS * 64;
   static constexpr int SLOTS = 2;  // tiles of queries in shared memory
-  static constexpr int STAGES = kl::min(4, (224 * 1024 - SLOTS * QUERIES * D * 2) / (4 * D * KEYS));
+  static constexpr int STAGES = kl::min(4, (224 * 1024 - SLOTS * QUERIES * D * 2) / (4 * D * KEYS + CONSUMERS * 1024));
   static constexpr int THREADS = (CONSUMERS + 1) * 128;
   static constexpr int LIST_THREADS = 2 * CONSUMERS * 128;  // two tiles of bits at once
   static constexpr int CONSUMER_REGISTERS = CONSUMERS == 2 ? 232 : 160, PRODUCER_REGISTERS = CONSUMERS == 2 ? 40 : 32;
@@ -71,7 +76,8 @@ struct Ranked {
   int query_tile, tiles;
 };
 
-/// What the blocks of list_tiles count; all zero again at the end.
+/// Which units are taken: `next` counts those beyond the first ones, `done` the blocks that found no more; `listed` counts
+/// the blocks of list_tiles. All are zero again at the end.
 struct Progress {
   int next, done, listed;
 };
@@ -128,6 +134,18 @@ __device__ __forceinline__ int number_in_order(bool is_one, int from, int& total
   }
   __syncthreads();  // nobody reads the counts any more
   return before + __popc(ones & ((1u << lane) - 1));
+}
+
+/// The sum of all threads' values. `sums` has a place for each warp.
+template <int THREADS>
+__device__ __forceinline__ int sum_of_block(int value, int* sums) {
+  const int in_warp = __reduce_add_sync(0xffffffffu, value);
+  if (threadIdx.x % 32 == 0) sums[threadIdx.x / 32] = in_warp;
+  __syncthreads();  // the sums are here
+  int sum = 0;
+#pragma unroll
+  for (int w = 0; w < THREADS / 32; ++w) sum += sums[w];
+  return sum;
 }
 
 /// One block per tile of queries: its entries, its masks, and, by the last block, the order of all.
@@ -189,15 +207,23 @@ list_tiles(const int4* __restrict__ spans, const Extent* __restrict__ extents, E
   __syncthreads();  // all know whether this block is the last
   if (!is_last) return;
   __threadfence();  // all numbers of tiles are here
+  __shared__ int chunk[THREADS];
   const int query_tiles = gridDim.x * gridDim.y;
-  for (int at = tid; at < query_tiles; at += THREADS) {
-    const int own_tiles = __ldcg(tiles_of + at);
-    int rank = 0;  // those with more tiles, and later ones with as many, come first
-    for (int other = 0; other < query_tiles; ++other) {
-      const int other_tiles = __ldcg(tiles_of + other);
-      rank += other_tiles > own_tiles || (other_tiles == own_tiles && other > at);
+  int sum = 0;
+  for (int at = 0; at < query_tiles; at += THREADS) sum += at + tid < query_tiles ? __ldcg(tiles_of + at + tid) : 0;
+  const long long mean_twice = 2LL * sum_of_block<THREADS>(sum, counts);  // times query_tiles
+  for (int base = 0; base < query_tiles; base += THREADS) {
+    const int at = base + tid, own_tiles = at < query_tiles ? __ldcg(tiles_of + at) : 0;
+    const bool is_long = (long long)own_tiles * query_tiles > mean_twice;
+    int rank = 0;
+    for (int others = 0; others < query_tiles; others += THREADS) {
+      const int width = min(THREADS, query_tiles - others);
+      __syncthreads();  // nobody reads the last chunk any more
+      if (tid < width) chunk[tid] = (long long)__ldcg(tiles_of + others + tid) * query_tiles > mean_twice;
+      __syncthreads();  // the chunk is here
+      for (int i = 0; i < width; ++i) rank += chunk[i] > is_long || (chunk[i] == is_long && others + i > at);
     }
-    order[rank] = {at, own_tiles};
+    if (at < query_tiles) order[rank] = {at, own_tiles};
   }
   if (tid == 0) progress->listed = 0;
 }
@@ -216,17 +242,19 @@ struct alignas(1024) Shared {
   unsigned short k[C::STAGES][D / HALF][KEYS][HALF], v[C::STAGES][D / HALF][KEYS][HALF];
   Unit unit[C::SLOTS];      // whose queries are in q
   Entry entry[C::STAGES];   // of the keys in k
+  alignas(16) uint2 mask[C::STAGES][C::CONSUMERS * 128];  // which of a lane's scores are hidden
   uint64_t q_full[C::SLOTS], q_empty[C::SLOTS], k_full[C::STAGES], k_empty[C::STAGES], v_full[C::STAGES], v_empty[C::STAGES];
 };
 
-/// The unit after the present one, found step by step so that no step waits for the one before; lanes hold 32 entries.
+/// The unit after the present one, found step by step: nothing that a step asks for is used before the next step. Lanes
+/// hold 32 entries.
 template <int D>
 struct Ahead {
-  int steps = 0, index, head;
+  int steps, taken, head;
   Ranked ranked;
   Entry entry;
 
-  __device__ __forceinline__ void find(const Shape& shape, const Ranked* order) {
+  __device__ __forceinline__ void find(const Shape& shape, const Ranked* order, int index) {
     const int query_tiles = (shape.S + Config<D>::QUERIES - 1) / Config<D>::QUERIES * shape.B;
     ranked = {0, -1};
     if (index >= query_tiles * shape.Hq) return;
@@ -243,37 +271,35 @@ struct Ahead {
   __device__ __forceinline__ void step(const Shape& shape, const Ranked* order, const Entry* entries, int entries_max,
                                        Progress* progress) {
     if (steps == 0) {
-      if (threadIdx.x % 32 == 0) index = gridDim.x + atomicAdd(&progress->next, 1);
+      if (threadIdx.x % 32 == 0) taken = atomicAdd(&progress->next, 1);
     } else if (steps == 1) {
-      index = __shfl_sync(0xffffffffu, index, 0);
-      find(shape, order);
-    } else if (steps == 2) {
+      find(shape, order, gridDim.x + __shfl_sync(0xffffffffu, taken, 0));
+    } else {
       read(entries, entries_max);
     }
     ++steps;
   }
 };
 
-/// Fills the rings; one warp, of which lane 0 copies.
+/// Sends queries, keys, masks and values on their way; one warp, of which lane 0 copies. Keys go ahead of the values of
+/// the tile before, as consumers want them.
 template <int D>
-__device__ __forceinline__ void produce(Shared<D>& shared, const CUtensorMap* q, const CUtensorMap* k,
-                                        const CUtensorMap* v, const Ranked* order, const Entry* entries,
-                                        Progress* progress, const Shape& shape) {
+struct Producer {
   using C = Config<D>;
-  const int lane = threadIdx.x % 32, entries_max = ((shape.S + PIECE - 1) / PIECE + 1) / 2;
-  const int query_tiles = (shape.S + C::QUERIES - 1) / C::QUERIES;  // of a sequence
-  int stage = 0, parity = 1, slot = 0, slot_parity = 1;
-  Ahead<D> ahead;
-  ahead.index = blockIdx.x;
-  ahead.find(shape, order);
-  ahead.read(entries, entries_max);
-  while (true) {
-    const Unit unit = {ahead.ranked.query_tile / query_tiles, ahead.head,
-                       ahead.ranked.query_tile % query_tiles * C::QUERIES, ahead.ranked.tiles, ahead.ranked.query_tile};
-    Entry entry = ahead.entry;
-    ahead.steps = 0;
+  Shared<D>& shared;
+  const CUtensorMap *q, *k, *v;
+  const uint2* masks;
+  const Shape& shape;
+  int stage, parity, slot, slot_parity;
+  bool has_values;  // some are still to be sent: those of `value_tile` at `value_stage`
+  int value_stage, value_parity, value_hk, value_b;
+  Entry value_tile;
+
+  /// Tells consumers of a unit, and loads its queries.
+  __device__ __forceinline__ void send_queries(const Unit& unit) {
+    if (unit.tiles <= 0) send_values();  // consumers need them to get on
     ptx::mbarrier_wait(&shared.q_empty[slot], slot_parity);
-    if (lane == 0) {
+    if (threadIdx.x % 32 == 0) {
       shared.unit[slot] = unit;
       if (unit.tiles >= 0) {
         ptx::mbarrier_arrive_expect(&shared.q_full[slot], sizeof(shared.q[0]));
@@ -288,61 +314,121 @@ __device__ __forceinline__ void produce(Shared<D>& shared, const CUtensorMap* q,
       }
     }
     __syncwarp();
-    if (unit.tiles < 0) break;
     if (++slot == C::SLOTS) slot = 0, slot_parity ^= 1;
+  }
+
+  __device__ __forceinline__ void send_values() {
+    if (!has_values) return;
+    has_values = false;
+    ptx::mbarrier_wait(&shared.v_empty[value_stage], value_parity);
+    if (threadIdx.x % 32 == 0) {
+      uint64_t* const full = &shared.v_full[value_stage];
+      ptx::mbarrier_arrive_expect(full, sizeof(shared.v[0]));
+      for (int half = 0; half < D / HALF; ++half) {
+        ptx::tma_load_4d(shared.v[value_stage][half][0], v, full, half * HALF, value_tile.start(), value_hk, value_b);
+        ptx::tma_load_4d(shared.v[value_stage][half][PIECE], v, full, half * HALF, value_tile.second, value_hk, value_b);
+      }
+    }
+    __syncwarp();
+  }
+
+  /// The keys of a tile, and the values of the one before.
+  __device__ __forceinline__ void send_tile(const Unit& unit, int hk, const Entry& tile) {
+    ptx::mbarrier_wait(&shared.k_empty[stage], parity);
+    if (threadIdx.x % 32 == 0) {
+      uint64_t* const full = &shared.k_full[stage];
+      shared.entry[stage] = tile;
+      const bool has_mask = tile.code() >= 2;
+      ptx::mbarrier_arrive_expect(full, sizeof(shared.k[0]) + (has_mask ? sizeof(shared.mask[0]) : 0));
+      for (int half = 0; half < D / HALF; ++half) {
+        ptx::tma_load_4d(shared.k[stage][half][0], k, full, half * HALF, tile.start(), hk, unit.b);
+        ptx::tma_load_4d(shared.k[stage][half][PIECE], k, full, half * HALF, tile.second, hk, unit.b);
+      }
+      if (has_mask) {
+        const long long number = (long long)unit.query_tile * MASKS + tile.code() - 2;
+        ptx::bulk_load(shared.mask[stage], masks + number * (C::CONSUMERS * 128), sizeof(shared.mask[0]), full);
+      }
+    }
+    __syncwarp();
+    send_values();
+    has_values = true;
+    value_stage = stage, value_parity = parity, value_hk = hk, value_b = unit.b, value_tile = tile;
+    if (++stage == C::STAGES) stage = 0, parity ^= 1;
+  }
+};
+
+/// Fills the rings; one warp. The queries of the next unit are sent as soon as it is known.
+template <int D>
+__device__ __forceinline__ void produce(Shared<D>& shared, const CUtensorMap* q, const CUtensorMap* k,
+                                        const CUtensorMap* v, const uint2* masks, const Ranked* order,
+                                        const Entry* entries, Progress* progress, const Shape& shape) {
+  using C = Config<D>;
+  const int lane = threadIdx.x % 32, entries_max = ((shape.S + PIECE - 1) / PIECE + 1) / 2;
+  const int query_tiles = (shape.S + C::QUERIES - 1) / C::QUERIES;  // of a sequence
+  Producer<D> producer{shared, q, k, v, masks, shape, 0, 1, 0, 1, false};
+  Ahead<D> ahead;
+  const auto unit_ahead = [&]() -> Unit {
+    return {ahead.ranked.query_tile / query_tiles, ahead.head, ahead.ranked.query_tile % query_tiles * C::QUERIES,
+            ahead.ranked.tiles, ahead.ranked.query_tile};
+  };
+  ahead.find(shape, order, blockIdx.x);
+  ahead.read(entries, entries_max);
+  Unit unit = unit_ahead();
+  producer.send_queries(unit);
+  while (unit.tiles >= 0) {
+    Entry entry = ahead.entry;
+    Unit next;
+    bool is_sent = false;
+    ahead.steps = 0;
     const int hk = unit.h / (shape.Hq / shape.Hkv);
     for (int n = 0; n < unit.tiles; ++n) {
       if (n > 0 && n % 32 == 0 && n + lane < unit.tiles) {
         entry = entries[(long long)unit.query_tile * entries_max + n + lane];
       }
-      const Entry tile = {__shfl_sync(0xffffffffu, entry.first, n % 32), __shfl_sync(0xffffffffu, entry.second, n % 32)};
-      ptx::mbarrier_wait(&shared.k_empty[stage], parity);
-      if (lane == 0) {
-        shared.entry[stage] = tile;
-        ptx::mbarrier_arrive_expect(&shared.k_full[stage], sizeof(shared.k[0]));
-        for (int half = 0; half < D / HALF; ++half) {
-          ptx::tma_load_4d(shared.k[stage][half][0], k, &shared.k_full[stage], half * HALF, tile.start(), hk, unit.b);
-          ptx::tma_load_4d(shared.k[stage][half][PIECE], k, &shared.k_full[stage], half * HALF, tile.second, hk, unit.b);
-        }
+      const int first = __shfl_sync(0xffffffffu, entry.first, n % 32), second = __shfl_sync(0xffffffffu, entry.second, n % 32);
+      producer.send_tile(unit, hk, {first, second});
+      if (n < 3) {
+        ahead.step(shape, order, entries, entries_max, progress);
+      } else if (n == 3) {
+        next = unit_ahead();
+        is_sent = next.tiles > 0;
+        if (is_sent) producer.send_queries(next);
       }
-      __syncwarp();
-      ptx::mbarrier_wait(&shared.v_empty[stage], parity);
-      if (lane == 0) {
-        ptx::mbarrier_arrive_expect(&shared.v_full[stage], sizeof(shared.v[0]));
-        for (int half = 0; half < D / HALF; ++half) {
-          ptx::tma_load_4d(shared.v[stage][half][0], v, &shared.v_full[stage], half * HALF, tile.start(), hk, unit.b);
-          ptx::tma_load_4d(shared.v[stage][half][PIECE], v, &shared.v_full[stage], half * HALF, tile.second, hk, unit.b);
-        }
-      }
-      __syncwarp();
-      if (++stage == C::STAGES) stage = 0, parity ^= 1;
-      if (n < 3) ahead.step(shape, order, entries, entries_max, progress);
     }
     while (ahead.steps < 3) ahead.step(shape, order, entries, entries_max, progress);
+    if (!is_sent) {
+      next = unit_ahead();
+      producer.send_queries(next);
+    }
+    unit = next;
   }
   if (lane != 0) return;
   __threadfence();  // this block's counting comes before the reset by the last one
   if (atomicAdd(&progress->done, 1) == gridDim.x - 1) progress->next = progress->done = 0;
 }
 
+/// The same descriptor, `bytes` further on; shared memory is too small for a carry.
+__device__ __forceinline__ uint64_t further(uint64_t descriptor, uint32_t bytes) {
+  return (descriptor & 0xffffffff00000000ull) | (static_cast<uint32_t>(descriptor) + (bytes >> 4));
+}
+
 /// s = 64 queries x KEYS keys. Both lie in shared memory as halves of 64 channels, rows of 128 bytes.
 template <int D>
 __device__ __forceinline__ void multiply_keys(float (&s)[KEYS / 2], uint32_t q, uint32_t k) {
+  const uint64_t queries = ptx::wgmma_descriptor(q), keys = ptx::wgmma_descriptor(k);
 #pragma unroll
   for (int i = 0; i < D / 16; ++i) {
     const uint32_t half = i * 16 / HALF, within = i * 16 % HALF * 2;
-    ptx::wgmma_bf16_ss(s, ptx::wgmma_descriptor(q + half * 64 * 128 + within),
-                       ptx::wgmma_descriptor(k + half * KEYS * 128 + within), i != 0);
+    ptx::wgmma_bf16_ss(s, further(queries, half * 64 * 128 + within), further(keys, half * KEYS * 128 + within), i != 0);
   }
 }
 
 /// o += p v. The values are the transposed operand: 16 keys are 2048 bytes, 64 channels are KEYS rows.
 template <int D>
 __device__ __forceinline__ void multiply_values(float (&o)[D / 2], const uint32_t (&p)[KEYS / 16][4], uint32_t v) {
+  const uint64_t values = ptx::wgmma_descriptor(v, KEYS * 128);
 #pragma unroll
-  for (int i = 0; i < KEYS / 16; ++i) {
-    ptx::wgmma_bf16_rs<true>(o, p[i], ptx::wgmma_descriptor(v + i * 2048, KEYS * 128), true);
-  }
+  for (int i = 0; i < KEYS / 16; ++i) ptx::wgmma_bf16_rs<true>(o, p[i], further(values, i * 2048), true);
 }
 
 __device__ __forceinline__ void hide(float (&s)[KEYS / 2], const uint2& bits) {
@@ -395,94 +481,17 @@ __device__ __forceinline__ void pack(uint32_t (&p)[KEYS / 16][4], const float (&
   }
 }
 
-/// One consumer: its number, what it keeps of its 64 queries, and where it stands in the rings.
-template <int D>
-struct Consumer {
-  int w, stage, parity;
-  float o[D / 2], max[2], sum[2];
-};
-
-/// What hides keys: `masks` those of the unit's tile of queries for this lane, `spans` those of its sequence.
-struct Mask {
-  const uint2* masks;
-  const int4* spans;
-};
-
-/// Scores, softmax and output of one unit. `row` is the lane's first query.
-template <int D>
-__device__ __forceinline__ void attend(Consumer<D>& c, Shared<D>& shared, const Mask& mask, int tiles, int slot, int row,
-                                       int S, float scale) {
-  using C = Config<D>;
-  const bool is_leader = threadIdx.x % 128 == 0, is_warp_leader = threadIdx.x % 32 == 0;
-  const float slack = SLACK / scale;
-  const uint32_t q = ptx::smem_address(shared.q[slot][c.w]);
-  float s[KEYS / 2], shrink[2];
-  uint32_t p[KEYS / 16][4];
-  int stage = c.stage, parity = c.parity;
-  const auto find_hidden = [&](const Entry& entry) -> uint2 {
-    if (entry.code() >= 2) return mask.masks[(entry.code() - 2) * (C::CONSUMERS * 128)];
-    if (entry.code() == 0) return make_uint2(0, 0);
-    const uint2 bits = hidden_bits(mask.spans, entry, row, S);
-    __syncwarp();  // lanes may have gone apart, and wgmma wants them together
-    return bits;
-  };
-
-  ptx::mbarrier_wait(&shared.k_full[stage], parity);
-  Entry entry = shared.entry[stage];
-  ptx::wgmma_fence();
-  multiply_keys<D>(s, q, ptx::smem_address(shared.k[stage]));
-  ptx::wgmma_commit();
-  uint2 hidden = find_hidden(entry);
-  ptx::wgmma_wait<0>();
-  if (is_warp_leader) ptx::mbarrier_arrive(&shared.k_empty[stage]);
-  if (entry.code() != 0) hide(s, hidden);
-  softmax(s, c.max, c.sum, shrink, scale, slack);
-  pack(p, s);
-  for (int n = 1; n < tiles; ++n) {
-    const int value_stage = stage, value_parity = parity;
-    if (++stage == C::STAGES) stage = 0, parity ^= 1;
-    ptx::mbarrier_wait(&shared.k_full[stage], parity);
-    entry = shared.entry[stage];
-    ptx::wgmma_fence();
-    multiply_keys<D>(s, q, ptx::smem_address(shared.k[stage]));
-    ptx::wgmma_commit();
-    ptx::mbarrier_wait(&shared.v_full[value_stage], value_parity);
-    multiply_values<D>(c.o, p, ptx::smem_address(shared.v[value_stage]));
-    ptx::wgmma_commit();
-    hidden = find_hidden(entry);
-    ptx::wgmma_wait<1>();  // the scores are here, the output is still under way
-    if (is_warp_leader) ptx::mbarrier_arrive(&shared.k_empty[stage]);
-    if (entry.code() != 0) hide(s, hidden);
-    const bool has_grown = softmax(s, c.max, c.sum, shrink, scale, slack);
-    ptx::wgmma_wait<0>();
-    if (is_leader) ptx::mbarrier_arrive(&shared.v_empty[value_stage]);
-    if (has_grown) {
-#pragma unroll
-      for (int i = 0; i < D / 2; ++i) c.o[i] *= shrink[i / 2 % 2];
-    }
-    pack(p, s);
-  }
-  if (is_warp_leader) ptx::mbarrier_arrive(&shared.q_empty[slot]);
-  ptx::mbarrier_wait(&shared.v_full[stage], parity);
-  ptx::wgmma_fence();
-  multiply_values<D>(c.o, p, ptx::smem_address(shared.v[stage]));
-  ptx::wgmma_commit();
-  ptx::wgmma_wait<0>();
-  if (is_leader) ptx::mbarrier_arrive(&shared.v_empty[stage]);
-  if (++stage == C::STAGES) stage = 0, parity ^= 1;
-  c.stage = stage, c.parity = parity;
-}
-
 /// Normalises, and writes output and lse. Neighbouring lanes exchange pairs, so that each writes 8 bytes and a row's
 /// sectors are whole.
 template <int D>
-__device__ __forceinline__ void finish(const Consumer<D>& c, unsigned short* o, float* lse, const Unit& unit,
-                                       const Shape& shape, int row, float scale) {
+__device__ __forceinline__ void finish(const float (&out)[D / 2], const float (&max)[2], const float (&sum)[2],
+                                       unsigned short* o, float* lse, const Unit& unit, const Shape& shape, int row,
+                                       float scale) {
   const int lane = threadIdx.x % 32;
   const bool is_odd = lane % 2 == 1;
 #pragma unroll
   for (int half = 0; half < 2; ++half) {
-    float total = c.sum[half] + __shfl_xor_sync(0xffffffffu, c.sum[half], 1);
+    float total = sum[half] + __shfl_xor_sync(0xffffffffu, sum[half], 1);
     total += __shfl_xor_sync(0xffffffffu, total, 2);
     const int i = row + half * 8;
     const float inverse = total > 0 ? 1.0f / total : 0.0f;  // nothing was seen where the sum is 0
@@ -490,8 +499,8 @@ __device__ __forceinline__ void finish(const Consumer<D>& c, unsigned short* o, 
     unsigned short* const to = o + at * D + is_odd * 8 + lane % 4 / 2 * 4;
 #pragma unroll
     for (int j = 0; j < D / 8; j += 2) {
-      const float* const even_pair = &c.o[j * 4 + half * 2];
-      const float* const odd_pair = &c.o[j * 4 + 4 + half * 2];
+      const float* const even_pair = &out[j * 4 + half * 2];
+      const float* const odd_pair = &out[j * 4 + 4 + half * 2];
       const unsigned even = ptx::pack_bf16(even_pair[0] * inverse, even_pair[1] * inverse);
       const unsigned odd = ptx::pack_bf16(odd_pair[0] * inverse, odd_pair[1] * inverse);
       const unsigned other = __shfl_xor_sync(0xffffffffu, is_odd ? even : odd, 1);
@@ -499,9 +508,162 @@ __device__ __forceinline__ void finish(const Consumer<D>& c, unsigned short* o, 
       if (i < shape.S) *reinterpret_cast<uint2*>(to + j * 8) = four;
     }
     if (i < shape.S && lane % 4 == 0) {
-      lse[at] = total > 0 ? c.max[half] * scale * 0.69314718056f + logf(total) : -INFINITY;
+      lse[at] = total > 0 ? max[half] * scale * 0.69314718056f + logf(total) : -INFINITY;
     }
   }
+  __syncwarp();  // lanes may have gone apart, and wgmma wants them together
+}
+
+/// One consumer: its number, what it keeps of its 64 queries, and where it stands in the rings.
+template <int D>
+struct Consumer {
+  int w, stage, parity, slot, slot_parity;
+  float o[D / 2], max[2], sum[2];
+};
+
+/// A lane's queries, and what hides keys from them.
+struct Rows {
+  int row;              // the first query; the other one is eight further
+  const int4* spans;    // of the unit's sequence
+};
+
+template <int D>
+__device__ __forceinline__ Rows rows_of(const Consumer<D>& c, const Unit& unit, const int4* spans, int S) {
+  return {unit.first + c.w * 64 + int(threadIdx.x) / 32 % 4 * 16 + int(threadIdx.x) % 32 / 4,
+          spans + (long long)unit.b * S};
+}
+
+/// What is hidden of a tile.
+template <int D>
+__device__ __forceinline__ uint2 find_hidden(const Shared<D>& shared, int stage, const Entry& entry, const Rows& rows, int S) {
+  if (entry.code() >= 2) return shared.mask[stage][threadIdx.x - 128];
+  if (entry.code() == 0) return make_uint2(0, 0);
+  const uint2 bits = hidden_bits(rows.spans, entry, rows.row, S);
+  __syncwarp();  // lanes may have gone apart, and wgmma wants them together
+  return bits;
+}
+
+/// Gives the queries of the present unit back, which nobody reads any more.
+template <int D>
+__device__ __forceinline__ void release_queries(Consumer<D>& c, Shared<D>& shared) {
+  __syncwarp();  // all lanes are done
+  if (threadIdx.x % 32 == 0) ptx::mbarrier_arrive(&shared.q_empty[c.slot]);
+  if (++c.slot == Config<D>::SLOTS) c.slot = 0, c.slot_parity ^= 1;
+}
+
+/// The next unit that has keys, or the end. Queries without keys are done on the way.
+template <int D>
+__device__ __forceinline__ Unit next_unit(Consumer<D>& c, Shared<D>& shared, unsigned short* o, float* lse,
+                                          const Shape& shape) {
+  while (true) {
+    ptx::mbarrier_wait(&shared.q_full[c.slot], c.slot_parity);
+    const Unit unit = shared.unit[c.slot];
+    if (unit.tiles != 0) return unit;
+    const int i = unit.first + c.w * 64 + threadIdx.x % 128 / 2;  // two threads a row
+    if (i < shape.S) {
+      const long long at = ((long long)unit.b * shape.S + i) * shape.Hq + unit.h;
+      for (int j = 0; j < D / 16; ++j) {
+        *reinterpret_cast<uint4*>(o + at * D + (threadIdx.x % 2 * (D / 16) + j) * 8) = make_uint4(0, 0, 0, 0);
+      }
+      if (threadIdx.x % 2 == 0) lse[at] = -INFINITY;
+    }
+    release_queries<D>(c, shared);
+  }
+}
+
+/// Multiplies and weighs until no unit is left. The first scores of a unit are made while the last values of the one before
+/// are multiplied, so that a short unit costs little more than its part of a long one.
+template <int D>
+__device__ __forceinline__ void consume(Consumer<D>& c, Shared<D>& shared, const int4* spans,
+                                        unsigned short* o, float* lse, const Shape& shape, float scale) {
+  using C = Config<D>;
+  const bool is_leader = threadIdx.x % 128 == 0, is_warp_leader = threadIdx.x % 32 == 0;
+  const float slack = SLACK / scale;
+  float s[KEYS / 2], shrink[2];
+  uint32_t p[KEYS / 16][4];
+  Unit unit = next_unit<D>(c, shared, o, lse, shape);
+  if (unit.tiles < 0) return;
+  Rows rows = rows_of<D>(c, unit, spans, shape.S);
+  uint32_t q = ptx::smem_address(shared.q[c.slot][c.w]);
+  c.max[0] = c.max[1] = LOWEST;
+  c.sum[0] = c.sum[1] = 0;
+#pragma unroll
+  for (int i = 0; i < D / 2; ++i) c.o[i] = 0;
+
+  ptx::mbarrier_wait(&shared.k_full[c.stage], c.parity);
+  Entry entry = shared.entry[c.stage];
+  ptx::wgmma_fence();
+  multiply_keys<D>(s, q, ptx::smem_address(shared.k[c.stage]));
+  ptx::wgmma_commit();
+  uint2 hidden = find_hidden<D>(shared, c.stage, entry, rows, shape.S);
+  ptx::wgmma_wait<0>();
+  if (is_warp_leader) ptx::mbarrier_arrive(&shared.k_empty[c.stage]);
+  if (entry.code() != 0) hide(s, hidden);
+  softmax(s, c.max, c.sum, shrink, scale, slack);
+  pack(p, s);
+  while (true) {
+    for (int n = 1; n < unit.tiles; ++n) {
+      const int value_stage = c.stage, value_parity = c.parity;
+      if (++c.stage == C::STAGES) c.stage = 0, c.parity ^= 1;
+      ptx::mbarrier_wait(&shared.k_full[c.stage], c.parity);
+      entry = shared.entry[c.stage];
+      ptx::wgmma_fence();
+      multiply_keys<D>(s, q, ptx::smem_address(shared.k[c.stage]));
+      ptx::wgmma_commit();
+      ptx::mbarrier_wait(&shared.v_full[value_stage], value_parity);
+      multiply_values<D>(c.o, p, ptx::smem_address(shared.v[value_stage]));
+      ptx::wgmma_commit();
+      hidden = find_hidden<D>(shared, c.stage, entry, rows, shape.S);
+      ptx::wgmma_wait<1>();  // the scores are here, the output is still under way
+      if (is_warp_leader) ptx::mbarrier_arrive(&shared.k_empty[c.stage]);
+      if (entry.code() != 0) hide(s, hidden);
+      const bool has_grown = softmax(s, c.max, c.sum, shrink, scale, slack);
+      ptx::wgmma_wait<0>();
+      if (is_leader) ptx::mbarrier_arrive(&shared.v_empty[value_stage]);
+      if (has_grown) {
+#pragma unroll
+        for (int i = 0; i < D / 2; ++i) c.o[i] *= shrink[i / 2 % 2];
+      }
+      pack(p, s);
+    }
+    release_queries<D>(c, shared);
+    const Unit following = next_unit<D>(c, shared, o, lse, shape);
+    if (following.tiles < 0) break;
+    const int value_stage = c.stage, value_parity = c.parity;
+    if (++c.stage == C::STAGES) c.stage = 0, c.parity ^= 1;
+    q = ptx::smem_address(shared.q[c.slot][c.w]);
+    ptx::mbarrier_wait(&shared.k_full[c.stage], c.parity);
+    entry = shared.entry[c.stage];
+    ptx::wgmma_fence();
+    multiply_keys<D>(s, q, ptx::smem_address(shared.k[c.stage]));
+    ptx::wgmma_commit();
+    ptx::mbarrier_wait(&shared.v_full[value_stage], value_parity);
+    multiply_values<D>(c.o, p, ptx::smem_address(shared.v[value_stage]));
+    ptx::wgmma_commit();
+    const int row = rows.row;
+    const float max[2] = {c.max[0], c.max[1]}, sum[2] = {c.sum[0], c.sum[1]};
+    rows = rows_of<D>(c, following, spans, shape.S);
+    hidden = find_hidden<D>(shared, c.stage, entry, rows, shape.S);
+    c.max[0] = c.max[1] = LOWEST;
+    c.sum[0] = c.sum[1] = 0;
+    ptx::wgmma_wait<1>();  // the first scores of the next unit are here
+    if (is_warp_leader) ptx::mbarrier_arrive(&shared.k_empty[c.stage]);
+    if (entry.code() != 0) hide(s, hidden);
+    softmax(s, c.max, c.sum, shrink, scale, slack);
+    ptx::wgmma_wait<0>();
+    if (is_leader) ptx::mbarrier_arrive(&shared.v_empty[value_stage]);
+    pack(p, s);
+    finish<D>(c.o, max, sum, o, lse, unit, shape, row, scale);
+#pragma unroll
+    for (int i = 0; i < D / 2; ++i) c.o[i] = 0;
+    unit = following;
+  }
+  ptx::mbarrier_wait(&shared.v_full[c.stage], c.parity);
+  ptx::wgmma_fence();
+  multiply_values<D>(c.o, p, ptx::smem_address(shared.v[c.stage]));
+  ptx::wgmma_commit();
+  ptx::wgmma_wait<0>();
+  finish<D>(c.o, c.max, c.sum, o, lse, unit, shape, rows.row, scale);
 }
 
 template <int D>
@@ -534,33 +696,13 @@ maskspan_roles(const __grid_constant__ CUtensorMap q, const __grid_constant__ CU
 
   if (threadIdx.x < 128) {
     ptx::register_decrease<C::PRODUCER_REGISTERS>();
-    if (threadIdx.x < 32) produce<D>(shared, &q, &k, &v, order, entries, progress, shape);
+    if (threadIdx.x < 32) produce<D>(shared, &q, &k, &v, masks, order, entries, progress, shape);
   } else {
     ptx::register_increase<C::CONSUMER_REGISTERS>();
     Consumer<D> c;
     c.w = __shfl_sync(0xffffffffu, threadIdx.x / 128 - 1, 0);  // one value, as the compiler can see
-    c.stage = c.parity = 0;
-    int slot = 0, slot_parity = 0;
-    while (true) {
-      ptx::mbarrier_wait(&shared.q_full[slot], slot_parity);
-      const Unit unit = shared.unit[slot];
-      if (unit.tiles < 0) break;
-      const int row = unit.first + c.w * 64 + threadIdx.x / 32 % 4 * 16 + threadIdx.x % 32 / 4;
-#pragma unroll
-      for (int i = 0; i < D / 2; ++i) c.o[i] = 0;
-      c.max[0] = c.max[1] = LOWEST;
-      c.sum[0] = c.sum[1] = 0;
-      if (unit.tiles > 0) {
-        const Mask mask = {masks + (long long)unit.query_tile * MASKS * (C::CONSUMERS * 128) + threadIdx.x - 128,
-                           spans + (long long)unit.b * S};
-        attend<D>(c, shared, mask, unit.tiles, slot, row, S, scale_log2);
-      } else {
-        __syncwarp();
-        if (threadIdx.x % 32 == 0) ptx::mbarrier_arrive(&shared.q_empty[slot]);
-      }
-      finish<D>(c, o, lse, unit, shape, row, scale_log2);
-      if (++slot == C::SLOTS) slot = 0, slot_parity ^= 1;
-    }
+    c.stage = c.parity = c.slot = c.slot_parity = 0;
+    consume<D>(c, shared, spans, o, lse, shape, scale_log2);
   }
 }
 
@@ -583,11 +725,11 @@ constexpr void plan_for(const Problem& p, kl::Plan& plan, const char* list_kerne
   const auto order = plan.workspace(kl::i32, 2 * rows);
   const auto progress = plan.workspace(kl::i32, 3, kl::self_clearing);
   plan.launch("reduce_spans").grid(kl::cdiv(pieces, 4), p.B).block(128).arg(p.spans).arg(extents).arg(p.S).arg(pieces);
-  plan.launch(list_kernel).grid(query_tiles, p.B).block(C::LIST_THREADS).shared(4LL * kl::round_up(pieces, 4)).programmatic()
-      .arg(p.spans).arg(extents).arg(entries).arg(masks).arg(tiles_of).arg(order).arg(progress).arg(p.S).arg(pieces);
+  plan.launch(list_kernel).grid(query_tiles, p.B).block(C::LIST_THREADS).shared(4LL * kl::round_up(pieces, 4))
+      .programmatic().arg(p.spans).arg(extents).arg(entries).arg(masks).arg(tiles_of).arg(order).arg(progress).arg(p.S).arg(pieces);
   plan.launch(kernel).grid(kl::min(rows * p.Hq, (long long)p.device.sms)).block(C::THREADS).shared(sizeof(Shared<D>))
-      .programmatic().arg(q).arg(k).arg(v).arg(p.spans).arg(entries).arg(masks).arg(order).arg(p.o).arg(p.lse).arg(progress).arg(p.B)
-      .arg(p.S).arg(p.Hq).arg(p.Hkv).arg((int)kl::min(fitting, (long long)p.Hq)).arg(p.scale * 1.44269504f);
+      .programmatic().arg(q).arg(k).arg(v).arg(p.spans).arg(entries).arg(masks).arg(order).arg(p.o).arg(p.lse)
+      .arg(progress).arg(p.B).arg(p.S).arg(p.Hq).arg(p.Hkv).arg((int)kl::min(fitting, (long long)p.Hq)).arg(p.scale * 1.44269504f);
 }
 
 constexpr void plan(const Problem& p, kl::Plan& plan) {
