@@ -1,14 +1,15 @@
 // SPDX-License-Identifier: Apache-2.0
 // Sparse-linear attention on wgmma and TMA: q, k, v, os, ol [B, S, H, D] (bf16), lut [B, H, S / 64, K], lse [B, S, H].
 //
-// Technique: four kernels. `prepare` writes the state phi(k)^T v of every block of keys in bf16, the sum of phi(k) as two
+// Technique: three kernels. `prepare` writes the state phi(k)^T v of every block of keys in bf16, the sum of phi(k) as two
 // bf16, value and rest, and the lists as bits and in falling order: a last block of fewer keys comes first, and what runs
-// at a time reads neighbouring keys. `sparse` is attention over the selected blocks: a block of threads is persistent, each
-// of its warpgroups takes blocks of queries for itself and has a ring of key and value tiles and a warp that fills it by
-// TMA; the scores of the next tile are under way with the output of the last. `mix` adds the states of the blocks that are
-// not selected: a product of wgmma whose other operand, zeros and ones, is made in registers from the bits; what it costs
-// does not depend on the lists' length. `linear` multiplies the features of the queries with the result. Features go into
-// products as value and rest, so that of the linear part only states are rounded.
+// at a time reads neighbouring keys. `mix` adds, for every block of queries, the states that it does not select: a product
+// of wgmma whose other operand, zeros and ones, is made in registers from the bits; what it costs does not depend on the
+// lists' length. `attend` is persistent: each warpgroup takes blocks of queries for itself and has a ring of tiles and a
+// warp that fills it by TMA. Of the selected blocks, the scores of the next tile are under way with the output of the last;
+// then the features of the queries are multiplied with the mixed state, which was read while the L2 cache's bandwidth, not
+// the memory's, was the bound. Features go into products as value and rest, so that of the linear part only states are
+// rounded.
 //
 // Ladder:
 //   naive.cu      one warp per query, every key visited by every query
@@ -16,7 +17,7 @@
 //   this file     wgmma and TMA on sm_90, warp specialisation, states of blocks and their sums as products
 
 // tune: GROUPS_128 = 2 | 3
-// tune: GROUPS_64 = 3 | 2
+// tune: GROUPS_64 = 4 | 3
 // tune: MIX_STAGES = 5 | 3
 
 #include <kernelites/ptx.cuh>
@@ -177,16 +178,17 @@ prepare(const __grid_constant__ CUtensorMap v_map, const unsigned short* __restr
   }
 }
 
-/// Warpgroups of a block of `sparse`, besides that of the loaders; the places of each one's ring, and registers.
+/// Warpgroups of a block of `attend`, besides that of the loaders; the places of each one's ring, and registers.
 template <int D>
 struct Ring {
   static constexpr int GROUPS = D == 64 ? GROUPS_64 : GROUPS_128, THREADS = (GROUPS + 1) * 128;
   static constexpr int PLACES = kl::min(8, 227 * 8 / D / GROUPS - 1);
-  static constexpr int REGISTERS = GROUPS == 2 ? 232 : 152, LOADER_REGISTERS = GROUPS == 2 ? 40 : 56;
+  static constexpr int REGISTERS = GROUPS == 2 ? 232 : GROUPS == 3 ? 152 : 112;
+  static constexpr int LOADER_REGISTERS = GROUPS == 2 ? 40 : GROUPS == 3 ? 56 : 32;
 };
 
 template <int D>
-struct alignas(1024) SparseShared {
+struct alignas(1024) AttendShared {
   using R = Ring<D>;
   Box q[R::GROUPS][D / HALF];
   Box ring[R::GROUPS][R::PLACES][D / HALF];
@@ -199,22 +201,24 @@ struct Sizes {
 };
 
 /// Brings what a warpgroup will read into its ring, by one thread, in the order in which it is read: of every unit the
-/// queries, then keys and values of the blocks that it selects, each block's values after the next one's keys.
+/// queries, then keys and values of the blocks that it selects, each block's values after the next one's keys, then the
+/// state of all others, 64 rows at a time.
 template <int D>
-__device__ __forceinline__ void load_units(SparseShared<D>& shared, int group, const CUtensorMap* q_map, const CUtensorMap* k_map,
-                                           const CUtensorMap* v_map, const int* lists, const Sizes& sizes) {
+__device__ __forceinline__ void load_units(AttendShared<D>& shared, int group, const CUtensorMap* q_map, const CUtensorMap* k_map,
+                                           const CUtensorMap* v_map, const CUtensorMap* mixed_map, const int* lists,
+                                           const Sizes& sizes) {
   int place = 0, parity = 1, q_parity = 1;
   for (int unit = blockIdx.x * Ring<D>::GROUPS + group; unit < sizes.units; unit += gridDim.x * Ring<D>::GROUPS) {
     const int head = unit / sizes.blocks, b = head / sizes.H, h = head - b * sizes.H;
     const int* const list = lists + (long long)unit * sizes.K;
     int next = __ldg(list), older = 0;
-    const auto load = [&](const CUtensorMap* map, int block) {
+    const auto load = [&](const CUtensorMap* map, int row, int third, int fourth) {
       uint64_t* const full = &shared.full[group][place];
       ptx::mbarrier_wait(&shared.empty[group][place], parity);
       ptx::mbarrier_arrive_expect(full, sizeof(shared.q[0]));
 #pragma unroll
       for (int half = 0; half < D / HALF; ++half) {
-        ptx::tma_load_4d(&shared.ring[group][place][half], map, full, half * HALF, block * BLOCK, h, b);
+        ptx::tma_load_4d(&shared.ring[group][place][half], map, full, half * HALF, row, third, fourth);
       }
       if (++place == Ring<D>::PLACES) place = 0, parity ^= 1;
     };
@@ -228,11 +232,12 @@ __device__ __forceinline__ void load_units(SparseShared<D>& shared, int group, c
     for (int at = 1; next >= 0; ++at) {
       const int block = next;
       next = at < sizes.K ? __ldg(list + at) : -1;
-      load(k_map, block);
-      if (at > 1) load(v_map, older);
+      load(k_map, block * BLOCK, h, b);
+      if (at > 1) load(v_map, older * BLOCK, h, b);
       older = block;
     }
-    load(v_map, older);
+    load(v_map, older * BLOCK, h, b);
+    for (int part = 0; part < D / 64; ++part) load(mixed_map, part * 64, 0, unit);
   }
 }
 
@@ -307,14 +312,59 @@ __device__ __forceinline__ void multiply_values(float (&o)[D / 2], const uint32_
   }
 }
 
+/// Features of the warp's 16 queries as A operands, value and rest, and their products with the sums of the keys' features,
+/// of which each lane has a part.
+template <int D>
+__device__ __forceinline__ void features(uint32_t (&value)[D / 16][4], uint32_t (&remainder)[D / 16][4], float (&norm)[2],
+                                         Box (&q)[D / HALF], const float* sums) {
+  const int lane = threadIdx.x % 32, warp = threadIdx.x / 32 % 4;
+  float top[2] = {-INFINITY, -INFINITY};
+#pragma unroll
+  for (int step = 0; step < D / 16; ++step) {  // rows lane / 4 and eight further, then the same eight channels further
+    ptx::ldmatrix_x4(value[step], place(q[step / 4], warp * 16 + lane % 16, step % 4 * 2 + lane / 16));
+#pragma unroll
+    for (int r = 0; r < 4; ++r) {
+      top[r % 2] = fmaxf(top[r % 2], fmaxf(ptx::low_bf16(value[step][r]), ptx::high_bf16(value[step][r])));
+    }
+  }
+#pragma unroll
+  for (int half = 0; half < 2; ++half) {
+    top[half] = fmaxf(top[half], __shfl_xor_sync(0xffffffffu, top[half], 1));
+    top[half] = fmaxf(top[half], __shfl_xor_sync(0xffffffffu, top[half], 2));
+    norm[half] = 0;
+  }
+#pragma unroll
+  for (int step = 0; step < D / 16; ++step) {
+#pragma unroll
+    for (int r = 0; r < 4; ++r) {
+      const float2 of_keys = *reinterpret_cast<const float2*>(sums + step * 16 + r / 2 * 8 + lane % 4 * 2);
+      const float low = ptx::ex2((ptx::low_bf16(value[step][r]) - top[r % 2]) * LOG2_E);
+      const float high = ptx::ex2((ptx::high_bf16(value[step][r]) - top[r % 2]) * LOG2_E);
+      norm[r % 2] += low * of_keys.x + high * of_keys.y;
+      split(low, high, value[step][r], remainder[step][r]);
+    }
+  }
+}
+
+/// Writes one of this lane's two rows, times a factor.
+template <int D>
+__device__ __forceinline__ void store_row(unsigned short* row, const float (&o)[D / 2], int half, float factor) {
+#pragma unroll
+  for (int j = 0; j < D / 8; ++j) {
+    *reinterpret_cast<uint32_t*>(row + j * 8 + threadIdx.x % 4 * 2) =
+        ptx::pack_bf16(o[j * 4 + half * 2] * factor, o[j * 4 + half * 2 + 1] * factor);
+  }
+}
+
 /// Every warpgroup for itself: it takes blocks of queries in turn.
 template <int D>
 __global__ void __launch_bounds__(Ring<D>::THREADS, 1)
-sparse(const __grid_constant__ CUtensorMap q_map, const __grid_constant__ CUtensorMap k_map, const __grid_constant__ CUtensorMap v_map,
-       const int* __restrict__ lists, unsigned short* __restrict__ os, float* __restrict__ lse, int S, int H, int K, int blocks,
+attend(const __grid_constant__ CUtensorMap q_map, const __grid_constant__ CUtensorMap k_map, const __grid_constant__ CUtensorMap v_map,
+       const __grid_constant__ CUtensorMap mixed_map, const int* __restrict__ lists, const float* __restrict__ mixed_sums,
+       unsigned short* __restrict__ os, unsigned short* __restrict__ ol, float* __restrict__ lse, int S, int H, int K, int blocks,
        int units, float scale) {
   extern __shared__ __align__(1024) unsigned char memory[];
-  SparseShared<D>& shared = *reinterpret_cast<SparseShared<D>*>(memory);
+  AttendShared<D>& shared = *reinterpret_cast<AttendShared<D>*>(memory);
   constexpr int GROUPS = Ring<D>::GROUPS, PLACES = Ring<D>::PLACES;
   const int group = __shfl_sync(0xffffffffu, threadIdx.x / 128, 0), lane = threadIdx.x % 32, warp = threadIdx.x / 32 % 4;
   if (threadIdx.x == 0) {
@@ -333,7 +383,9 @@ sparse(const __grid_constant__ CUtensorMap q_map, const __grid_constant__ CUtens
 
   if (group == GROUPS) {  // a warp loads for each of the others
     ptx::register_decrease<Ring<D>::LOADER_REGISTERS>();
-    if (lane == 0 && warp < GROUPS) load_units<D>(shared, warp, &q_map, &k_map, &v_map, lists, Sizes{S, H, K, blocks, units});
+    if (lane == 0 && warp < GROUPS) {
+      load_units<D>(shared, warp, &q_map, &k_map, &v_map, &mixed_map, lists, Sizes{S, H, K, blocks, units});
+    }
     __syncwarp();
   } else {
     ptx::register_increase<Ring<D>::REGISTERS>();
@@ -342,14 +394,11 @@ sparse(const __grid_constant__ CUtensorMap q_map, const __grid_constant__ CUtens
     uint64_t* const empty = shared.empty[group];
     const uint32_t q = ptx::smem_address(shared.q[group]);
     int place = 0, parity = 0, q_parity = 0;
-    // This warp is done with the oldest place, or with the queries.
+    // This warp is done with the oldest place.
     const auto leave = [&] {
       __syncwarp();
       if (lane == 0) ptx::mbarrier_arrive(&empty[place]);
       if (++place == PLACES) place = 0, parity ^= 1;
-    };
-    const auto leave_queries = [&] {
-      if (lane == 0) ptx::mbarrier_arrive(&shared.q_empty[group]);
     };
     for (int unit = blockIdx.x * GROUPS + group; unit < units; unit += gridDim.x * GROUPS, q_parity ^= 1) {
       const int head = unit / blocks, b = head / H, h = head - b * H;
@@ -367,7 +416,6 @@ sparse(const __grid_constant__ CUtensorMap q_map, const __grid_constant__ CUtens
       ptx::wgmma_commit();
       ptx::wgmma_wait<0>();
       leave();
-      if (next < 0) leave_queries();
       softmax(s, max, sum, shrink, scale, S - block * BLOCK);
       pack(p, s);
       for (int at = 1; next >= 0; ++at) {
@@ -382,33 +430,54 @@ sparse(const __grid_constant__ CUtensorMap q_map, const __grid_constant__ CUtens
         ptx::wgmma_commit();
         ptx::wgmma_wait<1>();  // the scores are here, the output is still under way
         leave();
-        if (next < 0) leave_queries();
         softmax(s, max, sum, shrink, scale, BLOCK);
         ptx::wgmma_wait<0>();
         leave();
         rescale<D>(o, shrink);
         pack(p, s);
       }
+      uint32_t value[D / 16][4], remainder[D / 16][4];  // features of the queries, not normalised: that cancels
+      float norm[2];
+      features<D>(value, remainder, norm, shared.q[group], mixed_sums + (long long)unit * D);
+      __syncwarp();
+      if (lane == 0) ptx::mbarrier_arrive(&shared.q_empty[group]);
       ptx::mbarrier_wait(&full[place], parity);
       ptx::wgmma_fence();
       multiply_values<D>(o, p, ptx::smem_address(ring[place]));
       ptx::wgmma_commit();
       ptx::wgmma_wait<0>();
       leave();
+      const int first = (unit - head * blocks) * BLOCK + warp * 16 + lane / 4;  // of this lane's two queries, eight apart
+      const long long row = ((long long)b * S + first) * H + h, next_row = (long long)H * 8;
 #pragma unroll
       for (int half = 0; half < 2; ++half) {
         float total = sum[half] + __shfl_xor_sync(0xffffffffu, sum[half], 1);
         total += __shfl_xor_sync(0xffffffffu, total, 2);
-        const float inverse = 1.0f / total;
-        const int i = (unit - head * blocks) * BLOCK + warp * 16 + lane / 4 + half * 8;
-        if (i >= S) continue;
-        const long long row = ((long long)b * S + i) * H + h;
+        if (first + half * 8 >= S) continue;
+        store_row<D>(os + (row + half * next_row) * D, o, half, 1.0f / total);
+        if (lane % 4 == 0) lse[row + half * next_row] = max[half] * scale * 0.69314718056f + logf(total);
+      }
+      __syncwarp();
 #pragma unroll
-        for (int j = 0; j < D / 8; ++j) {
-          *reinterpret_cast<uint32_t*>(os + row * D + j * 8 + lane % 4 * 2) =
-              ptx::pack_bf16(o[j * 4 + half * 2] * inverse, o[j * 4 + half * 2 + 1] * inverse);
+      for (int part = 0; part < D / 64; ++part) {
+        ptx::mbarrier_wait(&full[place], parity);
+        ptx::wgmma_fence();
+#pragma unroll
+        for (int step = 0; step < 4; ++step) {
+          const uint64_t state = ptx::wgmma_descriptor(ptx::smem_address(ring[place]) + step * 2048, TILE);
+          ptx::wgmma_bf16_rs<true>(o, value[part * 4 + step], state, part + step != 0);
+          ptx::wgmma_bf16_rs<true>(o, remainder[part * 4 + step], state, true);
         }
-        if (lane % 4 == 0) lse[row] = max[half] * scale * 0.69314718056f + logf(total);
+        ptx::wgmma_commit();
+        ptx::wgmma_wait<0>();
+        leave();
+      }
+#pragma unroll
+      for (int half = 0; half < 2; ++half) {
+        float total = norm[half] + __shfl_xor_sync(0xffffffffu, norm[half], 1);
+        total += __shfl_xor_sync(0xffffffffu, total, 2);
+        if (first + half * 8 >= S) continue;
+        store_row<D>(ol + (row + half * next_row) * D, o, half, total > 0 ? 1.0f / total : 0.0f);  // 0: all is selected
       }
       __syncwarp();
     }
@@ -528,98 +597,7 @@ mix(const __grid_constant__ CUtensorMap states_map, const __grid_constant__ CUte
 }
 
 template <int D>
-struct alignas(1024) LinearShared {
-  unsigned short state[D / HALF][D][HALF];
-  Box q[D / HALF];  // later the output
-  uint64_t full;
-};
-
-/// phi(q) times the mixed state of its block. Features need no normalisation: it cancels.
-template <int D>
-__global__ void __launch_bounds__(128)
-linear(const __grid_constant__ CUtensorMap q_map, const __grid_constant__ CUtensorMap mixed_map, const float* __restrict__ mixed_sums,
-       unsigned short* __restrict__ ol, int S, int H) {
-  extern __shared__ __align__(1024) unsigned char memory[];
-  LinearShared<D>& shared = *reinterpret_cast<LinearShared<D>*>(memory);
-  const int first = blockIdx.x * BLOCK, h = blockIdx.y, b = blockIdx.z, lane = threadIdx.x % 32, warp = threadIdx.x / 32;
-  const int unit = (b * H + h) * gridDim.x + blockIdx.x;
-  if (threadIdx.x == 0) {
-    ptx::mbarrier_init(&shared.full, 1);
-    ptx::fence_mbarrier_init();
-    ptx::fence_proxy_async();
-    ptx::mbarrier_arrive_expect(&shared.full, sizeof(shared.state) + sizeof(shared.q));
-    for (int half = 0; half < D / HALF; ++half) {
-      ptx::tma_load_4d(shared.q[half], &q_map, &shared.full, half * HALF, first, h, b);
-      ptx::tma_load_3d(shared.state[half], &mixed_map, &shared.full, half * HALF, 0, unit);
-    }
-  }
-  __syncthreads();
-  ptx::mbarrier_wait(&shared.full, 0);
-
-  float x[D / 16][8], top[2] = {-INFINITY, -INFINITY}, sum[2] = {0, 0};
-#pragma unroll
-  for (int step = 0; step < D / 16; ++step) {
-    uint32_t a[4];  // rows lane / 4 and eight further, then the same eight channels further
-    ptx::ldmatrix_x4(a, place(shared.q[step / 4], warp * 16 + lane % 16, step % 4 * 2 + lane / 16));
-#pragma unroll
-    for (int r = 0; r < 4; ++r) {
-      x[step][r * 2] = ptx::low_bf16(a[r]);
-      x[step][r * 2 + 1] = ptx::high_bf16(a[r]);
-      top[r % 2] = fmaxf(top[r % 2], fmaxf(x[step][r * 2], x[step][r * 2 + 1]));
-    }
-  }
-#pragma unroll
-  for (int half = 0; half < 2; ++half) {
-    top[half] = fmaxf(top[half], __shfl_xor_sync(0xffffffffu, top[half], 1));
-    top[half] = fmaxf(top[half], __shfl_xor_sync(0xffffffffu, top[half], 2));
-  }
-  const float* const of = mixed_sums + (long long)unit * D + lane % 4 * 2;
-  uint32_t value[D / 16][4], remainder[D / 16][4];
-#pragma unroll
-  for (int step = 0; step < D / 16; ++step) {
-#pragma unroll
-    for (int r = 0; r < 4; ++r) {
-      const float2 sums = *reinterpret_cast<const float2*>(of + step * 16 + r / 2 * 8);
-      const float low = ptx::ex2((x[step][r * 2] - top[r % 2]) * LOG2_E), high = ptx::ex2((x[step][r * 2 + 1] - top[r % 2]) * LOG2_E);
-      sum[r % 2] += low * sums.x + high * sums.y;
-      split(low, high, value[step][r], remainder[step][r]);
-    }
-  }
-  float acc[D / 2];
-  ptx::wgmma_fence();
-#pragma unroll
-  for (int step = 0; step < D / 16; ++step) {
-    const uint64_t state = ptx::wgmma_descriptor(ptx::smem_address(shared.state) + step * 2048, D * 128);
-    ptx::wgmma_bf16_rs<true>(acc, value[step], state, step != 0);
-    ptx::wgmma_bf16_rs<true>(acc, remainder[step], state, true);
-  }
-  ptx::wgmma_commit();
-  ptx::wgmma_wait<0>();
-#pragma unroll
-  for (int half = 0; half < 2; ++half) {
-    float total = sum[half] + __shfl_xor_sync(0xffffffffu, sum[half], 1);
-    total += __shfl_xor_sync(0xffffffffu, total, 2);
-    const float inverse = total > 0 ? 1.0f / total : 0.0f;  // nothing is left where all is selected
-#pragma unroll
-    for (int j = 0; j < D / 8; ++j) {
-      acc[j * 4 + half * 2] *= inverse;
-      acc[j * 4 + half * 2 + 1] *= inverse;
-    }
-  }
-  store_boxes(shared.q, acc);  // each warp's rows take the place of its queries
-  __syncwarp();
-#pragma unroll
-  for (int i = lane; i < 16 * D / 8; i += 32) {
-    const int row = warp * 16 + i / (D / 8), chunk = i % (D / 8);
-    if (first + row < S) {
-      *reinterpret_cast<uint4*>(ol + (((long long)b * S + first + row) * H + h) * D + chunk * 8) =
-          *reinterpret_cast<const uint4*>(place(shared.q[chunk / 8], row, chunk % 8));
-    }
-  }
-}
-
-template <int D>
-constexpr void plan_for(const Problem& p, kl::Plan& plan, const char* prepare, const char* sparse, const char* linear) {
+constexpr void plan_for(const Problem& p, kl::Plan& plan, const char* prepare, const char* attend) {
   const long long blocks = kl::cdiv(p.S, BLOCK), heads = (long long)p.B * p.H, units = heads * blocks;
   const int words = kl::cdiv(p.S, BLOCK * 64) * 2;
   const auto states = plan.workspace(kl::bf16, units * D * D), mixed = plan.workspace(kl::bf16, units * D * D);
@@ -631,19 +609,18 @@ constexpr void plan_for(const Problem& p, kl::Plan& plan, const char* prepare, c
   const auto& states_map = plan.tensor_map(states.view(heads, blocks, D * D), {2, 1, 0}, {HALF, 64, 1}, kl::swizzle_128);
   const auto& sums_map = plan.tensor_map(sums.view(heads, blocks, D * 2), {2, 1, 0}, {HALF, 64, 1}, kl::swizzle_128);
   const auto& out_map = plan.tensor_map(mixed.view(heads, blocks, D * D), {2, 1, 0}, {HALF, 64, 1}, kl::swizzle_128);
-  const auto& mixed_map = plan.tensor_map(mixed.view(units, D, D), {2, 1, 0}, {HALF, D, 1}, kl::swizzle_128);
+  const auto& mixed_map = plan.tensor_map(mixed.view(units, 1, D, D), {3, 2, 1, 0}, {HALF, 64, 1, 1}, kl::swizzle_128);
   plan.launch(prepare).grid(blocks, p.H, p.B).block(PrepareShared<D>::THREADS).shared(sizeof(PrepareShared<D>) + words * 4)
       .arg(v_map).arg(p.k).arg(p.lut).arg(states).arg(sums).arg(bits).arg(lists).arg(p.S).arg(p.H).arg(p.K).arg(words);
-  plan.launch(sparse).grid(kl::min(kl::cdiv(units, Ring<D>::GROUPS), (long long)p.device.sms)).block(Ring<D>::THREADS)
-      .shared(sizeof(SparseShared<D>)).arg(q_map).arg(k_map).arg(v_map).arg(lists).arg(p.os).arg(p.lse).arg(p.S).arg(p.H).arg(p.K)
-      .arg((int)blocks).arg((int)units).arg(p.scale * LOG2_E);
   plan.launch("mix").grid(kl::cdiv(blocks, MIX_ROWS), D * D / 128 + D / 64, heads).block(MIX_THREADS).shared(sizeof(MixShared))
       .arg(states_map).arg(sums_map).arg(out_map).arg(bits).arg(mixed_sums).arg((int)blocks).arg(words).arg(D);
-  plan.launch(linear).grid(blocks, p.H, p.B).block(128).shared(sizeof(LinearShared<D>))
-      .arg(q_map).arg(mixed_map).arg(mixed_sums).arg(p.ol).arg(p.S).arg(p.H);
+  plan.launch(attend).grid(kl::min(kl::cdiv(units, Ring<D>::GROUPS), (long long)p.device.sms)).block(Ring<D>::THREADS)
+      .shared(sizeof(AttendShared<D>)).arg(q_map).arg(k_map).arg(v_map).arg(mixed_map).arg(lists).arg(mixed_sums)
+      .arg(p.os).arg(p.ol).arg(p.lse).arg(p.S).arg(p.H).arg(p.K)
+      .arg((int)blocks).arg((int)units).arg(p.scale * LOG2_E);
 }
 
 constexpr void plan(const Problem& p, kl::Plan& plan) {
-  if (p.D == 64) return plan_for<64>(p, plan, "prepare<64>", "sparse<64>", "linear<64>");
-  if (plan.require(p.D == 128, "D must be 64 or 128")) plan_for<128>(p, plan, "prepare<128>", "sparse<128>", "linear<128>");
+  if (p.D == 64) return plan_for<64>(p, plan, "prepare<64>", "attend<64>");
+  if (plan.require(p.D == 128, "D must be 64 or 128")) plan_for<128>(p, plan, "prepare<128>", "attend<128>");
 }
