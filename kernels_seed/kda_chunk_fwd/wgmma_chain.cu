@@ -2,15 +2,17 @@
 // Kimi Delta Attention in chunks on wgmma: q, k, v [B, T, H, D] (bf16), g [B, T, H, D], beta [B, T, H] (f32), states.
 //
 // Technique: within a chunk of 64 tokens the updates u solve a unit triangular system, and are U = M^-1 diag(beta)
-// (V - K' S) with K' the keys decayed from the chunk's start. Two kernels:
-//   kda_prepare  one block per chunk, all at once: products of queries and keys with keys, decayed from one to the other.
-//                Such a weight is no product of two, but it is for all pairs on either side of a border (decays up to it
-//                and from it on, neither positive): borders in the middle of 64, 32, 16, 8, 4 and 2 tokens make six
-//                passes of products on mma.sync, whose operands are made in registers. Then M^-1 by blocks (substitution,
-//                then products in tf32), and decayed queries and keys in bf16, as the chain's tiles lie in shared memory.
-//   kda_chain    a warpgroup owns 64 value columns of a head and walks the chunks. Its part of the state lies transposed,
-//                S^T [64, D], in accumulators, which packed to bf16 are the A operand of the next products as they are. A
-//                producer warp fetches a chunk ahead.
+// (V - K' S) with K' the keys decayed from the chunk's start. Two roles:
+//   prepare  products of queries and keys with keys, decayed from one to the other; M^-1 by blocks (substitution, then products in
+//            tf32); decayed queries and keys in bf16. A decayed product is no product of two, but for all pairs on either side of a
+//            border it is one of decays up to it and from it on, neither positive: borders in the middle of 64, 32, 16, 8, 4 and 2
+//            tokens make six passes of mma.sync, whose operands are made in registers. Where no channel decays by more than
+//            2^-100 within the chunk one border will do, its start: keys that grow towards it, and one pass of wgmma
+//   walk     a warpgroup owns 64 value columns of a head and walks the chunks. Its part of the state lies transposed,
+//            S^T [64, D], in accumulators, which packed to bf16 are the A operand of the next products as they are
+// Where there are heads enough a block has both: two warpgroups prepare a chunk, whose tiles stay in shared memory, and the walking
+// ones fetch tokens for them, since they wait for M^-1 anyhow. Else kda_prepare does it for all chunks at once, and kda_chain
+// walks, with a producer that fetches a chunk ahead.
 // With alike keys and long memory, what is rounded within a chunk is set right by the next one only: so M^-1, what it is
 // multiplied with, and the updates take part in two bf16 each (with one, single elements of the state erred by up to 1.1 of the
 // gate; now 0.55). Runs on sm_90.
@@ -18,11 +20,11 @@
 // Ladder:
 //   naive.cu         token after token, three barriers each
 //   chunked_mma.cu   16 tokens a step on mma.sync, everything but the chain of states in parallel
-//   this file        64 tokens a step on wgmma and TMA, weights of pairs on tensor cores: 1.5 to 2.6x the second on an H200 (n = 20).
-//                    Memory binds the preparation: it writes what the chain reads, 3.8 GB where 1.6 suffice
-//   left to do       both at once in a block: 1.4x the time, for eight warps are too few to prepare a chunk in time
+//   this file        64 tokens a step on wgmma and TMA, weights of pairs on tensor cores, nothing of a chunk through memory
+//   left to do       few heads: 3.8 GB are moved where 1.6 suffice, for the chain reads what the preparation wrote
 
 // tune: GROUPS_MAX = 2 | 1
+// tune: FUSED = 1 | 0
 
 #include <kernelites/ptx.cuh>
 
@@ -30,6 +32,7 @@ namespace ptx = kernelites::ptx;
 
 constexpr int CHUNK = 64, PREPARERS = 256, PANEL = 64 * 128;  // PANEL: bytes of a tile of 64 rows and 64 columns
 constexpr float LOG2E = 1.44269504f;
+constexpr int PREPARING = 64, WALKING = 192;  // registers a thread, of both roles in one block
 
 /// What kda_prepare leaves of a chunk, as kda_chain keeps it in shared memory: rows of 128 bytes, swizzled; rows beyond
 /// the last token are zero.
@@ -42,6 +45,13 @@ struct Prepared {
   static constexpr int BYTES = (3 * D / 64 + 3) * PANEL + 4 * D;  // without these
 };
 
+/// This thread's number; what is reckoned from it is not kept in registers from before a loop.
+__device__ __forceinline__ int thread_here() {
+  int thread = threadIdx.x;
+  asm volatile("" : "+r"(thread));
+  return thread;
+}
+
 constexpr int EDGE = CHUNK + 4;  // floats of a row of a square
 
 /// Byte of column `column` of row `row` in a panel.
@@ -53,7 +63,9 @@ struct Work {
   unsigned short q[CHUNK][ROW], k[CHUNK][ROW];
   float sum[CHUNK][ROW];       // of g in base-2 units, up to a token
   float by_key[CHUNK][EDGE];  // products of keys, times the rate of the row
-  float totals[PREPARERS / D][D], rate[CHUNK];
+  float totals[PREPARERS / D][D], rate[2][CHUNK];  // rates of this chunk or the next
+  float own[CHUNK];                                // a query's product with its own key
+  unsigned steep[PREPARERS / 32];                  // whether a channel that a warp saw decays further than one border reaches
 };
 
 /// Pairs of bf16, rounded.
@@ -72,7 +84,7 @@ struct Tokens {
 /// From token `row` and channel 16 `step` on.
 template <int D>
 __device__ __forceinline__ void load(Tokens& tokens, const Work<D>& work, int row, int step) {
-  const int lane = threadIdx.x % 32;
+  const int lane = thread_here() % 32;
 #pragma unroll
   for (int i = 0; i < 4; ++i) {
     const int token = row + lane / 4 + i % 2 * 8, d = step * 16 + lane % 4 * 2 + i / 2 * 8;
@@ -85,7 +97,7 @@ __device__ __forceinline__ void load(Tokens& tokens, const Work<D>& work, int ro
 /// Keys in x and queries in y, decayed between each token and the border behind token `border(g or g + 8)`.
 template <int D, typename Border>
 __device__ __forceinline__ void decay(unsigned (&x)[4], unsigned (&y)[4], const Tokens& tokens, const Work<D>& work, int step, const Border& border) {
-  const int lane = threadIdx.x % 32;
+  const int lane = thread_here() % 32;
 #pragma unroll
   for (int i = 0; i < 4; ++i) {
     const float2 from = *reinterpret_cast<const float2*>(&work.sum[border(lane / 4 + i % 2 * 8)][step * 16 + lane % 4 * 2 + i / 2 * 8]);
@@ -97,9 +109,9 @@ __device__ __forceinline__ void decay(unsigned (&x)[4], unsigned (&y)[4], const 
 
 /// A token's products with two neighbouring ones.
 template <int D>
-__device__ __forceinline__ void put(Work<D>& work, Prepared<D>& to, int row, int column, float by_key, float by_key_next, float by_query,
-                                    float by_query_next) {
-  const float rate = work.rate[row];
+__device__ __forceinline__ void put(Work<D>& work, Prepared<D>& to, const float* rates, int row, int column, float by_key, float by_key_next,
+                                    float by_query, float by_query_next) {
+  const float rate = rates[row];
   *reinterpret_cast<float2*>(&work.by_key[row][column]) = make_float2(by_key * rate, by_key_next * rate);
   *reinterpret_cast<unsigned*>(to.by_query + place(row, column)) = ptx::pack_bf16(by_query, by_query_next);
 }
@@ -122,15 +134,15 @@ struct Halves {
   }
 
   template <int D>
-  __device__ __forceinline__ void put_all(Work<D>& work, Prepared<D>& to, int first, float scale) const {
-    const int lane = threadIdx.x % 32;
+  __device__ __forceinline__ void put_all(Work<D>& work, Prepared<D>& to, const float* rates, int first, float scale) const {
+    const int lane = thread_here() % 32;
 #pragma unroll
     for (int n = 0; n < 2; ++n) {
 #pragma unroll
       for (int half = 0; half < 2; ++half) {
         const int row = lane / 4 + half * 8, column = n * 8 + lane % 4 * 2;
         if ((row & BORDER) != 0 && (row ^ column) / BORDER == 1)
-          put(work, to, first + row, first + column, keys[n][half * 2], keys[n][half * 2 + 1], queries[n][half * 2] * scale,
+          put(work, to, rates, first + row, first + column, keys[n][half * 2], keys[n][half * 2 + 1], queries[n][half * 2] * scale,
               queries[n][half * 2 + 1] * scale);
       }
     }
@@ -146,7 +158,7 @@ __device__ __forceinline__ unsigned to_tf32(float x) {
 /// d (16 x 8) = a b of row-major squares in shared memory, SIZE summed up.
 template <int SIZE>
 __device__ __forceinline__ void product(float (&d)[4], const float* a, const float* b) {
-  const int lane = threadIdx.x % 32, g = lane / 4, t = lane % 4;
+  const int lane = thread_here() % 32, g = lane / 4, t = lane % 4;
   d[0] = d[1] = d[2] = d[3] = 0.0f;
 #pragma unroll
   for (int i = 0; i < SIZE; i += 8) {
@@ -161,229 +173,12 @@ __device__ __forceinline__ void product(float (&d)[4], const float* a, const flo
 
 /// Times -1 or 1, to rows of a square.
 __device__ __forceinline__ void store(float* to, const float (&d)[4], float sign) {
-  const int lane = threadIdx.x % 32;
+  const int lane = thread_here() % 32;
 #pragma unroll
   for (int half = 0; half < 2; ++half) {
     *reinterpret_cast<float2*>(to + (lane / 4 + half * 8) * EDGE + lane % 4 * 2) = make_float2(sign * d[half * 2], sign * d[half * 2 + 1]);
   }
 }
-
-template <int D>
-__global__ void __launch_bounds__(PREPARERS, 2)
-kda_prepare(const unsigned short* __restrict__ q, const unsigned short* __restrict__ k, const float* __restrict__ g,
-            const float* __restrict__ beta, Prepared<D>* __restrict__ out, int T, int H, float scale) {
-  extern __shared__ __align__(128) unsigned char memory[];
-  Work<D>& work = *reinterpret_cast<Work<D>*>(memory);
-  const int tid = threadIdx.x, lane = tid % 32, warp = tid / 32, chunk = blockIdx.x, head = blockIdx.y;
-  const int first = chunk * CHUNK, tokens = min(CHUNK, T - first);
-  const long long token = ((long long)(head / H) * T + first) * H + head % H;
-  Prepared<D>& to = out[(long long)head * gridDim.x + chunk];
-  ptx::griddepcontrol_launch_dependents();
-
-  for (int i = tid; i < CHUNK * D / 4; i += PREPARERS) {
-    const int row = i / (D / 4), vector = i % (D / 4);
-    const bool is_valid = row < tokens;
-    const long long at = is_valid ? (token + (long long)row * H) * D : 0;
-    ptx::cp_async_16(&work.sum[row][vector * 4], g + at + vector * 4, is_valid);
-    if (vector < D / 8) {
-      ptx::cp_async_16(&work.q[row][vector * 8], q + at + vector * 8, is_valid);
-    } else {
-      ptx::cp_async_16(&work.k[row][(vector - D / 8) * 8], k + at + (vector - D / 8) * 8, is_valid);
-    }
-  }
-  ptx::cp_async_commit();
-  if (tid < CHUNK) work.rate[tid] = tid < tokens ? beta[token + (long long)tid * H] : 0.0f;
-  ptx::cp_async_wait<0>();
-  __syncthreads();  // queries, keys, gates and rates are visible
-
-  {  // sums of g: a thread takes one channel of a part of the tokens
-    constexpr int PARTS = PREPARERS / D, TOKENS = CHUNK / PARTS;
-    const int d = tid % D, part = tid / D;
-    float sum[TOKENS];
-#pragma unroll
-    for (int t = 0; t < TOKENS; ++t) sum[t] = work.sum[part * TOKENS + t][d] * LOG2E;
-#pragma unroll
-    for (int t = 1; t < TOKENS; ++t) sum[t] += sum[t - 1];
-    work.totals[part][d] = sum[TOKENS - 1];
-    __syncthreads();  // every part's sum is visible
-    float before = 0;
-#pragma unroll
-    for (int i = 0; i < PARTS - 1; ++i) before += i < part ? work.totals[i][d] : 0.0f;
-#pragma unroll
-    for (int t = 0; t < TOKENS; ++t) work.sum[part * TOKENS + t][d] = before + sum[t];
-    if (part == PARTS - 1) to.whole[d] = ptx::ex2(before + sum[TOKENS - 1]);
-  }
-  __syncthreads();  // sums are visible
-
-  if (warp < 4) {
-    const int at = warp * 16;
-    Halves<8> eights;
-    Halves<4> fours;
-    Halves<2> twos;
-#pragma unroll 2
-    for (int step = 0; step < D / 16; ++step) {
-      Tokens tokens;
-      load(tokens, work, at, step);
-      eights.add(tokens, work, at, step);
-      fours.add(tokens, work, at, step);
-      twos.add(tokens, work, at, step);
-    }
-    eights.put_all(work, to, at, scale);
-    fours.put_all(work, to, at, scale);
-    twos.put_all(work, to, at, scale);
-  } else {
-    {  // neighbours, and each query with its own key; zeros above
-      const int at = (warp - 4) * 16;
-      Halves<1> ones;
-      float own[2][4] = {};
-#pragma unroll 2
-      for (int step = 0; step < D / 16; ++step) {
-        Tokens tokens;
-        load(tokens, work, at, step);
-        ones.add(tokens, work, at, step);
-        ptx::mma_bf16(own[0], tokens.query, tokens.key[0], tokens.key[2]);
-        ptx::mma_bf16(own[1], tokens.query, tokens.key[1], tokens.key[3]);
-      }
-#pragma unroll
-      for (int n = 0; n < 2; ++n) {
-#pragma unroll
-        for (int half = 0; half < 2; ++half) {
-          const int row = lane / 4 + half * 8, column = n * 8 + lane % 4 * 2;
-          if (column + 1 < row) continue;
-          const bool is_odd = row == column + 1;
-          put(work, to, at + row, at + column, is_odd ? ones.keys[n][half * 2] : 0.0f, 0.0f,
-              is_odd ? ones.queries[n][half * 2] * scale : row == column ? own[n][half * 2] * scale : 0.0f,
-              is_odd ? own[n][half * 2 + 1] * scale : 0.0f);
-        }
-      }
-    }
-    // Pairs of different 16: (1, 0); (2, 0) and (2, 1); (3, 0) and (3, 1); (3, 2).
-    const int rows = warp == 7 ? 3 : warp - 3, from = warp == 7 ? 2 : 0, count = warp == 5 || warp == 6 ? 2 : 1;
-    const int behind = warp == 4 ? 15 : warp == 7 ? 47 : 31;
-    float of_key[4][4] = {}, of_query[4][4] = {};
-#pragma unroll 2
-    for (int step = 0; step < D / 16; ++step) {
-      Tokens tokens;
-      unsigned x[4], y[4], b[4], unused[4];
-      load(tokens, work, rows * 16, step);
-      decay<D>(x, y, tokens, work, step, [&](int) { return behind; });
-#pragma unroll
-      for (int i = 0; i < 2; ++i) {
-        if (i >= count) continue;
-        load(tokens, work, (from + i) * 16, step);
-        decay<D>(b, unused, tokens, work, step, [&](int) { return behind; });
-#pragma unroll
-        for (int n = 0; n < 2; ++n) {
-          ptx::mma_bf16(of_key[i * 2 + n], x, b[n], b[n + 2]);
-          ptx::mma_bf16(of_query[i * 2 + n], y, b[n], b[n + 2]);
-        }
-      }
-    }
-#pragma unroll
-    for (int i = 0; i < 4; ++i) {
-      if (i >= 2 * count) continue;
-#pragma unroll
-      for (int half = 0; half < 2; ++half) {
-        put(work, to, rows * 16 + lane / 4 + half * 8, from * 16 + i * 8 + lane % 4 * 2, of_key[i][half * 2], of_key[i][half * 2 + 1],
-            of_query[i][half * 2] * scale, of_query[i][half * 2 + 1] * scale);
-      }
-    }
-  }
-  // Decayed queries and keys, eight channels a thread; what lies above the diagonal of the products is zero.
-#pragma unroll
-  for (int i = tid; i < CHUNK * D / 8; i += PREPARERS) {
-    const int row = i / (D / 8), d = i % (D / 8) * 8;
-    const uint4 key = *reinterpret_cast<const uint4*>(&work.k[row][d]), query = *reinterpret_cast<const uint4*>(&work.q[row][d]);
-    const unsigned keys[4] = {key.x, key.y, key.z, key.w}, queries[4] = {query.x, query.y, query.z, query.w};
-    unsigned q_since[4], k_since[4], k_left[4];
-#pragma unroll
-    for (int j = 0; j < 4; ++j) {
-      const float2 sum = *reinterpret_cast<const float2*>(&work.sum[row][d + j * 2]);
-      const float2 end = *reinterpret_cast<const float2*>(&work.sum[CHUNK - 1][d + j * 2]);
-      const float low = ptx::ex2(sum.x), high = ptx::ex2(sum.y);
-      q_since[j] = ptx::pack_bf16(ptx::low_bf16(queries[j]) * low * scale, ptx::high_bf16(queries[j]) * high * scale);
-      k_since[j] = ptx::pack_bf16(ptx::low_bf16(keys[j]) * low, ptx::high_bf16(keys[j]) * high);
-      k_left[j] = ptx::pack_bf16(ptx::low_bf16(keys[j]) * ptx::ex2(end.x - sum.x), ptx::high_bf16(keys[j]) * ptx::ex2(end.y - sum.y));
-    }
-    const int panel = d / 64, at = place(row, d % 64);
-    *reinterpret_cast<uint4*>(to.q[panel] + at) = make_uint4(q_since[0], q_since[1], q_since[2], q_since[3]);
-    *reinterpret_cast<uint4*>(to.k[panel] + at) = make_uint4(k_since[0], k_since[1], k_since[2], k_since[3]);
-    *reinterpret_cast<uint4*>(to.k_left[panel] + at) = make_uint4(k_left[0], k_left[1], k_left[2], k_left[3]);
-  }
-  for (int i = tid; i < CHUNK * 8; i += PREPARERS) {
-    const int row = i / 8, column = i % 8 * 8;
-    if (column / 16 > row / 16) *reinterpret_cast<uint4*>(to.by_query + place(row, column)) = make_uint4(0, 0, 0, 0);
-  }
-  __syncthreads();  // the triangular system is visible, and nobody reads queries, keys and sums any more
-
-  // M^-1: columns of the four blocks on the diagonal by substitution, then blocks below as -inverse * block * inverse.
-  float (&x)[CHUNK][EDGE] = *reinterpret_cast<float (*)[CHUNK][EDGE]>(&work.sum);
-  float (&y)[32][EDGE] = *reinterpret_cast<float (*)[32][EDGE]>(&work.q);
-  if (warp < 4) {
-    const int at = warp * 16, column = lane;
-    if (lane < 16) {
-      float of[16];
-#pragma unroll
-      for (int t = 0; t < 16; ++t) {
-        float sums[2] = {t == column ? 1.0f : 0.0f, 0.0f};
-#pragma unroll
-        for (int j = 0; j < t; j += 4) {
-          const float4 of_keys = *reinterpret_cast<const float4*>(&work.by_key[at + t][at + j]);
-          sums[0] = fmaf(-of_keys.x, of[j], sums[0]);
-          if (j + 1 < t) sums[1] = fmaf(-of_keys.y, of[j + 1], sums[1]);
-          if (j + 2 < t) sums[0] = fmaf(-of_keys.z, of[j + 2], sums[0]);
-          if (j + 3 < t) sums[1] = fmaf(-of_keys.w, of[j + 3], sums[1]);
-        }
-        of[t] = sums[0] + sums[1];
-        x[at + t][at + column] = of[t];
-      }
-    }
-  } else {
-    for (int i = tid - 128; i < CHUNK * CHUNK; i += PREPARERS - 128) {
-      if (i % CHUNK / 16 > i / CHUNK / 16) x[i / CHUNK][i % CHUNK] = 0.0f;
-    }
-  }
-  __syncthreads();
-  float d[4];
-  const int pair = warp / 2 % 2 * 32, tile = warp % 2 * 8;  // of blocks of 16
-  if (warp < 4) {
-    product<16>(d, &work.by_key[pair + 16][pair], &x[pair][pair + tile]);
-    store(&y[0][pair + tile], d, 1.0f);
-  }
-  __syncthreads();
-  if (warp < 4) {
-    product<16>(d, &x[pair + 16][pair + 16], &y[0][pair + tile]);
-    store(&x[pair + 16][pair + tile], d, -1.0f);
-  }
-  __syncthreads();
-  const int row16 = warp / 4 * 16, column8 = warp % 4 * 8;  // of the block of 32
-  product<32>(d, &work.by_key[32 + row16][0], &x[0][column8]);
-  store(&y[row16][column8], d, 1.0f);
-  __syncthreads();
-  product<32>(d, &x[32 + row16][32], &y[0][column8]);
-  store(&x[32 + row16][column8], d, -1.0f);
-  __syncthreads();
-  for (int i = tid; i < CHUNK * 8; i += PREPARERS) {
-    const int row = i / 8, column = i % 8 * 8;
-    unsigned pairs[4], lower[4];
-#pragma unroll
-    for (int j = 0; j < 4; ++j) {
-      const int at = column + j * 2;
-      const float first = x[row][at] * work.rate[at], second = x[row][at + 1] * work.rate[at + 1];
-      pairs[j] = ptx::pack_bf16(first, second);
-      lower[j] = ptx::pack_bf16(first - ptx::low_bf16(pairs[j]), second - ptx::high_bf16(pairs[j]));
-    }
-    *reinterpret_cast<uint4*>(to.inverse + place(row, column)) = make_uint4(pairs[0], pairs[1], pairs[2], pairs[3]);
-    *reinterpret_cast<uint4*>(to.rest + place(row, column)) = make_uint4(lower[0], lower[1], lower[2], lower[3]);
-  }
-}
-
-template <int D, int GROUPS>
-struct Shared {
-  Prepared<D> chunks[2];
-  unsigned char v[2][GROUPS][PANEL], o[GROUPS][PANEL];
-  uint64_t full[2], empty[2];
-};
 
 /// Stores four 8x8 matrices, transposed.
 __device__ __forceinline__ void stmatrix_x4_trans(void* row, unsigned a, unsigned b, unsigned c, unsigned d) {
@@ -426,6 +221,368 @@ __device__ __forceinline__ void pack_rest(unsigned (&rest)[N / 8][4], const unsi
       rest[i][j] = ptx::pack_bf16(d[i * 8 + j * 2] - ptx::low_bf16(a[i][j]), d[i * 8 + j * 2 + 1] - ptx::high_bf16(a[i][j]));
   }
 }
+
+/// A channel may decay by this many halvings within a chunk for `prepare_gentle`.
+constexpr float STEEP = 100.0f;
+
+/// Starts to bring `tokens` tokens from `token` on, the rest zero.
+template <int D>
+__device__ __forceinline__ void fetch(Work<D>& work, float* rates, const unsigned short* q, const unsigned short* k, const float* g,
+                                      const float* beta, long long token, int tokens, int H) {
+  const int tid = thread_here();
+#pragma unroll 1
+  for (int i = tid; i < CHUNK * D / 4; i += PREPARERS) {
+    const int row = i / (D / 4), vector = i % (D / 4);
+    const bool is_valid = row < tokens;
+    const long long at = is_valid ? (token + (long long)row * H) * D : 0;
+    ptx::cp_async_16(&work.sum[row][vector * 4], g + at + vector * 4, is_valid);
+    if (vector < D / 8) {
+      ptx::cp_async_16(&work.q[row][vector * 8], q + at + vector * 8, is_valid);
+    } else {
+      ptx::cp_async_16(&work.k[row][(vector - D / 8) * 8], k + at + (vector - D / 8) * 8, is_valid);
+    }
+  }
+  ptx::cp_async_commit();
+  if (tid < CHUNK) rates[tid] = tid < tokens ? beta[token + (long long)tid * H] : 0.0f;
+}
+
+/// A warp's share of the same, ROWS tokens, with a bulk copy for every row, whose bytes `loaded` counts. Copies of 16 bytes would stand
+/// in the way of what the preparing warps do in shared memory meanwhile, and these take a warp a while.
+template <int ROWS, int D>
+__device__ __forceinline__ void fetch_rows(Work<D>& work, uint64_t* loaded, const unsigned short* q, const unsigned short* k, const float* g,
+                                           int first, long long token, int tokens, int H) {
+  const int lane = thread_here() % 32, row = first + lane, rows = min(max(tokens - first, 0), ROWS);
+  if (lane == 0) ptx::mbarrier_arrive_expect(loaded, rows * D * 8);
+  __syncwarp();
+  if (lane < rows) {
+    const long long at = (token + (long long)row * H) * D;
+    ptx::bulk_load(work.sum[row], g + at, D * 4, loaded);
+    ptx::bulk_load(work.q[row], q + at, D * 2, loaded);
+    ptx::bulk_load(work.k[row], k + at, D * 2, loaded);
+  }
+  __syncwarp();
+}
+
+/// What goes with it: rates, and zeros beyond the last token.
+template <int D>
+__device__ __forceinline__ void fetch_rates(Work<D>& work, float* rates, const float* beta, long long token, int tokens, int H) {
+  const int tid = thread_here();
+#pragma unroll 1
+  for (int i = tokens * D + tid; i < CHUNK * D; i += PREPARERS) work.sum[i / D][i % D] = 0.0f, work.q[i / D][i % D] = 0, work.k[i / D][i % D] = 0;
+  if (tid < CHUNK) {
+    const bool is_valid = tid < tokens;
+    asm volatile("cp.async.ca.shared.global [%0], [%1], 4, %2;" ::"r"(ptx::smem_address(rates + tid)),
+                 "l"(beta + token + (is_valid ? (long long)tid * H : 0)), "r"(is_valid ? 4 : 0)
+                 : "memory");
+  }
+  ptx::cp_async_commit();
+}
+
+/// The products of a chunk whose channels all decay by less than STEEP: one border will do, the chunk's start. Queries and keys
+/// decayed from it are wanted anyhow; their partners, keys that grow towards it, stay in range. `behind`: room for these.
+template <int D, typename Sync, typename Room, typename Tiles, typename Fetch>
+__device__ __forceinline__ void prepare_gentle(Work<D>& work, Prepared<D>& to, unsigned char* behind, const float* rates, float scale,
+                                               const Sync& sync, const Room& room, const Tiles& tiles_full, const Fetch& fetch_next) {
+  const int tid = thread_here(), lane = tid % 32, warp = tid / 32;
+  room();
+  if (tid < D) to.whole[tid] = work.totals[PREPARERS / D - 1][tid];
+#pragma unroll 1
+  for (int i = tid; i < CHUNK * D / 8; i += PREPARERS) {
+    const int row = i / (D / 8), d = i % (D / 8) * 8;
+    const uint4 key = *reinterpret_cast<const uint4*>(&work.k[row][d]), query = *reinterpret_cast<const uint4*>(&work.q[row][d]);
+    const unsigned keys[4] = {key.x, key.y, key.z, key.w}, queries[4] = {query.x, query.y, query.z, query.w};
+    const float4 sums[2] = {*reinterpret_cast<const float4*>(&work.sum[row][d]), *reinterpret_cast<const float4*>(&work.sum[row][d + 4])};
+    const float* const wholes = &work.totals[PREPARERS / D - 1][d];
+    const float4 ends[2] = {*reinterpret_cast<const float4*>(wholes), *reinterpret_cast<const float4*>(wholes + 4)};
+    unsigned q_since[4], k_since[4], k_left[4], k_grown[4];
+    float own = 0.0f;
+#pragma unroll
+    for (int j = 0; j < 4; ++j) {
+      const float4 four = sums[j / 2], end = ends[j / 2];
+      const float2 sum = j % 2 == 0 ? make_float2(four.x, four.y) : make_float2(four.z, four.w);
+      const float2 whole = j % 2 == 0 ? make_float2(end.x, end.y) : make_float2(end.z, end.w);
+      const float low = ptx::ex2(sum.x), high = ptx::ex2(sum.y);
+      const float k_low = ptx::low_bf16(keys[j]), k_high = ptx::high_bf16(keys[j]);
+      const float q_low = ptx::low_bf16(queries[j]), q_high = ptx::high_bf16(queries[j]);
+      own = fmaf(q_low, k_low, fmaf(q_high, k_high, own));
+      q_since[j] = ptx::pack_bf16(q_low * (low * scale), q_high * (high * scale));
+      k_since[j] = ptx::pack_bf16(k_low * low, k_high * high);
+      const float grown_low = k_low * ptx::ex2(-sum.x), grown_high = k_high * ptx::ex2(-sum.y);
+      k_left[j] = ptx::pack_bf16(grown_low * whole.x, grown_high * whole.y);
+      k_grown[j] = ptx::pack_bf16(grown_low, grown_high);
+    }
+#pragma unroll
+    for (int step = 1; step < D / 8; step *= 2) own += __shfl_xor_sync(0xffffffffu, own, step);
+    if (d == 0) work.own[row] = own * scale;
+    const int panel = d / 64, at = place(row, d % 64);
+    *reinterpret_cast<uint4*>(to.q[panel] + at) = make_uint4(q_since[0], q_since[1], q_since[2], q_since[3]);
+    *reinterpret_cast<uint4*>(to.k[panel] + at) = make_uint4(k_since[0], k_since[1], k_since[2], k_since[3]);
+    *reinterpret_cast<uint4*>(to.k_left[panel] + at) = make_uint4(k_left[0], k_left[1], k_left[2], k_left[3]);
+    *reinterpret_cast<uint4*>(behind + panel * PANEL + at) = make_uint4(k_grown[0], k_grown[1], k_grown[2], k_grown[3]);
+  }
+  ptx::fence_proxy_async();
+  sync();  // tiles are complete, and nobody reads queries, keys and sums any more
+  tiles_full();
+  fetch_next();
+  float products[32];
+#pragma unroll
+  for (int i = 0; i < 32; ++i) products[i] = 0.0f;
+  const unsigned char* const tile = warp < 4 ? to.q[0] : to.k[0];
+  settle(products);
+  ptx::wgmma_fence();
+#pragma unroll
+  for (int step = 0; step < D / 16; ++step) {
+    const int at = step / 4 * PANEL + step % 4 * 32;
+    ptx::wgmma_bf16_ss(products, ptx::wgmma_descriptor(ptx::smem_address(tile + at)), ptx::wgmma_descriptor(ptx::smem_address(behind + at)), step > 0);
+  }
+  ptx::wgmma_commit();
+  ptx::wgmma_wait<0>();
+  settle(products);
+#pragma unroll
+  for (int half = 0; half < 2; ++half) {
+    const int row = warp % 4 * 16 + lane / 4 + half * 8;
+    const float rate = rates[row], own = work.own[row];
+#pragma unroll
+    for (int n = 0; n < 8; ++n) {
+      const int column = n * 8 + lane % 4 * 2;
+      const float first = products[n * 4 + half * 2], second = products[n * 4 + half * 2 + 1];
+      if (warp < 4) {
+        *reinterpret_cast<unsigned*>(to.by_query + place(row, column)) =
+            ptx::pack_bf16(column < row ? first : column == row ? own : 0.0f, column + 1 < row ? second : column + 1 == row ? own : 0.0f);
+      } else {
+        *reinterpret_cast<float2*>(&work.by_key[row][column]) = make_float2(column < row ? first * rate : 0.0f, column + 1 < row ? second * rate : 0.0f);
+      }
+    }
+  }
+  sync();  // the triangular system is visible
+}
+
+/// What the chain wants of a chunk that is in `work`, by PREPARERS threads: `sync` is their barrier, `room` waits until `to` may be
+/// written, `tiles_full` is called when decayed queries and keys are complete, `fetch_next` when nobody reads queries, keys and
+/// gates any more. FAST: `to` is in shared memory, so that gentle decays can take the short way.
+template <int D, int STEPS, bool FAST, typename Sync, typename Room, typename Tiles, typename Fetch>
+__device__ __forceinline__ void prepare(Work<D>& work, Prepared<D>& to, float (&x)[CHUNK][EDGE], float (&y)[32][EDGE], unsigned char* behind,
+                                        const float* rates, float scale, const Sync& sync, const Room& room, const Tiles& tiles_full,
+                                        const Fetch& fetch_next) {
+  const int tid = thread_here(), lane = tid % 32, warp = tid / 32;
+  {  // sums of g: a thread takes one channel of a part of the tokens
+    constexpr int PARTS = PREPARERS / D, TOKENS = CHUNK / PARTS;
+    const int d = tid % D, part = tid / D;
+    float sum[TOKENS];
+#pragma unroll
+    for (int t = 0; t < TOKENS; ++t) sum[t] = work.sum[part * TOKENS + t][d] * LOG2E;
+#pragma unroll
+    for (int t = 1; t < TOKENS; ++t) sum[t] += sum[t - 1];
+    work.totals[part][d] = sum[TOKENS - 1];
+    sync();  // every part's sum is visible
+    float before = 0;
+#pragma unroll
+    for (int i = 0; i < PARTS - 1; ++i) before += i < part ? work.totals[i][d] : 0.0f;
+#pragma unroll
+    for (int t = 0; t < TOKENS; ++t) work.sum[part * TOKENS + t][d] = before + sum[t];
+    if (FAST) {
+      if (part == PARTS - 1) work.totals[part][d] = ptx::ex2(before + sum[TOKENS - 1]);  // from here on the decay of the whole chunk
+      const unsigned is_steep = __ballot_sync(0xffffffffu, before + sum[TOKENS - 1] < -STEEP);
+      if (lane == 0) work.steep[warp] = is_steep;
+    }
+  }
+  sync();  // sums are visible
+  bool is_steep = !FAST;
+  if (FAST) {
+#pragma unroll
+    for (int i = 0; i < PREPARERS / 32; ++i) is_steep |= work.steep[i] != 0;
+  }
+  if (!is_steep) {
+    prepare_gentle(work, to, behind, rates, scale, sync, room, tiles_full, fetch_next);
+  } else {
+  if (warp < 4) {
+    const int at = warp * 16;
+    Halves<8> eights;
+    Halves<4> fours;
+    Halves<2> twos;
+#pragma unroll STEPS
+    for (int step = 0; step < D / 16; ++step) {
+      Tokens tokens;
+      load(tokens, work, at, step);
+      eights.add(tokens, work, at, step);
+      fours.add(tokens, work, at, step);
+      twos.add(tokens, work, at, step);
+    }
+    room();
+    eights.put_all(work, to, rates, at, scale);
+    fours.put_all(work, to, rates, at, scale);
+    twos.put_all(work, to, rates, at, scale);
+  } else {
+    {  // neighbours, and each query with its own key; zeros above
+      const int at = (warp - 4) * 16;
+      Halves<1> ones;
+      float own[2][4] = {};
+#pragma unroll STEPS
+      for (int step = 0; step < D / 16; ++step) {
+        Tokens tokens;
+        load(tokens, work, at, step);
+        ones.add(tokens, work, at, step);
+        ptx::mma_bf16(own[0], tokens.query, tokens.key[0], tokens.key[2]);
+        ptx::mma_bf16(own[1], tokens.query, tokens.key[1], tokens.key[3]);
+      }
+      room();
+#pragma unroll
+      for (int n = 0; n < 2; ++n) {
+#pragma unroll
+        for (int half = 0; half < 2; ++half) {
+          const int row = lane / 4 + half * 8, column = n * 8 + lane % 4 * 2;
+          if (column + 1 < row) continue;
+          const bool is_odd = row == column + 1;
+          put(work, to, rates, at + row, at + column, is_odd ? ones.keys[n][half * 2] : 0.0f, 0.0f,
+              is_odd ? ones.queries[n][half * 2] * scale : row == column ? own[n][half * 2] * scale : 0.0f,
+              is_odd ? own[n][half * 2 + 1] * scale : 0.0f);
+        }
+      }
+    }
+    // Pairs of different 16: (1, 0); (2, 0) and (2, 1); (3, 0) and (3, 1); (3, 2).
+    const int rows = warp == 7 ? 3 : warp - 3, from = warp == 7 ? 2 : 0, count = warp == 5 || warp == 6 ? 2 : 1;
+    const int border = warp == 4 ? 15 : warp == 7 ? 47 : 31;
+    float of_key[4][4] = {}, of_query[4][4] = {};
+#pragma unroll STEPS
+    for (int step = 0; step < D / 16; ++step) {
+      Tokens tokens;
+      unsigned x[4], y[4], b[4], unused[4];
+      load(tokens, work, rows * 16, step);
+      decay<D>(x, y, tokens, work, step, [&](int) { return border; });
+#pragma unroll
+      for (int i = 0; i < 2; ++i) {
+        if (i >= count) continue;
+        load(tokens, work, (from + i) * 16, step);
+        decay<D>(b, unused, tokens, work, step, [&](int) { return border; });
+#pragma unroll
+        for (int n = 0; n < 2; ++n) {
+          ptx::mma_bf16(of_key[i * 2 + n], x, b[n], b[n + 2]);
+          ptx::mma_bf16(of_query[i * 2 + n], y, b[n], b[n + 2]);
+        }
+      }
+    }
+#pragma unroll
+    for (int i = 0; i < 4; ++i) {
+      if (i >= 2 * count) continue;
+#pragma unroll
+      for (int half = 0; half < 2; ++half) {
+        put(work, to, rates, rows * 16 + lane / 4 + half * 8, from * 16 + i * 8 + lane % 4 * 2, of_key[i][half * 2], of_key[i][half * 2 + 1],
+            of_query[i][half * 2] * scale, of_query[i][half * 2 + 1] * scale);
+      }
+    }
+  }
+  if (tid < D) to.whole[tid] = ptx::ex2(work.sum[CHUNK - 1][tid]);
+  // Decayed queries and keys, eight channels a thread; what lies above the diagonal of the products is zero.
+#pragma unroll
+  for (int i = tid; i < CHUNK * D / 8; i += PREPARERS) {
+    const int row = i / (D / 8), d = i % (D / 8) * 8;
+    const uint4 key = *reinterpret_cast<const uint4*>(&work.k[row][d]), query = *reinterpret_cast<const uint4*>(&work.q[row][d]);
+    const unsigned keys[4] = {key.x, key.y, key.z, key.w}, queries[4] = {query.x, query.y, query.z, query.w};
+    unsigned q_since[4], k_since[4], k_left[4];
+#pragma unroll
+    for (int j = 0; j < 4; ++j) {
+      const float2 sum = *reinterpret_cast<const float2*>(&work.sum[row][d + j * 2]);
+      const float2 end = *reinterpret_cast<const float2*>(&work.sum[CHUNK - 1][d + j * 2]);
+      const float low = ptx::ex2(sum.x), high = ptx::ex2(sum.y);
+      q_since[j] = ptx::pack_bf16(ptx::low_bf16(queries[j]) * low * scale, ptx::high_bf16(queries[j]) * high * scale);
+      k_since[j] = ptx::pack_bf16(ptx::low_bf16(keys[j]) * low, ptx::high_bf16(keys[j]) * high);
+      k_left[j] = ptx::pack_bf16(ptx::low_bf16(keys[j]) * ptx::ex2(end.x - sum.x), ptx::high_bf16(keys[j]) * ptx::ex2(end.y - sum.y));
+    }
+    const int panel = d / 64, at = place(row, d % 64);
+    *reinterpret_cast<uint4*>(to.q[panel] + at) = make_uint4(q_since[0], q_since[1], q_since[2], q_since[3]);
+    *reinterpret_cast<uint4*>(to.k[panel] + at) = make_uint4(k_since[0], k_since[1], k_since[2], k_since[3]);
+    *reinterpret_cast<uint4*>(to.k_left[panel] + at) = make_uint4(k_left[0], k_left[1], k_left[2], k_left[3]);
+  }
+  for (int i = tid; i < CHUNK * 8; i += PREPARERS) {
+    const int row = i / 8, column = i % 8 * 8;
+    if (column / 16 > row / 16) *reinterpret_cast<uint4*>(to.by_query + place(row, column)) = make_uint4(0, 0, 0, 0);
+  }
+  if (FAST) ptx::fence_proxy_async();
+  sync();  // the triangular system is visible, and nobody reads queries, keys and sums any more
+  tiles_full();
+  fetch_next();
+  }
+  // M^-1: columns of the four blocks on the diagonal by substitution, then blocks below as -inverse * block * inverse.
+  if (warp < 4) {
+    const int at = warp * 16, column = lane;
+    if (lane < 16) {
+      float of[16];
+#pragma unroll
+      for (int t = 0; t < 16; ++t) {
+        float sums[2] = {t == column ? 1.0f : 0.0f, 0.0f};
+#pragma unroll
+        for (int j = 0; j < t; j += 4) {
+          const float4 of_keys = *reinterpret_cast<const float4*>(&work.by_key[at + t][at + j]);
+          sums[0] = fmaf(-of_keys.x, of[j], sums[0]);
+          if (j + 1 < t) sums[1] = fmaf(-of_keys.y, of[j + 1], sums[1]);
+          if (j + 2 < t) sums[0] = fmaf(-of_keys.z, of[j + 2], sums[0]);
+          if (j + 3 < t) sums[1] = fmaf(-of_keys.w, of[j + 3], sums[1]);
+        }
+        of[t] = sums[0] + sums[1];
+        x[at + t][at + column] = of[t];
+      }
+    }
+  } else {
+    for (int i = tid - 128; i < CHUNK * CHUNK; i += PREPARERS - 128) {
+      if (i % CHUNK / 16 > i / CHUNK / 16) x[i / CHUNK][i % CHUNK] = 0.0f;
+    }
+  }
+  sync();
+  float d[4];
+  const int pair = warp / 2 % 2 * 32, tile = warp % 2 * 8;  // of blocks of 16
+  if (warp < 4) {
+    product<16>(d, &work.by_key[pair + 16][pair], &x[pair][pair + tile]);
+    store(&y[0][pair + tile], d, 1.0f);
+  }
+  sync();
+  if (warp < 4) {
+    product<16>(d, &x[pair + 16][pair + 16], &y[0][pair + tile]);
+    store(&x[pair + 16][pair + tile], d, -1.0f);
+  }
+  sync();
+  const int row16 = warp / 4 * 16, column8 = warp % 4 * 8;  // of the block of 32
+  product<32>(d, &work.by_key[32 + row16][0], &x[0][column8]);
+  store(&y[row16][column8], d, 1.0f);
+  sync();
+  product<32>(d, &x[32 + row16][32], &y[0][column8]);
+  store(&x[32 + row16][column8], d, -1.0f);
+  sync();
+  for (int i = tid; i < CHUNK * 8; i += PREPARERS) {
+    const int row = i / 8, column = i % 8 * 8;
+    unsigned pairs[4], lower[4];
+#pragma unroll
+    for (int j = 0; j < 4; ++j) {
+      const float4 four = *reinterpret_cast<const float4*>(&x[row][column + j / 2 * 4]), by = *reinterpret_cast<const float4*>(rates + column + j / 2 * 4);
+      const float first = j % 2 == 0 ? four.x * by.x : four.z * by.z, second = j % 2 == 0 ? four.y * by.y : four.w * by.w;
+      pairs[j] = ptx::pack_bf16(first, second);
+      lower[j] = ptx::pack_bf16(first - ptx::low_bf16(pairs[j]), second - ptx::high_bf16(pairs[j]));
+    }
+    *reinterpret_cast<uint4*>(to.inverse + place(row, column)) = make_uint4(pairs[0], pairs[1], pairs[2], pairs[3]);
+    *reinterpret_cast<uint4*>(to.rest + place(row, column)) = make_uint4(lower[0], lower[1], lower[2], lower[3]);
+  }
+}
+
+template <int D>
+__global__ void __launch_bounds__(PREPARERS, 2)
+kda_prepare(const unsigned short* __restrict__ q, const unsigned short* __restrict__ k, const float* __restrict__ g,
+            const float* __restrict__ beta, Prepared<D>* __restrict__ out, int T, int H, float scale) {
+  extern __shared__ __align__(128) unsigned char memory[];
+  Work<D>& work = *reinterpret_cast<Work<D>*>(memory);
+  const int chunk = blockIdx.x, head = blockIdx.y, first = chunk * CHUNK;
+  ptx::griddepcontrol_launch_dependents();
+  fetch(work, work.rate[0], q, k, g, beta, ((long long)(head / H) * T + first) * H + head % H, min(CHUNK, T - first), H);
+  ptx::cp_async_wait<0>();
+  __syncthreads();  // queries, keys, gates and rates are visible
+  prepare<D, 2, false>(work, out[(long long)head * gridDim.x + chunk], *reinterpret_cast<float (*)[CHUNK][EDGE]>(&work.sum),
+                       *reinterpret_cast<float (*)[32][EDGE]>(&work.q), nullptr, work.rate[0], scale, [] { __syncthreads(); }, [] {}, [] {}, [] {});
+}
+
+template <int D, int GROUPS>
+struct Shared {
+  Prepared<D> chunks[2];
+  unsigned char v[2][GROUPS][PANEL], o[GROUPS][PANEL];
+  uint64_t full[2], empty[2];
+};
 
 template <int D, int GROUPS>
 __global__ void __launch_bounds__(GROUPS * 128 + 128, 1)
@@ -581,11 +738,230 @@ kda_chain(const __grid_constant__ CUtensorMap v_map, const __grid_constant__ CUt
   }
 }
 
+template <int D>
+struct Fused {
+  static constexpr int GROUPS = D / 64, THREADS = PREPARERS + GROUPS * 128;
+  Prepared<D> chunk;
+  unsigned char v[GROUPS][PANEL], o[GROUPS][PANEL];
+  float x[CHUNK][EDGE], y[32][EDGE];  // squares of the inverse; before, keys that grow
+  Work<D> work;
+  uint64_t loaded, tiles, full, empty, v_full[GROUPS];
+};
+
+/// Both at once, for a head a block: two warpgroups prepare a chunk while the others walk through the one before.
+template <int D>
+__global__ void __launch_bounds__(Fused<D>::THREADS, 1)
+kda_fused(const __grid_constant__ CUtensorMap v_map, const __grid_constant__ CUtensorMap o_map, const unsigned short* __restrict__ q,
+          const unsigned short* __restrict__ k, const float* __restrict__ g_in, const float* __restrict__ beta, const float* __restrict__ s0,
+          float* __restrict__ state, int T, int H, float scale) {
+  constexpr int GROUPS = Fused<D>::GROUPS;
+  extern __shared__ __align__(128) unsigned char memory[];
+  Fused<D>& shared = *reinterpret_cast<Fused<D>*>(memory + ((1024u - (ptx::smem_address(memory) & 1023u)) & 1023u));
+  const int head = blockIdx.x, b = head / H, h = head % H, count = (T + CHUNK - 1) / CHUNK;
+  if (threadIdx.x == 0) {
+    ptx::mbarrier_init(&shared.loaded, 4 * GROUPS);
+    ptx::mbarrier_init(&shared.tiles, PREPARERS / 32);
+    ptx::mbarrier_init(&shared.full, PREPARERS / 32);
+    ptx::mbarrier_init(&shared.empty, 4 * GROUPS);
+#pragma unroll
+    for (int i = 0; i < GROUPS; ++i) ptx::mbarrier_init(&shared.v_full[i], 1);
+    ptx::fence_mbarrier_init();
+  }
+  __syncthreads();
+
+  if (threadIdx.x < PREPARERS) {
+    ptx::register_decrease<PREPARING>();
+    const long long token = (long long)b * T * H + h;
+    fetch_rates(shared.work, shared.work.rate[0], beta, token, min(CHUNK, T), H);
+    for (int c = 0; c < count; ++c) {
+      ptx::cp_async_wait<0>();
+      ptx::mbarrier_wait(&shared.loaded, c & 1);
+      ptx::named_barrier_sync(1, PREPARERS);  // queries, keys, gates and rates are visible
+      prepare<D, 1, true>(shared.work, shared.chunk, shared.x, shared.y, reinterpret_cast<unsigned char*>(shared.x), shared.work.rate[c & 1], scale,
+                          [] { ptx::named_barrier_sync(1, PREPARERS); }, [&] { ptx::mbarrier_wait(&shared.empty, (c & 1) ^ 1); },
+                          [&] {
+                            ptx::fence_proxy_async();
+                            __syncwarp();
+                            if (threadIdx.x % 32 == 0) ptx::mbarrier_arrive(&shared.tiles);
+                            __syncwarp();
+                          },
+                          [&] {
+                            const int next = (c + 1) * CHUNK;
+                            if (next < T) fetch_rates(shared.work, shared.work.rate[(c + 1) & 1], beta, token + (long long)next * H, min(CHUNK, T - next), H);
+                          });
+      ptx::fence_proxy_async();
+      __syncwarp();
+      if (threadIdx.x % 32 == 0) ptx::mbarrier_arrive(&shared.full);
+      __syncwarp();
+    }
+  } else {
+    ptx::register_increase<WALKING>();
+    const int thread = threadIdx.x % 128, group = threadIdx.x / 128 - PREPARERS / 128, lane = thread % 32, warp = thread / 32, g = lane / 4, t = lane % 4;
+    const int columns = group * 64;
+    const Prepared<D>& chunk = shared.chunk;
+    const unsigned char* const v_tile = shared.v[group];
+    const auto load_values = [&](int c) {
+      if (thread == 0 && c < count) {
+        ptx::mbarrier_arrive_expect(&shared.v_full[group], PANEL);
+        ptx::tma_load_4d(shared.v[group], &v_map, &shared.v_full[group], columns, c * CHUNK, h, b);
+      }
+      __syncwarp();
+    };
+    load_values(0);
+    const auto load_tokens = [&](int c) {
+      const int first = c * CHUNK;
+      if (first < T)
+        fetch_rows<16 / GROUPS>(shared.work, &shared.loaded, q, k, g_in, (group * 4 + warp) * (16 / GROUPS), ((long long)b * T + first) * H + h,
+                                min(CHUNK, T - first), H);
+    };
+    load_tokens(0);
+    float s[D / 2];
+    const long long state_at = (long long)head * D * D + columns + warp * 16 + g;
+#pragma unroll
+    for (int i = 0; i < D / 2; ++i) s[i] = s0[state_at + (i / 4 * 8 + t * 2 + i % 2) * D + i % 4 / 2 * 8];
+    constexpr int K_AT = D / 64 * PANEL, BY_QUERY_AT = 3 * K_AT, INVERSE_AT = BY_QUERY_AT + PANEL, REST_AT = INVERSE_AT + PANEL;
+    unsigned tiles = ptx::smem_address(&shared.chunk);
+    for (int c = 0; c < count; ++c) {
+      asm volatile("" : "+r"(tiles));  // else every descriptor is kept in registers from before the loop
+      float known[32], out[32];
+      unsigned a[2][2][4];
+#pragma unroll
+      for (int i = 0; i < 32; ++i) known[i] = out[i] = 0.0f;
+      ptx::mbarrier_wait(&shared.tiles, c & 1);
+      load_tokens(c + 1);  // the preparing warps read none of this chunk's any more
+      const auto pack_channels = [&](int i) {  // 32 of the state's, which decay then
+#pragma unroll
+        for (int step = 0; step < 2; ++step) {
+#pragma unroll
+          for (int j = 0; j < 4; ++j) {
+            const int at = i * 16 + step * 8 + j * 2;
+            a[i % 2][step][j] = ptx::pack_bf16(s[at], s[at + 1]);
+            const float2 whole = *reinterpret_cast<const float2*>(&chunk.whole[i * 32 + step * 16 + j / 2 * 8 + t * 2]);
+            s[at] *= whole.x, s[at + 1] *= whole.y;
+          }
+        }
+      };
+      settle(known);
+      settle(out);
+      pack_channels(0);
+      pack_channels(1);
+#pragma unroll
+      for (int i = 0; i < D / 32; ++i) {
+        if (i >= 2) {
+          ptx::wgmma_wait<1>();
+          keep_until_here(a[i % 2]);
+          pack_channels(i);
+        }
+        ptx::wgmma_fence();
+#pragma unroll
+        for (int step = 0; step < 2; ++step) {
+          const unsigned at = tiles + i / 2 * PANEL + (i % 2 * 2 + step) * 32;
+          ptx::wgmma_bf16_rs(known, a[i % 2][step], ptx::wgmma_descriptor(at + K_AT), i + step > 0);
+          ptx::wgmma_bf16_rs(out, a[i % 2][step], ptx::wgmma_descriptor(at), i + step > 0);
+        }
+        ptx::wgmma_commit();
+      }
+      ptx::wgmma_wait<0>();
+      keep_until_here(a[0]);
+      keep_until_here(a[1]);
+      settle(known);
+      settle(out);
+      ptx::mbarrier_wait(&shared.v_full[group], c & 1);
+      unsigned values[4][4], lower[4][4];
+#pragma unroll
+      for (int step = 0; step < 4; ++step) {
+        const int key = step * 16 + (lane & 7) + (lane >> 4) * 8;
+        ptx::ldmatrix_x4_trans(values[step], v_tile + key * 128 + (((warp * 2 + ((lane >> 3) & 1)) ^ (key & 7)) * 16));
+      }
+#pragma unroll
+      for (int i = 0; i < 4; ++i) {
+#pragma unroll
+        for (int j = 0; j < 4; ++j) {
+          const float low = ptx::low_bf16(values[i][j]) - known[i * 8 + j * 2], high = ptx::high_bf16(values[i][j]) - known[i * 8 + j * 2 + 1];
+          values[i][j] = ptx::pack_bf16(low, high);
+          lower[i][j] = ptx::pack_bf16(low - ptx::low_bf16(values[i][j]), high - ptx::high_bf16(values[i][j]));
+        }
+      }
+      float u[32];
+#pragma unroll
+      for (int i = 0; i < 32; ++i) u[i] = 0.0f;
+      ptx::mbarrier_wait(&shared.full, c & 1);
+      settle(u);
+      ptx::wgmma_fence();
+#pragma unroll
+      for (int step = 0; step < 4; ++step) {
+        ptx::wgmma_bf16_rs(u, values[step], ptx::wgmma_descriptor(tiles + INVERSE_AT + step * 32), step > 0);
+        ptx::wgmma_bf16_rs(u, values[step], ptx::wgmma_descriptor(tiles + REST_AT + step * 32), true);
+        ptx::wgmma_bf16_rs(u, lower[step], ptx::wgmma_descriptor(tiles + INVERSE_AT + step * 32), true);
+      }
+      ptx::wgmma_commit();
+      ptx::wgmma_wait<0>();
+      keep_until_here(values);
+      keep_until_here(lower);
+      settle(u);
+      unsigned updates[4][4], rest[4][4];
+      pack(updates, u);
+      pack_rest(rest, updates, u);
+      settle(s);
+      settle(out);
+      ptx::wgmma_fence();
+#pragma unroll
+      for (int step = 0; step < 4; ++step) {
+        ptx::wgmma_bf16_rs(out, updates[step], ptx::wgmma_descriptor(tiles + BY_QUERY_AT + step * 32), true);
+      }
+      ptx::wgmma_commit();
+#pragma unroll
+      for (int step = 0; step < 4; ++step) {
+        ptx::wgmma_bf16_rs<true>(s, updates[step], ptx::wgmma_descriptor(tiles + 2 * K_AT + step * 2048, PANEL), true);
+        ptx::wgmma_bf16_rs<true>(s, rest[step], ptx::wgmma_descriptor(tiles + 2 * K_AT + step * 2048, PANEL), true);
+      }
+      ptx::wgmma_commit();
+      ptx::wgmma_wait<1>();
+      settle(out);
+      if (thread == 0) ptx::tma_store_wait_read<0>();
+      __syncwarp();
+      ptx::named_barrier_sync(2 + group, 128);  // the last store has read its tile, and everyone the values
+      load_values(c + 1);
+#pragma unroll
+      for (int n = 0; n < 8; n += 2) {
+        const int token = (n + (lane >> 4)) * 8 + (lane & 7), at = (warp * 2 + ((lane >> 3) & 1)) ^ (token & 7);
+        stmatrix_x4_trans(shared.o[group] + token * 128 + at * 16, ptx::pack_bf16(out[n * 4], out[n * 4 + 1]),
+                          ptx::pack_bf16(out[n * 4 + 2], out[n * 4 + 3]), ptx::pack_bf16(out[n * 4 + 4], out[n * 4 + 5]),
+                          ptx::pack_bf16(out[n * 4 + 6], out[n * 4 + 7]));
+      }
+      ptx::wgmma_wait<0>();
+      keep_until_here(updates);
+      keep_until_here(rest);
+      settle(s);
+      __syncwarp();
+      if (lane == 0) ptx::mbarrier_arrive(&shared.empty);
+      __syncwarp();
+      ptx::fence_proxy_async();
+      ptx::named_barrier_sync(2 + group, 128);
+      if (thread == 0) {
+        ptx::tma_store_4d(&o_map, shared.o[group], columns, c * CHUNK, h, b);
+        ptx::tma_store_commit();
+      }
+      __syncwarp();
+    }
+#pragma unroll
+    for (int i = 0; i < D / 2; ++i) state[state_at + (i / 4 * 8 + t * 2 + i % 2) * D + i % 4 / 2 * 8] = s[i];
+    if (thread == 0) ptx::tma_store_wait<0>();
+  }
+}
+
 constexpr void plan(const Problem& p, kl::Plan& plan) {
   if (!plan.require(p.D == 64 || p.D == 128, "D must be 64 or 128")) return;
   const bool is_wide = p.D == 128;
   const int chunks = kl::cdiv((int)p.T, CHUNK), heads = (int)(p.B * p.H);
   const int groups = is_wide && GROUPS_MAX == 2 && heads * 2 > p.device.sms ? 2 : 1;  // few heads: a block for each half of their columns
+  if (FUSED == 1 && (heads * 2 > p.device.sms || chunks <= 4)) {
+    auto v_map = plan.tensor_map(p.v, {3, 1, 2, 0}, {64, 64, 1, 1}, kl::swizzle_128);
+    auto o_map = plan.tensor_map(p.o, {3, 1, 2, 0}, {64, 64, 1, 1}, kl::swizzle_128);
+    plan.launch(is_wide ? "kda_fused<128>" : "kda_fused<64>").grid(heads).block(PREPARERS + p.D * 2).shared(1024 + (is_wide ? sizeof(Fused<128>) : sizeof(Fused<64>)))
+        .arg(v_map).arg(o_map).arg(p.q).arg(p.k).arg(p.g).arg(p.beta).arg(p.s0).arg(p.state).arg(p.T).arg(p.H).arg(p.scale);
+    return;
+  }
   const auto prepared = plan.workspace(kl::u8, (long long)heads * chunks * (is_wide ? sizeof(Prepared<128>) : sizeof(Prepared<64>)));
   auto v_map = plan.tensor_map(p.v, {3, 1, 2, 0}, {64, 64, 1, 1}, kl::swizzle_128);
   auto o_map = plan.tensor_map(p.o, {3, 1, 2, 0}, {64, 64, 1, 1}, kl::swizzle_128);
