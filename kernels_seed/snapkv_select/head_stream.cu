@@ -3,31 +3,33 @@
 // N].
 //
 // Technique: the weights of a head's queries are known once all of its keys have been seen, so its exponentials are kept on the
-// chip meanwhile, and the keys of the next head stream in: memory never waits for sums. An item is up to four heads that share
+// chip meanwhile, and the keys of the next head stream in: memory never waits for sums. An item is one head, or two that share
 // keys; the blocks of a group (one block per multiprocessor) divide its tokens and go from item to item. Roles in a block:
-//   warp 0       TMA of keys, two tiles of 64 ahead for every warpgroup that multiplies
+//   warp 0       TMA of keys, tiles of 64, into a ring for every warpgroup that multiplies
 //   warp 1       TMA of queries, and their references
 //   warp 2       adds the block's sums of exponentials to everybody's, as whole numbers, so that order does not matter; a sum
 //                counts in its upper bits who has added to it
 //   warp 3       waits for all of them and lays out the weights
-//   warpgroups   wgmma of 64 keys by all queries of the item, the next tile's while the exponentials of this one are taken;
-//                these go in 16 bits into a slot, in the layout of an operand of mma.sync; when a slot is to be used again, what it
-//                holds is multiplied by the weights (in two parts of 16 bits) and gives the sums of probabilities of its tokens
+//   warpgroups   four: wgmma of 64 keys by all queries of the item, then their exponentials (one head: those of a tile while the
+//                next is multiplied; two: while other warpgroups multiply). They go in 16 bits into a slot, in the layout of an
+//                operand of mma.sync; when a slot is to be used again, what it holds is multiplied by the weights (in two parts of
+//                16 bits) and gives the sums of probabilities of its tokens
 // Exponentials are relative to a query's largest logit among 64 tokens all over the prompt, so that all blocks agree and 16 bits
 // do: where a sum shows that they may not, the head is flagged, and the choice computes its sums anew, slowly. Slots that shared
-// memory has no room for (four heads, long prompts) lie in device memory. A cluster per head then pools and chooses by digits. Runs
-// on sm_90.
+// memory has no room for (long prompts) lie in device memory. A cluster per head then pools and chooses by digits. Runs on sm_90.
 //
-// Ladder (geometric means over four shapes on an H200, n = 12):
+// Ladder (geometric means over four shapes):
 //   naive.cu        all logits through device memory, scores bisected bit by bit
 //   fused_mma.cu    keys read twice and shared by the group, nothing else of the size of the logits
 //   two_passes.cu   product transposed: a warp holds all queries of a head; clusters choose
 //   one_product.cu  keys read once, exponentials kept in 16 bits, in device memory where they do not fit the chip
-//   this file       heads follow one another: 1.54x the one before (1.32 to 1.89x)
-//   left to do      exponentials of four heads take as many bytes as their keys: at 128k tokens two thirds of them leave the chip
+//   this file       heads follow one another, four at a time on two warpgroups: 1.54x the one before (an H200,
+//                   n = 12); two at a time on four: 1.09x more, 1.17x at 128k tokens (an H100, n = 6)
+//   left to do      the choice, 11 to 29 us behind the last key
 
-// tune: CHUNK4 = 8 | 4 | 2
-// tune: CHUNK1 = 8 | 16
+// tune: CHUNK = 8 | 16 | 4
+// tune: SLACK = 2 | 1 | 3
+// tune: SIBLINGS = 1 | 2
 // tune: CHOOSE_PART = 4096 | 2048 | 8192
 
 #include <cuda_fp16.h>
@@ -41,13 +43,11 @@ constexpr int KEYS = 64, TILE = KEYS * D * 2;  // keys of a tile, and its bytes
 constexpr float FIXED = 16777216.0f;           // sums of exponentials are added as whole numbers of 2^-24: in any order the same
 constexpr float TOO_LARGE = 32768.0f;          // a block's sum above it may hide an exponential beyond 16 bits
 
-/// Warpgroups that multiply; stages of the ring of each.
+constexpr int TEAMS = 4;  // warpgroups that multiply
 template <int HP>
-constexpr int TEAMS_OF = HP == 1 ? 4 : 2;
+constexpr int STAGES_OF = HP == 1 ? 2 : 1;  // of the ring of each
 template <int HP>
-constexpr int STAGES_OF = 2;
-template <int HP>
-constexpr int COPIES_OF = HP == 1 ? 1 : 2;  // of a query's sum, to which different blocks add
+constexpr int COPIES_OF = HP;  // of a query's sum, to which different blocks add
 // A sum counts who has added to it, in the upper eight bits, so that nothing else has to be waited for.
 constexpr unsigned long long ONE = 1ull << 56;
 constexpr unsigned long long BEYOND = 1ull << 48;  // what is added where an exponential may be beyond 16 bits
@@ -55,15 +55,15 @@ constexpr unsigned long long BEYOND = 1ull << 48;  // what is added where an exp
 /// Shared memory behind the tiles.
 template <int HP>
 struct Tables {
-  static constexpr int TEAMS = TEAMS_OF<HP>, N = W * HP;
+  static constexpr int N = W * HP;
   uint64_t full[TEAMS * STAGES_OF<HP>], empty[TEAMS * STAGES_OF<HP>], q_full[2], q_empty[2];
   uint64_t reference_full, reference_empty, staged_full, staged_empty, weights_full, weights_empty;
   float staged[TEAMS * 2][N];    // sums of two warps each
   float weights[N];              // times a power of two of their head
-  float back[4];                 // its inverse
+  float back[2];                 // its inverse
   unsigned short references[N];  // bf16, in octaves
 };
-static_assert(sizeof(Tables<4>) <= 3072, "six slots beside it");
+static_assert(sizeof(Tables<2>) <= 3072, "four slots for every warpgroup beside it");
 
 __device__ __forceinline__ unsigned load_acquire(const unsigned* from) {
   unsigned value;
@@ -97,12 +97,13 @@ __device__ __forceinline__ void settle(float (&d)[N]) {
 
 constexpr __host__ __device__ int pitch_of(int count) { return (count + 3) / 4 * 4; }
 
-/// A box of keys, which nobody reads again.
-__device__ __forceinline__ void load_keys(void* to, const CUtensorMap* map, uint64_t* barrier, int d, int h, int token, int b) {
+/// A box of keys.
+__device__ __forceinline__ void load_keys(void* to, const CUtensorMap* map, uint64_t* barrier, int d, int h, int token, int b,
+                                          uint64_t priority) {
   asm volatile(
       "cp.async.bulk.tensor.4d.shared::cluster.global.tile.mbarrier::complete_tx::bytes.L2::cache_hint [%0], [%1, {%3, %4, %5, "
       "%6}], [%2], %7;" ::"r"(ptx::smem_address(to)),
-      "l"(map), "r"(ptx::smem_address(barrier)), "r"(d), "r"(h), "r"(token), "r"(b), "l"(0x12F0000000000000ull)
+      "l"(map), "r"(ptx::smem_address(barrier)), "r"(d), "r"(h), "r"(token), "r"(b), "l"(priority)
       : "memory");
 }
 
@@ -112,51 +113,44 @@ template <int HP>
 __device__ __forceinline__ void refer(const unsigned short* __restrict__ q, const unsigned short* __restrict__ k,
                                       unsigned short* references, float* staged, int S, int Hq, int group, int item, int head,
                                       int team, float scale) {
-  constexpr int N = W * HP, TEAMS = TEAMS_OF<HP>, UNITS = 4 / TEAMS;
+  constexpr int N = W * HP;
   const int tid = threadIdx.x % 128, lane = tid % 32, warp = tid / 32, g = lane / 4, t = lane % 4;
   const int per = Hq / HP, b = item / per, h = item % per * HP + head, Hkv = Hq / group, hk = h / group, count = S - W;
   const uint4* const keys = reinterpret_cast<const uint4*>(k + ((long long)b * S * Hkv + hk) * D) + t;
   const uint4* const x = keys + (long long)min((int)((long long)(warp * 2) * count / 8) + g, count - 1) * Hkv * (D / 8);
   const uint4* const y = keys + (long long)min((int)((long long)(warp * 2 + 1) * count / 8) + g, count - 1) * Hkv * (D / 8);
-  uint4 kx[4], ky[4], a[UNITS][4];
+  uint4 kx[4], ky[4], a[4];
 #pragma unroll
   for (int c = 0; c < 4; ++c) {
     kx[c] = __ldg(x + c * 4);
     ky[c] = __ldg(y + c * 4);
   }
+  const uint4* const rows = reinterpret_cast<const uint4*>(q + (((long long)b * W + team * 8 + g) * Hq + h) * D) + t;
 #pragma unroll
-  for (int u = 0; u < UNITS; ++u) {
-    const uint4* const rows =
-        reinterpret_cast<const uint4*>(q + (((long long)b * W + (u * TEAMS + team) * 8 + g) * Hq + h) * D) + t;
+  for (int c = 0; c < 4; ++c) a[c] = __ldg(rows + c * 4);
+  float s[4] = {0, 0, 0, 0};
 #pragma unroll
-    for (int c = 0; c < 4; ++c) a[u][c] = __ldg(rows + c * 4);
+  for (int c = 0; c < 4; ++c) {
+    const unsigned low[4] = {kx[c].x, ky[c].x, kx[c].y, ky[c].y}, high[4] = {kx[c].z, ky[c].z, kx[c].w, ky[c].w};
+    ptx::mma_bf16(s, low, a[c].x, a[c].y);
+    ptx::mma_bf16(s, high, a[c].z, a[c].w);
   }
+  float top[2] = {fmaxf(s[0], s[2]), fmaxf(s[1], s[3])};
 #pragma unroll
-  for (int u = 0; u < UNITS; ++u) {
-    float s[4] = {0, 0, 0, 0};
+  for (int step = 4; step < 32; step *= 2) {
 #pragma unroll
-    for (int c = 0; c < 4; ++c) {
-      const unsigned low[4] = {kx[c].x, ky[c].x, kx[c].y, ky[c].y}, high[4] = {kx[c].z, ky[c].z, kx[c].w, ky[c].w};
-      ptx::mma_bf16(s, low, a[u][c].x, a[u][c].y);
-      ptx::mma_bf16(s, high, a[u][c].z, a[u][c].w);
-    }
-    float top[2] = {fmaxf(s[0], s[2]), fmaxf(s[1], s[3])};
-#pragma unroll
-    for (int step = 4; step < 32; step *= 2) {
-#pragma unroll
-      for (int e = 0; e < 2; ++e) top[e] = fmaxf(top[e], __shfl_xor_sync(0xffffffffu, top[e], step));
-    }
-    if (g == 0) {
-      staged[warp * (UNITS * 8) + u * 8 + t * 2] = top[0];
-      staged[warp * (UNITS * 8) + u * 8 + t * 2 + 1] = top[1];
-    }
+    for (int e = 0; e < 2; ++e) top[e] = fmaxf(top[e], __shfl_xor_sync(0xffffffffu, top[e], step));
+  }
+  if (g == 0) {
+    staged[warp * 8 + t * 2] = top[0];
+    staged[warp * 8 + t * 2 + 1] = top[1];
   }
   ptx::named_barrier_sync(1 + team, 128);
-  if (tid < UNITS * 8) {
-    float top = staged[tid];
+  if (tid < 8) {
+    float largest = staged[tid];
 #pragma unroll
-    for (int w = 1; w < 4; ++w) top = fmaxf(top, staged[w * (UNITS * 8) + tid]);
-    references[item * N + ((tid / 8 * TEAMS + team) * 8 + tid % 8) * HP + head] = (unsigned short)ptx::pack_bf16(top * scale, 0.0f);
+    for (int w = 1; w < 4; ++w) largest = fmaxf(largest, staged[w * 8 + tid]);
+    references[item * N + (team * 8 + tid) * HP + head] = (unsigned short)ptx::pack_bf16(largest * scale, 0.0f);
   }
   ptx::named_barrier_sync(1 + team, 128);
 }
@@ -165,13 +159,13 @@ __device__ __forceinline__ void refer(const unsigned short* __restrict__ q, cons
 /// copies and keeps statistics, the others multiply tiles in turn, keep the exponentials in slots, and weigh each slot when its
 /// turn to be written comes again.
 template <int HP, bool IS_FAR>
-__global__ void __launch_bounds__(128 + 128 * TEAMS_OF<HP>, 1)
+__global__ void __launch_bounds__(128 + 128 * TEAMS, 1)
     snapkv_stream(const __grid_constant__ CUtensorMap q_map, const __grid_constant__ CUtensorMap k_map,
                   const unsigned short* __restrict__ q, const unsigned short* __restrict__ k, unsigned short* references,
                   unsigned long long* totals, int* flagged, uint4* far, float* sums, int S, int Hq, int group, int items, int chunk,
                   int parts, int slots, int here, float scale) {
   constexpr int N = W * HP, NT = N / 8, Q_BYTES = N * D * 2, SLOT = HP * 2 * 128;  // SLOT in 16 bytes
-  constexpr int TEAMS = TEAMS_OF<HP>, STAGES = STAGES_OF<HP>, COPIES = COPIES_OF<HP>;
+  constexpr int STAGES = STAGES_OF<HP>, COPIES = COPIES_OF<HP>;
   extern __shared__ __align__(1024) unsigned char memory[];
   unsigned char* const q_tiles = memory + TEAMS * STAGES * TILE;
   uint4* const near = reinterpret_cast<uint4*>(q_tiles + 2 * Q_BYTES);
@@ -203,22 +197,25 @@ __global__ void __launch_bounds__(128 + 128 * TEAMS_OF<HP>, 1)
     ptx::fence_proxy_async();
   }
   __syncthreads();  // the barriers are set up
+  ptx::griddepcontrol_launch_dependents();  // the choice may take its places as they become free
 
   if (threadIdx.x < 128) {
-    if (HP > 1) ptx::register_decrease<40>();
+    if (HP > 1) ptx::register_decrease<32>();
     if (warp == 0) {  // keys
       if (lane == 0) {
         unsigned turn = 0;
         for (int item = first_item; item < items; item += groups, ++turn) {
           const int b = item / per, hk = item % per * HP / group;
+          // Keys that no other head of theirs will read may leave the L2 first.
+          const uint64_t priority = (item % per + 1) * HP % group == 0 ? 0x12F0000000000000ull : 0x1000000000000000ull;
           for (int i = 0; i < mine; ++i) {
             const int team = i % TEAMS;
             const unsigned index = turn * ((mine - team + TEAMS - 1) / TEAMS) + i / TEAMS, stage = team * STAGES + index % STAGES;
             uint64_t* const barrier = &tables.full[stage];
             ptx::mbarrier_wait(&tables.empty[stage], (index / STAGES & 1) ^ 1);
             ptx::mbarrier_arrive_expect(barrier, TILE);
-            load_keys(memory + stage * TILE, &k_map, barrier, 0, hk, (first_tile + i) * KEYS, b);
-            load_keys(memory + stage * TILE + TILE / 2, &k_map, barrier, 64, hk, (first_tile + i) * KEYS, b);
+            load_keys(memory + stage * TILE, &k_map, barrier, 0, hk, (first_tile + i) * KEYS, b, priority);
+            load_keys(memory + stage * TILE + TILE / 2, &k_map, barrier, 64, hk, (first_tile + i) * KEYS, b, priority);
           }
         }
       }
@@ -316,7 +313,7 @@ __global__ void __launch_bounds__(128 + 128 * TEAMS_OF<HP>, 1)
     return;
   }
 
-  if (HP > 1) ptx::register_increase<232>();
+  if (HP > 1) ptx::register_increase<112>();
   const int team = __shfl_sync(0xffffffffu, threadIdx.x / 128, 0) - 1, mine_here = (mine - team + TEAMS - 1) / TEAMS;
   const int turns = (items - first_item + groups - 1) / groups;
   for (int task = blockIdx.x; task < items * HP; task += gridDim.x) {
@@ -341,14 +338,13 @@ __global__ void __launch_bounds__(128 + 128 * TEAMS_OF<HP>, 1)
   };
 
   // Operands of the product with the weights: column n < 4 holds the upper parts of those of head n, n + 4 the lower ones.
-  constexpr bool BY_HAND = IS_FAR && HP == 4;  // the loads of far slots leave no registers for operands
   unsigned operand[NT];
   float back[2] = {0, 0};
   const auto take_weights = [&]() {
     ptx::mbarrier_wait(&tables.weights_full, weigh_turn & 1);
     const int head = g & 3;
 #pragma unroll
-    for (int n = 0; n < NT && !BY_HAND; ++n) {
+    for (int n = 0; n < NT; ++n) {
       float part[2];
 #pragma unroll
       for (int e = 0; e < 2; ++e) {
@@ -357,8 +353,8 @@ __global__ void __launch_bounds__(128 + 128 * TEAMS_OF<HP>, 1)
       }
       operand[n] = pack(part[0], part[1]);
     }
-    back[0] = tables.back[HP == 4 ? t % 2 * 2 : 0];
-    back[1] = HP == 1 ? 0.0f : tables.back[HP == 4 ? t % 2 * 2 + 1 : 1];
+    back[0] = tables.back[0];
+    back[1] = HP == 1 ? 0.0f : tables.back[1];
   };
 
   // Weighs the slot whose turn it is: its words are operands as they are.
@@ -368,7 +364,7 @@ __global__ void __launch_bounds__(128 + 128 * TEAMS_OF<HP>, 1)
     float c[4] = {0, 0, 0, 0};
     constexpr int BATCH = NT / 2 < 4 ? NT / 2 : 4;
 #pragma unroll
-    for (int first = 0; first < NT / 2 && !BY_HAND; first += BATCH) {
+    for (int first = 0; first < NT / 2; first += BATCH) {
       uint4 v[BATCH];
 #pragma unroll
       for (int i = 0; i < BATCH; ++i) v[i] = from[(first + i) * 128];
@@ -378,25 +374,15 @@ __global__ void __launch_bounds__(128 + 128 * TEAMS_OF<HP>, 1)
         ptx::mma_f16(c, a, operand[(first + i) * 2], operand[(first + i) * 2 + 1]);
       }
     }
-#pragma unroll
-    for (int i = 0; i < NT / 2 && BY_HAND; ++i) {
-      const uint4 v = from[i * 128];
-      const float2 w0 = *reinterpret_cast<const float2*>(&tables.weights[i * 16 + t * 2]);
-      const float2 w1 = *reinterpret_cast<const float2*>(&tables.weights[i * 16 + 8 + t * 2]);
-      const float2 x0 = unpack(v.x), y0 = unpack(v.y), x1 = unpack(v.z), y1 = unpack(v.w);
-      c[0] = fmaf(x1.x, w1.x, fmaf(x0.x, w0.x, c[0])), c[1] = fmaf(x1.y, w1.y, fmaf(x0.y, w0.y, c[1]));
-      c[2] = fmaf(y1.x, w1.x, fmaf(y0.x, w0.x, c[2])), c[3] = fmaf(y1.y, w1.y, fmaf(y0.y, w0.y, c[3]));
-    }
     const int row = (first_tile + weigh_tile * TEAMS + team) * KEYS + warp * 16 + g;
     float* const to = sums + (long long)(first_item + weigh_turn * groups) * HP * pitch;
-    // Lanes t and t ^ 2 have upper and lower parts, or different queries, of the same heads, 2 t and 2 t + 1: one ends with row g,
-    // the other with g + 8.
+    // Lanes 0 and 2 of four have upper and lower parts of the same sums: one ends with row g, the other with g + 8.
     const bool high = t >= 2;
     const float o0 = __shfl_xor_sync(0xffffffffu, high ? c[0] : c[2], 2), o1 = __shfl_xor_sync(0xffffffffu, high ? c[1] : c[3], 2);
-    const int key = row + (high ? 8 : 0), h = t % 2 * 2;
-    if (h < HP && key < count_of) {
-      to[(long long)h * pitch + key] = ((high ? c[2] : c[0]) + o0) * back[0];
-      if (HP > 1) to[(long long)(h + 1) * pitch + key] = ((high ? c[3] : c[1]) + o1) * back[1];
+    const int key = row + (high ? 8 : 0);
+    if (t % 2 == 0 && key < count_of) {
+      to[key] = ((high ? c[2] : c[0]) + o0) * back[0];
+      if (HP > 1) to[pitch + key] = ((high ? c[3] : c[1]) + o1) * back[1];
     }
     if (++weigh_tile == mine_here) {
       weigh_tile = 0;
@@ -516,23 +502,30 @@ __global__ void __launch_bounds__(128 + 128 * TEAMS_OF<HP>, 1)
     if (++tile == mine_here) finish();
   };
 
-  float s0[NT * 4], s1[NT * 4];
-#pragma unroll
-  for (int i = 0; i < NT * 4; ++i) s0[i] = s1[i] = 0.0f;
   const auto await = [&](float(&s)[NT * 4]) {
     __syncwarp();
     ptx::wgmma_wait<0>();
     settle(s);
   };
-  issue(s0);
-  await(s0);
-  for (int position = 0; position < total; position += 2) {
-    issue(s1);
-    keep(position, s0);
-    await(s1);
+  float s0[NT * 4] = {};
+  if constexpr (STAGES == 1) {  // other warpgroups multiply meanwhile
+    for (int position = 0; position < total; ++position) {
+      issue(s0);
+      await(s0);
+      keep(position, s0);
+    }
+  } else {
+    float s1[NT * 4] = {};
     issue(s0);
-    if (position + 1 < total) keep(position + 1, s1);
     await(s0);
+    for (int position = 0; position < total; position += 2) {
+      issue(s1);
+      keep(position, s0);
+      await(s1);
+      issue(s0);
+      if (position + 1 < total) keep(position + 1, s1);
+      await(s0);
+    }
   }
   for (int left = min(slots, total); left > 0; --left) {
     if (total < slots && left == total) slot = 0;
@@ -804,12 +797,14 @@ __global__ void __launch_bounds__(CHOOSERS, 3)
 
 template <int HP>
 constexpr void plan_of(const Problem& p, kl::Plan& plan, const char* near_name, const char* far_name) {
-  constexpr int N = W * HP, TEAMS = TEAMS_OF<HP>, SLOT = HP * 4096, RING = TEAMS * STAGES_OF<HP> * TILE;
+  constexpr int N = W * HP, SLOT = HP * 4096, RING = TEAMS * STAGES_OF<HP> * TILE;
   const int group = p.Hq / p.Hkv, items = p.B * p.Hq / HP, tiles = kl::cdiv(p.S, KEYS), sms = p.device.sms;
-  const int chunk = kl::max(HP == 4 ? CHUNK4 : CHUNK1, kl::round_up(kl::cdiv(tiles, sms), TEAMS)), parts = kl::cdiv(tiles, chunk);
+  // Items of the same keys go side by side, so that these are read once.
+  const long long side_by_side = kl::min(SIBLINGS, kl::max(1, group / HP));
+  const int chunk = kl::max(CHUNK, kl::round_up(kl::cdiv((int)(tiles * side_by_side), sms), TEAMS)), parts = kl::cdiv(tiles, chunk);
   const int groups = kl::clamp(sms / parts, 1, items), own = kl::cdiv(chunk, TEAMS);
   const int room = (p.device.shared_bytes_max - (int)sizeof(Tables<HP>) - RING - 2 * N * D * 2) / (TEAMS * SLOT);
-  const int slots = room > own ? kl::min(room, own + 3) : own + 2, here = kl::min(room, slots), blocks = groups * parts,
+  const int slots = room > own ? kl::min(room, own + SLACK + 1) : own + SLACK, here = kl::min(room, slots), blocks = groups * parts,
             count = p.S - W;
   const long long rows = (long long)p.B * p.Hq;
   const auto references = plan.workspace(kl::bf16, (long long)items * N);
@@ -871,9 +866,7 @@ constexpr void plan_of(const Problem& p, kl::Plan& plan, const char* near_name, 
 
 constexpr void plan(const Problem& p, kl::Plan& plan) {
   const int group = p.Hq / p.Hkv;
-  if (group % 4 == 0)
-    plan_of<4>(p, plan, "snapkv_stream<4, false>", "snapkv_stream<4, true>");
-  else if (group % 2 == 0)
+  if (group % 2 == 0)
     plan_of<2>(p, plan, "snapkv_stream<2, false>", "snapkv_stream<2, true>");
   else
     plan_of<1>(p, plan, "snapkv_stream<1, false>", "snapkv_stream<1, true>");
