@@ -134,7 +134,7 @@ struct Provenance {
 };
 
 /// Changes whenever a stage, a gate or an input family changes what it lets pass. Elites of another are re-examined.
-inline constexpr const char* k_harness_version = "4";
+inline constexpr const char* k_harness_version = "5";
 
 void to_json(Json& json, const StageReport& report);
 void from_json(const Json& json, StageReport& report);

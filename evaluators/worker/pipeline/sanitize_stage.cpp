@@ -69,8 +69,9 @@ std::vector<std::size_t> choose_shapes(const EvaluationContext& context) {
 
 /// What the stage tells besides a fault.
 struct Told {
-  std::map<std::string, std::int64_t>& counts;
+  std::map<std::string, std::int64_t> counts;
   std::set<std::string> remarks;
+  std::string not_looked;  ///< why blocks of bench shapes were not looked at, or no more of them
 };
 
 /// Stage stress does so itself where its device is virtual.
@@ -155,8 +156,13 @@ std::optional<DeviceFault> run_beside_device(const EvaluationContext& context,
   const std::unique_ptr<ExecutorClient> executor = station->take_executor(LeaseUse::proving);
   const int module = executor->load(image_of(compiled));
   run_shapes(context, station->referee(), *executor, module, told);
-  if (!executor->fault()) run_bench_blocks(context, station->referee(), *executor, module, told);
-  return executor->fault();
+  if (executor->fault()) return executor->fault();
+  run_bench_blocks(context, station->referee(), *executor, module, told);
+  if (told.counts["blocks"] == 0) told.not_looked = "no block of a bench shape was completed";
+  const std::optional<DeviceFault> fault = executor->fault();
+  if (!fault || fault->reason != "error") return fault;
+  told.not_looked = fault->message;  // a tensor beyond what the virtual GPU maps, above all
+  return std::nullopt;
 }
 
 /// The candidate with line tables, which code for a real device lacks: they are made once it has failed.
@@ -170,40 +176,50 @@ std::optional<DeviceFault> fault_with_line(const EvaluationContext& context, con
                                  points, with_lines);
   const auto* compiled = std::get_if<CompiledCandidate>(&again);
   if (!compiled) return fault;
-  std::map<std::string, std::int64_t> uncounted;
-  Told untold{.counts = uncounted, .remarks = {}};
+  Told untold;
   const auto repeated = run_beside_device(context, *compiled, untold);
   return repeated && repeated->reason == fault.reason ? repeated : fault;
+}
+
+/// For people alone, as in stage bench.
+std::string remark_of(const Told& told, const Look& look) {
+  std::string remark =
+      "bounds, unwritten reads, races, barriers, input writes; two orders of blocks and warps";
+  if (!told.not_looked.empty()) remark += "; " + told.not_looked;
+  if (!look.first_end.empty()) remark += "; at the second attempt: " + look.first_end;
+  return remark;
 }
 
 }  // namespace
 
 std::optional<Verdict> run_sanitize_stage(EvaluationContext& context) {
-  std::optional<DeviceFault> fault;
-  Told told{.counts = context.report().counts, .remarks = {}};
+  Told told;
+  Look look;
   if (context.device.is_virtual) {
     context.take_device();
     run_shapes(context, (*context.station)->referee(), *context.executor, context.module, told);
-    fault = context.executor->fault();
+    look.fault = context.executor->fault();
   } else {
-    fault = fault_when_sure([&] {
-      told.counts.clear();
-      return run_beside_device(context, context.compiled, told);
-    });
-    if (fault && !is_unknown_code(*fault, context.device)) fault = fault_with_line(context, *fault);
+    look = look_until_sure(
+        [&] {
+          told = {};
+          return run_beside_device(context, context.compiled, told);
+        },
+        [&] { return context.seconds_left() > 0; });
+    if (look.fault && !is_process_end(*look.fault) && !is_unknown_code(*look.fault, context.device))
+      look.fault = fault_with_line(context, *look.fault);
   }
   for (const std::string& remark : told.remarks)
     if (told.counts["remarks"]++ < k_remarks_max)
       context.examination.notes.push_back("virtual GPU: " + remark);
   StageReport& report = context.report();
-  report.remark = "bounds, unwritten reads, races, barriers, input writes; two orders of blocks and warps";
-  if (!context.device.is_virtual && told.counts["blocks"] == 0)
-    report.remark += "; no block of a bench shape was completed";
-  if (!fault) return std::nullopt;
-  if (context.device.is_virtual || !is_unknown_code(*fault, context.device))
-    return fault_verdict("sanitize", *fault);
+  report.counts = told.counts;
+  report.remark = remark_of(told, look);
+  if (!look.fault) return std::nullopt;
+  if (context.device.is_virtual || !is_unknown_code(*look.fault, context.device))
+    return fault_verdict("sanitize", *look.fault);
   report.outcome = "unchecked";
-  report.remark = fmt::format("not sanitized: {}", fault->message);  // for people alone, as in stage bench
+  report.remark = fmt::format("not sanitized: {}", look.fault->message);
   return std::nullopt;
 }
 

@@ -2,12 +2,11 @@
 // No candidate is rid of the sanitizer by what it does to the virtual GPU.
 #include "evaluators/worker/pipeline/sanitize_limits.h"
 
-#include <optional>
 #include <vector>
+
 #include "tests/support/catch.h"
 
-using kernelites::worker::DeviceFault;
-using kernelites::worker::fault_when_sure;
+using namespace kernelites::worker;
 
 TEST_CASE("what the virtual GPU does not know is excused on newer devices alone") {
   kernelites::DeviceFacts hopper, newer;
@@ -22,23 +21,29 @@ TEST_CASE("what the virtual GPU does not know is excused on newer devices alone"
 }
 
 TEST_CASE("a process of the virtual GPU may come to an end once, a second time is the candidate's") {
-  using Faults = std::vector<std::optional<DeviceFault>>;
   const DeviceFault died{.reason = "child_died", .message = "killed"};
+  const DeviceFault late{.reason = "deadline", .message = "late"};
   const DeviceFault race{.reason = "race", .message = "two writes"};
+  const DeviceFault error{.reason = "error", .message = "no memory"};
   const struct {
-    Faults faults;
-    std::size_t looks;
+    std::vector<std::optional<DeviceFault>> faults;  ///< of each look; no more looks than these
+    bool may_repeat;
     const char* reason;
-  } rows[] = {{{std::nullopt}, 1, ""},
-              {{race, std::nullopt}, 1, "race"},
-              {{died, std::nullopt}, 2, ""},
-              {{died, race}, 2, "race"},
-              {{died, died, std::nullopt}, 2, "child_died"},
-              {{DeviceFault{.reason = "deadline", .message = ""}, std::nullopt}, 2, ""}};
+    const char* first_end;
+  } rows[] = {{{std::nullopt}, true, "", ""},
+              {{race}, true, "race", ""},
+              {{error}, true, "error", ""},
+              {{died, std::nullopt}, true, "", "killed"},
+              {{late, std::nullopt}, true, "", "late"},
+              {{died, race}, true, "race", "killed"},
+              {{died, died}, true, "child_died", ""},
+              {{died, late}, true, "deadline", ""},
+              {{died}, false, "child_died", ""}};
   for (const auto& row : rows) {
     std::size_t looks = 0;
-    const auto fault = fault_when_sure([&] { return row.faults.at(looks++); });
-    CHECK(looks == row.looks);
-    CHECK((fault ? fault->reason : "") == row.reason);
+    const Look look = look_until_sure([&] { return row.faults.at(looks++); }, [&] { return row.may_repeat; });
+    CHECK(looks == row.faults.size());
+    CHECK((look.fault ? look.fault->reason : "") == row.reason);
+    CHECK(look.first_end == row.first_end);
   }
 }
