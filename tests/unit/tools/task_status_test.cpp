@@ -2,9 +2,11 @@
 // Replies about seeds become what docs/measured keeps, and come back as they were.
 #include "tools/task_status.h"
 
+#include <filesystem>
 #include <fstream>
 
 #include "engine/core/error.h"
+#include "engine/core/json.h"
 #include "tests/support/catch.h"
 #include "tests/support/small_task.h"
 #include "tests/support/temporary_folder.h"
@@ -130,4 +132,14 @@ TEST_CASE("the table of tasks names the seeds that a device has not examined, an
   const std::string text = task_markdown({task}, data);
   CHECK(text.find("| 1 of 2 (new: not examined) |") != std::string::npos);
   CHECK(text.find("gone") == std::string::npos);
+}
+
+TEST_CASE("docs/measured holds no seed that is no file") {
+  const std::filesystem::path root = KERNELITES_SOURCE_DIR;
+  for (const char* file : {"seeds_vgpu.json", "seeds_h100.json"})
+    for (const auto& [task, kept] : read_json(root / "docs/measured" / file).at("tasks").items())
+      for (const auto& [seed, words] : kept.at("seeds").items()) {
+        INFO(file << ": " << task << "/" << seed);
+        CHECK(std::filesystem::exists(root / "kernels_seed" / task / seed));
+      }
 }
