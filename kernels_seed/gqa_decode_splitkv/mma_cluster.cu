@@ -6,15 +6,15 @@
 // warp reads does not depend on len[b], and all have equally much of any length; a warp walks its tiles through a swizzled
 // cp.async ring of its own, without any barrier of the block. Keys are the rows of mma.sync and query heads its eight columns:
 // S' = K Q', and with the weights transposed in registers (movmatrix) O' = V' P'. The first stages are requested before len[b]
-// is known. At the end each block of a cluster owns a share of the outputs: all send it their part of that share through
-// distributed shared memory, and behind one barrier of the cluster it adds them up. Nothing of it goes through global memory.
+// is known. At the end each block of a cluster owns a share of the outputs: all send it their part of that share by stores that
+// its mbarrier counts (st.async), so that no fence and no barrier of the cluster is in the way. Nothing goes through global
+// memory.
 //
-// Ladder (H100, medians of 30 rounds: docs/decode_seeds.md):
+// Ladder (H100: docs/decode_seeds.md):
 //   naive.cu        one warp per query head, keys read G times, one load in flight
 //   split_kv.cu     keys shared by the group, split-KV with a wave-filling heuristic, 16-byte cp.async pipeline
 //   mma_ahead.cu    tensor cores, first copies ahead of the length, programmatic merge
-//   this file       the merge inside a cluster, no second launch: 1.02 to 1.03x mma_ahead.cu up to 67k tokens, 1.13 to 1.20x for
-//                   one sequence of 1k to 4k, 1.00 to 1.01x beyond
+//   this file       the merge inside a cluster, no second launch: most is gained where a sequence is short
 //   left to do      few key-value heads of a long sequence: eight blocks each leave multiprocessors idle, mma_ahead.cu does not
 
 // tune: STAGES = 3 | 2
@@ -27,11 +27,11 @@ namespace ptx = kernelites::ptx;
 
 constexpr int D = Problem::D;
 constexpr int ROW = D / 8;                     // 16-byte vectors of a key
-constexpr int TILE = 16;                       // keys of one step of a warp
+constexpr int LOG_TILE = 4, TILE = 1 << LOG_TILE;  // keys of one step of a warp
 constexpr int STAGE = 2 * TILE * ROW;          // vectors: keys, then values
 constexpr int HEADS = 8;                       // columns of the mma: the group, padded
-constexpr int O_ROW = D + 4;                   // floats of a row in the merge: no bank conflicts
-constexpr int LANES = D / 4;                   // of four channels of an output row
+constexpr int UNITS = D / 16;                  // pairs of channels, 16c + g and 16c + g + 8, that a lane holds of a head
+constexpr int UNIT_HEAD = 10;                  // float2 of a head in a warp's unit: eight lanes' and, against bank conflicts, two
 constexpr float LOWEST = -1e30f;               // finite, so that the difference of two maxima is never NaN
 constexpr float LN2 = 0.69314718f;
 
@@ -42,22 +42,21 @@ __device__ __forceinline__ unsigned transposed(unsigned pair) {
   return result;
 }
 
-/// Copies 16 bytes as cp_async_16 does, and asks for the 256 bytes around them.
-__device__ __forceinline__ void copy_16(void* to_shared, const void* from_global, bool valid) {
-  asm volatile("cp.async.cg.shared.global.L2::256B [%0], [%1], 16, %2;" ::"r"(ptx::smem_address(to_shared)),
-               "l"(from_global), "r"(valid ? 16 : 0)
+/// Copies 16 bytes, and asks for the 256 bytes around them; where it is not `valid`, 16 bytes of zero.
+__device__ __forceinline__ void copy_16(unsigned to, const unsigned char* from) {
+  asm volatile("cp.async.cg.shared.global.L2::256B [%0], [%1], 16;" ::"r"(to), "l"(from) : "memory");
+}
+__device__ __forceinline__ void copy_16(unsigned to, const unsigned char* from, bool valid) {
+  asm volatile("cp.async.cg.shared.global.L2::256B [%0], [%1], 16, %2;" ::"r"(to), "l"(from), "r"(valid ? 16 : 0)
                : "memory");
 }
 
-/// Writes to the shared memory of another block of the cluster.
-__device__ __forceinline__ void send(void* to, int rank, float4 value) {
-  asm volatile("st.shared::cluster.v4.f32 [%0], {%1, %2, %3, %4};" ::"r"(ptx::map_shared(ptx::smem_address(to), rank)),
-               "f"(value.x), "f"(value.y), "f"(value.z), "f"(value.w)
-               : "memory");
-}
-__device__ __forceinline__ void send(void* to, int rank, float2 value) {
-  asm volatile("st.shared::cluster.v2.f32 [%0], {%1, %2};" ::"r"(ptx::map_shared(ptx::smem_address(to), rank)), "f"(value.x),
-               "f"(value.y)
+/// Writes to the shared memory of another block of the cluster, counted by its mbarrier.
+__device__ __forceinline__ void send(const void* to, uint64_t* counter, int rank, float4 value) {
+  asm volatile("st.async.shared::cluster.mbarrier::complete_tx::bytes.v4.f32 [%0], {%1, %2, %3, %4}, [%5];" ::"r"(
+                   ptx::map_shared(ptx::smem_address(to), rank)),
+               "f"(value.x), "f"(value.y), "f"(value.z), "f"(value.w),
+               "r"(ptx::map_shared(ptx::smem_address(counter), rank))
                : "memory");
 }
 
@@ -77,22 +76,29 @@ struct State {
   }
 };
 
-/// One tile: its first `keys` keys count.
-__device__ __forceinline__ void attend(State& state, const unsigned (&q)[D / 16][2], const uint4* tile, int keys,
-                                       float scale_log2) {
+/// Scores of a tile, of which the first `keys` keys count, in base-2 units: of keys g and g + 8 with heads 2t and 2t + 1.
+__device__ __forceinline__ void score(float (&s)[4], const unsigned (&q)[D / 16][2], const uint4* tile, int keys,
+                                      float scale_log2) {
   const int lane = threadIdx.x % 32, g = lane / 4;
-  float s[4] = {0, 0, 0, 0}, odd[4] = {0, 0, 0, 0};  // two chains of products, half as long
+  float even[4] = {0, 0, 0, 0}, odd[4] = {0, 0, 0, 0};  // two chains of products, half as long
 #pragma unroll
   for (int c = 0; c < D / 16; c += 2) {
     unsigned a[4], b[4];
     ptx::ldmatrix_x4(a, tile + swizzled(lane % 16, 2 * c + lane / 16));
     ptx::ldmatrix_x4(b, tile + swizzled(lane % 16, 2 * c + 2 + lane / 16));
-    ptx::mma_bf16(s, a, q[c][0], q[c][1]);
+    ptx::mma_bf16(even, a, q[c][0], q[c][1]);
     ptx::mma_bf16(odd, b, q[c + 1][0], q[c + 1][1]);
   }
-  float next[2];
 #pragma unroll
-  for (int i = 0; i < 4; ++i) s[i] = g + i / 2 * 8 < keys ? (s[i] + odd[i]) * scale_log2 : -INFINITY;
+  for (int i = 0; i < 4; ++i) s[i] = g + i / 2 * 8 < keys ? (even[i] + odd[i]) * scale_log2 : -INFINITY;
+}
+
+/// One tile: its first `keys` keys count.
+__device__ __forceinline__ void attend(State& state, const unsigned (&q)[D / 16][2], const uint4* tile, int keys,
+                                       float scale_log2) {
+  const int lane = threadIdx.x % 32;
+  float s[4], next[2];
+  score(s, q, tile, keys, scale_log2);
 #pragma unroll
   for (int i = 0; i < 2; ++i) {
     next[i] = fmaxf(s[i], s[2 + i]);
@@ -125,140 +131,252 @@ __device__ __forceinline__ void attend(State& state, const unsigned (&q)[D / 16]
   }
 }
 
-/// Four channels of a row: o, and lse where they are the first.
-__device__ __forceinline__ void finish(uint2* o, float* lse, long long row, int lane, float4 value, float max, float sum) {
-  const float factor = sum > 0 ? 1.0f / sum : 0.0f;
-  o[row * LANES + lane] = make_uint2(ptx::pack_bf16(value.x * factor, value.y * factor),
-                                     ptx::pack_bf16(value.z * factor, value.w * factor));
-  if (lane == 0) lse[row] = sum > 0 ? max * LN2 + logf(sum) : -INFINITY;
+/// The first half of a barrier of the cluster. It hands on nothing but what was fenced before; to hand on all takes a fence of
+/// every thread, some 500 cycles.
+__device__ __forceinline__ void arrive_relaxed() { asm volatile("barrier.cluster.arrive.relaxed.aligned;" ::: "memory"); }
+
+/// Requests the queries of a group into `place`, rows of zeros behind them.
+__device__ __forceinline__ void fetch_queries(uint4* place, const unsigned char* q, int G) {
+  const int lane = threadIdx.x % 32;
+#pragma unroll
+  for (int i = 0; i < HEADS / 2; ++i) {
+    const int head = 2 * i + lane / 16;
+    const bool valid = head < G;
+    copy_16(ptx::smem_address(place + swizzled(head, lane % 16)), q + (valid ? head : 0) * (D * 2) + lane % 16 * 16, valid);
+  }
 }
 
-template <int WARPS>
+/// Takes them from there as mma.sync wants them: a lane has head g, words t and t + 4 of each sixteen channels.
+__device__ __forceinline__ void take_queries(unsigned (&to)[D / 16][2], const uint4* place) {
+  const int lane = threadIdx.x % 32;
+#pragma unroll
+  for (int c = 0; c < D / 16; c += 2) {
+    unsigned word[4];
+    ptx::ldmatrix_x4(word, place + swizzled(lane % 8, 2 * c + lane / 8));
+    to[c][0] = word[0], to[c][1] = word[1];
+    to[c + 1][0] = word[2], to[c + 1][1] = word[3];
+  }
+}
+
+/// A warp's ring of tiles. Tile i of the warp begins at key first + i * stride. KV_HEADS: of key-value heads, so that distances
+/// of keys are constants; 0: any number.
+template <int KV_HEADS>
+struct Ring {
+  uint4* base;
+  int first, stride;
+
+  /// Of the warps of a cluster this is number `index` of `warps`, and number `warp` of its block.
+  __device__ __forceinline__ Ring(unsigned char* shared, const unsigned char* k, const unsigned char* v, int index, int warps,
+                                  int warp, int hk, int b, int S)
+      : base(reinterpret_cast<uint4*>(shared) + warp * STAGES * STAGE),
+        first(index * TILE),
+        stride(warps * TILE),
+        keys_(k),
+        values_(v),
+        S_(S) {
+    const int lane = threadIdx.x % 32, Hkv = KV_HEADS > 0 ? KV_HEADS : gridDim.x;
+    key_bytes_ = Hkv * D * 2;
+    const long long origin = ((long long)b * S + first + lane / 16) * key_bytes_ + hk * (D * 2) + lane % 16 * 16;
+    from_k_ = k + origin, from_v_ = v + origin;
+    address_ = ptx::smem_address(base);
+    next_ = first;
+#pragma unroll
+    for (int i = 0; i < 4; ++i) place_[i] = address_ + swizzled(2 * i + lane / 16, lane % 16) * 16;
+  }
+
+  __device__ __forceinline__ bool has_next() const { return next_ < S_; }
+
+  /// Requests the next tile. A lane copies vector lane % 16 of keys lane / 16, + 2, + 4, ...
+  __device__ __forceinline__ void fetch() {
+    if (next_ + TILE <= S_) {
+#pragma unroll
+      for (int i = 0; i < TILE / 2; ++i) {
+        copy_16(place_[i % 4] + to_ + i / 4 * 8 * ROW * 16, from_k_ + 2 * i * key_bytes_);
+        copy_16(place_[i % 4] + to_ + (TILE + i / 4 * 8) * ROW * 16, from_v_ + 2 * i * key_bytes_);
+      }
+    } else {
+#pragma unroll 1
+      for (int i = 0; i < TILE / 2; ++i) {
+        const int lane = threadIdx.x % 32, row = 2 * i + lane / 16;
+        const bool valid = next_ + row < S_;
+        const unsigned at = address_ + to_ + swizzled(row, lane % 16) * 16;
+        copy_16(at, valid ? from_k_ + 2 * i * key_bytes_ : keys_, valid);
+        copy_16(at + TILE * ROW * 16, valid ? from_v_ + 2 * i * key_bytes_ : values_, valid);
+      }
+    }
+    next_ += stride;
+    to_ = to_ == (STAGES - 1) * STAGE * 16 ? 0 : to_ + STAGE * 16;
+    from_k_ += (long long)stride * key_bytes_;
+    from_v_ += (long long)stride * key_bytes_;
+  }
+
+ private:
+  const unsigned char *keys_, *values_, *from_k_, *from_v_;
+  int S_, key_bytes_, next_;     // the key where the tile to be fetched begins, and
+  unsigned address_, to_ = 0;    // its stage, in bytes behind the ring's begin
+  unsigned place_[4];            // of vector lane % 16 in rows lane / 16 + 0, 2, 4, 6
+};
+
+/// One head's softmax over a part of the keys, and a unit of its output, not divided by the sum.
+struct Part {
+  float max = LOWEST, sum = 0, low = 0, high = 0;
+
+  /// Adds another part, whose maximum is not above this one's.
+  __device__ __forceinline__ void add(float other_max, float other_sum, float2 unit) {
+    const float shrink = ptx::ex2(other_max - max);
+    sum += other_sum * shrink;
+    low += unit.x * shrink;
+    high += unit.y * shrink;
+  }
+  /// Writes unit c, and lse beside the first one: whole sectors, as neighbours exchange channels. All lanes of a warp; `is_head`:
+  /// whether this one has any.
+  __device__ __forceinline__ void finish(unsigned* o, float* lse, long long row, int c, bool is_head) const {
+    const int g = threadIdx.x % 32 / 4;
+    const float factor = sum > 0 ? __fdividef(1.0f, sum) : 0.0f;
+    const float other = __shfl_xor_sync(0xffffffffu, (g % 2 == 0 ? high : low) * factor, 4);
+    if (!is_head) return;
+    o[row * (D / 2) + 8 * c + g / 2 + g % 2 * 4] =
+        g % 2 == 0 ? ptx::pack_bf16(low * factor, other) : ptx::pack_bf16(other, high * factor);
+    if (c == 0 && g == 0) lse[row] = sum > 0 ? max * LN2 + logf(sum) : -INFINITY;
+  }
+};
+
+/// What the blocks of a cluster send to the one that finishes a unit. Block r finishes units r, r + ranks, ...; `ranks` is a
+/// power of two. A lane has head t, and head t + 4 behind it.
+struct Inbox {
+  float4 parts[2][UNITS][32];  // [head / 4][block, unit][lane]: maximum, sum, and the two channels
+  uint64_t arrived;
+
+  /// One thread, before it arrives at the cluster's barrier.
+  __device__ __forceinline__ void open(int G) {
+    ptx::mbarrier_init(&arrived, 1);
+    ptx::fence_mbarrier_init();
+    ptx::mbarrier_arrive_expect(&arrived, UNITS * 8 * G * sizeof(float4));
+  }
+};
+
+template <int WARPS, int KV_HEADS>
 __global__ void __launch_bounds__(WARPS * 32, 8 / WARPS)
-decode(const unsigned* __restrict__ q, const uint4* __restrict__ k, const uint4* __restrict__ v,
-       const int* __restrict__ len, uint2* __restrict__ o, float* __restrict__ lse, int S, int G, float scale_log2) {
-  extern __shared__ __align__(16) unsigned char shared[];
-  __shared__ float2 warp_stats[WARPS][HEADS];
-  __shared__ __align__(16) float4 parts[HEADS * LANES + CLUSTER_MAX];  // of the blocks of the cluster, of this one's share
-  __shared__ float2 stats[CLUSTER_MAX][HEADS];                         // (maximum, sum) of the blocks
-  const int hk = blockIdx.x, Hkv = gridDim.x, rank = blockIdx.y, ranks = gridDim.y, b = blockIdx.z;
+decode(const unsigned char* __restrict__ q, const unsigned char* __restrict__ k, const unsigned char* __restrict__ v,
+       const int* __restrict__ len, unsigned* __restrict__ o, float* __restrict__ lse, int S, int G, float scale_log2) {
+  extern __shared__ __align__(128) unsigned char shared[];  // whole lines: where rows straddle them, copies take twice as long
+  __shared__ float2 warp_stats[WARPS][HEADS];               // maximum, sum
+  __shared__ __align__(16) Inbox inbox;
+  const int hk = blockIdx.x, Hkv = KV_HEADS > 0 ? KV_HEADS : gridDim.x, rank = blockIdx.y, ranks = gridDim.y, b = blockIdx.z;
   const int tid = threadIdx.x, warp = tid / 32, lane = tid % 32, g = lane / 4, t = lane % 4;
-  if (ranks > 1) ptx::cluster_arrive();  // waited for before anything is sent: by then all of the cluster have begun
   int keys;  // under way while the first copies are requested
   asm volatile("ld.global.nc.s32 %0, [%1];" : "=r"(keys) : "l"(len + b));
-
-  // Tile `step` of this warp begins at first + step * stride.
-  const int first = (warp * ranks + rank) * TILE, stride = WARPS * ranks * TILE;
-  uint4* const ring = reinterpret_cast<uint4*>(shared) + warp * STAGES * STAGE;
-  const long long origin = ((long long)b * S * Hkv + hk) * ROW + lane % ROW, row_vectors = (long long)Hkv * ROW;
-  // A lane copies vector lane % 16 of keys lane / 16, + 2, + 4, ...
-  const auto fetch = [&](int step) {
-    uint4* const stage = ring + step % STAGES * STAGE;
-#pragma unroll
-    for (int i = 0; i < TILE / 2; ++i) {
-      const int row = 2 * i + lane / 16, key = first + step * stride + row;
-      const long long at = origin + (key < S ? key : 0) * row_vectors;
-      copy_16(stage + swizzled(row, lane % 16), k + at, key < S);
-      copy_16(stage + TILE * ROW + swizzled(row, lane % 16), v + at, key < S);
-    }
-  };
+  Ring<KV_HEADS> ring(shared, k, v, warp * ranks + rank, WARPS * ranks, warp, hk, b, S);
+  // The queries go first, and into the stage that is needed last: behind the first tiles they would come with the last of these,
+  // when nothing else is under way.
+  uint4* const queries = ring.base + (STAGES - 1) * STAGE;
+  fetch_queries(queries, q + (long long)(b * Hkv + hk) * G * (D * 2), G);
+  ptx::cp_async_commit();
 #pragma unroll
   for (int step = 0; step < STAGES - 1; ++step) {
-    if (first + step * stride < S) fetch(step);
+    if (ring.has_next()) ring.fetch();
     ptx::cp_async_commit();
   }
-
-  unsigned q_lane[D / 16][2];
-  const bool is_head = g < G;
-  const unsigned* const query = q + ((long long)(b * Hkv + hk) * G + (is_head ? g : 0)) * (D / 2);
-#pragma unroll
-  for (int c = 0; c < D / 16; ++c) {
-    q_lane[c][0] = is_head ? query[8 * c + t] : 0;
-    q_lane[c][1] = is_head ? query[8 * c + 4 + t] : 0;
+  if (ranks > 1) {
+    if (tid == 0) inbox.open(G);
+    arrive_relaxed();
+    ptx::cluster_wait();  // all of the cluster have begun, and can count what is sent to them
   }
+  ptx::cp_async_wait<STAGES - 1>();
+  __syncwarp();  // the queries are there
+  unsigned q_lane[D / 16][2];
+  take_queries(q_lane, queries);
 
-  const int end = min(S, keys), steps = end > first ? (end - first + stride - 1) / stride : 0;
+  const int end = min(S, keys), first = ring.first, stride = ring.stride;
+  const int shift = 31 - __clz(ranks);
+  const int steps = end > first ? (end - first + stride - 1) >> (shift + LOG_TILE + (WARPS == 8 ? 3 : 2)) : 0;
   State state;
   state.clear();
+  uint4* tile = ring.base;
   for (int step = 0; step < steps; ++step) {
     ptx::cp_async_wait<STAGES - 2>();  // this lane's copies of `step` have arrived
     __syncwarp();                      // so have those of the others, and nobody reads the stage before it any more
-    if (step + STAGES - 1 < steps) fetch(step + STAGES - 1);
+    if (step + STAGES - 1 < steps) ring.fetch();
     ptx::cp_async_commit();
-    uint4* const tile = ring + step % STAGES * STAGE;
     const int left = end - first - step * stride;
     if (left < TILE) {  // what lies behind the end is arbitrary: no weight of zero makes up for NaN
+#pragma unroll 1
       for (int i = lane; i < (TILE - left) * ROW; i += 32) tile[(TILE + left) * ROW + i] = make_uint4(0, 0, 0, 0);
       __syncwarp();
     }
     attend(state, q_lane, tile, left, scale_log2);
+    tile = tile == ring.base + (STAGES - 1) * STAGE ? ring.base : tile + STAGE;
+  }
+
+  // Merge the warps: a warp's units take the place of its ring.
+  ptx::cp_async_wait<0>();
+  __syncwarp();  // nobody reads the ring any more
+#pragma unroll
+  for (int i = 0; i < 2; ++i) {
+    if (2 * t + i >= G) continue;
+    float2* const to = reinterpret_cast<float2*>(ring.base) + (2 * t + i) * UNIT_HEAD + g;
+#pragma unroll
+    for (int c = 0; c < UNITS; ++c) to[c * HEADS * UNIT_HEAD] = make_float2(state.o[c][i], state.o[c][2 + i]);
   }
 #pragma unroll
   for (int i = 0; i < 2; ++i) {
 #pragma unroll
     for (int step = 4; step < 32; step *= 2) state.sum[i] += __shfl_xor_sync(0xffffffffu, state.sum[i], step);
+    if (g == 0) warp_stats[warp][2 * t + i] = make_float2(state.max[i], state.sum[i]);
   }
-
-  // Merge the warps: [WARPS][G][D] of floats take the place of the rings.
-  float* const warp_o = reinterpret_cast<float*>(shared);
-  ptx::cp_async_wait<0>();
-  __syncthreads();  // nobody reads the rings any more
-#pragma unroll
-  for (int i = 0; i < 2; ++i) {
-    const int head = 2 * t + i;
-    if (head >= G) continue;
-    if (g == 0) warp_stats[warp][head] = make_float2(state.max[i], state.sum[i]);
-#pragma unroll
-    for (int c = 0; c < D / 16; ++c) {
-      warp_o[(warp * G + head) * O_ROW + 16 * c + g] = state.o[c][i];
-      warp_o[(warp * G + head) * O_ROW + 16 * c + g + 8] = state.o[c][2 + i];
-    }
-  }
-  __syncthreads();  // every warp's output and statistics are visible
-  if (ranks > 1) ptx::cluster_wait();
+  __syncthreads();  // every warp's units and statistics are visible
   const long long row = (long long)(b * Hkv + hk) * G;
-  const int share = (G * LANES + ranks - 1) / ranks;  // vectors of four channels that a block owns
-  for (int head = warp; head < G; head += WARPS) {
-    float max = LOWEST, sum = 0;
-    float4 value = make_float4(0, 0, 0, 0);
 #pragma unroll
-    for (int w = 0; w < WARPS; ++w) max = fmaxf(max, warp_stats[w][head].x);
+  for (int c = warp; c < UNITS; c += WARPS) {
+#pragma unroll 1
+    for (int from = 0; from < G; from += 4) {
+      const bool is_head = from + t < G;
+      const int head = is_head ? from + t : from;
+      Part part;
+      float2 stats[WARPS], units[WARPS];
 #pragma unroll
-    for (int w = 0; w < WARPS; ++w) {
-      const float shrink = ptx::ex2(warp_stats[w][head].x - max);
-      const float4 here = *reinterpret_cast<const float4*>(warp_o + (w * G + head) * O_ROW + 4 * lane);
-      sum += warp_stats[w][head].y * shrink;
-      value.x += here.x * shrink, value.y += here.y * shrink, value.z += here.z * shrink, value.w += here.w * shrink;
-    }
-    if (ranks == 1) {
-      finish(o, lse, row + head, lane, value, max, sum);
-    } else {
-      const int vector = head * LANES + lane;
-      send(&parts[rank * share + vector % share], vector / share, value);
-      if (lane < ranks) send(&stats[rank][head], lane, make_float2(max, sum));
+      for (int w = 0; w < WARPS; ++w) {
+        stats[w] = warp_stats[w][head];
+        units[w] = *(reinterpret_cast<const float2*>(shared) + w * STAGES * STAGE * 2 + (c * HEADS + head) * UNIT_HEAD + g);
+      }
+#pragma unroll
+      for (int w = 0; w < WARPS; ++w) part.max = fmaxf(part.max, stats[w].x);
+#pragma unroll
+      for (int w = 0; w < WARPS; ++w) part.add(stats[w].x, stats[w].y, units[w]);
+      if (ranks == 1) {
+        part.finish(o, lse, row + head, c, is_head);
+      } else if (is_head) {
+        send(&inbox.parts[head / 4][(rank << (3 - shift)) + (c >> shift)][lane], &inbox.arrived, c & (ranks - 1),
+             make_float4(part.max, part.sum, part.low, part.high));
+      }
     }
   }
-  if (ranks == 1) return;
-  ptx::cluster_sync();  // this block's share of all blocks is visible, and nobody sends anything any more
-  const int vector = rank * share + tid;
-  if (tid >= share || vector >= G * LANES) return;
-  const int head = vector / LANES;
-  float max = LOWEST, sum = 0;
-  float4 value = make_float4(0, 0, 0, 0);
-  for (int r = 0; r < ranks; ++r) max = fmaxf(max, stats[r][head].x);
-#pragma unroll 4
-  for (int r = 0; r < ranks; ++r) {
-    const float2 stat = stats[r][head];
-    const float4 here = parts[r * share + tid];
-    const float shrink = ptx::ex2(stat.x - max);
-    sum += stat.y * shrink;
-    value.x += here.x * shrink, value.y += here.y * shrink, value.z += here.z * shrink, value.w += here.w * shrink;
+  if (ranks == 1 || warp >= UNITS >> shift) return;
+  ptx::mbarrier_wait(&inbox.arrived, 0);  // all blocks' parts of this one's units
+#pragma unroll 1
+  for (int i = warp; i < UNITS >> shift; i += WARPS) {
+#pragma unroll 1
+    for (int from = 0; from < G; from += 4) {
+      const bool is_head = from + t < G;
+      const int head = is_head ? from + t : from, sender = is_head ? lane : lane - t;
+      Part part;
+      float4 other[CLUSTER_MAX];
+#pragma unroll
+      for (int r = 0; r < CLUSTER_MAX; ++r) {
+        other[r] = r < ranks ? inbox.parts[head / 4][(r << (3 - shift)) + i][sender] : make_float4(LOWEST, 0, 0, 0);
+        part.max = fmaxf(part.max, other[r].x);
+      }
+#pragma unroll
+      for (int r = 0; r < CLUSTER_MAX; ++r) part.add(other[r].x, other[r].y, make_float2(other[r].z, other[r].w));
+      part.finish(o, lse, row + head, (i << shift) + rank, is_head);
+    }
   }
-  finish(o, lse, row + head, vector % LANES, value, max, sum);
 }
 
-/// Dynamic shared memory of decode: the rings, or the merge that takes their place.
-constexpr int shared_bytes(int warps) { return kl::max(warps * STAGES * STAGE * 16, warps * HEADS * O_ROW * 4); }
+/// Dynamic shared memory of decode.
+constexpr int shared_bytes(int warps) { return warps * STAGES * STAGE * 16; }
+static_assert(UNITS == 8 && UNITS * HEADS * UNIT_HEAD <= STAGES * STAGE * 2,
+              "units are shared out by powers of two, and take the place of a ring");
 
 /// How the keys are shared out: blocks of eight warps, one to a multiprocessor, or of four, two to one; blocks of a cluster.
 struct Division {
@@ -289,8 +407,8 @@ constexpr void plan(const Problem& p, kl::Plan& plan) {
   const int group = p.Hq / p.Hkv;
   const Division by = pick(p);
   if (!plan.require(group <= HEADS, "more than 8 query heads to a key-value head")) return;
-  if (!plan.require(shared_bytes(8) <= p.device.shared_bytes_max - 8192, "the rings exceed shared memory")) return;
-  plan.launch(by.warps == 8 ? "decode<8>" : "decode<4>").grid(p.Hkv, by.ranks, p.B).block(by.warps * 32)
-      .cluster(1, by.ranks, 1).shared(shared_bytes(by.warps))
+  if (!plan.require(shared_bytes(8) <= p.device.shared_bytes_max - 12288, "the rings exceed shared memory")) return;
+  plan.launch(p.Hkv == 8 ? by.warps == 8 ? "decode<8, 8>" : "decode<4, 8>" : by.warps == 8 ? "decode<8, 0>" : "decode<4, 0>")
+      .grid(p.Hkv, by.ranks, p.B).block(by.warps * 32).cluster(1, by.ranks, 1).shared(shared_bytes(by.warps))
       .arg(p.q).arg(p.k).arg(p.v).arg(p.len).arg(p.o).arg(p.lse).arg(p.S).arg(group).arg(p.scale * 1.44269504f);
 }
