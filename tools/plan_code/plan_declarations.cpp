@@ -48,6 +48,7 @@ void PlanWriter::declaration() {
   skip_attributes();
   if (is("static_assert")) return static_assertion();
   if (takes("using")) return alias();
+  if (takes("typedef")) return type_definition();
   if (is("enum")) return enumeration();
   std::string parameters;
   const bool is_template = takes("template");

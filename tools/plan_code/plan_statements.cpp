@@ -234,4 +234,22 @@ void PlanWriter::alias() {
   declare(name, {.kind = PlanSymbol::Kind::type, .written = type.text, .type = type});
 }
 
+/// `typedef unsigned short Tile[64][64];`: of a table only its size can be asked for.
+void PlanWriter::type_definition() {
+  PlanType type = this->type();
+  const std::string name = take_name(), of = extents();
+  expect(";");
+  const bool is_kind = type.kind == PlanType::Kind::number || type.kind == PlanType::Kind::record;
+  if (!is_kind || type.is_reference || type.is_const)
+    return refuse("another name for a type that a plan may not rename");
+  if (!of.empty() || type.kind == PlanType::Kind::record) {
+    const std::string written = fresh(name);
+    line(fmt::format("typedef {} {}{};", type.text, written, of));
+    if (!of.empty())
+      type = {.kind = PlanType::Kind::record, .text = written, .record = std::make_shared<PlanRecord>()};
+    type.text = written;
+  }
+  declare(name, {.kind = PlanSymbol::Kind::type, .written = type.text, .type = type});
+}
+
 }  // namespace kernelites

@@ -118,6 +118,7 @@ class PlanWriter {
   void reference(const PlanType& type, const std::string& name);
   void lambda(const std::string& name);
   void alias();
+  void type_definition();
   void static_assertion();
   bool ends_with_return() const;
 

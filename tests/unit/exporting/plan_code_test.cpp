@@ -37,6 +37,10 @@ struct Config {
   static constexpr int WIDTH = IS_WIDE ? D * 2 : D, TWICE = WIDTH * 2;
   static constexpr int rows(int n) { return n + TWICE; }
 };
+typedef unsigned short Tile[2][WARP];
+struct Memory {
+  Tile tiles[3];
+};
 struct Choice {
   const char* kernel = "k_1";
   int threads = WARP, left = 0;
@@ -69,7 +73,8 @@ constexpr long long scaled(const Problem& p) {
   }
   for (const int step : {3, 4}) sum += step;
   const auto most = [&](int a) { return a > sum ? a : (int)sum; };
-  return most(p.M) % 100 + Config<3, false>::rows(2) + sizeof(Config<1>) + (int)tables::Mode::wide;
+  return most(p.M) % 100 + Config<3, false>::rows(2) + sizeof(Config<1>) + (int)tables::Mode::wide +
+         sizeof(Memory) - 384;
 }
 constexpr void plan(const Problem& p, kl::Plan& plan) {
   const Choice choice = choose(p.M);
@@ -231,6 +236,8 @@ TEST_CASE("attacks on the grammar do what a plan may, or are refused") {
        "run(p.M)",
        "declared twice"},
       {"using Other = kl::Plan;\nconstexpr int run(Other& a) { return 0; }\n#define KEEP run(plan)",
+       "rename"},
+      {"typedef kl::Plan Other;\nconstexpr int run(Other& a) { return 0; }\n#define KEEP run(plan)",
        "rename"},
       {"constexpr int run(int n) { for (auto& x : {1, 2}) n += x; return n; }\n#define KEEP run(p.M)",
        "counted through"},
