@@ -5,8 +5,9 @@
 // A block walks all tokens with 32 columns of S: a thread holds one column, each of the eight warps an eighth of the
 // rows. Beside it an honest chunked kernel is emulated (o_emulated, state_emulated), in chunks of 16 tokens, whose updates
 // are U = M^-1 diag(beta) (V - K' S) with the unit triangular M of products of keys: this inverse, the differences in
-// parentheses, U, products of queries with keys, the state at the chunk's start, and decayed queries and keys are rounded
-// to bf16 as operands of tensor cores, everything else is exact. Two kernels of their own prepare the weights.
+// parentheses, U, products of queries with keys, the state at the chunk's start, and decayed queries and keys (here each
+// pair's, decayed to a border between them) are rounded to bf16 as operands of tensor cores, everything else is exact. Two
+// kernels of their own prepare the weights.
 
 #include <kernelites/reference_rounding.cuh>
 
@@ -30,9 +31,11 @@ kda_weights(const unsigned short* __restrict__ q, const unsigned short* __restri
     double of_key = 0, of_query = 0;
     for (int i = 0; i * 32 < D; ++i) {
       const int d = i * 32 + lane;
-      const double key = exp(decay[i]) * from_bf16(k[origin + j * step + d]);
-      of_key += from_bf16(k[origin + t * step + d]) * key;
-      of_query += from_bf16(q[origin + t * step + d]) * key;
+      const double border = fmax((double)g[origin + t * step + d], -1.0);  // no operand is as it was, but where nothing decays
+      const double since = exp(decay[i] / 2 + border), until = exp(decay[i] / 2 - border);
+      const double key = rounded_to_bf16(until * from_bf16(k[origin + j * step + d]));
+      of_key += rounded_to_bf16(since * from_bf16(k[origin + t * step + d])) * key;
+      of_query += rounded_to_bf16(since * from_bf16(q[origin + t * step + d])) * key;
       decay[i] += g[origin + j * step + d];
     }
     of_key = warp_sum(of_key);
