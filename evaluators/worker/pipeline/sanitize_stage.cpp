@@ -140,7 +140,8 @@ void run_bench_blocks(const EvaluationContext& context, Referee& referee, Execut
   std::vector<std::size_t> points;
   for (std::size_t i = 0; i < context.points.size(); ++i) {
     const EvaluationPoint& point = context.points[i];
-    if (point.use == PointUse::bench && can_sample_rows(context.task, point.workload) && is_mapped(context, i))
+    if (point.use == PointUse::bench && can_sample_rows(context.task, point.workload) &&
+        is_mapped(context, i))
       points.push_back(i);
   }
   Rng(context.request.key.derive("sanitize_bench").seed()).shuffle(points);
