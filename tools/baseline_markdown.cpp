@@ -67,7 +67,8 @@ std::string baseline_markdown(const std::vector<Task>& tasks, const DataRoot& da
                               const MeasuredBaselines& measured) {
   std::string text = fmt::format(
       "# Seeds beside libraries\n\n"
-      "Written by `kernelites tasks --baselines` from docs/measured/baselines_h100.json: {}, PyTorch {}, {}. "
+      "Written by `kernelites tasks --baselines` from docs/measured/baselines_h100.json: {}, PyTorch {}, "
+      "latest run {}. "
       "Times in\n"
       "microseconds, medians of interleaved rounds with a cold L2 ([how](baselines.md)). "
       "\"Fastest seed "

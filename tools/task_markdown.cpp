@@ -152,8 +152,11 @@ void add_baseline_times(DeviceStatus& status, const std::vector<Task>& tasks, co
 std::string origin(const char* where, const std::optional<DeviceStatus>& status) {
   if (!status) return fmt::format("{}: nothing is kept", where);
   return fmt::format(
-      "{}: {}, {}{}", where, status->device, status->date,
-      status->copy_gb_per_s > 0 ? fmt::format(", copies at {:.0f} GB/s", status->copy_gb_per_s) : "");
+      "{}: {}, latest run {}{}", where, status->device, status->date,
+      status->copy_gb_per_s > 0
+          ? fmt::format(", in which copies ran at {:.0f} GB/s (each row is of its own run's rate)",
+                        status->copy_gb_per_s)
+          : "");
 }
 
 }  // namespace
@@ -185,7 +188,7 @@ std::string task_markdown(const std::vector<Task>& tasks, const DataRoot& data) 
       "baselines |\n"
       "|---|---|---|---|---|---|---|---|---|---|\n",
       k_older_mark + 1, origin("vgpu", virtual_gpu), origin("H100", h100),
-      baselines.tasks.empty() ? "nothing is kept" : baselines.device.kind + ", " + baselines.date);
+      baselines.tasks.empty() ? "nothing is kept" : baselines.device.kind + ", latest run " + baselines.date);
   for (const Task& task : tasks) {
     const std::vector<std::string> seeds = seed_files(task, data);
     text += fmt::format("| `{}` | {} | {} | {} | {} | {} | {} | {} | {} | {} |\n", task.name,

@@ -23,8 +23,8 @@
 //   fused_mma.cu    keys read twice and shared by the group, nothing else of the size of the logits
 //   two_passes.cu   product transposed: a warp holds all queries of a head; clusters choose
 //   one_product.cu  keys read once, exponentials kept in 16 bits, in device memory where they do not fit the chip
-//   this file       heads follow one another, four at a time on two warpgroups: 1.54x the one before (an H200,
-//                   n = 12); two at a time on four: 1.09x more, 1.17x at 128k tokens (an H100, n = 6)
+//   this file       heads follow one another, two at a time on four warpgroups: 1.54x the one before (1.31 to 1.76x, an
+//                   H100, n = 8)
 //   left to do      the choice, 11 to 29 us behind the last key
 
 // tune: CHUNK = 8 | 16 | 4
