@@ -81,9 +81,8 @@ void evaluate(const EvaluateOptions& options, Program& program) {
     return;
   }
   program.out << fmt::format("{} on {}\n", options.file, facts.kind);
-  if (options.is_explain) {
-    program.out << examination_text(examination);
-  } else {
+  if (options.is_explain) program.out << examination_text(examination);
+  if (!options.is_explain || (timed && !timed->verdict.is_passed)) {
     program.out << (verdict.is_passed ? std::string("passed\n")
                                       : fmt::format("failed at stage {} ({}): {}\n", verdict.stage,
                                                     verdict.reason, verdict.message));
