@@ -6,12 +6,12 @@
 // first reduces the spans of every piece of 64 keys to their least and largest values. The second lists for every tile of
 // queries the pieces that some of its queries see, two to a tile of keys, and works out the bits of those tiles in which
 // something is hidden, in the order in which the lanes of the consumers hold their scores; its last block puts tiles of
-// queries with more than twice the average of keys first and leaves the others in place, so that short ones, which ask for
-// much memory, do not come all at once. Then one warp of a producer warpgroup keeps rings of key and value tiles filled by
-// TMA, masks with the keys, CONSUMERS warpgroups of 64 queries each multiply, and persistent blocks take tiles of queries
-// from a common counter, in groups of heads whose keys and values fit into L2. The first scores of a tile of queries are made
-// under the last product of the one before. A tile with hidden pairs costs two words a lane; only beyond MASKS such tiles
-// for one tile of queries does a lane look at the spans itself.
+// queries with more than twice the average of keys first. Otherwise later ones come first, whatever their keys, so that short
+// ones, which ask for much memory, do not come all at once. Then one warp of a producer warpgroup keeps rings of key and
+// value tiles filled by TMA, masks with the keys, CONSUMERS warpgroups of 64 queries each multiply, and persistent blocks
+// take tiles of queries from a common counter, in groups of heads whose keys and values fit into L2. The first scores of a
+// tile of queries are made under the last product of the one before. A tile with hidden pairs costs two words a lane; only
+// beyond MASKS such tiles for one tile of queries does a lane look at the spans itself.
 //
 // Ladder:
 //   naive.cu     one warp per query, scalar products, every span read by every query
@@ -289,7 +289,6 @@ struct Producer {
   Shared<D>& shared;
   const CUtensorMap *q, *k, *v;
   const uint2* masks;
-  const Shape& shape;
   int stage, parity, slot, slot_parity;
   bool has_values;  // some are still to be sent: those of `value_tile` at `value_stage`
   int value_stage, value_parity, value_hk, value_b;
@@ -365,7 +364,7 @@ __device__ __forceinline__ void produce(Shared<D>& shared, const CUtensorMap* q,
   using C = Config<D>;
   const int lane = threadIdx.x % 32, entries_max = ((shape.S + PIECE - 1) / PIECE + 1) / 2;
   const int query_tiles = (shape.S + C::QUERIES - 1) / C::QUERIES;  // of a sequence
-  Producer<D> producer{shared, q, k, v, masks, shape, 0, 1, 0, 1, false};
+  Producer<D> producer{shared, q, k, v, masks, 0, 1, 0, 1, false};
   Ahead<D> ahead;
   const auto unit_ahead = [&]() -> Unit {
     return {ahead.ranked.query_tile / query_tiles, ahead.head, ahead.ranked.query_tile % query_tiles * C::QUERIES,
