@@ -39,7 +39,7 @@ Json whole_prompt(Database& database, Json prompt) {
 std::string write_json(const Json& json) { return json.dump(-1, ' ', false, Json::error_handler_t::replace); }
 
 Json read_json(const std::string& text) {
-  if (is_too_deep(text, k_depth_max)) throw Error("run.db: damaged JSON: it nests too deep");
+  if (!is_modest_json(text, k_depth_max)) throw Error("run.db: damaged JSON: it nests too deep");
   try {
     return Json::parse(text);
   } catch (const nlohmann::json::exception& error) {

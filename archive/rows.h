@@ -12,7 +12,7 @@ namespace kernelites::rows {
 /// Version of the bodies that this program writes and the only one that it reads.
 inline constexpr int k_body_version = 1;
 /// Stored JSON nests at most this deep.
-inline constexpr int k_depth_max = 256;
+inline constexpr std::size_t k_depth_max = 256;
 
 /// JSON as stored. Bytes that are no UTF-8 (compiler logs, model text) become U+FFFD instead of an exception.
 std::string write_json(const Json& json);

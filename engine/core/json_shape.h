@@ -1,7 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
-// JSON of another shape than we write (a foreign or damaged run.db): an Error, like any other damage.
+// JSON of another shape than we write: refused while it is text, or an Error like any other damage (of a run.db).
 #pragma once
 
+#include <cstddef>
+#include <limits>
 #include <string>
 #include <string_view>
 
@@ -10,8 +12,11 @@
 
 namespace kernelites {
 
-/// Whether objects and arrays nest deeper than `levels` in `text`. Copying and dropping a JSON value recurses.
-bool is_too_deep(std::string_view text, int levels);
+/// Whether objects and arrays nest at most `levels_max` deep in `text`, should it be JSON, and no object has more than
+/// `members_max` members: parsing, copying and dropping a JSON value recurses, and finding a member takes time that
+/// grows with their number. Linear in the text's length.
+bool is_modest_json(std::string_view text, std::size_t levels_max,
+                    std::size_t members_max = std::numeric_limits<std::size_t>::max());
 
 /// What `read` returns. A member that is missing or of another type ends as an Error that names `where`, not as the
 /// JSON library's exception.

@@ -16,8 +16,6 @@ inline constexpr std::size_t k_foreign_depth_max = 64;
 /// Members of one object: finding a member takes time that grows with their number.
 inline constexpr std::size_t k_foreign_keys_max = 1024;
 
-/// True if the text, should it be JSON, keeps within the two limits. Linear in its length.
-bool is_modest_json(std::string_view text);
 /// The one way to read JSON that others wrote: discarded if it is no JSON or no modest one. Never throws.
 Json parse_foreign_json(std::string_view text);
 

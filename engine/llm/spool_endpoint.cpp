@@ -6,6 +6,7 @@
 
 #include "engine/core/error.h"
 #include "engine/core/json.h"
+#include "engine/core/json_shape.h"
 #include "engine/llm/conversation_json.h"
 #include "engine/llm/foreign_json.h"
 #include "engine/llm/poll_wait.h"
@@ -22,7 +23,8 @@ constexpr std::uintmax_t k_reply_bytes_max = 8 * 1024 * 1024;
 
 /// Reads {"text", "tool_calls", "model", "usage", "digest"}. Throws ConfigError naming the file and the field.
 ModelReply parse_reply(const std::string& text, const std::string& where, const std::string& digest) {
-  if (!is_modest_json(text)) throw ConfigError(where, "", "is nested too deeply, or has too many members");
+  if (!is_modest_json(text, k_foreign_depth_max, k_foreign_keys_max))
+    throw ConfigError(where, "", "is nested too deeply, or has too many members");
   const Json document = parse_json(text, where);
   ObjectReader reader(document, where);
   ModelReply reply;

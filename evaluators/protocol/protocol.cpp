@@ -26,7 +26,7 @@ template <typename Read>
 auto decode(const char* what, std::string_view line, Read read) {
   try {
     if (line.size() > k_line_bytes_max) throw Error(fmt::format("{} bytes exceed the limit", line.size()));
-    if (is_too_deep(line, k_depth_max))
+    if (!is_modest_json(line, k_depth_max))
       throw Error(fmt::format("it nests more than {} levels deep", k_depth_max));
     return read(Json::parse(line));
   } catch (const std::exception& error) {
@@ -154,7 +154,7 @@ std::string encode(const Request& request) {
 }
 
 std::string request_id_of(std::string_view line) {
-  if (line.size() > k_line_bytes_max || is_too_deep(line, k_depth_max)) return "";
+  if (line.size() > k_line_bytes_max || !is_modest_json(line, k_depth_max)) return "";
   const Json json = Json::parse(line, nullptr, /*allow_exceptions=*/false);
   if (!json.is_object() || !json.contains("id") || !json.at("id").is_string()) return "";
   return json.at("id").get<std::string>();

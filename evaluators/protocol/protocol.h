@@ -25,7 +25,7 @@ inline constexpr int k_protocol_version = 1;
 inline constexpr std::size_t k_line_bytes_max = std::size_t{32} << 20;
 
 /// Objects and arrays nest at most this deep in a line.
-inline constexpr int k_depth_max = 64;
+inline constexpr std::size_t k_depth_max = 64;
 
 /// Bounds on numbers in requests; others are refused.
 inline constexpr int k_rounds_max = 1000;

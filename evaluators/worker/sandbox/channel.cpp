@@ -15,6 +15,7 @@
 #include <string>
 
 #include "engine/core/error.h"
+#include "engine/core/json_shape.h"
 
 namespace kernelites::worker {
 namespace {
@@ -93,13 +94,9 @@ void detach(msghdr& message, std::vector<FileDescriptor>& descriptors) {
 
 /// JSON of untrusted origin: nothing on a syntax error or too deep nesting.
 std::optional<Json> parse_body(const std::string& text) {
-  bool is_too_deep = false;
-  const auto watch_depth = [&](int depth, Json::parse_event_t, Json&) {
-    is_too_deep |= depth > k_body_depth_max;
-    return !is_too_deep;
-  };
-  Json body = Json::parse(text, watch_depth, /*allow_exceptions=*/false);
-  if (is_too_deep || body.is_discarded()) return std::nullopt;
+  if (!is_modest_json(text, k_body_depth_max)) return std::nullopt;
+  Json body = Json::parse(text, nullptr, /*allow_exceptions=*/false);
+  if (body.is_discarded()) return std::nullopt;
   return body;
 }
 

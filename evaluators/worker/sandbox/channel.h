@@ -31,7 +31,7 @@ inline constexpr std::size_t k_body_bytes_max = std::size_t{32} << 20;
 inline constexpr std::size_t k_payload_bytes_max = std::size_t{1} << 30;
 inline constexpr std::size_t k_descriptors_max = 64;
 /// Deeper JSON is refused: it would be an attack on the parser.
-inline constexpr int k_body_depth_max = 64;
+inline constexpr std::size_t k_body_depth_max = 64;
 
 /// How a call on a channel ended.
 /// - ok: the message was sent or received;

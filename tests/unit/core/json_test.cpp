@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "engine/core/error.h"
+#include "engine/core/json_shape.h"
 #include "tests/support/catch.h"
 
 using namespace kernelites;
@@ -70,4 +71,24 @@ TEST_CASE("a field's reader names file, field and the numbers that it takes") {
   CHECK(complaint<std::vector<std::string>>("[\"a\", 3]") ==
         "run.json: budget.n: expected an array of strings");
   CHECK(complaint<int>("12").empty());
+}
+
+TEST_CASE("text is modest within its limits, whatever stands in its strings, and not one step beyond") {
+  const std::pair<const char*, bool> rows[] = {
+      {"[[[]]]", true},
+      {"[[[[]]]]", false},
+      {R"({"a": [{"b": 1}]})", true},
+      {R"({"a": [{"b": []}]})", false},
+      {R"(["[[[[", "\"[[[[", "{:::"])", true},
+      {"]]]][[[", true},
+      {"]]]][[[[", false},
+      {R"({"a": 1, "b": {"c": 1, "d": 1}})", true},
+      {R"({"a": 1, "b": {"c": 1, "d": 1, "e": 1}})", false},
+      {R"([{"a": 1, "b": 1}, {"a": 1, "b": 1}])", true},
+      {"", true},
+  };
+  for (const auto& [text, is_modest] : rows) {
+    INFO(text);
+    CHECK(is_modest_json(text, 3, 2) == is_modest);
+  }
 }
