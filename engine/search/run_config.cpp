@@ -10,6 +10,7 @@
 #include "engine/core/axes.h"
 #include "engine/core/device_names.h"
 #include "engine/core/error.h"
+#include "engine/search/shares.h"
 #include "engine/variation/operator_table.h"
 
 namespace kernelites {
@@ -138,7 +139,7 @@ RunConfig parse_run_config(const Json& json, const std::string& where, RunConfig
   base.axes = reader.optional("axes", base.axes);
   base.seeds = reader.optional("seeds", base.seeds);
   base.in_flight = reader.optional("in_flight", base.in_flight);
-  base.operators = reader.optional("operators", base.operators);
+  base.operators = read_shares(reader, "operators", base.operators);
   base.strategy = reader.optional("strategy", base.strategy);
   base.softness = reader.optional("softness", base.softness);
   base.speed_scale = reader.optional("speed_scale", base.speed_scale);
@@ -238,7 +239,7 @@ void check_run_config(const RunConfig& config, const std::string& where) {
     if (find_operator(name)->is_scheduled)
       throw ConfigError(where, "operators",
                         fmt::format("{} has no share: \"prompts\" says when it works", name));
-    check_range(where, "operators", weight, 0.0, 1e6);
+    check_range(where, ("operators." + name).c_str(), weight, 0.0, k_share_max);
     share += weight;
   }
   if (share <= 0) throw ConfigError(where, "operators", "at least one share must be above 0");

@@ -5,35 +5,21 @@
 #include <fmt/format.h>
 #include <sys/stat.h>
 
-#include <cmath>
-
 #include "engine/core/error.h"
+#include "engine/search/shares.h"
 #include "engine/variation/operator_table.h"
 #include "engine/variation/text_rules.h"
 
 namespace kernelites {
-namespace {
-
-constexpr double k_weight_max = 1e6;
-
-std::map<std::string, double> parse_weights(ObjectReader& reader, const char* key) {
-  auto weights = reader.optional(key, std::map<std::string, double>());
-  for (const auto& [name, weight] : weights)
-    if (!(weight >= 0 && weight <= k_weight_max))
-      reader.fail(key, fmt::format("{} is {}, expected 0 to {}", name, weight, k_weight_max));
-  return weights;
-}
-
-}  // namespace
 
 Steering parse_steering(const Json& json, const std::string& where, const SteeringNames& names) {
   ObjectReader reader(json, where);
   Steering steering;
-  steering.operators = parse_weights(reader, "operators");
+  steering.operators = read_shares(reader, "operators");
   for (const auto& [name, weight] : steering.operators)
     if (find_operator(name) == nullptr)
       reader.fail("operators", fmt::format("there is no operator \"{}\"", name));
-  steering.endpoints = parse_weights(reader, "endpoints");
+  steering.endpoints = read_shares(reader, "endpoints");
   for (const auto& [name, weight] : steering.endpoints)
     if (!names.endpoints.contains(name))
       reader.fail("endpoints", fmt::format("the run has no endpoint \"{}\"", name));
@@ -85,9 +71,10 @@ std::optional<SteeringChange> SteerFile::poll() {
     return SteeringChange{};
   }
   try {
+    const std::string name = file_.filename().string();
     if (now.bytes > static_cast<std::int64_t>(k_steering_bytes_max))
-      throw ConfigError(file_.string(), "", fmt::format("has more than {} bytes", k_steering_bytes_max));
-    steering_ = parse_steering(read_json(file_), file_.string(), names_);
+      throw ConfigError(name, "", fmt::format("has more than {} bytes", k_steering_bytes_max));
+    steering_ = parse_steering(parse_json(read_text(file_), name), name, names_);
   } catch (const Error& error) {  // a person's slip must not end the run
     return SteeringChange{steering_, error.what()};
   }
