@@ -50,6 +50,10 @@ void ConsoleSink::on_event(const Json& event) {
     on_rejected(event);
   } else if (name == "incident") {
     print("incident: " + event.value("message", ""), k_red);
+  } else if (name == "steered") {
+    print("steered: " + event.value("steering", Json::object()).dump());
+  } else if (name == "steering_refused") {
+    print("steering refused: " + event.value("problem", ""), k_red);
   } else if (name == "seed_untimed") {
     const Verdict verdict = Verdict::failed(event.value("stage", ""), event.value("reason", ""), "");
     print(fmt::format("#{} {} {} ({}: {})", event.value("ordinal", 0), event.value("seed", ""),

@@ -60,6 +60,12 @@ TEST_CASE("a seed without a time is named before anything is told") {
   CHECK(printed({event}) == "#2 naive.cu is left out: refused while timed (time: timed_output_wrong)\n");
 }
 
+TEST_CASE("what steers a run is told, and why it does not") {
+  CHECK(printed({{{"event", "steered"}, {"steering", {{"pause", true}}}}}) == "steered: {\"pause\":true}\n");
+  CHECK(printed({{{"event", "steering_refused"}, {"problem", "steer.json: x"}}}) ==
+        "steering refused: steer.json: x\n");
+}
+
 TEST_CASE("seeds are counted apart, as budgets do") {
   std::vector<Json> events;
   for (int i = 1; i <= 10; ++i) events.push_back(told(i));
