@@ -11,13 +11,23 @@
 #include "engine/core/error.h"
 
 namespace kernelites {
+namespace {
+
+std::string names_of(const std::map<std::string, std::int64_t>& tuning) {
+  std::string names;
+  for (const auto& [name, value] : tuning) names += (names.empty() ? "" : ", ") + name;
+  return names.empty() ? "it declares none" : names;
+}
+
+}  // namespace
 
 void apply_tuning(const std::vector<std::string>& words, Candidate& candidate) {
   for (const std::string& word : words) {
     const std::size_t equals = word.find('=');
     const std::string name = word.substr(0, equals);
     if (equals == std::string::npos || candidate.tuning.count(name) == 0)
-      throw ConfigError("--tune", word, "expected NAME=VALUE with a tunable that the file declares");
+      throw ConfigError("--tune", word,
+                        "expected NAME=VALUE with a tunable of the file: " + names_of(candidate.tuning));
     const char* const end = word.data() + word.size();
     const auto read = std::from_chars(word.data() + equals + 1, end, candidate.tuning[name]);
     if (read.ec != std::errc() || read.ptr != end)

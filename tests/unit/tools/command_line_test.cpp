@@ -124,6 +124,9 @@ TEST_CASE("a slip of the hand, a missing thing and a word too many are told as s
       {{"evaluate", (fs::path(KERNELITES_SOURCE_DIR) / "kernels_seed/softmax_row/vectorised.cu").string(),
         "--task", "softmax_row", "--tune", "BLOCK_MIN=77"},
        "the file declares"},
+      {{"evaluate", (fs::path(KERNELITES_SOURCE_DIR) / "kernels_seed/softmax_row/vectorised.cu").string(),
+        "--task", "softmax_row", "--tune", "BLOCK=128"},
+       "of the file: BLOCK_MIN, VECTORS_WANTED"},
   };
   for (const auto& [arguments, words] : rows) {
     const Called result = call(arguments);
