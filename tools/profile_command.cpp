@@ -69,12 +69,18 @@ void profile(const ProfileOptions& options, Program& program) {
       throw ConfigError("--workload", name, "the task has no such bench workload");
   const auto pool =
       start_workers({}, options.device, find_worker(options.worker, program.executable), options.log);
+  if (pool->provenance().device.is_virtual)
+    throw Error(fmt::format(
+        "counters are read on a GPU, and here is none. What the model says: kernelites bench --task {}{}",
+        shell_word(options.task), options.file.empty() ? "" : " " + shell_word(options.file)));
   const std::string device = device_of(pool->provenance());
   // Nothing is run that has not been proven.
   const Verdict verdict = examine(*pool, task, device, "examine", kernel).verdict;
   Profile result{.verdict = verdict, .reports = {}};
   if (verdict.is_passed) result = counters_of(*pool, task, device, kernel, workloads);
-  program.exit_code = result.verdict.is_passed ? exit_done : exit_failed;
+  const bool has_counts = std::any_of(result.reports.begin(), result.reports.end(),
+                                      [](const auto& report) { return !report.second.readings.empty(); });
+  program.exit_code = !result.verdict.is_passed ? exit_failed : has_counts ? exit_done : exit_trouble;
   if (options.is_json) {
     program.out << Json{{"task", task.name},
                         {"device", pool->provenance().device},
@@ -90,12 +96,6 @@ void profile(const ProfileOptions& options, Program& program) {
     program.out << fmt::format("stage {} ({}): {}\n", result.verdict.stage, result.verdict.reason,
                                result.verdict.message);
   print_text(task, workloads, result, program.out);
-  const bool has_counts = std::any_of(result.reports.begin(), result.reports.end(),
-                                      [](const auto& report) { return !report.second.readings.empty(); });
-  if (result.verdict.is_passed && !has_counts && pool->provenance().device.is_virtual)
-    program.out << fmt::format(
-        "no counter was read: a GPU has them. What the model says here: kernelites bench --task {}{}\n",
-        shell_word(options.task), options.file.empty() ? "" : " " + shell_word(options.file));
 }
 
 }  // namespace
@@ -112,7 +112,9 @@ void add_profile_command(CLI::App& command, Program& program) {
   command.add_option("--log", options->log, "File for the worker's messages");
   command.add_option("--data", options->data, "Folder that holds tasks/, kernels_seed/ and prompts/");
   command.add_flag("--json", options->is_json, "Print JSON");
-  command.footer("Example: kernelites profile kernels_seed/softmax_row/vectorised.cu --task softmax_row");
+  command.footer(
+      "Needs a GPU; exit code 3 where no counter can be read.\nExample: kernelites profile "
+      "kernels_seed/softmax_row/vectorised.cu --task softmax_row");
   command.callback([options, &program] { profile(*options, program); });
 }
 

@@ -97,6 +97,13 @@ TEST_CASE("wrong input is one clear sentence, exit code 2, and changes nothing")
   }
 }
 
+TEST_CASE("counters that cannot be read are trouble with a reason, not a table without rows") {
+  const Called result = call({"profile", "--task", "softmax_row", "--device", "vgpu"});
+  CHECK(result.code == exit_trouble);
+  CHECK_THAT(result.err, Catch::Contains("on a GPU"));
+  CHECK(result.out.empty());
+}
+
 TEST_CASE("a slip of the hand, a missing thing and a word too many are told as such") {
   const TemporaryFolder folder;
   const std::string run = (folder.path() / "run").string();
