@@ -86,9 +86,6 @@ def run_label(label, build, minutes, jobs, quiet=False):
 def chosen_labels(options, tests):
     """label -> minutes, of the labels that were asked for and that have a folder."""
     known = LABELS | LONG_LABELS
-    for label in options.label:
-        if label not in known:
-            sys.exit(f"unknown label {label}; known: {' '.join(known)}")
     if options.label:
         return {label: known[label] for label in options.label}
     labels = dict(known) if options.all else dict(LABELS)
@@ -103,14 +100,23 @@ def chosen_labels(options, tests):
     return {label: minutes for label, minutes in labels.items() if (tests / label / "CMakeLists.txt").exists()}
 
 
-def main():
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+def parse(arguments):
+    parser = argparse.ArgumentParser(
+        prog="tools/test", description=__doc__.splitlines()[0],
+        usage="tools/test [--all] [--label LABEL]... [--preset NAME] [--patience FACTOR]")
     parser.add_argument("--build", type=Path, required=True, help="build folder")
     parser.add_argument("--all", action="store_true", help="with the long labels: " + " ".join(LONG_LABELS))
-    parser.add_argument("--label", action="append", default=[], help="only this label (repeatable)")
+    parser.add_argument("--label", action="append", default=[], choices=[*LABELS, *LONG_LABELS],
+                        metavar="LABEL", help="only this label (repeatable)")
     parser.add_argument("--patience", type=float, default=1, help="multiplies every budget, for a busy machine")
-    options = parser.parse_args()
+    parser.add_argument("--parse-only", action="store_true", help="only say whether the options are right")
+    return parser.parse_args(arguments)
 
+
+def main():
+    options = parse(sys.argv[1:])
+    if options.parse_only:
+        return 0
     build = options.build.resolve()
     jobs = (os.cpu_count() or 1) + 1  # tests that wait for a server or a deadline leave a processor to others
     rows = []
