@@ -28,6 +28,16 @@ std::vector<std::uint64_t> drawn_blocks(const vgpu::Launch& launch, std::uint64_
   return blocks;
 }
 
+/// What few blocks drew from a counter that the whole grid shares was the work of all, of which nothing was left for
+/// those that ran behind them: no few stand for the launch, and the counter is used up.
+vgpu::LaunchResult drawn_empty(const vgpu::Launch& launch) {
+  vgpu::LaunchResult result;
+  result.fault = vgpu::Fault{.kind = vgpu::FaultKind::budget_exceeded,
+                             .message = "the blocks that stand for the launch draw the work of all",
+                             .kernel = launch.kernel};
+  return result;
+}
+
 }  // namespace
 
 bool is_sampled_in_timing(const vgpu::Launch& launch) {
@@ -42,9 +52,15 @@ std::optional<vgpu::LaunchResult> run_time_sample(const vgpu::Program& program, 
   sampled.checks = {.uninitialised = false, .races = false};
   sampled.sample = vgpu::BlockSample{.blocks = k_first_blocks, .seed = seed};
   vgpu::LaunchResult result = vgpu::run(program, memory, launch, sampled);
-  if (!result.fault && result.counts.total_warp_instructions() < k_first_enough) {
-    sampled.sample->blocks = k_sample_blocks;
-    result = vgpu::run(program, memory, launch, sampled);
+  const std::uint64_t executed = result.counts.total_warp_instructions();
+  const bool is_short = executed < k_first_enough;
+  const bool may_draw_work = result.counts.of(vgpu::OpClass::atomic) > 0;
+  if (!result.fault && (is_short || may_draw_work)) {
+    if (is_short) sampled.sample->blocks = k_sample_blocks;
+    vgpu::LaunchResult later = vgpu::run(program, memory, launch, sampled);
+    if (may_draw_work && !later.fault && later.counts.total_warp_instructions() < executed / 2)
+      return drawn_empty(launch);
+    if (is_short) result = std::move(later);
   }
   const bool is_stuck = result.fault && (result.fault->kind == vgpu::FaultKind::deadlock ||
                                          result.fault->kind == vgpu::FaultKind::budget_exceeded);

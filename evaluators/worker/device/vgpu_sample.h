@@ -13,7 +13,8 @@ namespace kernelites::worker {
 /// Where a few blocks stand for the launch; a small grid and a cooperative one run whole.
 bool is_sampled_in_timing(const vgpu::Launch& launch);
 
-/// Runs those that `seed` draws, without checks. Nothing: they got nowhere, and the launch must run in full.
+/// Runs those that `seed` draws, without checks. Nothing: they got nowhere, and the launch must run in full. A fault
+/// `budget_exceeded` where they draw the work of all (persistent grids with a counter).
 /// REQUIRES: `is_sampled_in_timing`.
 std::optional<vgpu::LaunchResult> run_time_sample(const vgpu::Program& program, vgpu::Memory& memory,
                                                   const vgpu::Launch& launch,

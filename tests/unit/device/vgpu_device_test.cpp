@@ -150,6 +150,21 @@ TEST_CASE("timing mode runs a sample of the blocks and models the whole launch")
   CHECK(sampled.elapsed_us == Approx(full.elapsed_us).epsilon(0.05));
 }
 
+TEST_CASE("blocks that draw the work of all stand for no launch, and those that only count have a time") {
+  const auto device = make_vgpu_device(1);
+  const Buffer counter = device->allocate(4, "counter");
+  BoundLaunch launch = vgpu_launch(load_vgpu_kernels(*device), "draw",
+                                   {vgpu_argument(counter.address), vgpu_argument(std::uint32_t{0})});
+  launch.plan.grid = {132, 1, 1};
+  device->fill(counter, 0);
+  CHECK_FALSE(run_one(*device, launch, RunMode::timing).fault);
+  for (const std::uint32_t numbers : {5'000u, 1'000'000u}) {  // less than is enough for a time, and more
+    launch.arguments[1] = vgpu_argument(numbers);
+    device->fill(counter, 0);
+    check_fault(run_one(*device, launch, RunMode::timing), "budget_exceeded", "the work of all");
+  }
+}
+
 TEST_CASE("every device that a user may name has a profile, and times and limits are its own") {
   for (const std::string& name : device_names()) {
     if (device_kind(name) != "vgpu") continue;

@@ -13,6 +13,7 @@ namespace kernelites {
 // scale (out, in, n: u32)  out[i] = 2 in[i], a thread for each element
 // poke  (address)          writes 7 there
 // spin  (flag)             runs until *flag is not zero
+// draw  (counter, n: u32)  every warp takes numbers from the counter until they are n or more
 inline constexpr const char* k_vgpu_kernels_ptx = R"(
 .version 8.0
 .target sm_90
@@ -63,6 +64,20 @@ $again:
   ld.global.u32 %r1, [%rd1];
   setp.eq.s32 %p1, %r1, 0;
   @%p1 bra $again;
+  ret;
+}
+
+.visible .entry draw(.param .u64 draw_counter, .param .u32 draw_n)
+{
+  .reg .pred %p<2>;
+  .reg .b32 %r<3>;
+  .reg .b64 %rd<2>;
+  ld.param.u64 %rd1, [draw_counter];
+  ld.param.u32 %r2, [draw_n];
+$more:
+  atom.global.add.u32 %r1, [%rd1], 1;
+  setp.lt.u32 %p1, %r1, %r2;
+  @%p1 bra $more;
   ret;
 }
 )";
