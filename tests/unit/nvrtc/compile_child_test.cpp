@@ -59,11 +59,17 @@ TEST_CASE("a compile may use threads in its jail, and no processes") {
   CompileInput input = tiny();
   input.source += "__global__ void g(float* o) { o[1] = 2; }\n";
   input.name_expressions.push_back("g");
-  input.options.push_back("--ptxas-options=--split-compile=4");
   Compiler compiler(find_toolkit({}));
-  const CompileOutput output = compiler.compile(input, 30);
+  const auto split_by = [&](const std::string& threads) {
+    CompileInput split = input;
+    split.options.push_back("--ptxas-options=--split-compile=" + threads);
+    return compiler.compile(split, 30);
+  };
+  const CompileOutput output = split_by("4");
   CHECK(output.failure == "");
   CHECK(output.lowered_names.size() == 2);
+  // ptxas reads the option; that it then begins threads for two kernels is its word.
+  CHECK_FALSE(split_by("many").ok);
 }
 
 TEST_CASE("the toolkit is found and says its version") {
