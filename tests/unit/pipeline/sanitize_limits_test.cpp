@@ -22,7 +22,7 @@ TEST_CASE("what the virtual GPU does not know is excused on newer devices alone"
 
 // The rule alone. Beside it there is no candidate that earns `sanitize/child_died`: stage screen allows 8 KB of local
 // memory a thread, the virtual GPU bounds registers and resident clusters before a launch and instructions during it,
-// and no text is known that ends its process all the same. A text that does is a fault of the virtual GPU, to be mended.
+// and no text is known that ends its process all the same. One that does shows a fault of the virtual GPU, to mend.
 TEST_CASE("a process of the virtual GPU may come to an end once, a second time is the candidate's") {
   const DeviceFault died{.reason = "child_died", .message = "killed"};
   const DeviceFault late{.reason = "deadline", .message = "late"};
