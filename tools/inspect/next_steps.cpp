@@ -19,6 +19,17 @@ std::string goes_on(const MorningFacts& facts, const std::string& more) {
                      more);
 }
 
+/// How a run that stopped goes on. Recorded replies are soon all used, and come again.
+Advice more_of(const MorningFacts& facts) {
+  const Spent& spent = facts.run.spent;
+  const std::string budget = fmt::format("--budget-candidates {}", spent.candidates - spent.seeds + 100);
+  const Json endpoint = facts.run.run.configuration.value("endpoint", Json());
+  if (endpoint.is_object() && endpoint.value("kind", Json()) == "replay")
+    return {"the run can go on; a model proposes what its recorded replies do not have",
+            goes_on(facts, "--endpoint openai:MODEL --budget-usd 5 " + budget)};
+  return {"the run can go on; with a larger budget if that was its end", goes_on(facts, budget)};
+}
+
 /// The workload that is farthest from its floor, by weight; null if nothing is known.
 const WorkloadFacts* most_head_room(const RunFacts& run) {
   const WorkloadFacts* chosen = nullptr;
@@ -92,9 +103,7 @@ std::vector<Advice> next_steps(const MorningFacts& facts) {
   if (run.end.state == "gone")
     advice.push_back({"the run's process is gone, and the run can go on", goes_on(facts, "")});
   else if (run.end.state != "done" && run.end.state != "running")
-    advice.push_back({"the run can go on; with a larger budget if that was its end",
-                      goes_on(facts, fmt::format("--budget-candidates {}",
-                                                 run.spent.candidates - run.spent.seeds + 100))});
+    advice.push_back(more_of(facts));
   advise_on_head_room(run, advice);
   if (!run.best_chain.empty() && run.best_chain.back().reasons.explained == Explained::uncounted &&
       !run.device.is_virtual)

@@ -75,6 +75,19 @@ TEST_CASE("the page tells the best, why, what failed, the head-room and what to 
   CHECK(advises(facts, "kernelites profile best.cu --task rmsnorm"));          // no counters
 }
 
+TEST_CASE("a run of recorded replies is advised to go on with a model, another with a larger budget") {
+  const TemporaryFolder folder;
+  record_two_kernels(folder.path(), {});
+  MorningFacts facts = morning_facts(folder.path().string());
+  facts.run.end.state = "stopped";
+  facts.run.spent.model_calls = 1;
+  facts.run.run.configuration["endpoint"] = {{"kind", "openai"}};
+  CHECK(advises(facts, " --budget-candidates "));
+  CHECK_FALSE(advises(facts, "--endpoint"));
+  facts.run.run.configuration["endpoint"] = {{"kind", "replay"}};
+  CHECK(advises(facts, " --endpoint openai:MODEL --budget-usd 5 --budget-candidates "));
+}
+
 TEST_CASE("modelled times are called modelled, and a GPU is advised") {
   TwoKernels two;
   two.is_measured = false;
