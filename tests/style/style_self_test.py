@@ -2,6 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Tests the style test: a clean little tree has no finding, and each broken rule is found where it was broken."""
 
+import subprocess
 import sys
 import tempfile
 from pathlib import Path
@@ -115,6 +116,13 @@ def cases():
     for rule, file, text, line in FURTHER:
         yield f"{rule} judges {text.splitlines()[-1][:40]!r}", [(file, line)] if line else [], \
             findings_with(rule, {file: text})
+    with tempfile.TemporaryDirectory() as folder:
+        tree = tree_of(folder, {"engine/a.h": "", "b.md": ""})
+        for command in (["init", "-q"], ["add", "."]):
+            subprocess.run(["git", "-C", folder, *command], check=True)
+        tree_of(folder, {"engine/new.h": "", "exported/c.h": "", "mine.cu": ""})
+        yield "what git knows is judged, and what is new in its folders", ["b.md", "engine/a.h", "engine/new.h"], \
+            [file.name for file in tree.files]
     with tempfile.TemporaryDirectory() as folder:
         found, total, _ = headers_alone(tree_of(folder, CLEAN | {
             "engine/core/broken.h": HEADER + "std::string broken();\n"}))

@@ -95,7 +95,8 @@ class SourceFile:
 
 
 class Tree:
-    """The files that a tree consists of: what git knows or would add, else everything but build outputs."""
+    """The files that a tree consists of: what git knows or would add to a folder that it knows (what a user exports or
+    writes beside them is no part of the project), else everything but build outputs."""
 
     def __init__(self, root):
         self.root = Path(root).resolve()
@@ -111,12 +112,17 @@ class Tree:
     def has(self, name):
         return (self.root / name).exists()
 
+    def _git_names(self, *options):
+        command = ["git", "-C", str(self.root), "ls-files", "-z", *options]
+        listed = subprocess.run(command, capture_output=True, check=False)
+        return [name for name in listed.stdout.decode().split("\0") if name and self.has(name)]
+
     def _names(self):
-        if (self.root / ".git").exists():
-            listed = subprocess.run(["git", "-C", str(self.root), "ls-files", "-z", "-co", "--exclude-standard"],
-                                    capture_output=True, check=False)
-            if listed.returncode == 0:
-                return [name for name in listed.stdout.decode().split("\0") if name and self.has(name)]
+        known = self._git_names() if (self.root / ".git").exists() else []
+        if known:
+            folders = {name.split("/")[0] for name in known if "/" in name}
+            new = self._git_names("-o", "--exclude-standard")
+            return known + [name for name in new if name.split("/")[0] in folders]
         return [str(path.relative_to(self.root)) for path in self.root.rglob("*") if path.is_file()
                 and not any(part in SKIPPED_FOLDERS or (part.startswith(".") and part != ".ci")
                             for part in path.relative_to(self.root).parts[:-1])]
