@@ -93,7 +93,8 @@ void list(KnowledgeOptions& options, Program& program) {
                      "{} effects, {} forgotten; lessons from {} times, the surest first, warnings last\n",
                      set.effects.size(), set.forgotten.size(),
                      options.query.is_modelled ? "modelled" : "measured")
-              << text_table(rows);
+              << (lessons.empty() ? "none: no technique is known well enough to promise a gain or to warn\n"
+                                  : text_table(rows));
 }
 
 /// An effect with a technique of that code, or an id that begins so.
