@@ -302,7 +302,8 @@ TEST_CASE("knowledge files are listed, shown, joined and forgotten from") {
   const std::string file = (folder.path() / "a.db").string(), other = (folder.path() / "b.db").string();
   EffectSet set;
   Knowledge::open(file).join(set);
-  CHECK_THAT(call({"knowledge", "list", file}).out, Catch::Contains("0 effects") && Catch::Contains("none: "));
+  CHECK_THAT(call({"knowledge", "list", file}).out,
+             Catch::Contains("0 effects") && Catch::Contains("none: "));
   for (int change = 0; change < 4; ++change) set.add(sample_effect(change));
   Knowledge::open(file).join(set);
   CHECK_THAT(call({"knowledge", "list", file, "--arch", "sm_90"}).out,
