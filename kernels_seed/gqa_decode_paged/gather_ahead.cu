@@ -2,26 +2,25 @@
 // Paged decode attention on tensor cores: q [B, Hq, 128] over the pages of k, v [P, PS, Hkv, 128] (bf16) that page_table
 // [B, pages] names, up to len[b], with lse.
 //
-// Technique (Flash-Decoding over gathered pages): a block takes one key-value head of one sequence over one chunk of keys,
-// for all query heads of the group at once. Each warp walks tiles of 16 keys of its own: it fetches their rows of 256
-// bytes through the page table with 16-byte cp.async, a half-warp per row, into a ring that only this warp uses, so the
-// pipeline needs no barrier of the block. Table entries are read a step before the rows that need them. Keys are the rows
-// of mma.sync and query heads its eight columns: S' = K Q', and with the weights transposed in registers (movmatrix)
-// O' = V' P'. The first stages are requested before len[b] is known: entries behind the end name a page that no sequence
-// uses; should the sequence end within these stages, they are copied again, with zeros behind the end. Where there are
-// several chunks, a second kernel merges them, launched programmatically and parallel over the chunks.
+// Technique (Flash-Decoding over gathered pages in one launch): a cluster of up to eight blocks takes one key-value head of one
+// sequence, for up to eight query heads of the group at once. Tiles of 16 keys are dealt out to all warps of the cluster in
+// turns; a warp walks its tiles through a swizzled cp.async ring of its own, without any barrier of the block. A tile that lies in
+// one page needs one entry of the table, else each key has its own; entries are read a step before the rows that need them.
+// Keys are the rows of mma.sync and query heads its eight columns: S' = K Q', and with the weights transposed in registers
+// (movmatrix) O' = V' P'. The first stages are requested before len[b] is known: entries behind the end name a page that no
+// sequence uses, and what came from there is overwritten with zeros. At the end each block of a cluster owns a share of the
+// outputs: all send it their part of that share by stores that its mbarrier counts (st.async), so that no fence and no barrier
+// of the cluster is in the way.
 //
-// Ladder (H100, medians of 30 rounds: docs/decode_seeds.md):
+// Ladder (H100: docs/decode_seeds.md):
 //   naive.cu        one warp per query head, keys read G times, one load in flight behind its table entry
-//   mma_gather.cu   keys shared by the group, split-KV with a wave-filling heuristic, tensor cores, 72 KiB of rows under way
-//   this file       first copies ahead of the length, outputs rescaled only when a maximum grew, programmatic merge, one block
-//                   of eight warps to a multiprocessor: 1.00 to 1.03x mma_gather.cu
-//   left to do      chunks balanced over ragged lengths, the merge (tickets: 7 % slower)
+//   mma_gather.cu   keys shared by the group, split-KV with a wave-filling heuristic, tensor cores, a second launch that merges
+//   this file       first copies ahead of the length, the merge inside a cluster, no second launch
+//   left to do      chunks balanced over ragged lengths; where pages are scattered, reading them alone takes 3 to 5 % longer
 
-// tune: WARPS = 8 | 4 | 2
-// tune: STAGES = 3 | 2 | 4
-// tune: BLOCKS_PER_SM = 1 | 2 | 3
-// tune: CHUNK_MIN = 256 | 128 | 512
+// tune: STAGES = 3 | 2
+// tune: BLOCK_COST = 256 | 64 | 1024
+// tune: CLUSTER_MAX = 8 | 4 | 2
 
 #include <kernelites/ptx.cuh>
 
@@ -29,12 +28,11 @@ namespace ptx = kernelites::ptx;
 
 constexpr int D = Problem::D;
 constexpr int ROW = D / 8;                     // 16-byte vectors of a key
-constexpr int TILE = 16;                       // keys of one step of a warp
-constexpr int STEP = WARPS * TILE;             // keys of one step of a block
+constexpr int LOG_TILE = 4, TILE = 1 << LOG_TILE;  // keys of one step of a warp
 constexpr int STAGE = 2 * TILE * ROW;          // vectors: keys, then values
-constexpr int O_ROW = D + 4;                   // floats of a row in the merge: no bank conflicts
-constexpr int SPLITS_MAX = 128, COMBINE_WARPS = 8;
-constexpr int BLOCK_COST = 256;                // of starting and ending a block, in keys
+constexpr int HEADS = 8;                       // columns of the mma: the group, padded
+constexpr int UNITS = D / 16;                  // pairs of channels, 16c + g and 16c + g + 8, that a lane holds of a head
+constexpr int UNIT_HEAD = 10;                  // float2 of a head in a warp's unit: eight lanes' and, against bank conflicts, two
 constexpr float LOWEST = -1e30f;               // finite, so that the difference of two maxima is never NaN
 constexpr float LN2 = 0.69314718f;
 
@@ -45,334 +43,388 @@ __device__ __forceinline__ unsigned transposed(unsigned pair) {
   return result;
 }
 
-/// Copies 16 bytes as cp_async_16 does, and asks for the 256 bytes around them.
-__device__ __forceinline__ void copy_16(void* to_shared, const void* from_global, bool valid) {
-  asm volatile("cp.async.cg.shared.global.L2::256B [%0], [%1], 16, %2;" ::"r"(ptx::smem_address(to_shared)),
-               "l"(from_global), "r"(valid ? 16 : 0)
+/// Copies 16 bytes, and asks for the 256 bytes around them.
+__device__ __forceinline__ void copy_16(unsigned to, const unsigned char* from) {
+  asm volatile("cp.async.cg.shared.global.L2::256B [%0], [%1], 16;" ::"r"(to), "l"(from) : "memory");
+}
+
+/// Writes to the shared memory of another block of the cluster, counted by its mbarrier.
+__device__ __forceinline__ void send(const void* to, uint64_t* counter, int rank, float4 value) {
+  asm volatile("st.async.shared::cluster.mbarrier::complete_tx::bytes.v4.f32 [%0], {%1, %2, %3, %4}, [%5];" ::"r"(
+                   ptx::map_shared(ptx::smem_address(to), rank)),
+               "f"(value.x), "f"(value.y), "f"(value.z), "f"(value.w),
+               "r"(ptx::map_shared(ptx::smem_address(counter), rank))
                : "memory");
 }
 
 /// Vector `chunk` of key `row` of a tile: swizzled, so that the same vector of eight rows lies in eight banks.
 __device__ __forceinline__ int swizzled(int row, int chunk) { return row * ROW + (chunk ^ (row & 7)); }
 
-/// Online softmax of 8 * NT query heads over the keys of one warp, in base-2 units. With g = lane / 4, t = lane % 4 a lane
-/// holds heads 8n + 2t and 8n + 2t + 1, and of those channels 16c + g and 16c + g + 8.
-template <int NT>
+/// Online softmax of eight query heads over the keys of one warp, in base-2 units. With g = lane / 4, t = lane % 4 a lane
+/// holds heads 2t and 2t + 1, and of those channels 16c + g and 16c + g + 8.
 struct State {
-  float max[NT][2], sum[NT][2], o[NT][D / 16][4];
+  float max[2], sum[2], o[D / 16][4];
 
   __device__ __forceinline__ void clear() {
+    max[0] = max[1] = LOWEST;
+    sum[0] = sum[1] = 0;
 #pragma unroll
-    for (int n = 0; n < NT; ++n) {
-      max[n][0] = max[n][1] = LOWEST;
-      sum[n][0] = sum[n][1] = 0;
-#pragma unroll
-      for (int c = 0; c < D / 16; ++c) o[n][c][0] = o[n][c][1] = o[n][c][2] = o[n][c][3] = 0;
-    }
+    for (int c = 0; c < D / 16; ++c) o[c][0] = o[c][1] = o[c][2] = o[c][3] = 0;
   }
 };
 
-/// One tile: keys `from` to `end` - 1 of the sixteen count.
-template <int NT>
-__device__ __forceinline__ void attend(State<NT>& state, const unsigned (&q)[NT][D / 16][2], const uint4* tile, int from,
-                                       int end, float scale_log2) {
+/// Scores of a tile, of which the first `keys` keys count, in base-2 units: of keys g and g + 8 with heads 2t and 2t + 1.
+__device__ __forceinline__ void score(float (&s)[4], const unsigned (&q)[D / 16][2], const uint4* tile, int keys,
+                                      float scale_log2) {
   const int lane = threadIdx.x % 32, g = lane / 4;
-  float s[NT][4], odd[NT][4];  // two chains of products, half as long
-#pragma unroll
-  for (int n = 0; n < NT; ++n) {
-#pragma unroll
-    for (int i = 0; i < 4; ++i) s[n][i] = odd[n][i] = 0;
-  }
+  float even[4] = {0, 0, 0, 0}, odd[4] = {0, 0, 0, 0};  // two chains of products, half as long
 #pragma unroll
   for (int c = 0; c < D / 16; c += 2) {
     unsigned a[4], b[4];
     ptx::ldmatrix_x4(a, tile + swizzled(lane % 16, 2 * c + lane / 16));
     ptx::ldmatrix_x4(b, tile + swizzled(lane % 16, 2 * c + 2 + lane / 16));
-#pragma unroll
-    for (int n = 0; n < NT; ++n) {
-      ptx::mma_bf16(s[n], a, q[n][c][0], q[n][c][1]);
-      ptx::mma_bf16(odd[n], b, q[n][c + 1][0], q[n][c + 1][1]);
-    }
+    ptx::mma_bf16(even, a, q[c][0], q[c][1]);
+    ptx::mma_bf16(odd, b, q[c + 1][0], q[c + 1][1]);
   }
-  unsigned p[NT][2];
 #pragma unroll
-  for (int n = 0; n < NT; ++n) {
-    float next[2];
+  for (int i = 0; i < 4; ++i) s[i] = g + i / 2 * 8 < keys ? (even[i] + odd[i]) * scale_log2 : -INFINITY;
+}
+
+/// One tile: its first `keys` keys count.
+__device__ __forceinline__ void attend(State& state, const unsigned (&q)[D / 16][2], const uint4* tile, int keys,
+                                       float scale_log2) {
+  const int lane = threadIdx.x % 32;
+  float s[4], next[2];
+  score(s, q, tile, keys, scale_log2);
 #pragma unroll
-    for (int i = 0; i < 4; ++i) {
-      const int key = g + i / 2 * 8;
-      s[n][i] = key >= from && key < end ? (s[n][i] + odd[n][i]) * scale_log2 : -INFINITY;
-    }
+  for (int i = 0; i < 2; ++i) {
+    next[i] = fmaxf(s[i], s[2 + i]);
+#pragma unroll
+    for (int step = 4; step < 32; step *= 2) next[i] = fmaxf(next[i], __shfl_xor_sync(0xffffffffu, next[i], step));
+    next[i] = fmaxf(next[i], state.max[i]);
+  }
+  if (__any_sync(0xffffffffu, next[0] > state.max[0] || next[1] > state.max[1])) {
 #pragma unroll
     for (int i = 0; i < 2; ++i) {
-      next[i] = fmaxf(s[n][i], s[n][2 + i]);
+      const float shrink = ptx::ex2(state.max[i] - next[i]);
+      state.max[i] = next[i];
+      state.sum[i] *= shrink;
 #pragma unroll
-      for (int step = 4; step < 32; step *= 2) next[i] = fmaxf(next[i], __shfl_xor_sync(0xffffffffu, next[i], step));
-      next[i] = fmaxf(next[i], state.max[n][i]);
+      for (int c = 0; c < D / 16; ++c) state.o[c][i] *= shrink, state.o[c][2 + i] *= shrink;
     }
-    if (__any_sync(0xffffffffu, next[0] > state.max[n][0] || next[1] > state.max[n][1])) {
-#pragma unroll
-      for (int i = 0; i < 2; ++i) {
-        const float shrink = ptx::ex2(state.max[n][i] - next[i]);
-        state.max[n][i] = next[i];
-        state.sum[n][i] *= shrink;
-#pragma unroll
-        for (int c = 0; c < D / 16; ++c) state.o[n][c][i] *= shrink, state.o[n][c][2 + i] *= shrink;
-      }
-    }
-#pragma unroll
-    for (int i = 0; i < 4; ++i) {
-      s[n][i] = ptx::ex2(s[n][i] - state.max[n][i % 2]);
-      state.sum[n][i % 2] += s[n][i];
-    }
-    p[n][0] = transposed(ptx::pack_bf16(s[n][0], s[n][1]));
-    p[n][1] = transposed(ptx::pack_bf16(s[n][2], s[n][3]));
   }
+#pragma unroll
+  for (int i = 0; i < 4; ++i) {
+    s[i] = ptx::ex2(s[i] - state.max[i % 2]);
+    state.sum[i % 2] += s[i];
+  }
+  const unsigned p0 = transposed(ptx::pack_bf16(s[0], s[1])), p1 = transposed(ptx::pack_bf16(s[2], s[3]));
   const uint4* const values = tile + TILE * ROW;
 #pragma unroll
   for (int c = 0; c < D / 16; ++c) {
     unsigned a[4];
     ptx::ldmatrix_x4_trans(a, values + swizzled(lane % 8 + lane / 16 * 8, 2 * c + lane / 8 % 2));
-#pragma unroll
-    for (int n = 0; n < NT; ++n) ptx::mma_bf16(state.o[n][c], a, p[n][0], p[n][1]);
+    ptx::mma_bf16(state.o[c], a, p0, p1);
   }
 }
 
-/// Writes o and lse where there is one chunk, else part [B, Hq, splits, D] (not divided by the sum) and stats [B, Hq,
-/// splits] = (maximum, sum).
-template <int NT>
-__global__ void __launch_bounds__(WARPS * 32, BLOCKS_PER_SM)
-paged_decode(const unsigned* __restrict__ q, const uint4* __restrict__ k, const uint4* __restrict__ v,
-             const int* __restrict__ page_table, const int* __restrict__ len, float* __restrict__ part,
-             float2* __restrict__ stats, unsigned short* __restrict__ o, float* __restrict__ lse, int S, int page_log2,
-             int G, int chunk, float scale_log2) {
-  extern __shared__ __align__(16) unsigned char shared[];
-  __shared__ float2 warp_stats[WARPS][NT * 8];
-  const int hk = blockIdx.x, Hkv = gridDim.x, split = blockIdx.y, splits = gridDim.y, b = blockIdx.z;
+/// The first half of a barrier of the cluster. It hands on nothing but what was fenced before; to hand on all takes a fence of
+/// every thread, some 500 cycles.
+__device__ __forceinline__ void arrive_relaxed() { asm volatile("barrier.cluster.arrive.relaxed.aligned;" ::: "memory"); }
+
+/// Requests the first `heads` queries of a group into `place`, zeros behind them.
+__device__ __forceinline__ void fetch_queries(uint4* place, const unsigned char* q, int heads) {
+  const int lane = threadIdx.x % 32;
+#pragma unroll
+  for (int i = 0; i < HEADS / 2; ++i) {
+    const int head = 2 * i + lane / 16;
+    const bool valid = head < heads;
+    ptx::cp_async_16(place + swizzled(head, lane % 16), q + (valid ? head : 0) * (D * 2) + lane % 16 * 16, valid);
+  }
+}
+
+/// Takes them from there as mma.sync wants them: a lane has head g, words t and t + 4 of each sixteen channels.
+__device__ __forceinline__ void take_queries(unsigned (&to)[D / 16][2], const uint4* place) {
+  const int lane = threadIdx.x % 32;
+#pragma unroll
+  for (int c = 0; c < D / 16; c += 2) {
+    unsigned word[4];
+    ptx::ldmatrix_x4(word, place + swizzled(lane % 8, 2 * c + lane / 8));
+    to[c][0] = word[0], to[c][1] = word[1];
+    to[c + 1][0] = word[2], to[c + 1][1] = word[3];
+  }
+}
+
+/// A warp's ring of tiles. Tile i of the warp begins at key first + i * stride. IN_PAGES: a tile lies in one page.
+template <bool IN_PAGES>
+struct Ring {
+  uint4* base;
+  int first, stride;
+
+  /// Of the warps of a cluster this is number `index` of `warps`, and number `warp` of its block.
+  __device__ __forceinline__ Ring(unsigned char* shared, const unsigned char* k, const unsigned char* v, const int* table,
+                                  int index, int warps, int warp, int hk, int Hkv, int S, int page_log2)
+      : base(reinterpret_cast<uint4*>(shared) + warp * STAGES * STAGE),
+        first(index * TILE),
+        stride(warps * TILE),
+        table_(table),
+        last_(S - 1),
+        page_log2_(page_log2) {
+    const int lane = threadIdx.x % 32;
+    key_bytes_ = Hkv * D * 2;
+    const int origin = hk * (D * 2) + lane % 16 * 16;
+    k_ = k + origin, v_ = v + origin;
+    address_ = ptx::smem_address(base);
+#pragma unroll
+    for (int i = 0; i < 4; ++i) place_[i] = address_ + swizzled(2 * i + lane / 16, lane % 16) * 16;
+  }
+
+  /// The page of tile `i`, or of this lane's key of it: lane % 16.
+  __device__ __forceinline__ int page(int i) const {
+    const int key = first + i * stride + (IN_PAGES ? 0 : threadIdx.x % TILE);
+    return table_[min(key, last_) >> page_log2_];
+  }
+
+  __device__ __forceinline__ bool has(int i) const { return first + i * stride <= last_; }
+
+  /// Requests tile `i`. A lane copies vector lane % 16 of keys lane / 16, + 2, + 4, ...
+  __device__ __forceinline__ void fetch(int i, int page) {
+    const int lane = threadIdx.x % 32, mask = (1 << page_log2_) - 1, key = first + i * stride;
+    if (IN_PAGES) {
+      const long long at = ((long long)page << page_log2_ | (key & mask) | lane / 16) * key_bytes_;
+      const unsigned char *const from_k = k_ + at, *const from_v = v_ + at;
+#pragma unroll
+      for (int r = 0; r < TILE / 2; ++r) {
+        copy_16(place_[r % 4] + to_ + r / 4 * 8 * ROW * 16, from_k + 2 * r * key_bytes_);
+        copy_16(place_[r % 4] + to_ + (TILE + r / 4 * 8) * ROW * 16, from_v + 2 * r * key_bytes_);
+      }
+    } else {
+      const int slot = page << page_log2_ | (min(key + lane % TILE, last_) & mask);
+#pragma unroll
+      for (int r = 0; r < TILE / 2; ++r) {
+        const long long at = (long long)__shfl_sync(0xffffffffu, slot, 2 * r + lane / 16) * key_bytes_;
+        copy_16(place_[r % 4] + to_ + r / 4 * 8 * ROW * 16, k_ + at);
+        copy_16(place_[r % 4] + to_ + (TILE + r / 4 * 8) * ROW * 16, v_ + at);
+      }
+    }
+    to_ = to_ == (STAGES - 1) * STAGE * 16 ? 0 : to_ + STAGE * 16;
+  }
+
+ private:
+  const unsigned char *k_, *v_;
+  const int* table_;
+  int last_, page_log2_, key_bytes_;
+  unsigned address_, to_ = 0;    // the stage of the tile to be fetched, in bytes behind the ring's begin
+  unsigned place_[4];            // of vector lane % 16 in rows lane / 16 + 0, 2, 4, 6
+};
+
+/// One head's softmax over a part of the keys, and a unit of its output, not divided by the sum.
+struct Part {
+  float max = LOWEST, sum = 0, low = 0, high = 0;
+
+  /// Adds another part, whose maximum is not above this one's.
+  __device__ __forceinline__ void add(float other_max, float other_sum, float2 unit) {
+    const float shrink = ptx::ex2(other_max - max);
+    sum += other_sum * shrink;
+    low += unit.x * shrink;
+    high += unit.y * shrink;
+  }
+  /// Writes unit c, and lse beside the first one: whole sectors, as neighbours exchange channels. All lanes of a warp; `is_head`:
+  /// whether this one has any.
+  __device__ __forceinline__ void finish(unsigned* o, float* lse, long long row, int c, bool is_head) const {
+    const int g = threadIdx.x % 32 / 4;
+    const float factor = sum > 0 ? __fdividef(1.0f, sum) : 0.0f;
+    const float other = __shfl_xor_sync(0xffffffffu, (g % 2 == 0 ? high : low) * factor, 4);
+    if (!is_head) return;
+    o[row * (D / 2) + 8 * c + g / 2 + g % 2 * 4] =
+        g % 2 == 0 ? ptx::pack_bf16(low * factor, other) : ptx::pack_bf16(other, high * factor);
+    if (c == 0 && g == 0) lse[row] = sum > 0 ? max * LN2 + logf(sum) : -INFINITY;
+  }
+};
+
+/// What the blocks of a cluster send to the one that finishes a unit. Block r finishes units r, r + ranks, ...; `ranks` is a
+/// power of two. A lane has head t, and head t + 4 behind it.
+struct Inbox {
+  float4 parts[2][UNITS][32];  // [head / 4][block, unit][lane]: maximum, sum, and the two channels
+  uint64_t arrived;
+
+  /// One thread, before it arrives at the cluster's barrier.
+  __device__ __forceinline__ void open(int G) {
+    ptx::mbarrier_init(&arrived, 1);
+    ptx::fence_mbarrier_init();
+    ptx::mbarrier_arrive_expect(&arrived, UNITS * 8 * G * sizeof(float4));
+  }
+};
+
+template <int WARPS, bool IN_PAGES>
+__global__ void __launch_bounds__(WARPS * 32, 8 / WARPS)
+decode(const unsigned char* __restrict__ q, const unsigned char* __restrict__ k, const unsigned char* __restrict__ v,
+       const int* __restrict__ page_table, const int* __restrict__ len, unsigned* __restrict__ o, float* __restrict__ lse,
+       int S, int page_log2, int Hkv, int group, float scale_log2) {
+  extern __shared__ __align__(128) unsigned char shared[];  // whole lines: where rows straddle them, copies take twice as long
+  __shared__ float2 warp_stats[WARPS][HEADS];               // maximum, sum
+  __shared__ __align__(16) Inbox inbox;
+  const int parts = gridDim.x / Hkv, hk = blockIdx.x / parts, rank = blockIdx.y, ranks = gridDim.y, b = blockIdx.z;
+  const int part_of_group = blockIdx.x % parts * HEADS, G = min(HEADS, group - part_of_group);
+  const long long row = (long long)(b * Hkv + hk) * group + part_of_group;  // of q, o and lse
   const int tid = threadIdx.x, warp = tid / 32, lane = tid % 32, g = lane / 4, t = lane % 4;
-  const int begin = split * chunk, limit = min(begin + chunk, S), first = begin + warp * TILE;
   int keys;  // under way while the first copies are requested
   asm volatile("ld.global.nc.s32 %0, [%1];" : "=r"(keys) : "l"(len + b));
   page_table += (long long)b * ((S + (1 << page_log2) - 1) >> page_log2);
-
-  uint4* const ring = reinterpret_cast<uint4*>(shared) + warp * STAGES * STAGE;
-  // A lane reads the table for key lane % 16 of a tile, and copies vector lane % 16 of keys lane / 16, + 2, + 4, ...
-  const auto page_of = [&](int step) {
-    return page_table[min(first + step * STEP + lane % TILE, limit - 1) >> page_log2];
-  };
-  const auto fetch = [&](int step, int page_of_lane, int end) {
-    uint4* const stage = ring + step % STAGES * STAGE;
+  Ring<IN_PAGES> ring(shared, k, v, page_table, warp * ranks + rank, WARPS * ranks, warp, hk, Hkv, S, page_log2);
+  int pages[STAGES];
 #pragma unroll
-    for (int i = 0; i < TILE / 2; ++i) {
-      const int row = 2 * i + lane / 16, key = first + step * STEP + row;
-      const long long page = __shfl_sync(0xffffffffu, page_of_lane, row);
-      const int slot = min(key, limit - 1) & ((1 << page_log2) - 1);
-      const long long at = (((page << page_log2) + slot) * Hkv + hk) * ROW + lane % 16;
-      copy_16(stage + swizzled(row, lane % 16), k + at, key < end);
-      copy_16(stage + TILE * ROW + swizzled(row, lane % 16), v + at, key < end);
-    }
-  };
-  int pages[STAGES];  // of this lane's keys of the first steps; then of the step to be fetched next
-#pragma unroll
-  for (int step = 0; step < STAGES; ++step) pages[step] = page_of(step);
+  for (int step = 0; step < STAGES; ++step) pages[step] = ring.page(step);
+  // The queries go first, and into the stage that is needed last: behind the first tiles they would come with the last of these,
+  // when nothing else is under way.
+  uint4* const queries = ring.base + (STAGES - 1) * STAGE;
+  fetch_queries(queries, q + row * (D * 2), G);
+  ptx::cp_async_commit();
 #pragma unroll
   for (int step = 0; step < STAGES - 1; ++step) {
-    if (first + step * STEP < limit) fetch(step, pages[step], limit);
+    if (ring.has(step)) ring.fetch(step, pages[step]);
     ptx::cp_async_commit();
   }
+  if (ranks > 1) {
+    if (tid == 0) inbox.open(G);
+    arrive_relaxed();
+    ptx::cluster_wait();  // all of the cluster have begun, and can count what is sent to them
+  }
+  ptx::cp_async_wait<STAGES - 1>();
+  __syncwarp();  // the queries are there
+  unsigned q_lane[D / 16][2];
+  take_queries(q_lane, queries);
+
+  const int end = min(S, keys), first = ring.first, stride = ring.stride;
+  const int shift = 31 - __clz(ranks);
+  const int steps = end > first ? (end - first + stride - 1) >> (shift + LOG_TILE + (WARPS == 8 ? 3 : 2)) : 0;
   int page = pages[STAGES - 1];
-  ptx::griddepcontrol_launch_dependents();
-
-  unsigned q_lane[NT][D / 16][2];
-#pragma unroll
-  for (int n = 0; n < NT; ++n) {
-    const bool is_head = 8 * n + g < G;
-    const unsigned* const row = q + ((long long)(b * Hkv + hk) * G + (is_head ? 8 * n + g : 0)) * (D / 2);
-#pragma unroll
-    for (int c = 0; c < D / 16; ++c) {
-      q_lane[n][c][0] = is_head ? row[8 * c + t] : 0;
-      q_lane[n][c][1] = is_head ? row[8 * c + 4 + t] : 0;
-    }
-  }
-
-  const int end = min(limit, keys), steps = end > first ? (end - first + STEP - 1) / STEP : 0;
-  if (begin >= end && splits > 1) {
-    ptx::cp_async_wait<0>();
-    return;
-  }
-  if (end < limit && end < begin + (STAGES - 1) * STEP) {  // something from behind the end is arbitrary
-    ptx::cp_async_wait<0>();
-    __syncwarp();
-#pragma unroll 1
-    for (int step = 0; step < STAGES - 1; ++step) {
-      if (step < steps) fetch(step, page_of(step), end);
-      ptx::cp_async_commit();
-    }
-  }
-
-  State<NT> state;
+  State state;
   state.clear();
+  uint4* tile = ring.base;
   for (int step = 0; step < steps; ++step) {
     ptx::cp_async_wait<STAGES - 2>();  // this lane's copies of `step` have arrived
     __syncwarp();                      // so have those of the others, and nobody reads the stage before it any more
     if (step + STAGES - 1 < steps) {
-      const int next = page_of(step + STAGES);
-      fetch(step + STAGES - 1, page, end);
+      const int next = ring.page(step + STAGES);
+      ring.fetch(step + STAGES - 1, page);
       page = next;
     }
     ptx::cp_async_commit();
-    attend<NT>(state, q_lane, ring + step % STAGES * STAGE, 0, end - first - step * STEP, scale_log2);
-  }
-#pragma unroll
-  for (int n = 0; n < NT; ++n) {
-#pragma unroll
-    for (int i = 0; i < 2; ++i) {
-#pragma unroll
-      for (int step = 4; step < 32; step *= 2) state.sum[n][i] += __shfl_xor_sync(0xffffffffu, state.sum[n][i], step);
+    const int left = end - first - step * stride;
+    if (left < TILE) {  // what lies behind the end is arbitrary: no weight of zero makes up for NaN
+#pragma unroll 1
+      for (int i = lane; i < (TILE - left) * ROW; i += 32) tile[(TILE + left) * ROW + i] = make_uint4(0, 0, 0, 0);
+      __syncwarp();
     }
+    attend(state, q_lane, tile, left, scale_log2);
+    tile = tile == ring.base + (STAGES - 1) * STAGE ? ring.base : tile + STAGE;
   }
 
-  // Merge the warps: [WARPS][G][D] of floats take the place of the rings.
-  float* const warp_o = reinterpret_cast<float*>(shared);
+  // Merge the warps: a warp's units take the place of its ring.
   ptx::cp_async_wait<0>();
-  __syncthreads();  // nobody reads the rings any more
+  __syncwarp();  // nobody reads the ring any more
 #pragma unroll
-  for (int n = 0; n < NT; ++n) {
+  for (int i = 0; i < 2; ++i) {
+    if (2 * t + i >= G) continue;
+    float2* const to = reinterpret_cast<float2*>(ring.base) + (2 * t + i) * UNIT_HEAD + g;
 #pragma unroll
-    for (int i = 0; i < 2; ++i) {
-      const int head = 8 * n + 2 * t + i;
-      if (head >= G) continue;
-      if (g == 0) warp_stats[warp][head] = make_float2(state.max[n][i], state.sum[n][i]);
+    for (int c = 0; c < UNITS; ++c) to[c * HEADS * UNIT_HEAD] = make_float2(state.o[c][i], state.o[c][2 + i]);
+  }
 #pragma unroll
-      for (int c = 0; c < D / 16; ++c) {
-        warp_o[(warp * G + head) * O_ROW + 16 * c + g] = state.o[n][c][i];
-        warp_o[(warp * G + head) * O_ROW + 16 * c + g + 8] = state.o[n][c][2 + i];
+  for (int i = 0; i < 2; ++i) {
+#pragma unroll
+    for (int step = 4; step < 32; step *= 2) state.sum[i] += __shfl_xor_sync(0xffffffffu, state.sum[i], step);
+    if (g == 0) warp_stats[warp][2 * t + i] = make_float2(state.max[i], state.sum[i]);
+  }
+  __syncthreads();  // every warp's units and statistics are visible
+#pragma unroll
+  for (int c = warp; c < UNITS; c += WARPS) {
+#pragma unroll 1
+    for (int from = 0; from < G; from += 4) {
+      const bool is_head = from + t < G;
+      const int head = is_head ? from + t : from;
+      Part part;
+      float2 stats[WARPS], units[WARPS];
+#pragma unroll
+      for (int w = 0; w < WARPS; ++w) {
+        stats[w] = warp_stats[w][head];
+        units[w] = *(reinterpret_cast<const float2*>(shared) + w * STAGES * STAGE * 2 + (c * HEADS + head) * UNIT_HEAD + g);
+      }
+#pragma unroll
+      for (int w = 0; w < WARPS; ++w) part.max = fmaxf(part.max, stats[w].x);
+#pragma unroll
+      for (int w = 0; w < WARPS; ++w) part.add(stats[w].x, stats[w].y, units[w]);
+      if (ranks == 1) {
+        part.finish(o, lse, row + head, c, is_head);
+      } else if (is_head) {
+        send(&inbox.parts[head / 4][(rank << (3 - shift)) + (c >> shift)][lane], &inbox.arrived, c & (ranks - 1),
+             make_float4(part.max, part.sum, part.low, part.high));
       }
     }
   }
-  __syncthreads();  // every warp's output and statistics are visible
-  for (int i = tid; i < G * D; i += WARPS * 32) {
-    const int head = i / D, d = i % D;
-    float max = LOWEST, sum = 0, value = 0;
+  if (ranks == 1 || warp >= UNITS >> shift) return;
+  ptx::mbarrier_wait(&inbox.arrived, 0);  // all blocks' parts of this one's units
+#pragma unroll 1
+  for (int i = warp; i < UNITS >> shift; i += WARPS) {
+#pragma unroll 1
+    for (int from = 0; from < G; from += 4) {
+      const bool is_head = from + t < G;
+      const int head = is_head ? from + t : from, sender = is_head ? lane : lane - t;
+      Part part;
+      float4 other[CLUSTER_MAX];
 #pragma unroll
-    for (int w = 0; w < WARPS; ++w) max = fmaxf(max, warp_stats[w][head].x);
+      for (int r = 0; r < CLUSTER_MAX; ++r) {
+        other[r] = r < ranks ? inbox.parts[head / 4][(r << (3 - shift)) + i][sender] : make_float4(LOWEST, 0, 0, 0);
+        part.max = fmaxf(part.max, other[r].x);
+      }
 #pragma unroll
-    for (int w = 0; w < WARPS; ++w) {
-      const float shrink = ptx::ex2(warp_stats[w][head].x - max);
-      sum += warp_stats[w][head].y * shrink;
-      value += warp_o[(w * G + head) * O_ROW + d] * shrink;
-    }
-    const long long row = (long long)(b * Hkv + hk) * G + head;
-    if (splits == 1) {
-      o[row * D + d] = (unsigned short)ptx::pack_bf16(sum > 0 ? value / sum : 0.0f, 0);
-      if (d == 0) lse[row] = sum > 0 ? max * LN2 + logf(sum) : -INFINITY;
-    } else {
-      part[(row * splits + split) * D + d] = value;
-      if (d == 0) stats[row * splits + split] = make_float2(max, sum);
+      for (int r = 0; r < CLUSTER_MAX; ++r) part.add(other[r].x, other[r].y, make_float2(other[r].z, other[r].w));
+      part.finish(o, lse, row + head, (i << shift) + rank, is_head);
     }
   }
 }
 
-/// One block per row (b, h), launched while chunks are still under way: warps share the chunks that hold keys, a lane has
-/// four channels.
-extern "C" __global__ void __launch_bounds__(COMBINE_WARPS * 32)
-combine(const float4* __restrict__ part, const float2* __restrict__ stats, const int* __restrict__ len,
-        uint2* __restrict__ o, float* __restrict__ lse, int Hq, int splits, int chunk) {
-  constexpr int AHEAD = 8;                           // partial results of a warp that are requested at once
-  constexpr int SHARE = SPLITS_MAX / COMBINE_WARPS;  // most partial results of a warp
-  __shared__ float weights[SPLITS_MAX];
-  __shared__ float4 partial[COMBINE_WARPS][D / 4];
-  const long long row = blockIdx.x;
-  const int warp = threadIdx.x / 32, lane = threadIdx.x % 32;
-  const int keys = len[row / Hq], used = (keys + chunk - 1) / chunk;
-  part += row * splits * (D / 4) + lane;
-  stats += row * splits;
-  ptx::griddepcontrol_wait();  // the chunks are complete and visible
+/// Dynamic shared memory of decode.
+constexpr int shared_bytes(int warps) { return warps * STAGES * STAGE * 16; }
+static_assert(UNITS == 8 && UNITS * HEADS * UNIT_HEAD <= STAGES * STAGE * 2,
+              "units are shared out by powers of two, and take the place of a ring");
 
-  float4 x[AHEAD];
-  const auto load = [&](int from) {
-#pragma unroll
-    for (int n = 0; n < AHEAD; ++n) {
-      const int split = warp + COMBINE_WARPS * (from + n);
-      x[n] = split < used ? __ldcg(part + split * (D / 4)) : make_float4(0, 0, 0, 0);
-    }
-  };
-  float2 stat[SPLITS_MAX / 32];
-  float max = LOWEST, sum = 0;
-#pragma unroll
-  for (int i = 0; i < SPLITS_MAX / 32; ++i) {
-    stat[i] = lane + 32 * i < used ? __ldcg(stats + lane + 32 * i) : make_float2(LOWEST, 0);
-  }
-  load(0);
-#pragma unroll
-  for (int i = 0; i < SPLITS_MAX / 32; ++i) max = fmaxf(max, stat[i].x);
-#pragma unroll
-  for (int step = 16; step > 0; step /= 2) max = fmaxf(max, __shfl_xor_sync(0xffffffffu, max, step));
-#pragma unroll
-  for (int i = 0; i < SPLITS_MAX / 32; ++i) {
-    const float weight = lane + 32 * i < used ? ptx::ex2(stat[i].x - max) : 0.0f;
-    sum += stat[i].y * weight;
-    if (warp == 0) weights[lane + 32 * i] = weight;
-  }
-#pragma unroll
-  for (int step = 16; step > 0; step /= 2) sum += __shfl_xor_sync(0xffffffffu, sum, step);
-  __syncthreads();  // the weights are visible
+/// How the keys are shared out: blocks of eight warps, one to a multiprocessor, or of four, two to one; blocks of a cluster.
+struct Division {
+  int warps, ranks;
+};
 
-  float4 value = make_float4(0, 0, 0, 0);
-  for (int from = 0; from < SHARE && from * COMBINE_WARPS < used; from += AHEAD) {
-    if (from > 0) load(from);
-#pragma unroll
-    for (int n = 0; n < AHEAD; ++n) {
-      const float weight = weights[warp + COMBINE_WARPS * (from + n)];
-      value.x += x[n].x * weight, value.y += x[n].y * weight, value.z += x[n].z * weight, value.w += x[n].w * weight;
-    }
-  }
-  partial[warp][lane] = value;
-  __syncthreads();  // every warp's share is visible
-  if (warp > 0) return;
-#pragma unroll
-  for (int w = 1; w < COMBINE_WARPS; ++w) {
-    const float4 other = partial[w][lane];
-    value.x += other.x, value.y += other.y, value.z += other.z, value.w += other.w;
-  }
-  const float factor = keys > 0 ? 1.0f / sum : 0.0f;
-  o[row * (D / 4) + lane] = make_uint2(ptx::pack_bf16(value.x * factor, value.y * factor),
-                                       ptx::pack_bf16(value.z * factor, value.w * factor));
-  if (lane == 0) lse[row] = keys > 0 ? max * LN2 + logf(sum) : -INFINITY;
-}
-
-/// Dynamic shared memory of paged_decode: the rings, or the merge that takes their place.
-constexpr int shared_bytes(int group) { return kl::max(WARPS * STAGES * STAGE * 16, WARPS * group * O_ROW * 4); }
-
-/// The number of chunks that takes least time: waves of blocks, each as long as a chunk and BLOCK_COST keys.
-constexpr int pick_splits(const Problem& p, int group) {
-  const int by_shared = kl::max(1, p.device.shared_bytes_max / (shared_bytes(group) + 1024));
-  const long long slots = (long long)p.device.sms * kl::min(BLOCKS_PER_SM, by_shared);
-  const int splits_max = kl::clamp(p.S / CHUNK_MIN, 1, SPLITS_MAX);
-  int best = 1;
+/// The division that takes least time: waves of blocks, each as long as the keys of a multiprocessor and BLOCK_COST more.
+/// Clusters of four and more leave some multiprocessors without work: here twelve of 132.
+constexpr Division pick(const Problem& p) {
+  Division best{8, 1};
   long long least = 0;
-  for (int wanted = 1; wanted <= splits_max; ++wanted) {
-    const int chunk = kl::round_up(kl::cdiv(p.S, wanted), TILE), splits = kl::cdiv(p.S, chunk);
-    const long long cost = kl::cdiv((long long)p.B * p.Hkv * splits, slots) * (chunk + BLOCK_COST);
-    if (wanted == 1 || cost < least) best = wanted, least = cost;
+  for (int form = 1; form <= 2; ++form) {
+    for (int ranks = 1; ranks <= CLUSTER_MAX && (ranks - 1) * TILE < p.S; ranks *= 2) {
+      const long long slots = (ranks > 2 ? p.device.sms * 10 / 11 : p.device.sms) * form;
+      const long long waves = kl::cdiv((long long)p.B * p.Hkv * kl::cdiv(p.Hq / p.Hkv, HEADS) * ranks, slots);
+      const long long cost = waves * ((long long)kl::cdiv(p.S, ranks) * form + BLOCK_COST);
+      if (least == 0 || cost < least) {
+        best.warps = 8 / form;
+        best.ranks = ranks;
+        least = cost;
+      }
+    }
   }
   return best;
 }
 
 constexpr void plan(const Problem& p, kl::Plan& plan) {
   const int group = p.Hq / p.Hkv;
-  if (!plan.require(group <= 16, "more than 16 query heads to a key-value head")) return;
+  const Division by = pick(p);
   if (!plan.require(kl::is_pow2(p.PS), "PS must be a power of two")) return;
-  if (!plan.require(shared_bytes(group) <= p.device.shared_bytes_max, "the rings exceed shared memory")) return;
-  const int chunk = kl::round_up(kl::cdiv(p.S, pick_splits(p, group)), TILE), splits = kl::cdiv(p.S, chunk);
-
-  const bool is_split = splits > 1;
-  const auto part = plan.workspace(kl::f32, is_split ? (long long)p.B * p.Hq * splits * D : 1);
-  const auto stats = plan.workspace(kl::f32, is_split ? (long long)p.B * p.Hq * splits * 2 : 2);
-  plan.launch(group > 8 ? "paged_decode<2>" : "paged_decode<1>").grid(p.Hkv, splits, p.B).block(WARPS * 32)
-      .shared(shared_bytes(group)).arg(p.q).arg(p.k).arg(p.v).arg(p.page_table).arg(p.len).arg(part).arg(stats).arg(p.o)
-      .arg(p.lse).arg(p.S).arg(kl::log2(p.PS)).arg(group).arg(chunk).arg(p.scale * 1.44269504f);
-  if (!is_split) return;
-  plan.launch("combine").grid(p.B * p.Hq).block(COMBINE_WARPS * 32).programmatic()
-      .arg(part).arg(stats).arg(p.len).arg(p.o).arg(p.lse).arg(p.Hq).arg(splits).arg(chunk);
+  if (!plan.require(shared_bytes(8) <= p.device.shared_bytes_max - 12288, "the rings exceed shared memory")) return;
+  const char* const in_pages = by.warps == 8 ? "decode<8, true>" : "decode<4, true>";
+  const char* const by_keys = by.warps == 8 ? "decode<8, false>" : "decode<4, false>";
+  plan.launch(p.PS >= TILE ? in_pages : by_keys)
+      .grid(p.Hkv * kl::cdiv(group, HEADS), by.ranks, p.B).block(by.warps * 32).cluster(1, by.ranks, 1)
+      .shared(shared_bytes(by.warps))
+      .arg(p.q).arg(p.k).arg(p.v).arg(p.page_table).arg(p.len).arg(p.o).arg(p.lse).arg(p.S).arg(kl::log2(p.PS)).arg(p.Hkv)
+      .arg(group).arg(p.scale * 1.44269504f);
 }

@@ -10,15 +10,15 @@
 // one at its end, and a second kernel, launched programmatically, merges those. Keys are the rows of mma.sync and query
 // heads its eight columns.
 //
-// Ladder (H100, medians of 30 rounds: docs/decode_seeds.md):
+// Ladder (H100: docs/decode_seeds.md):
 //   naive.cu        one warp per query head, the longest sequence decides
 //   stream_k.cu     equal shares for all blocks, keys shared by the group, tensor cores, 72 KiB of rows under way
 //   this file       runs along the tokens for all heads, a pipeline that runs on from one sequence to the next,
-//                   programmatic merge: 1.09 to 1.14x stream_k.cu
+//                   programmatic merge, whose pieces and statistics are requested at once
 //   left to do      queries of the next sequence ahead of time
 
 // tune: WARPS = 8 | 4 | 2
-// tune: STAGES = 3 | 2 | 4
+// tune: STAGES = 2 | 3 | 4
 // tune: BLOCKS_PER_SM = 1 | 2 | 3
 
 #include <kernelites/ptx.cuh>
@@ -158,7 +158,7 @@ ragged_decode(const unsigned* __restrict__ q, const uint4* __restrict__ k, const
               const int* __restrict__ offsets, float* __restrict__ part, float2* __restrict__ stats,
               unsigned short* __restrict__ o, float* __restrict__ lse, int B, int T, int Hkv, int G, float scale_log2) {
   constexpr int RING = stages_for(NT);
-  extern __shared__ __align__(16) unsigned char shared[];
+  extern __shared__ __align__(128) unsigned char shared[];
   __shared__ float2 warp_stats[WARPS][NT * 8];
   const int hk = blockIdx.x % Hkv, group = blockIdx.x / Hkv, groups = gridDim.x / Hkv;
   const int tid = threadIdx.x, warp = tid / 32, lane = tid % 32, g = lane / 4, t = lane % 4;
@@ -168,6 +168,11 @@ ragged_decode(const unsigned* __restrict__ q, const uint4* __restrict__ k, const
   const int begin = run_begin(group, tiles, groups) * TILE, end = min(run_begin(group + 1, tiles, groups) * TILE, T);
   if (begin >= end) return;
 
+  int b = 0;  // the sequence that holds token `begin`: looked for ahead of the copies, behind which what it asks for would wait
+  for (int from = 0; from < B; from += 32) {
+    const bool is_before = from + lane < B && offsets[from + lane + 1] <= begin;
+    b += __popc(__ballot_sync(0xffffffffu, is_before));
+  }
   const int first = begin + warp * TILE, steps = end > first ? (end - first + WARPS * TILE - 1) / (WARPS * TILE) : 0;
   // A lane copies vector lane % 16 of tokens lane / 16, + 2, + 4, ...
   const auto fetch = [&](int step) {
@@ -190,11 +195,6 @@ ragged_decode(const unsigned* __restrict__ q, const uint4* __restrict__ k, const
   }
   ptx::griddepcontrol_launch_dependents();
 
-  int b = 0;  // the sequence that holds token `begin`
-  for (int from = 0; from < B; from += 32) {
-    const bool is_before = from + lane < B && offsets[from + lane + 1] <= begin;
-    b += __popc(__ballot_sync(0xffffffffu, is_before));
-  }
   int step = 0, ready = -1;  // the last step whose tile has arrived
   for (int from = begin; from < end; ++b) {
     const int opens = offsets[b], closes = offsets[b + 1], until = min(closes, end);
@@ -304,28 +304,33 @@ merge_cut(const float4* __restrict__ part, const float2* __restrict__ stats, con
     if (run == run_begin(c + 1, tiles, groups)) return -1ll;
     return (((long long)c * Hkv + h / G) * 2 + (opens >= run * TILE ? 1 : 0)) * G + h % G;
   };
+  long long mine = from + lane <= to ? entry_of(from + lane) : -1;
   ptx::griddepcontrol_wait();  // the pieces are complete and visible
 
+  // A lane has the statistics of a piece; the warps take turns in adding them. Both are requested at once.
   float max = LOWEST, sum = 0;
-  for (int c = from + lane; c <= to; c += 32) {
-    const long long entry = entry_of(c);
-    if (entry >= 0) max = fmaxf(max, __ldcg(&stats[entry].x));
-  }
-#pragma unroll
-  for (int step = 16; step > 0; step /= 2) max = fmaxf(max, __shfl_xor_sync(0xffffffffu, max, step));
   float4 value = make_float4(0, 0, 0, 0);
-  for (int base = from; base <= to; base += 32) {
-    // A lane weighs a piece; the warps take turns in adding them.
-    const long long mine = base + lane <= to ? entry_of(base + lane) : -1;
+#pragma unroll 1
+  for (int base = from; base <= to; base += 32, mine = base + lane <= to ? entry_of(base + lane) : -1) {
     const float2 stat = mine >= 0 ? __ldcg(&stats[mine]) : make_float2(LOWEST, 0);
-    const float weight = mine >= 0 ? ptx::ex2(stat.x - max) : 0.0f;
-    sum += stat.y * weight;
+    float4 x[32 / MERGE_WARPS];
 #pragma unroll
-    for (int i = 0; i < 32; i += MERGE_WARPS) {
-      const long long entry = __shfl_sync(0xffffffffu, mine, i + warp);
-      const float factor = __shfl_sync(0xffffffffu, weight, i + warp);
-      const float4 x = entry >= 0 ? __ldcg(part + entry * (D / 4) + lane) : make_float4(0, 0, 0, 0);
-      value.x += x.x * factor, value.y += x.y * factor, value.z += x.z * factor, value.w += x.w * factor;
+    for (int i = 0; i < 32 / MERGE_WARPS; ++i) {
+      const long long entry = __shfl_sync(0xffffffffu, mine, i * MERGE_WARPS + warp);
+      x[i] = entry >= 0 ? __ldcg(part + entry * (D / 4) + lane) : make_float4(0, 0, 0, 0);
+    }
+    float next = stat.x;
+#pragma unroll
+    for (int step = 16; step > 0; step /= 2) next = fmaxf(next, __shfl_xor_sync(0xffffffffu, next, step));
+    next = fmaxf(next, max);
+    const float shrink = ptx::ex2(max - next), weight = ptx::ex2(stat.x - next);
+    max = next;
+    sum = sum * shrink + stat.y * weight;
+    value.x *= shrink, value.y *= shrink, value.z *= shrink, value.w *= shrink;
+#pragma unroll
+    for (int i = 0; i < 32 / MERGE_WARPS; ++i) {
+      const float factor = __shfl_sync(0xffffffffu, weight, i * MERGE_WARPS + warp);
+      value.x += x[i].x * factor, value.y += x[i].y * factor, value.z += x[i].z * factor, value.w += x[i].w * factor;
     }
   }
 #pragma unroll
