@@ -72,7 +72,14 @@ void check_command(const CLI::App& app, std::span<const std::string> arguments) 
                                  : "is unknown" + near + " (see --help)");
 }
 
-/// What CLI11 could not place, in the order given.
+/// The innermost command that was named.
+const CLI::App& named_command(const CLI::App& app) {
+  const CLI::App* asked = &app;
+  while (!asked->get_subcommands().empty()) asked = asked->get_subcommands().front();
+  return *asked;
+}
+
+/// What CLI11 could not place, in the order given, and what the first of it may have been meant to be.
 std::string extras_text(const CLI::App& app, const std::vector<std::string>& arguments) {
   std::vector<std::string> extras = app.remaining(true), in_order;
   for (const std::string& argument : arguments)
@@ -80,14 +87,16 @@ std::string extras_text(const CLI::App& app, const std::vector<std::string>& arg
       in_order.push_back(argument);
       extras.erase(extra);
     }
-  return fmt::format("{}", fmt::join(in_order, " "));
+  std::vector<std::string> options;
+  for (const CLI::Option* option : named_command(app).get_options()) options.push_back(option->get_name());
+  const bool is_option = !in_order.empty() && in_order.front().starts_with("--");
+  return fmt::format("{}{}", fmt::join(in_order, " "),
+                     is_option ? did_you_mean(in_order.front(), options) : "");
 }
 
 /// "--budget-candidates: abc: expected a whole number": CLI11 says "Could not convert: --budget-candidates = abc".
 std::string conversion_text(const CLI::App& app, const std::string& words) {
-  const CLI::App* asked = &app;
-  while (!asked->get_subcommands().empty()) asked = asked->get_subcommands().front();
-  for (const CLI::Option* option : asked->get_options()) {
+  for (const CLI::Option* option : named_command(app).get_options()) {
     const std::string name = option->get_name();
     const std::size_t at = words.find(name + " = ");
     if (at == std::string::npos) continue;
@@ -118,9 +127,7 @@ int run_program(const std::vector<std::string>& arguments, Program& program) {
     app.parse(reversed);
     return program.exit_code;
   } catch (const CLI::CallForHelp&) {
-    const CLI::App* asked = &app;  // the innermost command that was named
-    while (!asked->get_subcommands().empty()) asked = asked->get_subcommands().front();
-    program.out << asked->help();
+    program.out << named_command(app).help();
     return exit_done;
   } catch (const CLI::ExtrasError&) {  // what went wrong may quote a file, a server or a model
     program.err << fmt::format("kernelites: not expected: {} (see --help)\n",
@@ -131,7 +138,12 @@ int run_program(const std::vector<std::string>& arguments, Program& program) {
                                clean_text(conversion_text(app, error.what())));
     return exit_wrong;
   } catch (const CLI::ParseError& error) {
-    program.err << fmt::format("kernelites: {} (see --help)\n", clean_text(error.what()));
+    // An option that is missing may be there and misspelt.
+    const bool is_misspelt = dynamic_cast<const CLI::RequiredError*>(&error) && !app.remaining(true).empty();
+    const std::string words =
+        is_misspelt ? fmt::format("{}; not expected: {}", error.what(), extras_text(app, arguments))
+                    : std::string(error.what());
+    program.err << fmt::format("kernelites: {} (see --help)\n", clean_text(words));
     return exit_wrong;
   } catch (const ConfigError& error) {
     program.err << fmt::format("kernelites: {}\n", clean_text(error.what()));

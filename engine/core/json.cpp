@@ -40,7 +40,8 @@ std::string read_text(const std::filesystem::path& file) {
     throw ConfigError(file.string(), "", "expected a file, found a folder");
   if (!stream || !(text << stream.rdbuf()).good()) {
     if (stream && std::filesystem::exists(file) && std::filesystem::file_size(file) == 0) return "";
-    throw ConfigError(file.string(), "", "cannot be read");
+    throw ConfigError(file.string(), "",
+                      std::filesystem::exists(file) ? "cannot be read" : "there is no such file");
   }
   return std::move(text).str();
 }
