@@ -10,7 +10,7 @@
 //   naive.cu        two bytes a thread and load, weights once per channel and state
 //   this file       16-byte loads, up to eight states of them under way, weights once per eight channels; blocks of 128
 //                   threads instead of 256: 1.06x with two states on an H100, 1.00 to 1.02x otherwise (several rows a
-//                   thread: no gain)
+//                   thread: no gain). Two states are read without __ldcs: 1.03x (eight and more: 0.92 to 0.94x)
 //   left to do      weights once per row through shared memory where there are dozens of states
 
 // tune: UNROLL = 4 | 8 | 16
@@ -50,7 +50,8 @@ merge(const uint4* __restrict__ o_part, const float* __restrict__ lse_part, uint
   const auto load = [&](int from) {
 #pragma unroll
     for (int i = 0; i < AHEAD; ++i) {
-      held[i] = from + i < P ? __ldcs(o_part + (from + i) * state) : make_uint4(0, 0, 0, 0);
+      const uint4* vector = o_part + (from + i) * state;
+      held[i] = from + i >= P ? make_uint4(0, 0, 0, 0) : AHEAD > 2 ? __ldcs(vector) : __ldg(vector);
     }
   };
   load(0);
