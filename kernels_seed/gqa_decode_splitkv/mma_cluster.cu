@@ -18,6 +18,7 @@
 //   left to do      few key-value heads of a long sequence: eight blocks each leave multiprocessors idle, mma_ahead.cu does not
 
 // tune: STAGES = 3 | 2
+// tune: STAGES_BUSY = 2 | 3
 // tune: BLOCK_COST = 256 | 64 | 1024
 // tune: CLUSTER_MAX = 8 | 4 | 2
 
@@ -160,7 +161,7 @@ __device__ __forceinline__ void take_queries(unsigned (&to)[D / 16][2], const ui
 
 /// A warp's ring of tiles. Tile i of the warp begins at key first + i * stride. KV_HEADS: of key-value heads, so that distances
 /// of keys are constants; 0: any number.
-template <int KV_HEADS>
+template <int KV_HEADS, int DEPTH>
 struct Ring {
   uint4* base;
   int first, stride;
@@ -168,7 +169,7 @@ struct Ring {
   /// Of the warps of a cluster this is number `index` of `warps`, and number `warp` of its block.
   __device__ __forceinline__ Ring(unsigned char* shared, const unsigned char* k, const unsigned char* v, int index, int warps,
                                   int warp, int hk, int b, int S)
-      : base(reinterpret_cast<uint4*>(shared) + warp * STAGES * STAGE),
+      : base(reinterpret_cast<uint4*>(shared) + warp * DEPTH * STAGE),
         first(index * TILE),
         stride(warps * TILE),
         keys_(k),
@@ -205,7 +206,7 @@ struct Ring {
       }
     }
     next_ += stride;
-    to_ = to_ == (STAGES - 1) * STAGE * 16 ? 0 : to_ + STAGE * 16;
+    to_ = to_ == (DEPTH - 1) * STAGE * 16 ? 0 : to_ + STAGE * 16;
     from_k_ += (long long)stride * key_bytes_;
     from_v_ += (long long)stride * key_bytes_;
   }
@@ -255,7 +256,8 @@ struct Inbox {
   }
 };
 
-template <int WARPS, int KV_HEADS>
+/// DEPTH: stages of a ring.
+template <int WARPS, int KV_HEADS, int DEPTH>
 __global__ void __launch_bounds__(WARPS * 32, 8 / WARPS)
 decode(const unsigned char* __restrict__ q, const unsigned char* __restrict__ k, const unsigned char* __restrict__ v,
        const int* __restrict__ len, unsigned* __restrict__ o, float* __restrict__ lse, int S, int G, float scale_log2) {
@@ -266,14 +268,14 @@ decode(const unsigned char* __restrict__ q, const unsigned char* __restrict__ k,
   const int tid = threadIdx.x, warp = tid / 32, lane = tid % 32, g = lane / 4, t = lane % 4;
   int keys;  // under way while the first copies are requested
   asm volatile("ld.global.nc.s32 %0, [%1];" : "=r"(keys) : "l"(len + b));
-  Ring<KV_HEADS> ring(shared, k, v, warp * ranks + rank, WARPS * ranks, warp, hk, b, S);
+  Ring<KV_HEADS, DEPTH> ring(shared, k, v, warp * ranks + rank, WARPS * ranks, warp, hk, b, S);
   // The queries go first, and into the stage that is needed last: behind the first tiles they would come with the last of these,
   // when nothing else is under way.
-  uint4* const queries = ring.base + (STAGES - 1) * STAGE;
+  uint4* const queries = ring.base + (DEPTH - 1) * STAGE;
   fetch_queries(queries, q + (long long)(b * Hkv + hk) * G * (D * 2), G);
   ptx::cp_async_commit();
 #pragma unroll
-  for (int step = 0; step < STAGES - 1; ++step) {
+  for (int step = 0; step < DEPTH - 1; ++step) {
     if (ring.has_next()) ring.fetch();
     ptx::cp_async_commit();
   }
@@ -282,7 +284,7 @@ decode(const unsigned char* __restrict__ q, const unsigned char* __restrict__ k,
     arrive_relaxed();
     ptx::cluster_wait();  // all of the cluster have begun, and can count what is sent to them
   }
-  ptx::cp_async_wait<STAGES - 1>();
+  ptx::cp_async_wait<DEPTH - 1>();
   __syncwarp();  // the queries are there
   unsigned q_lane[D / 16][2];
   take_queries(q_lane, queries);
@@ -294,9 +296,9 @@ decode(const unsigned char* __restrict__ q, const unsigned char* __restrict__ k,
   state.clear();
   uint4* tile = ring.base;
   for (int step = 0; step < steps; ++step) {
-    ptx::cp_async_wait<STAGES - 2>();  // this lane's copies of `step` have arrived
-    __syncwarp();                      // so have those of the others, and nobody reads the stage before it any more
-    if (step + STAGES - 1 < steps) ring.fetch();
+    ptx::cp_async_wait<DEPTH - 2>();  // this lane's copies of `step` have arrived
+    __syncwarp();                     // so have those of the others, and nobody reads the stage before it any more
+    if (step + DEPTH - 1 < steps) ring.fetch();
     ptx::cp_async_commit();
     const int left = end - first - step * stride;
     if (left < TILE) {  // what lies behind the end is arbitrary: no weight of zero makes up for NaN
@@ -305,7 +307,7 @@ decode(const unsigned char* __restrict__ q, const unsigned char* __restrict__ k,
       __syncwarp();
     }
     attend(state, q_lane, tile, left, scale_log2);
-    tile = tile == ring.base + (STAGES - 1) * STAGE ? ring.base : tile + STAGE;
+    tile = tile == ring.base + (DEPTH - 1) * STAGE ? ring.base : tile + STAGE;
   }
 
   // Merge the warps: a warp's units take the place of its ring.
@@ -337,7 +339,7 @@ decode(const unsigned char* __restrict__ q, const unsigned char* __restrict__ k,
 #pragma unroll
       for (int w = 0; w < WARPS; ++w) {
         stats[w] = warp_stats[w][head];
-        units[w] = *(reinterpret_cast<const float2*>(shared) + w * STAGES * STAGE * 2 + (c * HEADS + head) * UNIT_HEAD + g);
+        units[w] = *(reinterpret_cast<const float2*>(shared) + w * DEPTH * STAGE * 2 + (c * HEADS + head) * UNIT_HEAD + g);
       }
 #pragma unroll
       for (int w = 0; w < WARPS; ++w) part.max = fmaxf(part.max, stats[w].x);
@@ -374,8 +376,8 @@ decode(const unsigned char* __restrict__ q, const unsigned char* __restrict__ k,
 }
 
 /// Dynamic shared memory of decode.
-constexpr int shared_bytes(int warps) { return warps * STAGES * STAGE * 16; }
-static_assert(UNITS == 8 && UNITS * HEADS * UNIT_HEAD <= STAGES * STAGE * 2,
+constexpr int shared_bytes(int warps, int depth) { return warps * depth * STAGE * 16; }
+static_assert(UNITS == 8 && UNITS * HEADS * UNIT_HEAD <= 2 * STAGE * 2,
               "units are shared out by powers of two, and take the place of a ring");
 
 /// How the keys are shared out: blocks of eight warps, one to a multiprocessor, or of four, two to one; blocks of a cluster.
@@ -407,8 +409,14 @@ constexpr void plan(const Problem& p, kl::Plan& plan) {
   const int group = p.Hq / p.Hkv;
   const Division by = pick(p);
   if (!plan.require(group <= HEADS, "more than 8 query heads to a key-value head")) return;
-  if (!plan.require(shared_bytes(8) <= p.device.shared_bytes_max - 12288, "the rings exceed shared memory")) return;
-  plan.launch(p.Hkv == 8 ? by.warps == 8 ? "decode<8, 8>" : "decode<4, 8>" : by.warps == 8 ? "decode<8, 0>" : "decode<4, 0>")
-      .grid(p.Hkv, by.ranks, p.B).block(by.warps * 32).cluster(1, by.ranks, 1).shared(shared_bytes(by.warps))
+  if (!plan.require(shared_bytes(8, 3) <= p.device.shared_bytes_max - 12288, "the rings exceed shared memory")) return;
+  // More bytes under way than memory needs make it slower; the fewer multiprocessors of large clusters need them.
+  const int depth = by.ranks > 2 ? STAGES : STAGES_BUSY;
+  const char* const eight = by.warps == 8 ? depth == 3 ? "decode<8, 8, 3>" : "decode<8, 8, 2>"
+                                          : depth == 3 ? "decode<4, 8, 3>" : "decode<4, 8, 2>";
+  const char* const any = by.warps == 8 ? depth == 3 ? "decode<8, 0, 3>" : "decode<8, 0, 2>"
+                                        : depth == 3 ? "decode<4, 0, 3>" : "decode<4, 0, 2>";
+  plan.launch(p.Hkv == 8 ? eight : any)
+      .grid(p.Hkv, by.ranks, p.B).block(by.warps * 32).cluster(1, by.ranks, 1).shared(shared_bytes(by.warps, depth))
       .arg(p.q).arg(p.k).arg(p.v).arg(p.len).arg(p.o).arg(p.lse).arg(p.S).arg(group).arg(p.scale * 1.44269504f);
 }
