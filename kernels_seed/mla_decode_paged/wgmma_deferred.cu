@@ -9,8 +9,9 @@
 // seven of the queries' nine spans stay in the scorer's registers. TMA fills the places, started by the warps that release
 // them; a page's rotated channels, which come last, are brought to the L2 ahead. A run's queries come like a page. All pages of
 // all sequences in a row are dealt out in equal runs to as many groups of blocks as the device holds; where all sequences are
-// alike, runs grow by up to 1 / RUN_ALIGN to end with them. A second, programmatic launch merges what was cut, from normalised
-// fp16. Up to 32 heads, or beyond SEQUENCES_MAX sequences, go to blocks of eight warps with mma.sync.
+// alike, runs grow by up to 1 / RUN_ALIGN to end with them. A run's first items are asked for before the lengths are known, as
+// if all sequences were as long as can be. A second, programmatic launch merges what was cut, from normalised fp16. Up to 32
+// heads, or beyond SEQUENCES_MAX sequences, go to blocks of eight warps with mma.sync.
 //
 // Ladder (geometric means over six shapes on an H100, docs/decode_seeds.md):
 //   naive.cu          one warp per head: every row is read Hq times
@@ -154,9 +155,15 @@ struct Source {
 /// An item to be loaded: a page's index, or ~b for the queries of sequence b, which go before its pages as if they were one.
 constexpr int NOTHING = -0x7fffffff;
 
-/// Starts the copies of a piece of an item into its place, and returns the item behind that. One thread.
-__device__ __forceinline__ int load(Shared& shared, const Source& from, int part, int stage, int item) {
-  if (item == NOTHING) return item;
+/// The piece of the items that a thread brings, or PARTS: a warp's first lane has two spans, or the rotated channels.
+__device__ __forceinline__ int own_piece() {
+  const int role = threadIdx.x / 128, warp = threadIdx.x / 32 % 4;
+  if (role == 0 || threadIdx.x % 32 != 0) return PARTS;
+  return warp < 2 ? 2 * (role - 1) + warp : role == 1 && warp == 2 ? PARTS - 1 : PARTS;
+}
+
+/// Starts the copies of a piece of an item into its place. One thread.
+__device__ __forceinline__ void copy(Shared& shared, const Source& from, int part, int stage, int item) {
   const bool is_query = item < 0;
   const CUtensorMap* const map = is_query ? from.q : from.kv;
   const int row = is_query ? from.head : 0, index = is_query ? ~item : item;
@@ -168,6 +175,12 @@ __device__ __forceinline__ int load(Shared& shared, const Source& from, int part
     ptx::mbarrier_arrive_expect(&shared.rope_full[stage], SPAN_BYTES);
     ptx::tma_load_3d(shared.rope[stage], map, &shared.rope_full[stage], DV, row, index);
   }
+}
+
+/// The same, if they were not started already, and returns the item behind that.
+__device__ __forceinline__ int load(Shared& shared, const Source& from, int part, int stage, int item, bool is_started = false) {
+  if (item == NOTHING) return item;
+  if (!is_started) copy(shared, from, part, stage, item);
   Loader& l = shared.loader[part];
   if (++l.i == l.count) {
     l.at += l.count;
@@ -183,6 +196,38 @@ __device__ __forceinline__ int load(Shared& shared, const Source& from, int part
                  : "memory");
   }
   return page;
+}
+
+/// Where a group's run begins if all sequences are as long as can be: page `at` of all, of sequence b, which is -1 where the run
+/// does not begin with two pages of one.
+struct Guess {
+  int at, b;
+};
+
+__device__ __forceinline__ Guess guess_run(int B, int table_pages, int group, int groups) {
+  const int length = run_length(B * table_pages, groups, table_pages, table_pages), at = group * length, b = at / table_pages;
+  return {at, length > 1 && b < B && at + 1 < (b + 1) * table_pages ? b : -1};
+}
+
+/// Starts the copies of what a guessed run begins with into the empty ring.
+__device__ __forceinline__ void start(Shared& shared, const Source& from, int part, const Guess& guess) {
+  const int first = from.page_table[guess.at], second = from.page_table[guess.at + 1];
+  copy(shared, from, part, 0, ~guess.b);
+  copy(shared, from, part, 1, first);
+  if (part < PARTS - 1) copy(shared, from, part, 2, second);
+}
+static_assert(RING == 3 && ROPES == 2, "places of the queries and two pages, or of one page's rotated channels");
+
+/// Waits for what a wrong guess brought, and lets its barriers count anew.
+__device__ __forceinline__ void forget(Shared& shared, int part) {
+  for (int stage = 0; stage < (part == PARTS - 1 ? ROPES : RING); ++stage) {
+    uint64_t* const full = part == PARTS - 1 ? &shared.rope_full[stage] : &shared.full[stage][part];
+    ptx::mbarrier_wait(full, 0);
+    asm volatile("mbarrier.inval.shared.b64 [%0];" ::"r"(ptx::smem_address(full)) : "memory");
+    ptx::mbarrier_init(full, 1);
+  }
+  ptx::fence_mbarrier_init();
+  ptx::fence_proxy_async();
 }
 
 /// Loads a piece of the next item where that of another was released.
@@ -443,10 +488,6 @@ mla_decode(const __grid_constant__ CUtensorMap q, const __grid_constant__ CUtens
   if (threadIdx.x == 128) {
     ptx::tma_prefetch(&q);
     ptx::tma_prefetch(&kv);
-  } else if (threadIdx.x == 160 && table_pages > 0) {  // the run's first page, if all sequences are as long as can be
-    const int all = B * table_pages;
-    const int at = min(group * run_length(all, groups, table_pages, table_pages), all - 1);
-    asm volatile("prefetch.global.L2 [%0];" ::"l"(page_table + at));
   }
   if (threadIdx.x == 0) {
     for (int stage = 0; stage < RING; ++stage) {
@@ -460,10 +501,21 @@ mla_decode(const __grid_constant__ CUtensorMap q, const __grid_constant__ CUtens
     ptx::fence_mbarrier_init();
     ptx::fence_proxy_async();
   }
+  const Guess guess = guess_run(B, table_pages, group, groups);
+  __syncthreads();  // the barriers are there
+  if (guess.b >= 0 && own_piece() < PARTS) start(shared, {&q, &kv, page_table, table_pages, head, 0}, own_piece(), guess);
+  __syncwarp();
   count_pages(shared.before, len, B, groups);
   ptx::griddepcontrol_launch_dependents();  // the merge takes each SM as it falls free, and waits there for the last block
   const int pages = shared.before[B], length = shared.before[B + 1];
   const int begin = min(group * length, pages), end = min(begin + length, pages);
+
+  const bool is_right = guess.b >= 0 && begin == guess.at && end > begin + 1 && shared.before[guess.b] == guess.b * table_pages &&
+                        shared.before[guess.b + 1] > begin + 1;
+  if (guess.b >= 0 && !is_right) {
+    if (own_piece() < PARTS) forget(shared, own_piece());
+    __syncthreads();  // the ring is empty
+  }
 
   const int role = threadIdx.x / 128, heads = min(HEADS, Hq - head);
   const Output out{o, lse, part, stats};
@@ -493,10 +545,8 @@ mla_decode(const __grid_constant__ CUtensorMap q, const __grid_constant__ CUtens
     }
   } else {
     ptx::register_decrease<ADDER_REGISTERS>();
-    const int w = role - 1;
-    const int warp = threadIdx.x / 32 % 4;  // which bring a piece each: two of either half, and one the rotated channels
-    const int part = warp < 2 ? 2 * w + warp : w == 0 && warp == 2 ? PARTS - 1 : PARTS;
-    const bool is_loader = threadIdx.x % 32 == 0 && part < PARTS;
+    const int w = role - 1, part = own_piece();
+    const bool is_loader = part < PARTS;
     const Source from{&q, &kv, page_table, table_pages, head, end};
     int item = NOTHING;
     if (is_loader && begin < end) {
@@ -504,7 +554,9 @@ mla_decode(const __grid_constant__ CUtensorMap q, const __grid_constant__ CUtens
       const Run run = run_at(shared.before, begin, end, b);
       shared.loader[part] = {begin, b, -1, run.count};
       item = ~run.b;
-      for (int stage = 0; stage < (part == PARTS - 1 ? ROPES : RING); ++stage) item = load(shared, from, part, stage, item);
+      for (int stage = 0; stage < (part == PARTS - 1 ? ROPES : RING); ++stage) {
+        item = load(shared, from, part, stage, item, is_right);
+      }
     }
     for (int b = group; b < B; b += groups) {  // sequences without keys
       if (shared.before[b + 1] > shared.before[b]) continue;
