@@ -15,7 +15,8 @@
 //   mma_sync.cu tensor cores by mma.sync, windows shared by the queries of a block, tile after tile
 //   this file   the windows of a patch whole in shared memory, a warp sees its own part of them: 1.72x the
 //               second (1.32 to 2.24x); keys as rows of the products, smaller patches, more blocks: 1.18x more (1.10
-//               to 1.31x, an H200, n = 8); no divisions in that path since
+//               to 1.31x, an H200, n = 8); no divisions in that path since. Windows of one fragment: two heads at once,
+//               with room for what is loaded in registers: 1.25x there (an H100, n = 6)
 //   left to do  large windows on wgmma: there this file is mma_sync.cu, at a fifth of the tensor cores
 
 // tune: WARPS = 4 | 2
@@ -23,7 +24,7 @@
 // tune: PATCH_Y = 8 | 16
 // tune: NEAR_WARPS = 4 | 7 | 8
 // tune: NEAR_BLOCKS = 4 | 3 | 2
-// tune: SINGLE_BLOCKS = 6 | 4 | 3
+// tune: SINGLE_BLOCKS = 5 | 6 | 4
 
 #include <kernelites/ptx.cuh>
 
@@ -229,10 +230,10 @@ template <int D>
 constexpr int NEAR_WARPS_OF = D == 32 ? NEAR_WARPS : 8;
 constexpr int FRAGMENTS = 8;  // of eight keys that a warp holds the scores of
 
-/// Byte offset of a 16-byte chunk of a row, as TMA writes rows of 2 D bytes with a swizzle of that width.
-template <int D>
+/// Byte offset of a 16-byte chunk of a row, as TMA writes rows of so many channels with a swizzle of their width.
+template <int CHANNELS>
 __device__ __forceinline__ unsigned near_place(int row, int chunk) {
-  return D == 32 ? row * 64 + ((chunk ^ (row >> 1 & 3)) << 4) : row * 128 + ((chunk ^ (row & 7)) << 4);
+  return CHANNELS == 32 ? row * 64 + ((chunk ^ (row >> 1 & 3)) << 4) : row * 128 + ((chunk ^ (row & 7)) << 4);
 }
 
 constexpr __host__ __device__ int whole(int bytes) { return (bytes + 1023) / 1024 * 1024; }
@@ -358,20 +359,22 @@ __device__ __forceinline__ void attend(unsigned char* q_tile, const unsigned cha
   }
 }
 
-/// A block takes px x py queries; TMA brings them and the rx x ry keys and values of all their windows, once. A warp takes 2 x 8
-/// queries at a time, and of the keys only the rows and the COLUMNS8 fragments of eight columns that their windows touch. HIGH: how
-/// many rows windows have at most, where both strides are 1, or 0.
-template <int D, int COLUMNS8, int HIGH>
+/// A block takes px x py queries, of HEADS heads, whose channels are a row of 128 bytes together where there are two; TMA brings them
+/// and the rx x ry keys and values of all their windows, once. A warp takes 2 x 8 queries of a head at a time, and of the keys only
+/// the rows and the COLUMNS8 fragments of eight columns that their windows touch. HIGH: how many rows windows have at most, where
+/// both strides are 1, or 0.
+template <int D, int HEADS, int COLUMNS8, int HIGH>
 __global__ void __launch_bounds__(NEAR_WARPS_OF<D> * 32, D == 32 ? (COLUMNS8 == 1 ? SINGLE_BLOCKS : NEAR_BLOCKS) : 2)
     gna_near(const __grid_constant__ CUtensorMap q_map, const __grid_constant__ CUtensorMap k_map,
              const __grid_constant__ CUtensorMap v_map, const __grid_constant__ CUtensorMap o_map, float* __restrict__ lse, int X,
              int Y, int H, int wx, int wy, int sx, int sy, int px, int py, int rx, int ry, int tiles_y, float scale_log2) {
-  constexpr int ROWS_AT_ONCE = FRAGMENTS / COLUMNS8;
+  static_assert(HEADS == 1 || HIGH == 0, "windows by rows take one head");
+  constexpr int ROWS_AT_ONCE = FRAGMENTS / COLUMNS8, BYTES = D * HEADS * 2;  // of a row
   extern __shared__ __align__(1024) unsigned char near_memory[];
   unsigned char* const q_tile = near_memory;
-  unsigned char* const k_tile = q_tile + whole(px * py * D * 2);
-  unsigned char* const v_tile = k_tile + whole(rx * ry * D * 2);
-  uint64_t* const arrived = reinterpret_cast<uint64_t*>(v_tile + whole(rx * ry * D * 2));
+  unsigned char* const k_tile = q_tile + whole(px * py * BYTES);
+  unsigned char* const v_tile = k_tile + whole(rx * ry * BYTES);
+  uint64_t* const arrived = reinterpret_cast<uint64_t*>(v_tile + whole(rx * ry * BYTES));
   const int lane = threadIdx.x % 32, warp = threadIdx.x / 32, g = lane / 4, t = lane % 4;
   const int h = blockIdx.x, tile = blockIdx.y, b = blockIdx.z;
   const int x = tile / tiles_y * px, y = tile % tiles_y * py;
@@ -382,17 +385,18 @@ __global__ void __launch_bounds__(NEAR_WARPS_OF<D> * 32, D == 32 ? (COLUMNS8 == 
     ptx::mbarrier_init(&arrived[1], 1);
     ptx::fence_mbarrier_init();
     ptx::fence_proxy_async();
-    ptx::mbarrier_arrive_expect(&arrived[0], (px * py + rx * ry) * D * 2);
+    ptx::mbarrier_arrive_expect(&arrived[0], (px * py + rx * ry) * BYTES);
     ptx::tma_load_5d(q_tile, &q_map, &arrived[0], 0, h, y, x, b);
     ptx::tma_load_5d(k_tile, &k_map, &arrived[0], 0, h, first_y, first_x, b);
-    ptx::mbarrier_arrive_expect(&arrived[1], rx * ry * D * 2);
+    ptx::mbarrier_arrive_expect(&arrived[1], rx * ry * BYTES);
     ptx::tma_load_5d(v_tile, &v_map, &arrived[1], 0, h, first_y, first_x, b);
   }
   __syncthreads();  // the barriers are set up
   ptx::mbarrier_wait(&arrived[0], 0);
 
   const int wide = py == 16 ? 1 : 0, tasks = px / 2 << wide;
-  for (int task = warp; task < tasks; task += blockDim.x / 32) {
+  for (int each = warp; each < tasks * HEADS; each += blockDim.x / 32) {
+    const int task = each / HEADS, head = each % HEADS, chunk = head * (D / 8);
     const int own_x = (task >> wide) * 2, own_y = (task & wide) * 8, at_x = x + own_x, at_y = y + own_y;
     if (at_x >= X || at_y >= Y) continue;
     if constexpr (HIGH > 0) {
@@ -423,7 +427,7 @@ __global__ void __launch_bounds__(NEAR_WARPS_OF<D> * 32, D == 32 ? (COLUMNS8 == 
 #pragma unroll
     for (int step = 0; step < D / 16; ++step) {
       const int row = (own_x + ((lane >> 3) & 1)) * py + own_y + (lane & 7);
-      ptx::ldmatrix_x4(a[step], q_tile + near_place<D>(row, step * 2 + (lane >> 4)));
+      ptx::ldmatrix_x4(a[step], q_tile + near_place<D * HEADS>(row, chunk + step * 2 + (lane >> 4)));
     }
     const int start_x[2] = {window_start(at_x, X, wx, sx), window_start(min(at_x + 1, X - 1), X, wx, sx)};
     const int start_y = window_start(min(at_y + g, Y - 1), Y, wy, sy), from_y = window_start(at_y, Y, wy, sy);
@@ -444,7 +448,7 @@ __global__ void __launch_bounds__(NEAR_WARPS_OF<D> * 32, D == 32 ? (COLUMNS8 == 
 #pragma unroll
         for (int step = 0; step < D / 32; ++step) {
           unsigned k[4];
-          ptx::ldmatrix_x4(k, k_tile + near_place<D>(row, step * 4 + (lane >> 3)));
+          ptx::ldmatrix_x4(k, k_tile + near_place<D * HEADS>(row, chunk + step * 4 + (lane >> 3)));
           ptx::mma_bf16(s[f], a[step * 2], k[0], k[1]);
           ptx::mma_bf16(s[f], a[step * 2 + 1], k[2], k[3]);
         }
@@ -498,7 +502,7 @@ __global__ void __launch_bounds__(NEAR_WARPS_OF<D> * 32, D == 32 ? (COLUMNS8 == 
 #pragma unroll
         for (int pair = 0; pair < D / 16; ++pair) {
           unsigned v[4];
-          ptx::ldmatrix_x4_trans(v, v_tile + near_place<D>(row, pair * 2 + (lane >> 4)));
+          ptx::ldmatrix_x4_trans(v, v_tile + near_place<D * HEADS>(row, chunk + pair * 2 + (lane >> 4)));
           ptx::mma_bf16(acc[pair * 2], p, v[0], v[1]);
           ptx::mma_bf16(acc[pair * 2 + 1], p, v[2], v[3]);
         }
@@ -513,11 +517,11 @@ __global__ void __launch_bounds__(NEAR_WARPS_OF<D> * 32, D == 32 ? (COLUMNS8 == 
       const int row = (own_x + half) * py + own_y + g;
 #pragma unroll
       for (int c = 0; c < D / 8; ++c) {
-        *reinterpret_cast<unsigned*>(q_tile + near_place<D>(row, c) + t * 4) =
+        *reinterpret_cast<unsigned*>(q_tile + near_place<D * HEADS>(row, chunk + c) + t * 4) =
             ptx::pack_bf16(acc[c][half * 2] * inverse, acc[c][half * 2 + 1] * inverse);
       }
       if (t == 0 && at_x + half < X && at_y + g < Y) {
-        lse[(((long long)b * X + at_x + half) * Y + at_y + g) * H + h] = max[half] * 0.69314718056f + logf(total);
+        lse[(((long long)b * X + at_x + half) * Y + at_y + g) * H + h * HEADS + head] = max[half] * 0.69314718056f + logf(total);
       }
     }
   }
@@ -547,24 +551,28 @@ constexpr void plan(const Problem& p, kl::Plan& plan) {
   if (p.D == 32 && PATCH_Y == 16 && kl::cdiv(p.Y, 16) * (kl::round_up(8, p.sy) + 8 * columns) <= kl::cdiv(p.Y, 8) * 8 * columns)
     py = 16;
   const int rx = reach(px, p.sx, p.wx, p.X), ry = kl::round_up(py - 8, p.sy) + 8 * columns;
-  const int bytes = whole(px * py * p.D * 2) + 2 * whole(rx * ry * p.D * 2) + 16;
+  // Two heads at once where a block has little to load otherwise.
+  const int heads = p.D == 32 && columns == 1 && p.H % 2 == 0 ? 2 : 1, channels = p.D * heads;
+  const int bytes = whole(px * py * channels * 2) + 2 * whole(rx * ry * channels * 2) + 16;
   if (p.D <= 64 && columns <= 2 && rx <= 256 && ry <= 256 && bytes <= p.device.shared_bytes_max &&
       kl::cdiv(p.X, px) * kl::cdiv(p.Y, py) <= 65535) {
-    const auto swizzle = p.D == 32 ? kl::swizzle_64 : kl::swizzle_128;
-    const auto q_map = plan.tensor_map(p.q, {4, 3, 2, 1, 0}, {p.D, 1, py, px, 1}, swizzle);
-    const auto k_map = plan.tensor_map(p.k, {4, 3, 2, 1, 0}, {p.D, 1, ry, rx, 1}, swizzle);
-    const auto v_map = plan.tensor_map(p.v, {4, 3, 2, 1, 0}, {p.D, 1, ry, rx, 1}, swizzle);
-    const auto o_map = plan.tensor_map(p.o, {4, 3, 2, 1, 0}, {p.D, 1, py, px, 1}, swizzle);
-    const int tiles_y = kl::cdiv(p.Y, py), tasks = px * py / 16, most = p.D == 32 ? NEAR_WARPS_OF<32> : NEAR_WARPS_OF<64>;
+    const auto swizzle = channels == 32 ? kl::swizzle_64 : kl::swizzle_128;
+    const int rows = p.H / heads;
+    const auto q_map = plan.tensor_map(p.q.view(p.B, p.X, p.Y, rows, channels), {4, 3, 2, 1, 0}, {channels, 1, py, px, 1}, swizzle);
+    const auto k_map = plan.tensor_map(p.k.view(p.B, p.X, p.Y, rows, channels), {4, 3, 2, 1, 0}, {channels, 1, ry, rx, 1}, swizzle);
+    const auto v_map = plan.tensor_map(p.v.view(p.B, p.X, p.Y, rows, channels), {4, 3, 2, 1, 0}, {channels, 1, ry, rx, 1}, swizzle);
+    const auto o_map = plan.tensor_map(p.o.view(p.B, p.X, p.Y, rows, channels), {4, 3, 2, 1, 0}, {channels, 1, py, px, 1}, swizzle);
+    const int tiles_y = kl::cdiv(p.Y, py), tasks = px * py / 16 * heads, most = p.D == 32 ? NEAR_WARPS_OF<32> : NEAR_WARPS_OF<64>;
     const int warps = kl::cdiv(tasks, kl::cdiv(tasks, most));
     const bool is_by_rows = columns == 2 && p.sx == 1 && p.sy == 1 && p.wx <= 8;
-    const char* const name = is_by_rows && p.D == 32 ? (p.wx == 7 ? "gna_near<32, 2, 7>" : "gna_near<32, 2, 8>")
-                             : is_by_rows            ? (p.wx == 7 ? "gna_near<64, 2, 7>" : "gna_near<64, 2, 8>")
-                             : p.D == 32             ? (columns == 2 ? "gna_near<32, 2, 0>" : "gna_near<32, 1, 0>")
-                             : columns == 2          ? "gna_near<64, 2, 0>"
-                                                     : "gna_near<64, 1, 0>";
+    const char* const name = is_by_rows && p.D == 32 ? (p.wx == 7 ? "gna_near<32, 1, 2, 7>" : "gna_near<32, 1, 2, 8>")
+                             : is_by_rows            ? (p.wx == 7 ? "gna_near<64, 1, 2, 7>" : "gna_near<64, 1, 2, 8>")
+                             : heads == 2            ? "gna_near<32, 2, 1, 0>"
+                             : p.D == 32             ? (columns == 2 ? "gna_near<32, 1, 2, 0>" : "gna_near<32, 1, 1, 0>")
+                             : columns == 2          ? "gna_near<64, 1, 2, 0>"
+                                                     : "gna_near<64, 1, 1, 0>";
     plan.launch(name)
-        .grid(p.H, kl::cdiv(p.X, px) * tiles_y, p.B)
+        .grid(rows, kl::cdiv(p.X, px) * tiles_y, p.B)
         .block(warps * 32)
         .shared(bytes)
         .arg(q_map)

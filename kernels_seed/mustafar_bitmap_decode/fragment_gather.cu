@@ -18,11 +18,12 @@
 //   this file      operands gathered directly, cp.async: 1.33x the second; bulk copies and starts by a scan: 1.42x; tests
 //                  that leave the zero, neighbouring words for the lanes of a load: 1.46x (1.39 and 1.64x at sparsity 0.7)
 //                  Leaner fetches, and elements that need not be packed: 1.06x more on an H200 (1.09x at sparsity 0.7; n = 8);
-//                  tiles dealt evenly since
+//                  tiles dealt evenly; a merge whose loads do not wait for each other: 1.04x at one long sequence (an H100,
+//                  n = 8); two slots instead of three: 1.03x at short sequences, no more than 1.01x either way elsewhere
 //   left to do     at sparsity 0.7 a load an element is too many: schedulers issue in 62 % of the cycles, and warps wait for
 //                  shared memory. More warps are slower: five blocks with smaller slots 1.1 to 1.2 times, six 1.3 to 1.5 times
 
-// tune: STAGES = 3 | 4 | 2
+// tune: STAGES = 2 | 3 | 4
 // tune: BLOCKS_PER_SM = 4 | 3 | 2
 // tune: WAVES = 1 | 2 | 3
 // where: STAGES * BLOCKS_PER_SM <= 12
@@ -41,7 +42,7 @@ constexpr int TILE_VECTORS = KEYS * D / 8;      // of a tile without any pruning
 constexpr int SPLITS_MAX = 128;
 constexpr float LOWEST = -1e30f;                // finite, so that the difference of two maxima is never NaN
 constexpr float LN2 = 0.69314718f;
-static_assert(SPLITS_MAX <= D && D == 2 * KEYS, "a thread per chunk; as many words of keys as of values");
+static_assert(SPLITS_MAX % 32 == 0 && D == 2 * KEYS, "lanes take chunks; as many words of keys as of values");
 
 struct Slot {
   unsigned short values[UNIT * 64];
@@ -419,39 +420,45 @@ bitmap_decode(const unsigned short* __restrict__ q, const unsigned long long* __
   }
 }
 
-/// `pick` over the values of a block of D threads, in every thread.
-template <typename Pick>
-__device__ float over_block(float value, Pick pick) {
-  __shared__ float of_warp[D / 32];
-#pragma unroll
-  for (int step = 16; step > 0; step /= 2) value = pick(value, __shfl_xor_sync(0xffffffffu, value, step));
-  if (threadIdx.x % 32 == 0) of_warp[threadIdx.x / 32] = value;
-  __syncthreads();  // every warp's value is visible
-  value = of_warp[0];
-#pragma unroll
-  for (int w = 1; w < D / 32; ++w) value = pick(value, of_warp[w]);
-  __syncthreads();  // nobody reads them any more
-  return value;
-}
-
-/// One block per row (b, h), one thread per channel: merges the chunks that hold keys.
-extern "C" __global__ void __launch_bounds__(D)
+/// One block per row (b, h): merges the chunks that hold keys, in PARTS at once.
+template <int PARTS>
+__global__ void __launch_bounds__(PARTS* D)
 combine(const float* __restrict__ part, const float2* __restrict__ stats, const int* __restrict__ groups,
         const int* __restrict__ window, unsigned short* __restrict__ o, float* __restrict__ lse, int Hq, int splits, int chunk) {
-  ptx::griddepcontrol_wait();  // the parts are there
   const long long row = blockIdx.x;
-  const int d = threadIdx.x, tiles = tiles_of(groups[row / Hq], window[row / Hq]), used = (tiles + chunk - 1) / chunk;
-  part += row * splits * D;
+  const int d = threadIdx.x % D, first = threadIdx.x / D, lane = threadIdx.x % 32;
+  const int tiles = tiles_of(groups[row / Hq], window[row / Hq]), used = (tiles + chunk - 1) / chunk;
+  part += row * splits * D + d;
   stats += row * splits;
-  // A thread weighs a chunk, then sums a channel over all chunks: their loads do not wait for each other.
-  __shared__ float weights[SPLITS_MAX];
-  const float2 piece = d < used ? stats[d] : make_float2(LOWEST, 0);
-  const float max = over_block(piece.x, [](float x, float y) { return fmaxf(x, y); });
-  weights[d] = d < used ? ptx::ex2(piece.x - max) : 0.0f;
-  const float sum = over_block(piece.y * weights[d], [](float x, float y) { return x + y; });  // the weights are visible
+  __shared__ float weights[SPLITS_MAX], values[PARTS][D];
+  ptx::griddepcontrol_wait();  // the parts are there
+  // Every warp weighs all chunks; then a thread sums a channel over every PARTS-th of them.
+  float2 piece[SPLITS_MAX / 32];
+  float max = LOWEST, sum = 0;
+#pragma unroll
+  for (int i = 0; i < SPLITS_MAX / 32; ++i) {
+    piece[i] = i * 32 + lane < used ? stats[i * 32 + lane] : make_float2(LOWEST, 0);
+    max = fmaxf(max, piece[i].x);
+  }
+#pragma unroll
+  for (int step = 16; step > 0; step /= 2) max = fmaxf(max, __shfl_xor_sync(~0u, max, step));
+#pragma unroll
+  for (int i = 0; i < SPLITS_MAX / 32; ++i) {
+    const float weight = i * 32 + lane < used ? ptx::ex2(piece[i].x - max) : 0.0f;
+    if (threadIdx.x < 32) weights[i * 32 + lane] = weight;
+    sum += piece[i].y * weight;
+  }
+#pragma unroll
+  for (int step = 16; step > 0; step /= 2) sum += __shfl_xor_sync(~0u, sum, step);
+  __syncthreads();  // the weights are visible
   float value = 0;
 #pragma unroll 8
-  for (int split = 0; split < used; ++split) value += part[split * D + d] * weights[split];
+  for (int split = first; split < used; split += PARTS) value += part[split * D] * weights[split];
+  values[first][d] = value;
+  __syncthreads();  // all parts' sums are visible
+  if (first != 0) return;
+#pragma unroll
+  for (int i = 1; i < PARTS; ++i) value += values[i][d];
   o[row * D + d] = (unsigned short)ptx::pack_bf16(tiles > 0 ? value / sum : 0.0f, 0);
   if (d == 0) lse[row] = tiles > 0 ? max * LN2 + logf(sum) : -INFINITY;
 }
@@ -469,6 +476,7 @@ constexpr void plan(const Problem& p, kl::Plan& plan) {
   plan.launch("bitmap_decode").grid(p.Hkv, splits, p.B).block(THREADS).shared(sizeof(Shared))
       .arg(p.q).arg(p.k_bits).arg(p.v_bits).arg(p.k_off).arg(p.v_off).arg(p.k_val).arg(p.v_val).arg(p.k_win).arg(p.v_win)
       .arg(p.groups).arg(p.window).arg(part).arg(stats).arg(p.C).arg(p.W).arg(group).arg(chunk).arg(p.scale * 1.44269504f);
-  plan.launch("combine").grid(p.B * p.Hq).block(D).programmatic()
+  const bool is_long = splits >= 16;
+  plan.launch(is_long ? "combine<4>" : "combine<1>").grid(p.B * p.Hq).block(is_long ? 4 * D : D).programmatic()
       .arg(part).arg(stats).arg(p.groups).arg(p.window).arg(p.o).arg(p.lse).arg(p.Hq).arg(splits).arg(chunk);
 }

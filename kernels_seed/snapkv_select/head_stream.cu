@@ -24,8 +24,10 @@
 //   two_passes.cu   product transposed: a warp holds all queries of a head; clusters choose
 //   one_product.cu  keys read once, exponentials kept in 16 bits, in device memory where they do not fit the chip
 //   this file       heads follow one another, two at a time on four warpgroups: 1.54x the one before (1.31 to 1.76x, an
-//                   H100, n = 8)
-//   left to do      the choice, 11 to 29 us behind the last key
+//                   H100, n = 8). Since then: the second of two heads goes backwards over its keys;
+//                   what may be chosen goes into lists
+//   left to do      a tile takes a warpgroup some 4000 cycles, of which the tensor cores need 300; the choice, 8 to 22 us
+//                   behind the last key
 
 // tune: CHUNK = 8 | 16 | 4
 // tune: SLACK = 2 | 1 | 3
@@ -50,7 +52,8 @@ template <int HP>
 constexpr int COPIES_OF = HP;  // of a query's sum, to which different blocks add
 // A sum counts who has added to it, in the upper eight bits, so that nothing else has to be waited for.
 constexpr unsigned long long ONE = 1ull << 56;
-constexpr unsigned long long BEYOND = 1ull << 48;  // what is added where an exponential may be beyond 16 bits
+constexpr unsigned long long TOO_SMALL = 1ull << 20;  // one sixteenth: 16 bits hold too little of so small a sum
+constexpr unsigned long long BEYOND = 1ull << 48;     // what is added where an exponential may be beyond 16 bits
 
 /// Shared memory behind the tiles.
 template <int HP>
@@ -94,6 +97,10 @@ __device__ __forceinline__ void settle(float (&d)[N]) {
 #pragma unroll
   for (int i = 0; i < N; ++i) asm volatile("" : "+f"(d[i])::"memory");
 }
+
+/// Which of its `own` tiles a warpgroup takes: every second item goes over them backwards, so that what was read last is still in
+/// the L2 where the next heads share the keys.
+__device__ __forceinline__ int place_of(int turn, int tile, int own) { return turn & 1 ? own - 1 - tile : tile; }
 
 constexpr __host__ __device__ int pitch_of(int count) { return (count + 3) / 4 * 4; }
 
@@ -197,7 +204,6 @@ __global__ void __launch_bounds__(128 + 128 * TEAMS, 1)
     ptx::fence_proxy_async();
   }
   __syncthreads();  // the barriers are set up
-  ptx::griddepcontrol_launch_dependents();  // the choice may take its places as they become free
 
   if (threadIdx.x < 128) {
     if (HP > 1) ptx::register_decrease<32>();
@@ -206,16 +212,18 @@ __global__ void __launch_bounds__(128 + 128 * TEAMS, 1)
         unsigned turn = 0;
         for (int item = first_item; item < items; item += groups, ++turn) {
           const int b = item / per, hk = item % per * HP / group;
-          // Keys that no other head of theirs will read may leave the L2 first.
-          const uint64_t priority = (item % per + 1) * HP % group == 0 ? 0x12F0000000000000ull : 0x1000000000000000ull;
+          const bool is_last = (item % per + 1) * HP % group == 0;  // no other head of these keys will read them
           for (int i = 0; i < mine; ++i) {
-            const int team = i % TEAMS;
-            const unsigned index = turn * ((mine - team + TEAMS - 1) / TEAMS) + i / TEAMS, stage = team * STAGES + index % STAGES;
+            const int team = i % TEAMS, own = (mine - team + TEAMS - 1) / TEAMS;
+            const int token = (first_tile + place_of(turn, i / TEAMS, own) * TEAMS + team) * KEYS;
+            // Who will not be read again, or last of all, may leave the L2 first.
+            const uint64_t priority = is_last || i / TEAMS < own / 4 ? 0x12F0000000000000ull : 0x1000000000000000ull;
+            const unsigned index = turn * own + i / TEAMS, stage = team * STAGES + index % STAGES;
             uint64_t* const barrier = &tables.full[stage];
             ptx::mbarrier_wait(&tables.empty[stage], (index / STAGES & 1) ^ 1);
             ptx::mbarrier_arrive_expect(barrier, TILE);
-            load_keys(memory + stage * TILE, &k_map, barrier, 0, hk, (first_tile + i) * KEYS, b, priority);
-            load_keys(memory + stage * TILE + TILE / 2, &k_map, barrier, 64, hk, (first_tile + i) * KEYS, b, priority);
+            load_keys(memory + stage * TILE, &k_map, barrier, 0, hk, token, b, priority);
+            load_keys(memory + stage * TILE + TILE / 2, &k_map, barrier, 64, hk, token, b, priority);
           }
         }
       }
@@ -286,7 +294,7 @@ __global__ void __launch_bounds__(128 + 128 * TEAMS, 1)
 #pragma unroll
         for (int m = 0; m < HP; ++m) {
           total[m] &= ONE - 1;
-          fits = fits && total[m] < BEYOND;
+          fits = fits && total[m] >= TOO_SMALL && total[m] < BEYOND;
         }
         fits = __all_sync(0xffffffffu, fits);
         if (part == 0 && lane == 0) flagged[item] = fits ? 0 : 1;
@@ -374,7 +382,7 @@ __global__ void __launch_bounds__(128 + 128 * TEAMS, 1)
         ptx::mma_f16(c, a, operand[(first + i) * 2], operand[(first + i) * 2 + 1]);
       }
     }
-    const int row = (first_tile + weigh_tile * TEAMS + team) * KEYS + warp * 16 + g;
+    const int row = (first_tile + place_of(weigh_turn, weigh_tile, mine_here) * TEAMS + team) * KEYS + warp * 16 + g;
     float* const to = sums + (long long)(first_item + weigh_turn * groups) * HP * pitch;
     // Lanes 0 and 2 of four have upper and lower parts of the same sums: one ends with row g, the other with g + 8.
     const bool high = t >= 2;
@@ -416,7 +424,7 @@ __global__ void __launch_bounds__(128 + 128 * TEAMS, 1)
   float sum[NT * 2], reference[NT * 2];
   int turn = 0, tile = 0;
   const auto finish = [&]() {
-    // Sums over the tokens: a lane ends with HP queries' of its warp.
+  // Sums over the tokens: a lane ends with HP queries' of its warp.
 #pragma unroll
     for (int m = 0; m < NT; ++m) {
       const bool up = lane & 16;
@@ -470,7 +478,7 @@ __global__ void __launch_bounds__(128 + 128 * TEAMS, 1)
       }
       arrive(&tables.reference_empty);
     }
-    const int at = (first_tile + tile * TEAMS + team) * KEYS, row = at + warp * 16 + g;
+    const int at = (first_tile + place_of(turn, tile, mine_here) * TEAMS + team) * KEYS, row = at + warp * 16 + g;
     if (at + KEYS > S - W + 1) {  // hide what queries do not see
 #pragma unroll
       for (int n = 0; n < NT; ++n) {
@@ -667,8 +675,8 @@ __device__ __forceinline__ int2 find(Choice& choice, const unsigned* histogram, 
 template <bool IS_KEPT>
 __global__ void __launch_bounds__(CHOOSERS, 3)
     snapkv_choose(float* sums, int* __restrict__ chosen, const int* flagged, unsigned long long* control, int words,
-                  const unsigned short* __restrict__ q, const unsigned short* __restrict__ k, int count, int N, int part, int Hq,
-                  int group, int heads, float scale) {
+                  const unsigned short* __restrict__ q, const unsigned short* __restrict__ k, int* lists, int count, int N,
+                  int part, int Hq, int group, int heads, float scale) {
   constexpr int WARPS = CHOOSERS / 32;
   extern __shared__ __align__(16) uint4 kept[];
   __shared__ __align__(16) Choice choice;
@@ -709,7 +717,7 @@ __global__ void __launch_bounds__(CHOOSERS, 3)
     prefix = (unsigned)(lowest + first.x);
     missing -= first.y;
   }
-  for (int step = is_inside ? 2 : 0; step < 3; ++step) {
+  for (int step = is_inside ? 2 : 0; step < 2; ++step) {
     const int shift = 14 - 7 * step;
     for (int i = tid; i < quads; i += CHOOSERS) {
       const uint4 keys = IS_KEPT ? kept[i] : pool(sums, begin + i * 4, count);
@@ -725,17 +733,51 @@ __global__ void __launch_bounds__(CHOOSERS, 3)
     missing -= next.y;
   }
 
-  // A warp owns neighbouring tokens: how many of them are above and how many equal?
+  // What may be chosen, in lists: a warp's neighbouring tokens, in order, each with its last digit, or 255 if it is above any.
+  // A list takes the place of keys that its warp has read.
   const int per_warp = (quads + WARPS * 32 - 1) / (WARPS * 32) * 32;  // quads
   const int from = min(quads, warp * per_warp), to = min(quads, from + per_warp);
-  int counts = 0;  // above in the lower half, equal in the upper
-  for (int i = from + lane; i < to; i += 32) {
-    const uint4 keys = IS_KEPT ? kept[i] : pool(sums, begin + i * 4, count);
-    const unsigned of[4] = {keys.x, keys.y, keys.z, keys.w};
+  int* const list = (IS_KEPT ? reinterpret_cast<int*>(kept) : lists + (long long)blockIdx.y * pitch_of(count) + begin) + from * 4;
+  int listed = 0;
+  for (int first = from; first < to; first += 32) {
+    const int i = first + lane;
+    unsigned of[4] = {0, 0, 0, 0};
+    int mine = 0;
+    if (i < to) {
+      const uint4 keys = IS_KEPT ? kept[i] : pool(sums, begin + i * 4, count);
+      of[0] = keys.x, of[1] = keys.y, of[2] = keys.z, of[3] = keys.w;
 #pragma unroll
-    for (int e = 0; e < 4; ++e) {
-      if (i * 4 + e < n) counts += (of[e] > prefix ? 1 : 0) + (of[e] == prefix ? 1 << 16 : 0);
+      for (int e = 0; e < 4; ++e) mine += i * 4 + e < n && of[e] >> 7 >= prefix ? 1 : 0;
     }
+    if (!__any_sync(0xffffffffu, mine != 0)) continue;
+    int until = mine;
+#pragma unroll
+    for (int step = 1; step < 32; step *= 2) {
+      const int other = __shfl_up_sync(0xffffffffu, until, step);
+      if (lane >= step) until += other;
+    }
+    int at = listed + until - mine;
+    listed += __shfl_sync(0xffffffffu, until, 31);
+    if (mine != 0) {
+#pragma unroll
+      for (int e = 0; e < 4; ++e) {
+        if (i * 4 + e >= n || of[e] >> 7 < prefix) continue;
+        const unsigned digit = of[e] & (FINE - 1);
+        const bool is_equal = of[e] >> 7 == prefix;
+        list[at++] = (i * 4 + e) << 8 | (is_equal ? (int)digit : 255);
+        if (is_equal) atomicAdd(&choice.fine[2][digit / 2], digit % 2 ? 65536u : 1u);
+      }
+    }
+  }
+  const int2 last = find(choice, choice.fine[2], FINE / 2, 2, missing);
+  const int threshold = last.x;
+  missing -= last.y;
+
+  // How many of a warp's are above and how many equal?
+  int counts = 0;  // above in the lower half, equal in the upper
+  for (int i = lane; i < listed; i += 32) {
+    const int digit = list[i] & 255;
+    counts += digit > threshold ? 1 : digit == threshold ? 1 << 16 : 0;
   }
 #pragma unroll
   for (int step = 1; step < 32; step *= 2) counts += __shfl_xor_sync(0xffffffffu, counts, step);
@@ -756,39 +798,16 @@ __global__ void __launch_bounds__(CHOOSERS, 3)
     above_before += x, equal_before += y;
   }
   cluster_barrier();  // nobody reads another block's shared memory any more: blocks may end
-  for (int first = from; first < to; first += 32) {
-    const int i = first + lane;
-    unsigned of[4] = {0, 0, 0, 0};
-    int mine = 0;
-    if (i < to) {
-      const uint4 keys = IS_KEPT ? kept[i] : pool(sums, begin + i * 4, count);
-      of[0] = keys.x, of[1] = keys.y, of[2] = keys.z, of[3] = keys.w;
-#pragma unroll
-      for (int e = 0; e < 4; ++e) {
-        if (i * 4 + e < n) mine += (of[e] > prefix ? 1 : 0) + (of[e] == prefix ? 1 << 16 : 0);
-      }
-    }
-    if (!__any_sync(0xffffffffu, mine != 0)) continue;
-    int until = mine;
-#pragma unroll
-    for (int step = 1; step < 32; step *= 2) {
-      const int other = __shfl_up_sync(0xffffffffu, until, step);
-      if (lane >= step) until += other;
-    }
-    const int all = __shfl_sync(0xffffffffu, until, 31);
-    until -= mine;
-    int a = above_before + (until & 0xffff), e_before = equal_before + (until >> 16);
-#pragma unroll
-    for (int e = 0; e < 4; ++e) {
-      if (i * 4 + e < n && i < to) {
-        const bool is_above = of[e] > prefix, is_equal = of[e] == prefix;
-        if (is_above || (is_equal && e_before < missing)) chosen[a + min(e_before, missing)] = begin + i * 4 + e;
-        a += is_above;
-        e_before += is_equal;
-      }
-    }
-    above_before += all & 0xffff;
-    equal_before += all >> 16;
+  for (int first = 0; first < listed; first += 32) {
+    const int entry = first + lane < listed ? list[first + lane] : 0;
+    const int digit = first + lane < listed ? entry & 255 : -1;
+    const unsigned above = __ballot_sync(0xffffffffu, digit > threshold), equal = __ballot_sync(0xffffffffu, digit == threshold),
+                   before = (1u << lane) - 1;
+    const int e_before = equal_before + __popc(equal & before);
+    if (digit > threshold || (digit == threshold && e_before < missing))
+      chosen[above_before + __popc(above & before) + min(e_before, missing)] = begin + (entry >> 8);
+    above_before += __popc(above);
+    equal_before += __popc(equal);
   }
   if (rank == 0) {
     for (int i = wanted + tid; i < N; i += CHOOSERS) chosen[i] = -1;
@@ -842,6 +861,7 @@ constexpr void plan_of(const Problem& p, kl::Plan& plan, const char* near_name, 
   while (pieces < 8 && pieces * CHOOSE_PART < count && rows * pieces * 2 <= 3 * sms) pieces *= 2;
   const int piece = kl::round_up(kl::cdiv(count, pieces), 4);
   const bool is_kept = piece <= 40 * 1024;  // words of shared memory
+  const auto lists = plan.workspace(kl::i32, is_kept ? 4 : rows * pitch_of(count));
   plan.launch(is_kept ? "snapkv_choose<true>" : "snapkv_choose<false>")
       .grid(pieces, rows)
       .block(CHOOSERS)
@@ -855,6 +875,7 @@ constexpr void plan_of(const Problem& p, kl::Plan& plan, const char* near_name, 
       .arg(words)
       .arg(p.q)
       .arg(p.k)
+      .arg(lists)
       .arg(count)
       .arg(p.N)
       .arg(piece)
