@@ -5,15 +5,17 @@
 //   h_t = C_t^T q' / (max(|n_t . q'|, exp(-m_t)) + eps)
 //
 // Gates and denominators of all tokens come first (one block per head), then the columns of C: a block takes 32 of them,
-// a thread one, each of the eight warps an eighth of the rows. Beside it an honest kernel in chunks of 16 tokens is
-// emulated (h_emulated, c_emulated): weights within a chunk, the state at its start and the weighted keys are rounded to bf16 as
-// operands of tensor cores, everything else is exact.
+// a thread one, each of the eight warps an eighth of the rows. Beside it stands by how much an honest kernel in chunks of 16 tokens
+// errs (h_emulated, c_emulated: the exact values and that on top): it rounds weights within a chunk, the state at its start, weighted keys
+// and outputs to bf16. Not one such kernel's error, which may be next to nothing by chance where a sum has few terms, but the
+// root of the sum of all roundings' mean squares.
 
 #include <kernelites/reference_rounding.cuh>
 
 #define CHUNK 16
 #define COLUMNS 32
 #define GROUPS 8
+#define ROUNDING_SQUARED (1.0 / 3 / (1 << 18))  // mean square of what rounding to bf16 changes, of a number's own
 
 using namespace kernelites::reference;
 
@@ -45,7 +47,7 @@ mlstm_tokens(const unsigned short* __restrict__ q, const unsigned short* __restr
   if (d == 0) m[blockIdx.x] = stabiliser;
 }
 
-/// weights[r, t, j] = bf16(scale exp(...) q_t . k_j) for the tokens j up to t of t's own chunk. A warp per token, a lane
+/// weights[r, t, j] = scale exp(...) q_t . k_j for the tokens j up to t of t's own chunk. A warp per token, a lane
 /// per j.
 extern "C" __global__ void __launch_bounds__(GROUPS * 32)
 mlstm_weights(const unsigned short* __restrict__ q, const unsigned short* __restrict__ k,
@@ -60,7 +62,7 @@ mlstm_weights(const unsigned short* __restrict__ q, const unsigned short* __rest
     double dot = 0;
     for (int d = 0; d < DK; ++d) dot += from_bf16(q[(row * S + t) * DK + d]) * from_bf16(k[(row * S + j) * DK + d]);
     dot *= scale * exp(tokens[t].sum - tokens[j].sum + igate[row * S + j] - tokens[t].m);
-    weights[((long long)blockIdx.y * S + t) * CHUNK + j - first] = rounded_to_bf16(dot);
+    weights[((long long)blockIdx.y * S + t) * CHUNK + j - first] = dot;
   }
 }
 
@@ -72,61 +74,60 @@ mlstm_columns(const unsigned short* __restrict__ q, const unsigned short* __rest
               double* __restrict__ h, double* __restrict__ c, double* __restrict__ h_emulated,
               double* __restrict__ c_emulated, const long long* __restrict__ rows, int S, int DV, float scale) {
   constexpr int ROWS = DK / GROUPS;
-  __shared__ double q_t[DK], k_t[DK], k_rounded[DK], v_chunk[CHUNK][COLUMNS], part[2][GROUPS][COLUMNS];
+  __shared__ double q_t[DK], k_t[DK], v_chunk[CHUNK][COLUMNS], part[2][GROUPS][COLUMNS];
   const int tid = threadIdx.x, group = tid / COLUMNS, column = tid % COLUMNS, e = blockIdx.x * COLUMNS + column;
   const long long listed = blockIdx.y, row = rows[listed];
   tokens += listed * S;
 
-  double s[ROWS], s_rounded[ROWS], s_emulated[ROWS];  // the exact state; at the chunk's start; emulated
-  for (int i = 0; i < ROWS; ++i) s[i] = s_emulated[i] = c0[(row * DK + group * ROWS + i) * DV + e];
+  // The exact state; what roundings changed in it, squared; that and what rounding it at the chunk's start changes (both in units of a rounding)
+  double s[ROWS], changed[ROWS] = {}, at_start_squared[ROWS];
+  for (int i = 0; i < ROWS; ++i) s[i] = c0[(row * DK + group * ROWS + i) * DV + e];
   double before = m0[row], at_start = before;  // m before the token, before the chunk
   for (int first = 0; first < S; first += CHUNK) {
     const int count = min(CHUNK, S - first);
-    const Token last = tokens[first + count - 1];
     __syncthreads();  // nobody reads the last chunk's values any more
     for (int j = group; j < count; j += GROUPS) v_chunk[j][column] = from_bf16(v[(row * S + first + j) * DV + e]);
-    for (int i = 0; i < ROWS; ++i) {
-      s_rounded[i] = rounded_to_bf16(s_emulated[i]);
-      s_emulated[i] *= exp(last.sum + at_start - last.m);
-    }
+    for (int i = 0; i < ROWS; ++i) at_start_squared[i] = s[i] * s[i] + changed[i];
     for (int t = 0; t < count; ++t) {
       const Token token = tokens[first + t];
       const double in = igate[row * S + first + t], l = token.sum - (t > 0 ? tokens[first + t - 1].sum : 0);
       for (int d = tid; d < DK; d += GROUPS * 32) {
         q_t[d] = from_bf16(q[(row * S + first + t) * DK + d]) * scale;
         k_t[d] = from_bf16(k[(row * S + first + t) * DK + d]);
-        k_rounded[d] = rounded_to_bf16(k_t[d] * exp(last.sum - token.sum + in - last.m));
       }
       __syncthreads();  // this token is visible
       const double keep = exp(l + before - token.m), value = exp(in - token.m) * v_chunk[t][column];
-      double exact = 0, emulated = 0;
+      double exact = 0, squared = 0;
       for (int i = 0; i < ROWS; ++i) {
         const int d = group * ROWS + i;
-        s[i] = keep * s[i] + k_t[d] * value;
+        const double added = k_t[d] * value;
+        s[i] = keep * s[i] + added;
+        changed[i] = keep * keep * changed[i] + added * added;
         exact += q_t[d] * s[i];
-        emulated += q_t[d] * s_rounded[i];
-        s_emulated[i] += k_rounded[d] * v_chunk[t][column];
+        squared += q_t[d] * q_t[d] * at_start_squared[i];
       }
-      emulated *= exp(token.sum + at_start - token.m);
+      squared *= exp(2 * (token.sum + at_start - token.m));
       for (int j = group; j <= t; j += GROUPS) {
-        emulated += weights[(listed * S + first + t) * CHUNK + j] * v_chunk[j][column];
+        const double weighted = weights[(listed * S + first + t) * CHUNK + j] * v_chunk[j][column];
+        squared += weighted * weighted;
       }
       part[0][group][column] = exact;
-      part[1][group][column] = emulated;
+      part[1][group][column] = squared;
       before = token.m;
       __syncthreads();  // every group's part is visible, and nobody reads the token any more
-      if (group < 2) {
-        double sum = 0;
-        for (int g = 0; g < GROUPS; ++g) sum += part[group][g][column];
-        sum /= token.denominator;
-        (group == 0 ? h : h_emulated)[(listed * S + first + t) * DV + e] = group == 0 ? sum : rounded_to_bf16(sum);
+      if (group == 0) {
+        double sum = 0, sum_squared = 0;
+        for (int g = 0; g < GROUPS; ++g) sum += part[0][g][column], sum_squared += part[1][g][column];
+        const double output = sum / token.denominator, error = sum_squared / (token.denominator * token.denominator) + output * output;
+        h[(listed * S + first + t) * DV + e] = output;
+        h_emulated[(listed * S + first + t) * DV + e] = output + sqrt(ROUNDING_SQUARED * error);
       }
     }
-    at_start = last.m;
+    at_start = tokens[first + count - 1].m;
   }
   for (int i = 0; i < ROWS; ++i) {
     c[(listed * DK + group * ROWS + i) * DV + e] = s[i];
-    c_emulated[(listed * DK + group * ROWS + i) * DV + e] = s_emulated[i];
+    c_emulated[(listed * DK + group * ROWS + i) * DV + e] = s[i] + sqrt(ROUNDING_SQUARED * changed[i]);
   }
 }
 
