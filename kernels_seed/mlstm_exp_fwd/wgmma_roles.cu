@@ -7,7 +7,8 @@
 //         the memory never passes through shared memory; then C^T = keep * C^T + (w V)^T K, half the tokens while the first product
 //         still runs, and H^T = since * (C^T Q^T) + V^T P^T behind it. Outputs are stored during the next chunk's first product
 //   2     scores P: Q K^T with gates as weights, denominators and the normaliser n, a chunk ahead of the states. n is three more
-//         rows of K (a third of its bits each), so that one product gives n . q too; it grows by K^T w, w in thirds as well
+//         rows of K (a third of its bits each), so that one product gives n . q too; it grows by K^T w, w in thirds as well,
+//         on mma.sync (as a product of the warpgroup it stood behind those of the others)
 //   3     two threads fetch tiles by TMA (rings of one to three chunks)
 // Where heads are too few for the device, blocks take segments of the sequence: a launch before sums up what pieces of
 // the earlier ones add to the state, all at once. Runs on sm_90.
@@ -136,15 +137,6 @@ __device__ __forceinline__ void wgmma_scores(float (&d)[36], unsigned long long 
       : "l"(a), "l"(b), "r"(accumulate));
 }
 
-/// d (64 x 8) += A B^T: A lies with its rows innermost, B with the summed index.
-__device__ __forceinline__ void wgmma_column(float (&d)[4], unsigned long long a, unsigned long long b) {
-  asm volatile(
-      "{\n.reg .pred p;\nsetp.ne.b32 p, 1, 0;\n"
-      "wgmma.mma_async.sync.aligned.m64n8k16.f32.bf16.bf16 {%0, %1, %2, %3}, %4, %5, p, 1, 1, 1, 0;\n}\n"
-      : "+f"(d[0]), "+f"(d[1]), "+f"(d[2]), "+f"(d[3])
-      : "l"(a), "l"(b));
-}
-
 /// Stores four 8x8 matrices, transposed.
 __device__ __forceinline__ void stmatrix_x4_trans(void* row, unsigned a, unsigned b, unsigned c, unsigned d) {
   asm volatile("stmatrix.sync.aligned.m8n8.x4.trans.shared.b16 [%0], {%1,%2,%3,%4};" ::"r"(ptx::smem_address(row)), "r"(a),
@@ -183,7 +175,7 @@ template <int DK, bool OUT>
 struct Layout {
   static constexpr int PANELS = DK / 64, Q = PANELS * PANEL, K = PANELS * K_PANEL, V = GROUPS * PANEL;
   static constexpr int K_STAGES = OUT ? 3 : 4, V_STAGES = OUT ? 1 : 4;
-  unsigned char k[K_STAGES][K], v[V_STAGES][V], q[2][OUT ? Q : 1024], w[1024], p[2][OUT ? PANEL : 1024], h[GROUPS][OUT ? PANEL : 1024];
+  unsigned char k[K_STAGES][K], v[V_STAGES][V], q[2][OUT ? Q : 1024], p[2][OUT ? PANEL : 1024], h[GROUPS][OUT ? PANEL : 1024];
   float gates[K_STAGES][RECORD];
   float by[2][CHUNK];  // of each token: the factor of what the state before the chunk gives
   uint64_t k_full[K_STAGES], k_empty[K_STAGES], v_full[V_STAGES], v_empty[V_STAGES];
@@ -227,7 +219,6 @@ mlstm_wgmma(const __grid_constant__ CUtensorMap q_map, const __grid_constant__ C
     ptx::fence_mbarrier_init();
   }
   if (OUT) {  // the keys' further rows: three will be the normaliser, the others are zero
-    if (threadIdx.x < 64) reinterpret_cast<uint4*>(shared.w)[threadIdx.x] = make_uint4(0, 0, 0, 0);
     for (int i = threadIdx.x; i < K_STAGES * PANELS * 64; i += THREADS) {
       reinterpret_cast<uint4*>(shared.k[i / (PANELS * 64)] + i / 64 % PANELS * K_PANEL + PANEL)[i % 64] = make_uint4(0, 0, 0, 0);
     }
@@ -303,15 +294,17 @@ mlstm_wgmma(const __grid_constant__ CUtensorMap q_map, const __grid_constant__ C
       int k_stage = 0, k_phase = 0;
       for (int chunk = begin, count = 0; chunk < end; ++chunk, ++count) {
         const int stage = count & 1, phase = (count >> 1) & 1;
+        int self = threadIdx.x;
+        asm volatile("" : "+r"(self));  // what is reckoned from it takes no registers from before the loop
+        const int lane = self % 32, warp = self % 128 / 32, g = lane / 4, t = lane % 4;
         const auto q_rows = ptx::wgmma_descriptor(ptx::smem_address(shared.q[stage]));
         const auto k_rows = ptx::wgmma_descriptor(ptx::smem_address(shared.k[k_stage]));
         const float* const gates = shared.gates[k_stage];
         float s[36];
 #pragma unroll
         for (int i = 0; i < 36; ++i) s[i] = 0.0f;
-        ptx::named_barrier_sync(1, 128);  // nobody reads the weights' tile any more
         ptx::mbarrier_wait(&shared.k_full[k_stage], k_phase);
-        // Thirds of the normaliser go to the keys' further rows, those of the update's weights to a tile of their own.
+        // Thirds of the normaliser go to the keys' further rows.
         if (t < PANELS) {
 #pragma unroll
           for (int i = 0; i < 2; ++i) {
@@ -324,15 +317,6 @@ mlstm_wgmma(const __grid_constant__ CUtensorMap q_map, const __grid_constant__ C
               *reinterpret_cast<unsigned short*>(shared.k[k_stage] + t * K_PANEL + PANEL + row * 128 + ((at / 8 ^ row) * 16) + at % 8 * 2) =
                   (unsigned short)third;
             }
-          }
-        }
-        if (thread < CHUNK / 2) {
-          float2 rest = reinterpret_cast<const float2*>(gates + WEIGHT_AT)[thread];
-#pragma unroll
-          for (int row = 0; row < 3; ++row) {
-            const unsigned third = ptx::pack_bf16(rest.x, rest.y);
-            rest.x -= ptx::low_bf16(third), rest.y -= ptx::high_bf16(third);
-            *reinterpret_cast<unsigned*>(shared.w + row * 128 + ((thread / 4 ^ row) * 16) + thread % 4 * 4) = third;
           }
         }
         __syncwarp();
@@ -397,18 +381,28 @@ mlstm_wgmma(const __grid_constant__ CUtensorMap q_map, const __grid_constant__ C
         if (lane == 0) ptx::mbarrier_arrive(&shared.p_full[stage]);
         __syncwarp();
         float added[PANELS][4] = {};
-        for (auto& of : added) settle(of);
-        ptx::wgmma_fence();
-        const auto w_rows = ptx::wgmma_descriptor(ptx::smem_address(shared.w));
+        const unsigned char* const keys = shared.k[k_stage] + (lane >> 4) * 1024 + (lane & 7) * 128 + ((warp * 2 + ((lane >> 3) & 1)) ^ (lane & 7)) * 16;
 #pragma unroll
         for (int step = 0; step < 4; ++step) {
+          unsigned thirds[2];  // of the weights: column g has third g
 #pragma unroll
-          for (int i = 0; i < PANELS; ++i) wgmma_column(added[i], further(k_rows, i * K_PANEL + step * 2048), further(w_rows, step * 32));
+          for (int i = 0; i < 2; ++i) {
+            float2 rest = *reinterpret_cast<const float2*>(gates + WEIGHT_AT + step * 16 + i * 8 + t * 2);
+            unsigned third = ptx::pack_bf16(rest.x, rest.y);
+            thirds[i] = g == 0 ? third : 0;
+            rest.x -= ptx::low_bf16(third), rest.y -= ptx::high_bf16(third);
+            third = ptx::pack_bf16(rest.x, rest.y);
+            if (g == 1) thirds[i] = third;
+            rest.x -= ptx::low_bf16(third), rest.y -= ptx::high_bf16(third);
+            if (g == 2) thirds[i] = ptx::pack_bf16(rest.x, rest.y);
+          }
+#pragma unroll
+          for (int i = 0; i < PANELS; ++i) {
+            unsigned of[4];
+            ptx::ldmatrix_x4_trans(of, keys + i * K_PANEL + step * 2048);
+            ptx::mma_bf16(added[i], of, thirds[0], thirds[1]);
+          }
         }
-        ptx::wgmma_commit();
-        ptx::wgmma_wait<0>();
-        for (auto& of : added) settle(of);
-        __syncwarp();
         const float keep = gates[SINCE_AT + CHUNK - 1];
 #pragma unroll
         for (int i = 0; i < PANELS * 2; ++i) {
@@ -556,7 +550,7 @@ mlstm_wgmma(const __grid_constant__ CUtensorMap q_map, const __grid_constant__ C
       const auto update = [&](int half) {
 #pragma unroll
         for (int step = half * 2; step < half * 2 + 2; ++step) {
-        ptx::ldmatrix_x4_trans(weighted[step], shared.v[v_stage] + group * PANEL + h_row + step * 2048);
+          ptx::ldmatrix_x4_trans(weighted[step], shared.v[v_stage] + group * PANEL + h_row + step * 2048);
           const float2 low = *reinterpret_cast<const float2*>(gates + WEIGHT_AT + step * 16 + t * 2);
           const float2 high = *reinterpret_cast<const float2*>(gates + WEIGHT_AT + step * 16 + t * 2 + 8);
           weighted[step][0] = scaled(weighted[step][0], low.x, low.y);
