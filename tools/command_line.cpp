@@ -90,8 +90,9 @@ std::string extras_text(const CLI::App& app, const std::vector<std::string>& arg
   std::vector<std::string> options;
   for (const CLI::Option* option : named_command(app).get_options()) options.push_back(option->get_name());
   const bool is_option = !in_order.empty() && in_order.front().starts_with("--");
-  return fmt::format("{}{}", fmt::join(in_order, " "),
-                     is_option ? did_you_mean(in_order.front(), options) : "");
+  return fmt::format(
+      "{}{}", fmt::join(in_order, " "),
+      is_option ? did_you_mean(in_order.front().substr(0, in_order.front().find('=')), options) : "");
 }
 
 /// "--budget-candidates: abc: expected a whole number": CLI11 says "Could not convert: --budget-candidates = abc".

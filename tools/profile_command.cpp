@@ -70,9 +70,10 @@ void profile(const ProfileOptions& options, Program& program) {
   const auto pool =
       start_workers({}, options.device, find_worker(options.worker, program.executable), options.log);
   if (pool->provenance().device.is_virtual)
-    throw Error(fmt::format(
-        "counters are read on a GPU, and here is none. What the model says: kernelites bench --task {}{}",
-        shell_word(options.task), options.file.empty() ? "" : " " + shell_word(options.file)));
+    throw Error(
+        fmt::format("counters are read on a GPU, and this is the virtual one. What the model says: "
+                    "kernelites bench --task {}{}",
+                    shell_word(options.task), options.file.empty() ? "" : " " + shell_word(options.file)));
   const std::string device = device_of(pool->provenance());
   // Nothing is run that has not been proven.
   const Verdict verdict = examine(*pool, task, device, "examine", kernel).verdict;
@@ -81,6 +82,10 @@ void profile(const ProfileOptions& options, Program& program) {
   const bool has_counts = std::any_of(result.reports.begin(), result.reports.end(),
                                       [](const auto& report) { return !report.second.readings.empty(); });
   program.exit_code = !result.verdict.is_passed ? exit_failed : has_counts ? exit_done : exit_trouble;
+  if (program.exit_code == exit_trouble)
+    program.err << fmt::format(
+        "kernelites: nothing was counted: {}\n",
+        result.reports.empty() ? "the worker sent no report" : result.reports.begin()->second.problem);
   if (options.is_json) {
     program.out << Json{{"task", task.name},
                         {"device", pool->provenance().device},

@@ -16,10 +16,20 @@
 #include "engine/core/nearest_name.h"
 
 namespace kernelites {
+namespace {
+
+constexpr int k_levels_max = 256;  // copying a JSON value recurses
+
+}  // namespace
 
 Json parse_json(std::string_view text, std::string_view where) {
+  const auto refuse_deep = [where](int levels, Json::parse_event_t, const Json&) {
+    if (levels > k_levels_max)
+      throw ConfigError(where, "", fmt::format("nests deeper than {} levels", k_levels_max));
+    return true;
+  };
   try {
-    return Json::parse(text, nullptr, /*allow_exceptions=*/true, /*ignore_comments=*/true);
+    return Json::parse(text, refuse_deep, /*allow_exceptions=*/true, /*ignore_comments=*/true);
   } catch (const nlohmann::json::parse_error& error) {
     const std::string_view before = text.substr(0, std::min(error.byte, text.size()));
     const auto line = 1 + std::count(before.begin(), before.end(), '\n');
@@ -34,14 +44,17 @@ Json parse_json(std::string_view text, std::string_view where) {
 Json read_json(const std::filesystem::path& file) { return parse_json(read_text(file), file.string()); }
 
 std::string read_text(const std::filesystem::path& file) {
+  std::error_code problem;
+  const std::filesystem::file_status status = std::filesystem::status(file, problem);
+  if (std::filesystem::is_directory(status))
+    throw ConfigError(file.string(), "", "expected a file, found a folder");
+  if (status.type() == std::filesystem::file_type::not_found)
+    throw ConfigError(file.string(), "", "there is no such file");
   std::ifstream stream(file, std::ios::binary);
   std::ostringstream text;
-  if (std::filesystem::is_directory(file))
-    throw ConfigError(file.string(), "", "expected a file, found a folder");
   if (!stream || !(text << stream.rdbuf()).good()) {
-    if (stream && std::filesystem::exists(file) && std::filesystem::file_size(file) == 0) return "";
-    throw ConfigError(file.string(), "",
-                      std::filesystem::exists(file) ? "cannot be read" : "there is no such file");
+    if (stream && std::filesystem::file_size(file, problem) == 0) return "";
+    throw ConfigError(file.string(), "", "cannot be read");
   }
   return std::move(text).str();
 }

@@ -128,6 +128,8 @@ void LiveScreen::on_event(const Json& event) {
     print_above(progress_.results.back().words, k_green);
   else if (name == "incident")
     print_above("incident: " + progress_.last_incident, k_red);
+  else if (name == "steered")
+    print_above("steered: " + event.value("steering", Json::object()).dump(), "");
   else if (name == "steering_refused")
     print_above("steering refused: " + event.value("problem", ""), k_red);
   else if (name == "stopping")

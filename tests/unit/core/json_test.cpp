@@ -11,6 +11,7 @@
 #include "engine/core/error.h"
 #include "engine/core/json_shape.h"
 #include "tests/support/catch.h"
+#include "tests/support/temporary_folder.h"
 
 using namespace kernelites;
 
@@ -91,4 +92,18 @@ TEST_CASE("text is modest within its limits, whatever stands in its strings, and
     INFO(text);
     CHECK(is_modest_json(text, 3, 2) == is_modest);
   }
+}
+
+TEST_CASE("JSON that nests deeper than any of ours is refused, comments or not") {
+  const std::string deep(300, '['), shallow = std::string(200, '[') + std::string(200, ']');
+  CHECK(parse_json(shallow, "a.json").is_array());
+  for (const std::string& text : {deep, "/* \" */ " + deep, std::string(100'000, '[')})
+    CHECK_THROWS_WITH(parse_json(text, "a.json"), "a.json: nests deeper than 256 levels");
+}
+
+TEST_CASE("a file that is no file, not there or unnameable ends as a wrong entry") {
+  const TemporaryFolder folder;
+  CHECK_THROWS_WITH(read_text(folder.path()), Catch::Contains("expected a file, found a folder"));
+  CHECK_THROWS_WITH(read_text(folder.path() / "none"), Catch::Contains("there is no such file"));
+  CHECK_THROWS_AS(read_text(folder.path() / std::string(300, 'x')), ConfigError);
 }

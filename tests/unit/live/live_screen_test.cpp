@@ -191,6 +191,7 @@ TEST_CASE("new elites and incidents are printed above the picture and stay") {
   stage.screen.on_event(k_started);
   stage.tell(7, "improved");
   stage.screen.on_event({{"event", "incident"}, {"message", "a worker died\x1b[2J"}});
+  stage.screen.on_event({{"event", "steered"}, {"steering", {{"pause", true}}}});
   stage.screen.on_event({{"event", "steering_refused"}, {"problem", "steer.json: x"}});
   for (std::uint64_t i = 10; i < 40; ++i) {
     stage.clock.advance(1s);
@@ -200,7 +201,8 @@ TEST_CASE("new elites and incidents are printed above the picture and stay") {
   REQUIRE(lines.size() > 4);
   CHECK(lines[0] == "#7 refine improved shared/fma/tile");
   CHECK(lines[1] == "incident: a worker died?[2J");
-  CHECK(lines[2] == "steering refused: steer.json: x");
+  CHECK(lines[2] == R"(steered: {"pause":true})");
+  CHECK(lines[3] == "steering refused: steer.json: x");
 }
 
 TEST_CASE("a terminal that becomes narrower keeps no rest of the old picture") {
