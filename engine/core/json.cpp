@@ -13,23 +13,22 @@
 #include <sstream>
 
 #include "engine/core/error.h"
+#include "engine/core/json_shape.h"
 #include "engine/core/nearest_name.h"
 
 namespace kernelites {
 namespace {
 
-constexpr int k_levels_max = 256;  // copying a JSON value recurses
+constexpr std::size_t k_levels_max = 256;  // copying a JSON value recurses
 
 }  // namespace
 
 Json parse_json(std::string_view text, std::string_view where) {
-  const auto refuse_deep = [where](int levels, Json::parse_event_t, const Json&) {
-    if (levels > k_levels_max)
-      throw ConfigError(where, "", fmt::format("nests deeper than {} levels", k_levels_max));
-    return true;
-  };
+  // Not by a callback of the parser: with one, it looks through all siblings of an object that ends.
+  if (!is_modest_json(text, k_levels_max))
+    throw ConfigError(where, "", fmt::format("nests deeper than {} levels", k_levels_max));
   try {
-    return Json::parse(text, refuse_deep, /*allow_exceptions=*/true, /*ignore_comments=*/true);
+    return Json::parse(text, nullptr, /*allow_exceptions=*/true, /*ignore_comments=*/true);
   } catch (const nlohmann::json::parse_error& error) {
     const std::string_view before = text.substr(0, std::min(error.byte, text.size()));
     const auto line = 1 + std::count(before.begin(), before.end(), '\n');

@@ -14,7 +14,7 @@ namespace kernelites {
 
 /// Whether objects and arrays nest at most `levels_max` deep in `text`, should it be JSON, and no object has more than
 /// `members_max` members: parsing, copying and dropping a JSON value recurses, and finding a member takes time that
-/// grows with their number. Linear in the text's length.
+/// grows with their number. Comments do not count. Linear in the text's length.
 bool is_modest_json(std::string_view text, std::size_t levels_max,
                     std::size_t members_max = std::numeric_limits<std::size_t>::max());
 

@@ -24,7 +24,10 @@ Advice more_of(const MorningFacts& facts) {
   const Spent& spent = facts.run.spent;
   const std::string budget = fmt::format("--budget-candidates {}", spent.candidates - spent.seeds + 100);
   const Json endpoint = facts.run.run.configuration.value("endpoint", Json());
-  if (endpoint.is_object() && endpoint.value("kind", Json()) == "replay")
+  const bool is_replay = endpoint.is_object()
+                             ? endpoint.value("kind", Json()) == "replay"
+                             : endpoint.is_string() && endpoint.get<std::string>().rfind("replay", 0) == 0;
+  if (is_replay)
     return {"the run can go on; a model proposes what its recorded replies do not have",
             goes_on(facts, "--endpoint openai:MODEL --budget-usd 5 " + budget)};
   return {"the run can go on; with a larger budget if that was its end", goes_on(facts, budget)};

@@ -86,6 +86,11 @@ TEST_CASE("text is modest within its limits, whatever stands in its strings, and
       {R"({"a": 1, "b": {"c": 1, "d": 1}})", true},
       {R"({"a": 1, "b": {"c": 1, "d": 1, "e": 1}})", false},
       {R"([{"a": 1, "b": 1}, {"a": 1, "b": 1}])", true},
+      {"[[/* [[[ */] // [[\n, []]", true},
+      {"/* \" */ [[[[", false},
+      {"// \"\n[[[[", false},
+      {"[[[ /*", true},
+      {"[[[ /", true},
       {"", true},
   };
   for (const auto& [text, is_modest] : rows) {
