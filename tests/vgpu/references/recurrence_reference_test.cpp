@@ -143,8 +143,8 @@ struct MlstmMemory {
   }
 };
 
-/// By what the roundings to bf16 of a kernel in chunks change h at token t, root mean squares: of the state at the start
-/// of t's chunk (and of keys that made it), of weights within the chunk, of h.
+/// By what the roundings to bf16 of a kernel in chunks change h at token t, root mean squares: of the state at the
+/// start of t's chunk (and of keys that made it), of weights within the chunk, of h.
 std::vector<double> output_changes(const MlstmHead& head, const MlstmMemory& state, std::size_t first,
                                    std::size_t t) {
   double decay = (first == 0 ? head.m0 : head.stabiliser(first - 1)) - head.stabiliser(t);
